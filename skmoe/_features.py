@@ -1,0 +1,90 @@
+"""What gate and experts see of X: columns or transformations, fitted once."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import SplineTransformer
+from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
+
+PIECEWISE_KNOTS = 9
+
+
+def piecewise_linear():
+    """Continuous piecewise-linear columns with knots at quantiles."""
+    return SplineTransformer(
+        degree=1,
+        n_knots=PIECEWISE_KNOTS,
+        knots="quantile",
+        extrapolation="linear",
+        include_bias=False,
+    )
+
+
+def resolve(features, name):
+    """Unfitted transformer for a specification, or None for X as it is.
+
+    Parameters
+    ----------
+    features : None, str, transformer, or column selector
+        As ``gate_features`` of :class:`skmoe.MoERegressor`.
+    name : str
+        Parameter to name in errors.
+    """
+    if features is None:
+        return None
+    if isinstance(features, str):
+        if features == "piecewise-linear":
+            return piecewise_linear()
+        raise ValueError(
+            f"{name} got {features!r}, but expected 'piecewise-linear', a transformer "
+            f"or a column selector; to select one column pass [{features!r}]."
+        )
+    if hasattr(features, "transform"):
+        return clone(features)
+    if callable(features) or isinstance(features, (list, slice, np.ndarray, tuple)):
+        columns = list(features) if isinstance(features, tuple) else features
+        return ColumnTransformer(
+            [("columns", "passthrough", columns)], verbose_feature_names_out=False
+        )
+    raise ValueError(
+        f"{name} got {features!r}, but expected None, 'piecewise-linear', a "
+        "transformer, or a list, slice, mask or callable that selects columns."
+    )
+
+
+def fit_features(transformer, X, y, sample_weight):
+    """Fit a transformer, with weights where it takes them."""
+    if transformer is None:
+        return None
+    weighted = sample_weight is not None and has_fit_parameter(
+        transformer, "sample_weight"
+    )
+    arguments = {"sample_weight": sample_weight} if weighted else {}
+    return transformer.fit(X, y, **arguments)
+
+
+def view(transformer, X):
+    """The columns that a part sees; float arrays where the data are numbers."""
+    if transformer is None:
+        return X
+    return as_numbers(transformer.transform(X))
+
+
+def as_numbers(X):
+    """A C-contiguous float array if ``X`` holds finite-dtype numbers, else ``X``."""
+    array = np.asarray(X) if not hasattr(X, "tocsr") else X
+    if getattr(array, "dtype", None) is None or array.dtype.kind not in "fiub":
+        return X
+    if hasattr(array, "tocsr"):
+        return array
+    kind = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
+    return np.ascontiguousarray(array, dtype=kind)
+
+
+def allows(part, what):
+    """Whether a transformer or estimator declares an input tag such as allow_nan."""
+    try:
+        return bool(getattr(get_tags(part).input_tags, what))
+    except (AttributeError, TypeError):
+        return False

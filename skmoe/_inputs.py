@@ -1,0 +1,90 @@
+"""Reading X once: for parts that want numbers, and for parts that want the table."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from ._features import as_numbers
+
+
+class Table(NamedTuple):
+    """Two readings of X.
+
+    Attributes
+    ----------
+    raw : what the user gave, a frame where it was one; foreign parts read it
+    numbers : float array, or None if some columns are not numbers
+    """
+
+    raw: Any
+    numbers: Any
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return self.raw.shape[0]
+
+
+def is_frame(X):
+    """Whether X is a pandas or polars data frame."""
+    return hasattr(X, "columns") and hasattr(X, "shape")
+
+
+def text_columns(X):
+    """Names (positions) of columns of X that are not numbers."""
+    if is_frame(X):
+        return [c for c in X.columns if not _numeric_dtype(X[c].dtype)]
+    array = np.asarray(X)
+    if array.ndim != 2 or array.dtype.kind not in "OUS":
+        return []
+    return [j for j in range(array.shape[1]) if not _is_floats(array[:, j])]
+
+
+def _numeric_dtype(dtype):
+    if hasattr(dtype, "is_numeric"):
+        return dtype.is_numeric() or str(dtype) == "Boolean"
+    return getattr(dtype, "kind", "O") in "biuf"
+
+
+def _is_floats(column):
+    try:
+        np.asarray(column, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def read_table(estimator, X, *, reset, allow_text, tags):
+    """Validate X, set or check names and counts of columns on ``estimator``.
+
+    Parameters
+    ----------
+    allow_text : bool
+        Whether no part reads all columns as numbers, so that text may pass.
+    tags : InputTags
+        Of the estimator: whether NaN and sparse matrices pass.
+    """
+    if allow_text and text_columns(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return Table(X, None)
+    numbers = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr" if tags.sparse else False,
+        dtype=(np.float64, np.float32),
+        order="C",
+        ensure_all_finite="allow-nan" if tags.allow_nan else True,
+    )
+    return Table(X if is_frame(X) else numbers, numbers)
+
+
+def without_columns(X, columns):
+    """The other columns of X as numbers."""
+    if is_frame(X):
+        kept = [c for c in X.columns if c not in columns]
+        return as_numbers(X[kept])
+    array = np.asarray(X)
+    kept = [j for j in range(array.shape[1]) if j not in columns]
+    return np.ascontiguousarray(array[:, kept], dtype=float)

@@ -1,0 +1,58 @@
+"""Row-wise selection of experts, and grouping of rows by expert."""
+
+import numpy as np
+
+from ._jit import jit
+
+
+@jit
+def top_k_rows(log_gate, indices, weights):
+    """The k largest entries of each row, best first, and their softmax.
+
+    ``indices`` and ``weights`` (n, k) are filled; of equal entries the first wins.
+    """
+    n_rows, n_experts = log_gate.shape
+    n_active = indices.shape[1]
+    for i in range(n_rows):
+        for slot in range(n_active):
+            best = -1
+            for k in range(n_experts):
+                taken = False
+                for earlier in range(slot):
+                    taken = taken or indices[i, earlier] == k
+                if not taken and (best < 0 or log_gate[i, k] > log_gate[i, best]):
+                    best = k
+            indices[i, slot] = best
+        total = 0.0
+        for slot in range(n_active):
+            weight = np.exp(log_gate[i, indices[i, slot]] - log_gate[i, indices[i, 0]])
+            weights[i, slot] = weight
+            total += weight
+        for slot in range(n_active):
+            weights[i, slot] /= total
+
+
+@jit
+def group_slots(indices, n_experts):
+    """Counting sort of the filled slots of ``indices`` (n, k) by expert.
+
+    Returns the slots (row * k + position) ordered by expert, rows ascending, and the
+    boundaries (n_experts + 1,) of each expert's part.
+    """
+    n_rows, n_slots = indices.shape
+    bounds = np.zeros(n_experts + 1, dtype=np.int64)
+    for i in range(n_rows):
+        for s in range(n_slots):
+            if indices[i, s] >= 0:
+                bounds[indices[i, s] + 1] += 1
+    for k in range(n_experts):
+        bounds[k + 1] += bounds[k]
+    cursor = bounds[:-1].copy()
+    order = np.empty(bounds[n_experts], dtype=np.int64)
+    for i in range(n_rows):
+        for s in range(n_slots):
+            k = indices[i, s]
+            if k >= 0:
+                order[cursor[k]] = i * n_slots + s
+                cursor[k] += 1
+    return order, bounds

@@ -1,0 +1,129 @@
+"""Pure functions that turn accumulated statistics into parameters."""
+
+import numpy as np
+from scipy import linalg
+
+# Exact Newton on all classes jointly up to this many coefficients; beyond it the
+# cubic solve and the quadratic number of Gram matrices cost more than they save.
+EXACT_NEWTON_LIMIT = 200
+# A Newton step moves no standardised coefficient further than this, which bounds
+# the steps towards infinity that separable data ask for.
+LARGEST_STEP = 10.0
+SINGULAR = 1e-12
+
+
+def n_pairs(n_channels):
+    """Number of entries of a lower triangle."""
+    return n_channels * (n_channels + 1) // 2
+
+
+def unpack_grams(grams, n_channels):
+    """Symmetric matrices (m, q, q) from their lower triangles (pairs, m)."""
+    rows, cols = np.tril_indices(n_channels)
+    full = np.empty((grams.shape[1], n_channels, n_channels))
+    full[:, rows, cols] = grams.T
+    full[:, cols, rows] = grams.T
+    return full
+
+
+def ridge_diagonal(n_channels, alpha):
+    """Penalty per coefficient; the last channel is the intercept, unpenalised."""
+    diagonal = np.full(n_channels, float(alpha))
+    diagonal[-1] = 0.0
+    return diagonal
+
+
+def solve_symmetric(matrices, right):
+    """Solve positive semi-definite systems, minimum-norm where they are singular.
+
+    Parameters
+    ----------
+    matrices : (m, q, q)
+    right : (m, q, t)
+
+    Returns
+    -------
+    (m, q, t)
+    """
+    scale = np.sqrt(np.maximum(np.einsum("mii->mi", matrices), 0.0))
+    scale[scale == 0.0] = 1.0
+    scaled = matrices / (scale[:, :, None] * scale[:, None, :])
+    rhs = right / scale[:, :, None]
+    try:
+        factor = np.linalg.cholesky(scaled)
+        pivots = np.einsum("mii->mi", factor)
+        if np.min(pivots) ** 2 > SINGULAR * scaled.shape[1]:
+            return np.linalg.solve(scaled, rhs) / scale[:, :, None]
+    except np.linalg.LinAlgError:
+        pass
+    solutions = [_minimum_norm(a, b) for a, b in zip(scaled, rhs, strict=True)]
+    return np.stack(solutions) / scale[:, :, None]
+
+
+def _minimum_norm(matrix, right):
+    values, vectors = linalg.eigh(matrix)
+    keep = values > SINGULAR * len(values) * max(values[-1], np.finfo(float).tiny)
+    basis = vectors[:, keep]
+    return basis @ ((basis.T @ right) / values[keep, None])
+
+
+def use_exact_newton(n_classes, n_channels):
+    """Whether the joint Hessian of all classes is accumulated."""
+    return n_classes <= 3 or n_classes * n_channels <= EXACT_NEWTON_LIMIT
+
+
+def curvature_columns(n_classes, n_channels):
+    """Number of Gram matrices that the Newton step of a softmax needs."""
+    if n_classes == 1:
+        return 0
+    if use_exact_newton(n_classes, n_channels):
+        return n_classes * (n_classes - 1) // 2
+    return n_classes
+
+
+def newton_direction(gradient, grams, coef, alpha):
+    """Newton direction of a penalised multinomial log-likelihood.
+
+    Parameters
+    ----------
+    gradient : (K, q) of the unpenalised log-likelihood.
+    grams : (pairs, m) curvature as accumulated by ``multinomial_curvature``.
+    coef : (K, q) current coefficients, last channel the intercept.
+    alpha : ridge penalty per row unit.
+
+    Returns
+    -------
+    (K, q) direction; rows sum to zero where the Hessian is exact.
+    """
+    n_classes, n_channels = coef.shape
+    if n_classes == 1:
+        return np.zeros_like(coef)
+    penalty = ridge_diagonal(n_channels, alpha)
+    slope = gradient - penalty * coef
+    blocks = unpack_grams(grams, n_channels)
+    if use_exact_newton(n_classes, n_channels):
+        direction = _joint_direction(slope, blocks, penalty)
+    else:
+        diagonal = blocks + np.diag(penalty)
+        direction = solve_symmetric(diagonal, slope[:, :, None])[:, :, 0]
+    return direction / max(1.0, np.abs(direction).max() / LARGEST_STEP)
+
+
+def _joint_direction(slope, blocks, penalty):
+    n_classes, n_channels = slope.shape
+    hessian = np.zeros((n_classes, n_channels, n_classes, n_channels))
+    pairs = zip(*np.triu_indices(n_classes, 1), strict=True)
+    for block, (k, other) in zip(blocks, pairs, strict=True):
+        hessian[k, :, other] = hessian[other, :, k] = -block
+        hessian[k, :, k] += block
+        hessian[other, :, other] += block
+    # A common shift of all logits changes nothing: give that direction the mean
+    # curvature.  The slope is orthogonal to it, so the solution is unaffected.
+    shift = np.einsum("kikj->ij", hessian) / n_classes**2
+    hessian += shift[None, :, None, :]
+    size = n_classes * n_channels
+    matrix = hessian.reshape(size, size)
+    matrix[np.diag_indices(size)] += np.tile(penalty, n_classes)
+    return solve_symmetric(matrix[None], slope.reshape(1, size, 1)).reshape(
+        n_classes, n_channels
+    )

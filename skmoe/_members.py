@@ -1,0 +1,73 @@
+"""Several mixtures as one: an average of mixtures is a mixture of all experts."""
+
+import numpy as np
+
+from .gates._base import BaseGate
+from .routers import Routing
+from .routers._base import BaseRouter
+
+
+class MembersGate(BaseGate):
+    """Gates of several members side by side, each with an equal share.
+
+    Parameters
+    ----------
+    gates : list of fitted gates
+
+    Attributes
+    ----------
+    n_parameters_ : int
+    """
+
+    def __init__(self, gates):
+        self.gates = gates
+
+    @property
+    def numeric(self):
+        """Whether the members' gates read numbers."""
+        return self.gates[0].numeric
+
+    @property
+    def n_parameters_(self):
+        return sum(gate.n_parameters_ for gate in self.gates)
+
+    def predict_log_proba(self, X):
+        parts = [gate.predict_log_proba(X) for gate in self.gates]
+        return np.hstack(parts) - np.log(len(parts))
+
+
+class MembersRouter(BaseRouter):
+    """Apply one router within each member.
+
+    Parameters
+    ----------
+    router : router
+    sizes : list of int
+        Experts of each member.
+    """
+
+    def __init__(self, router, sizes):
+        self.router = router
+        self.sizes = sizes
+
+    def n_active(self, n_experts):
+        return sum(self.router.n_active(size) for size in self.sizes)
+
+    def route(self, log_gate, *, X=None, rng=None, training=False):
+        starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        parts = [
+            self.router.route(
+                np.ascontiguousarray(log_gate[:, a:b]) + np.log(len(self.sizes)),
+                X=X,
+                rng=rng,
+                training=training,
+            )
+            for a, b in zip(starts[:-1], starts[1:], strict=True)
+        ]
+        indices = [
+            np.where(part.indices < 0, -1, part.indices + start)
+            for part, start in zip(parts, starts[:-1], strict=True)
+        ]
+        weights = np.hstack([part.weights for part in parts]) / len(parts)
+        load = np.concatenate([part.load for part in parts])
+        return Routing(np.hstack(indices), weights, load)

@@ -1,0 +1,31 @@
+"""The only door to scikit-learn's private names.
+
+Each is used because no public name does the same; when scikit-learn moves one, this
+is the file to change.
+"""
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
+from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+)
+from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "InvalidParameterError",
+    "StrOptions",
+    "VisualBlock",
+    "check_sample_weight",
+    "fit_context",
+    "raise_for_params",
+    "routing_enabled",
+]
+
+

@@ -1,0 +1,58 @@
+"""In-memory engine: fixed row chunks on threads, summed in a fixed order."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from joblib import effective_n_jobs
+
+# Chunks depend on the number of rows only, so that sums, and with them every
+# result, are the same for any number of threads.
+MAX_CHUNKS = 16
+MIN_CHUNK_ROWS = 4096
+
+
+def chunk_edges(n_rows):
+    """Boundaries of the row chunks."""
+    n_chunks = int(np.clip(n_rows // MIN_CHUNK_ROWS, 1, MAX_CHUNKS))
+    return np.linspace(0, n_rows, n_chunks + 1).astype(int)
+
+
+def map_rows(accumulate, make_statistics, n_rows, n_jobs=None):
+    """Sum of ``accumulate(statistics, start, stop)`` over fixed row chunks.
+
+    Parameters
+    ----------
+    accumulate : callable
+        Adds rows ``start : stop`` to a tuple of arrays in place; releases the GIL.
+    make_statistics : callable
+        Returns a tuple of zero arrays.
+    n_rows : int
+    n_jobs : int or None
+        Threads, as joblib counts them; does not change the result.
+
+    Returns
+    -------
+    tuple of ndarray
+    """
+    edges = chunk_edges(n_rows)
+    chunks = list(zip(edges[:-1], edges[1:], strict=True))
+
+    def run(chunk):
+        statistics = make_statistics()
+        accumulate(statistics, *chunk)
+        return statistics
+
+    n_threads = min(effective_n_jobs(n_jobs), len(chunks)) if len(chunks) > 1 else 1
+    if n_threads == 1:
+        return _sum_in_order(map(run, chunks))
+    with ThreadPoolExecutor(n_threads) as pool:
+        return _sum_in_order(pool.map(run, chunks))
+
+
+def _sum_in_order(parts):
+    parts = iter(parts)
+    total = next(parts)
+    for part in parts:
+        for accumulated, addend in zip(total, part, strict=True):
+            accumulated += addend
+    return total

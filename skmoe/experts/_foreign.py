@@ -1,0 +1,117 @@
+"""How any scikit-learn estimator serves as an expert."""
+
+import inspect
+import warnings
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import has_fit_parameter
+
+from .._sklearn import routing_enabled
+from ..exceptions import NoSampleWeightWarning
+
+
+def is_frozen(expert):
+    """Whether an expert is taken as fitted and only gated."""
+    return isinstance(expert, FrozenEstimator)
+
+
+def takes_weight(expert):
+    """Whether ``fit`` of the expert can be given sample weights."""
+    if isinstance(expert, Pipeline):
+        return takes_weight(expert.steps[-1][1])
+    if has_fit_parameter(expert, "sample_weight"):
+        return True
+    inner = next(
+        (
+            getattr(expert, name)
+            for name in ("estimator", "regressor")
+            if hasattr(getattr(expert, name, None), "fit")
+        ),
+        None,
+    )
+    return inner is not None and _takes_keywords(expert) and takes_weight(inner)
+
+
+def _takes_keywords(expert):
+    parameters = inspect.signature(expert.fit).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def weight_arguments(expert, weight):
+    """Keyword arguments by which ``expert.fit`` receives sample weights."""
+    if not isinstance(expert, Pipeline):
+        return {"sample_weight": weight}
+    name, last = expert.steps[-1]
+    if routing_enabled():
+        last.set_fit_request(sample_weight=True)
+        return {"sample_weight": weight}
+    inner = weight_arguments(last, weight)
+    return {f"{name}__{key}": value for key, value in inner.items()}
+
+
+def warn_without_weight(names, experts):
+    """Warn, once per fit, about experts that are fitted on resamples."""
+    for name, expert in zip(names, experts, strict=True):
+        if not is_frozen(expert) and not takes_weight(expert):
+            warnings.warn(
+                f"Expert {name!r} ({type(expert).__name__}) takes no sample_weight; "
+                "it is fitted on a seeded weighted resample of the rows. Use an "
+                "estimator whose fit takes sample_weight for an exact M-step.",
+                NoSampleWeightWarning,
+                stacklevel=4,
+            )
+
+
+def fit_expert(expert, X, y, weight, seed, fit_params=None):
+    """Fit a clone of ``expert`` to weighted rows; rows of weight zero are left out.
+
+    Parameters
+    ----------
+    expert : estimator
+    X : array-like of shape (n, p)
+    y : ndarray of shape (n,) or (n, n_outputs)
+    weight : ndarray of shape (n,)
+    seed : int
+        Seeds the resample of an expert that takes no weights.
+    fit_params : dict, default=None
+        Further arguments of the expert's ``fit``.
+
+    Returns
+    -------
+    fitted estimator
+    """
+    if is_frozen(expert):
+        return expert
+    expert = clone(expert)
+    fit_params = fit_params or {}
+    if not takes_weight(expert):
+        rows = weighted_resample(weight, seed)
+        return expert.fit(_safe_indexing(X, rows), y[rows], **fit_params)
+    rows = np.flatnonzero(weight > 0)
+    if len(rows) < len(weight):
+        X, y, weight = _safe_indexing(X, rows), y[rows], weight[rows]
+    return expert.fit(X, y, **weight_arguments(expert, weight), **fit_params)
+
+
+def weighted_resample(weight, seed):
+    """Sorted row numbers drawn in proportion to ``weight``."""
+    rng = np.random.default_rng(seed)
+    proba = weight / weight.sum()
+    n_rows = np.count_nonzero(weight)
+    return np.sort(rng.choice(len(weight), size=n_rows, p=proba))
+
+
+def aligned_proba(expert, X, classes):
+    """Class probabilities of an expert in the order of the mixture's classes."""
+    proba = expert.predict_proba(X)
+    own = expert.classes_
+    if len(own) == len(classes) and np.array_equal(own, classes):
+        return proba
+    full = np.zeros((proba.shape[0], len(classes)))
+    known = np.isin(own, classes)
+    full[:, np.searchsorted(classes, own[known])] = proba[:, known]
+    return full

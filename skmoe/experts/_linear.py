@@ -1,0 +1,211 @@
+"""Linear experts: ridge regression and multinomial logistic regression."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from .._design import make_design, read_only, to_data_scale
+from .._kernels.blocks import gram_pass
+from .._linalg import n_pairs, ridge_diagonal, solve_symmetric, unpack_grams
+from .._multinomial import fit_multinomial
+from ..engines import map_rows
+
+
+class LinearStatistics(NamedTuple):
+    """Sufficient statistics of a weighted linear regression; additive over rows."""
+
+    grams: np.ndarray
+    cross: np.ndarray
+
+
+class LinearExpert(BaseEstimator):
+    """Linear expert with sufficient statistics.
+
+    In a regressor it is ridge regression on standardised columns, for any number of
+    outputs; in a classifier it is multinomial logistic regression.  Mixtures of these
+    under a softmax gate are trained by the fused EM, in one pass over the rows per
+    iteration.
+
+    Parameters
+    ----------
+    alpha : float, default=0.1
+        Ridge penalty on standardised coefficients, in units of rows, as in
+        :class:`sklearn.linear_model.Ridge`.  ``0`` is maximum likelihood.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (p,), (n_outputs, p) or (n_classes, p)
+        Coefficients on the scale of the data.  Two classes have two rows.
+    intercept_ : float or ndarray
+    n_parameters_ : int
+
+    See Also
+    --------
+    sklearn.linear_model.Ridge : the same penalty, on columns as they are.
+
+    References
+    ----------
+    .. [1] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
+       the EM algorithm. Neural Computation 6, eq. 24.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.experts import LinearExpert
+    >>> X = np.arange(6.0).reshape(-1, 1)
+    >>> expert = LinearExpert(alpha=0).fit(X, 2 * X[:, 0] + 1)
+    >>> expert.coef_.round(6), round(expert.intercept_, 6)
+    (array([2.]), 1.0)
+    """
+
+    def __init__(self, alpha=0.1):
+        self.alpha = alpha
+
+    def check(self):
+        """Raise ``ValueError`` for a penalty that is not a non-negative number."""
+        if not (np.isscalar(self.alpha) and 0 <= self.alpha < np.inf):
+            raise ValueError(
+                f"LinearExpert got alpha={self.alpha!r}, but expected a finite number "
+                ">= 0; 0 is the unpenalised maximum-likelihood estimate."
+            )
+
+    def for_classes(self):
+        """The classification expert with the same parameters."""
+        return LinearClassifierExpert(**self.get_params())
+
+    def for_values(self):
+        """The regression expert with the same parameters."""
+        return LinearExpert(**self.get_params())
+
+    def accumulate(self, design, y, weight):
+        """Statistics of a row block; ``design`` fixes the standardisation."""
+        weight = read_only(np.reshape(weight, (-1, 1)), float)
+        targets = read_only(weight * np.reshape(y, (len(weight), -1)), float)
+        n_channels = design.X.shape[1] + 1
+
+        def make():
+            return (
+                np.zeros((n_pairs(n_channels), 1)),
+                np.zeros((targets.shape[1], n_channels)),
+            )
+
+        def run(statistics, start, stop):
+            gram_pass(*design, weight, targets, *statistics, start, stop)
+
+        return LinearStatistics(*map_rows(run, make, len(weight)))
+
+    def solve(self, statistics, design):
+        """Set the coefficients from accumulated statistics; returns self."""
+        n_channels = design.X.shape[1] + 1
+        gram = unpack_grams(statistics.grams, n_channels)
+        gram = gram + np.diag(ridge_diagonal(n_channels, self.alpha))
+        coef = solve_symmetric(gram, statistics.cross.T[None])[0].T
+        return self.set_standardised(coef, design)
+
+    def set_standardised(self, coef, design):
+        """Set the coefficients (n_outputs, q) of standardised columns."""
+        self._squared_norm = float(np.sum(coef[:, :-1] ** 2))
+        slopes, intercepts = to_data_scale(coef, design)
+        self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
+        self.n_parameters_ = self._count(slopes)
+        self.n_features_in_ = slopes.shape[1]
+        return self
+
+    def _shaped(self, slopes, intercepts):
+        if len(slopes) == 1:
+            return slopes[0], float(intercepts[0])
+        return slopes, intercepts
+
+    def _count(self, slopes):
+        return slopes.shape[0] * (slopes.shape[1] + 1)
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to weighted rows.
+
+        Parameters
+        ----------
+        X : ndarray or sparse array of shape (n, p)
+        y : ndarray of shape (n,) or (n, n_outputs)
+        sample_weight : ndarray of shape (n,), default=None
+
+        Returns
+        -------
+        self
+        """
+        self.check()
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        design = make_design(X, weight)
+        y = np.asarray(y, dtype=float)
+        # Centring y keeps the products accurate when y sits far from zero.
+        shift = np.average(y, axis=0, weights=weight)
+        self.solve(self.accumulate(design, y - shift, weight), design)
+        self.intercept_ = self.intercept_ + shift
+        return self
+
+    def _linear(self, X):
+        check_is_fitted(self)
+        return X @ self.coef_.T + self.intercept_
+
+    def predict(self, X):
+        """Fitted values, shape (n,) or (n, n_outputs)."""
+        return self._linear(X)
+
+    def penalty(self, variance):
+        """Penalty in nats, given the residual variance of each output."""
+        return 0.5 * self.alpha * self._squared_norm / np.mean(variance)
+
+
+class LinearClassifierExpert(LinearExpert):
+    """Multinomial logistic regression, as :class:`LinearExpert` in a classifier.
+
+    Parameters
+    ----------
+    alpha : float, default=0.1
+        As in :class:`LinearExpert`; the inverse of the ``C`` of
+        :class:`sklearn.linear_model.LogisticRegression` on standardised columns.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_, intercept_ : ndarray of shape (n_classes, p), (n_classes,)
+    """
+
+    def _shaped(self, slopes, intercepts):
+        return slopes, intercepts
+
+    def _count(self, slopes):
+        return (slopes.shape[0] - 1) * (slopes.shape[1] + 1)
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to weighted rows with labels ``y``."""
+        self.check()
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        design = make_design(X, weight)
+        n_classes = len(self.classes_)
+        coef, self.converged_ = fit_multinomial(
+            design,
+            read_only(np.eye(n_classes)[codes]),
+            read_only(weight, float),
+            np.zeros((n_classes, X.shape[1] + 1)),
+            self.alpha * (2.0 if n_classes == 2 else 1.0),
+        )
+        return self.set_standardised(coef, design)
+
+    def predict_proba(self, X):
+        """Class probabilities (n, n_classes)."""
+        logits = self._linear(X)
+        logits -= logits.max(axis=1, keepdims=True)
+        proba = np.exp(logits)
+        return proba / proba.sum(axis=1, keepdims=True)
+
+    def predict(self, X):
+        """Most probable labels (n,)."""
+        return self.classes_[self._linear(X).argmax(axis=1)]
+
+    def penalty(self, variance):
+        """Penalty in nats."""
+        factor = 2.0 if len(self.classes_) == 2 else 1.0
+        return 0.5 * self.alpha * factor * self._squared_norm

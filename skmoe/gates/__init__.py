@@ -1,0 +1,15 @@
+"""Gates give the log-weights of the experts for each row."""
+
+from ._classifier import ClassifierGate
+from ._constant import ConstantGate
+from ._gaussian import GaussianGate
+from ._group import GroupGate
+from ._softmax import SoftmaxGate
+
+__all__ = [
+    "ClassifierGate",
+    "ConstantGate",
+    "GaussianGate",
+    "GroupGate",
+    "SoftmaxGate",
+]

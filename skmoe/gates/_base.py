@@ -1,0 +1,37 @@
+"""What a gate must do; the defaults serve gates without special structure."""
+
+from sklearn.base import BaseEstimator
+
+
+class BaseGate(BaseEstimator):
+    """Base of all gates; subclasses give ``fit`` and ``predict_log_proba``.
+
+    A gate is fitted to responsibilities, an (n, K) array of soft targets.  The other
+    methods have defaults that a gate overrides where it can do better.
+    """
+
+    #: Whether the gate reads columns as numbers (and gets a float array).
+    numeric = True
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+
+    def fit(self, X, resp, sample_weight=None):
+        """Fit to responsibilities ``resp`` (n, K); returns self."""
+        raise NotImplementedError
+
+    def update(self, X, resp, sample_weight=None):
+        """One M-step from the current state; by default a full ``fit``."""
+        return self.fit(X, resp, sample_weight)
+
+    def predict_log_proba(self, X):
+        """Logarithms of the expert weights, shape (n, K); rows sum to one."""
+        raise NotImplementedError
+
+    def log_joint(self, X):
+        """Log-weights as the E-step uses them; unnormalised for generative gates."""
+        return self.predict_log_proba(X)
+
+    def penalty(self):
+        """Penalty in nats that the last fit paid."""
+        return 0.0

@@ -1,0 +1,97 @@
+"""Any scikit-learn classifier as a gate."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import _safe_indexing
+
+from ..experts._foreign import aligned_proba, takes_weight, weight_arguments
+from ._base import BaseGate
+
+# Responsibilities below this share of a row are left out of the stacked rows.
+SMALLEST_SHARE = 1e-3
+# Log-weights are bounded below: a gate that gives an expert probability zero could
+# never give it back a row.
+SMALLEST_PROBA = 1e-8
+
+
+class ClassifierGate(BaseGate):
+    """Gate made of any classifier that takes ``sample_weight``.
+
+    Soft targets are passed as weights: each row enters once for every expert that
+    answers for more than 0.1 % of it.  ``MoERegressor(gate=some_classifier)`` wraps
+    the classifier in this class.
+
+    Parameters
+    ----------
+    classifier : estimator, default=None
+        ``None`` stands for :class:`sklearn.linear_model.LogisticRegression`.
+
+    Attributes
+    ----------
+    classifier_ : fitted estimator
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> from skmoe.gates import ClassifierGate
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> resp = np.array([[1.0, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+    >>> gate = ClassifierGate(DecisionTreeClassifier()).fit(X, resp)
+    >>> np.exp(gate.predict_log_proba(X)).round(3)[:, 0].tolist()
+    [1.0, 0.75, 0.25, 0.0]
+    """
+
+    numeric = False
+
+    def __init__(self, classifier=None):
+        self.classifier = classifier
+
+    def _resolved(self):
+        return LogisticRegression() if self.classifier is None else self.classifier
+
+    def check(self):
+        classifier = self._resolved()
+        if not takes_weight(classifier):
+            raise ValueError(
+                f"The gate {type(classifier).__name__} takes no sample_weight, which "
+                "carries the soft targets; use a classifier whose fit takes "
+                "sample_weight, or gate='softmax'."
+            )
+        if not hasattr(classifier, "predict_proba"):
+            raise ValueError(
+                f"The gate {type(classifier).__name__} has no predict_proba; wrap it "
+                "in sklearn.calibration.CalibratedClassifierCV or use gate='softmax'."
+            )
+
+    def fit(self, X, resp, sample_weight=None):
+        """Fit to responsibilities ``resp`` (n, K); returns self."""
+        self.check()
+        resp = np.asarray(resp)
+        weight = np.ones(len(resp)) if sample_weight is None else sample_weight
+        shares = np.where(resp < SMALLEST_SHARE, 0.0, resp)
+        shares *= (weight / shares.sum(axis=1))[:, None]
+        self._n_experts = resp.shape[1]
+        labels, rows = np.nonzero(shares.T)
+        stacked = shares.T[labels, rows]
+        if len(np.unique(labels)) == 1:
+            # Many classifiers refuse a single class; the answer is known anyway.
+            self._only = int(labels[0])
+            return self
+        self._only = None
+        classifier = clone(self._resolved())
+        self.classifier_ = classifier.fit(
+            _safe_indexing(X, rows), labels, **weight_arguments(classifier, stacked)
+        )
+        return self
+
+    def predict_log_proba(self, X):
+        if self._only is None:
+            classes = np.arange(self._n_experts)
+            proba = aligned_proba(self.classifier_, X, classes)
+        else:
+            proba = np.zeros((X.shape[0], self._n_experts))
+            proba[:, self._only] = 1.0
+        proba = np.maximum(proba, SMALLEST_PROBA)
+        return np.log(proba / proba.sum(axis=1, keepdims=True))

@@ -1,0 +1,54 @@
+"""The constant gate: mixing proportions that do not depend on x."""
+
+import numpy as np
+from scipy.special import log_softmax
+
+from ._base import BaseGate
+
+
+class ConstantGate(BaseGate):
+    """Mixing proportions that are the same for every row.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (K, 0)
+        No columns are read.
+    intercept_ : ndarray of shape (K,)
+        Log-proportions, up to a constant.
+    n_parameters_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.gates import ConstantGate
+    >>> gate = ConstantGate().fit(np.zeros((2, 1)), np.array([[0.7, 0.3], [0.5, 0.5]]))
+    >>> np.exp(gate.predict_log_proba(np.zeros((1, 1)))).round(6).tolist()
+    [[0.6, 0.4]]
+    """
+
+    numeric = False
+
+    def linear_alpha(self):
+        """No penalty; asked for by the fused EM, which fits this gate itself."""
+        return 0.0
+
+    def linear_columns(self, X):
+        """No columns."""
+        return None
+
+    def fit(self, X, resp, sample_weight=None):
+        """Fit to responsibilities ``resp`` (n, K); returns self."""
+        share = np.average(resp, axis=0, weights=sample_weight)
+        logits = np.log(np.maximum(share, np.finfo(float).tiny))
+        return self.set_standardised(logits[:, None], None)
+
+    def set_standardised(self, coef, design):
+        """Set the log-proportions (K, 1)."""
+        self.intercept_ = coef[:, -1]
+        self.coef_ = np.empty((len(coef), 0))
+        self.n_parameters_ = len(coef) - 1
+        return self
+
+    def predict_log_proba(self, X):
+        log_share = log_softmax(self.intercept_)
+        return np.tile(log_share, (X.shape[0], 1))

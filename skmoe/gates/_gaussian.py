@@ -1,0 +1,155 @@
+"""The Gaussian gate: each expert owns a region where x is likely under it."""
+
+import numpy as np
+from scipy import linalg
+from scipy.special import log_softmax, logsumexp
+from sklearn.utils.validation import check_is_fitted
+
+from .._design import make_design
+from .._kernels.blocks import gram_pass
+from .._linalg import n_pairs, unpack_grams
+from ..engines import map_rows
+from ._base import BaseGate
+
+COVARIANCES = ("full", "diag", "tied")
+
+
+class GaussianGate(BaseGate):
+    """Localised gate, ``g_k(x)`` proportional to ``a_k N(x | m_k, S_k)``.
+
+    Its M-step has a closed form.  EM with this gate maximises the joint likelihood
+    of x and y; predictions use the conditional ``g_k(x)``.
+
+    Parameters
+    ----------
+    covariance : {"full", "diag", "tied"}, default="full"
+        ``"tied"`` shares one covariance, which makes the boundaries linear.
+    shrinkage : float, default=1e-3
+        Share of the pooled variance mixed into each diagonal; keeps the covariances
+        invertible when an expert has few rows or columns are collinear.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (K,)
+    means_ : ndarray of shape (K, p)
+    covariances_ : ndarray of shape (K, p, p)
+    n_parameters_ : int
+
+    References
+    ----------
+    .. [1] Xu, L., Jordan, M. I., Hinton, G. E. (1995). An alternative model for
+       mixtures of experts. NIPS 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.gates import GaussianGate
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> resp = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1]])
+    >>> GaussianGate().fit(X, resp).means_.ravel().tolist()
+    [-1.5, 1.5]
+    """
+
+    def __init__(self, covariance="full", shrinkage=1e-3):
+        self.covariance = covariance
+        self.shrinkage = shrinkage
+
+    def check(self):
+        if self.covariance not in COVARIANCES:
+            raise ValueError(
+                f"GaussianGate got covariance={self.covariance!r}, but expected one "
+                f"of {COVARIANCES}."
+            )
+        if not 0 <= self.shrinkage <= 1:
+            raise ValueError(
+                f"GaussianGate got shrinkage={self.shrinkage!r}, but expected a "
+                "fraction in [0, 1]; the default is 1e-3."
+            )
+
+    def accumulate(self, design, resp, weight):
+        """Weighted second moments (K, q, q) of standardised columns and ones."""
+        columns = np.ascontiguousarray(resp * weight[:, None])
+        n_channels = design.X.shape[1] + 1
+        nothing = np.empty((len(weight), 0))
+
+        def make():
+            return (
+                np.zeros((n_pairs(n_channels), columns.shape[1])),
+                np.zeros((0, n_channels)),
+            )
+
+        def run(statistics, start, stop):
+            gram_pass(*design, columns, nothing, *statistics, start, stop)
+
+        grams, _ = map_rows(run, make, len(weight))
+        return unpack_grams(grams, n_channels)
+
+    def solve(self, moments, design):
+        """Set the parameters from accumulated moments; returns self."""
+        # An expert without rows keeps a negligible share and the pooled shape.
+        mass = np.maximum(moments[:, -1, -1], np.finfo(float).tiny)
+        self.weights_ = mass / mass.sum()
+        means = moments[:, -1, :-1] / mass[:, None]
+        second = moments[:, :-1, :-1] / mass[:, None, None]
+        scatter = second - means[:, :, None] * means[:, None, :]
+        if self.covariance == "tied":
+            pooled = np.einsum("k,kij->ij", self.weights_, scatter)
+            scatter = np.broadcast_to(pooled, scatter.shape)
+        elif self.covariance == "diag":
+            scatter = scatter * np.eye(scatter.shape[1])
+        # The pooled variance of a standardised column is one.
+        identity = np.eye(scatter.shape[1])
+        scatter = (1 - self.shrinkage) * scatter + self.shrinkage * identity
+        self._design_center = design.center
+        self._inverse_scale = design.inverse_scale
+        self._means, self._factors = means, [
+            linalg.cholesky(s + 1e-12 * identity, lower=True) for s in scatter
+        ]
+        inverse = design.inverse_scale
+        scale = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
+        self.means_ = design.center + means * scale
+        self.covariances_ = scatter * scale[:, None] * scale
+        self.n_parameters_ = self._count(*means.shape)
+        self.n_features_in_ = means.shape[1]
+        return self
+
+    def _count(self, n_experts, p):
+        shapes = {
+            "full": n_experts * p * (p + 1) // 2,
+            "diag": n_experts * p,
+            "tied": p * (p + 1) // 2,
+        }
+        return n_experts - 1 + n_experts * p + shapes[self.covariance]
+
+    def fit(self, X, resp, sample_weight=None):
+        """Fit to responsibilities ``resp`` (n, K); returns self."""
+        self.check()
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        design = make_design(X, weight)
+        return self.solve(self.accumulate(design, np.asarray(resp), weight), design)
+
+    def log_joint(self, X):
+        """``log a_k N(x | m_k, S_k)`` in standardised columns, shape (n, K)."""
+        check_is_fitted(self)
+        X = X.toarray() if hasattr(X, "toarray") else X
+        Z = (X - self._design_center) * self._inverse_scale
+        out = np.empty((Z.shape[0], len(self.weights_)))
+        for k, (mean, factor) in enumerate(
+            zip(self._means, self._factors, strict=True)
+        ):
+            white = linalg.solve_triangular(factor, (Z - mean).T, lower=True)
+            out[:, k] = (
+                np.log(self.weights_[k])
+                - 0.5 * np.einsum("ij,ij->j", white, white)
+                - 0.5 * Z.shape[1] * np.log(2 * np.pi)
+                - np.log(np.diag(factor)).sum()
+            )
+        return out
+
+    def predict_log_proba(self, X):
+        return log_softmax(self.log_joint(X), axis=1)
+
+    def log_marginal(self, X):
+        """Log-density of x under the gate, an outlier score, shape (n,)."""
+        scales = self._inverse_scale[self._inverse_scale > 0]
+        return logsumexp(self.log_joint(X), axis=1) + np.log(scales).sum()

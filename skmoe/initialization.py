@@ -1,0 +1,178 @@
+"""Starting responsibilities.
+
+Every function maps data to an (n, K) array and is weight-equivariant: a row of
+weight two counts as two rows, a row of weight zero as none.  Random starts
+draw directions in the space of the columns, never a number per row.
+"""
+
+import warnings
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.tree import DecisionTreeRegressor
+from sklearn.utils import murmurhash3_32
+
+# Share of a row that a hard partition leaves to the other experts.
+SOFTNESS = 0.1
+# Spread of the logits of random directions: firm, but not a hard partition.
+DIRECTION_SCALE = 3.0
+# Rows beyond which starts are compared on a sample.
+SAMPLE_ROWS = 20_000
+KMEANS_ITERATIONS = 20
+
+
+def soften(labels, n_experts):
+    """Responsibilities of a hard partition, a little of each row left to others."""
+    resp = np.full((len(labels), n_experts), SOFTNESS / n_experts)
+    resp[np.arange(len(labels)), labels] += 1.0 - SOFTNESS
+    return resp
+
+
+def tree_partition(Z, target, weight, n_experts):
+    """Leaves of a regression tree for ``target`` (n, d)."""
+    tree = DecisionTreeRegressor(
+        max_leaf_nodes=max(n_experts, 2),
+        min_weight_fraction_leaf=min(0.02, 0.5 / n_experts),
+        random_state=0,
+    )
+    tree.fit(Z, target, sample_weight=weight)
+    _, labels = np.unique(tree.apply(Z), return_inverse=True)
+    return soften(labels % n_experts, n_experts)
+
+
+def kmeans_partition(points, weight, n_experts):
+    """Weighted k-means from deterministic centres."""
+    centers = principal_centers(points, weight, n_experts)
+    model = KMeans(
+        len(centers), init=centers, n_init=1, max_iter=KMEANS_ITERATIONS, tol=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = model.fit(points, sample_weight=weight).labels_
+    return soften(labels, n_experts)
+
+
+def principal_centers(points, weight, n_clusters):
+    """Centres from repeated cuts of the widest part along its principal axis.
+
+    Su, T., Dy, J. (2007). In search of deterministic methods for initializing
+    k-means and Gaussian mixture clustering. Intelligent Data Analysis 11.
+    """
+    parts = [np.arange(len(points))]
+    while len(parts) < n_clusters:
+        spreads = [_spread(points[rows], weight[rows]) for rows in parts]
+        rows = parts.pop(int(np.argmax(spreads)))
+        center = np.average(points[rows], axis=0, weights=weight[rows])
+        deviation = points[rows] - center
+        covariance = (deviation * weight[rows, None]).T @ deviation
+        axis = np.linalg.eigh(covariance)[1][:, -1]
+        right = deviation @ axis > 0
+        if right.all() or not right.any():
+            parts.append(rows)
+            break
+        parts += [rows[~right], rows[right]]
+    return np.array(
+        [np.average(points[r], axis=0, weights=weight[r]) for r in parts]
+    )
+
+
+def _spread(points, weight):
+    center = np.average(points, axis=0, weights=weight)
+    return float(weight @ np.sum((points - center) ** 2, axis=1))
+
+
+def quantile_partition(values, weight, n_experts):
+    """Equal weight of rows per expert along ``values``, by the mid-distribution."""
+    _, codes = np.unique(values, return_inverse=True)
+    mass = np.bincount(codes, weights=weight)
+    middle = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
+    labels = np.minimum((middle * n_experts).astype(int), n_experts - 1)
+    return soften(labels[codes], n_experts)
+
+
+def direction_partition(points, weight, n_experts, rng):
+    """Softmax of random linear functions of the columns of ``points``."""
+    directions = rng.normal(size=(points.shape[1], n_experts))
+    center = np.average(points, axis=0, weights=weight)
+    logits = (points - center) @ directions
+    spread = np.sqrt(np.average(logits**2, axis=0, weights=weight))
+    logits *= DIRECTION_SCALE / np.maximum(spread, np.finfo(float).tiny)
+    logits += rng.normal(size=n_experts)
+    logits -= logits.max(axis=1, keepdims=True)
+    resp = np.exp(logits)
+    return resp / resp.sum(axis=1, keepdims=True)
+
+
+def linear_residual(Z, target, weight):
+    """Residual of a lightly penalised weighted linear fit, scaled to unit spread."""
+    design = np.column_stack([Z, np.ones(len(Z))])
+    weighted = design * weight[:, None]
+    gram = weighted.T @ design
+    gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
+    residual = target - design @ np.linalg.solve(gram, weighted.T @ target)
+    spread = np.sqrt(np.average(residual**2, axis=0, weights=weight))
+    return residual / np.where(spread > 0, spread, 1.0)
+
+
+def deterministic_starts(Z, target, weight, n_experts):
+    """Names and responsibilities of the cheap deterministic candidates.
+
+    Parameters
+    ----------
+    Z : (n, p) standardised columns of the gate.
+    target : (n, d) standardised outputs, or class indicators.
+    weight : (n,)
+    n_experts : int
+
+    Returns
+    -------
+    list of (name, callable without arguments that returns (n, K))
+    """
+    residual = linear_residual(Z, target, weight)
+    stretch = np.sqrt(max(Z.shape[1], 1))
+    joint = np.column_stack([Z, stretch * residual])
+    candidates = [
+        ("tree", lambda: tree_partition(Z, target, weight, n_experts)),
+        ("kmeans-residual", lambda: kmeans_partition(joint, weight, n_experts)),
+        ("tree-residual", lambda: tree_partition(Z, residual, weight, n_experts)),
+        ("kmeans", lambda: kmeans_partition(Z, weight, n_experts)),
+        (
+            "quantile-residual",
+            lambda: quantile_partition(residual[:, 0], weight, n_experts),
+        ),
+    ]
+    blind = ("kmeans-residual", "quantile-residual")
+    return candidates if Z.shape[1] else [c for c in candidates if c[0] in blind]
+
+
+def random_start(Z, target, weight, n_experts, rng):
+    """Responsibilities from random directions of columns, residual and products."""
+    residual = linear_residual(Z, target, weight)
+    mixed = Z @ rng.normal(size=(Z.shape[1], 1)) if Z.shape[1] else residual
+    emphasis = np.sqrt(max(Z.shape[1], 1)) * rng.choice([0.0, 1.0, 3.0])
+    points = np.column_stack(
+        [Z, emphasis * residual, emphasis * residual * np.tanh(mixed)]
+    )
+    return direction_partition(points, weight, n_experts, rng)
+
+
+def content_sample(Z, target, weight):
+    """Rows to compare starts on: all, or a sample drawn by a hash of their content.
+
+    Equal rows are in or out together, so the sample is weight-equivariant.
+    """
+    total = weight.sum()
+    if total <= SAMPLE_ROWS or len(Z) <= SAMPLE_ROWS:
+        return None
+    content = np.round(np.column_stack([Z, target]) @ _primes(Z, target), 6)
+    keys = murmurhash3_32(content.view(np.int32), seed=0, positive=True)
+    mixed = keys[::2].astype(np.uint64) ^ (keys[1::2].astype(np.uint64) << np.uint64(1))
+    uniform = (mixed % np.uint64(1 << 20)).astype(float) / (1 << 20)
+    return np.flatnonzero(uniform < SAMPLE_ROWS / total)
+
+
+def _primes(Z, target):
+    """Irrational-looking coefficients that tell rows apart."""
+    n_columns = Z.shape[1] + target.shape[1]
+    return np.sqrt(np.arange(2, n_columns + 2)) * np.pi

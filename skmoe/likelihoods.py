@@ -1,0 +1,174 @@
+"""Likelihoods turn an expert's prediction into a density of y.
+
+A likelihood is given to a mixture unfitted; after ``fit`` the mixture's
+``likelihoods_`` holds one fitted copy per expert, with its dispersion.
+"""
+
+import numpy as np
+from scipy import linalg
+from sklearn.base import BaseEstimator, clone
+
+__all__ = ["Categorical", "Gaussian"]
+
+LOG_2PI = float(np.log(2.0 * np.pi))
+# Probabilities of classifiers are mixed with the uniform distribution to this
+# extent, so that one overconfident expert cannot make a row impossible.
+PROBA_FLOOR = 1e-6
+
+
+class Gaussian(BaseEstimator):
+    """Normal density around the prediction of an expert.
+
+    Parameters
+    ----------
+    variance : {"expert", "shared"}, default="expert"
+        Whether every expert has its own variance or all share one.
+    covariance : {"diag", "spherical", "full"}, default="diag"
+        Covariance of several outputs given the expert; no matter for one output.
+        The fused EM serves ``"diag"``; the others are fitted by the general EM.
+    floor : float, default=1e-6
+        Smallest variance, as a fraction of the variance of y.  It keeps the
+        likelihood bounded when an expert fits its rows exactly.
+
+    Attributes
+    ----------
+    sigma_ : float or ndarray of shape (n_outputs,)
+        Standard deviation, in units of y.
+    covariance_ : ndarray of shape (n_outputs, n_outputs)
+        With ``covariance="full"`` only, in place of ``sigma_``'s diagonal.
+    n_parameters_ : float
+        Free parameters; a shared variance counts in parts.
+
+    Examples
+    --------
+    >>> from skmoe.likelihoods import Gaussian
+    >>> Gaussian(variance="shared")
+    Gaussian(variance='shared')
+    """
+
+    def __init__(self, variance="expert", covariance="diag", floor=1e-6):
+        self.variance = variance
+        self.covariance = covariance
+        self.floor = floor
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+        choices = {
+            "variance": ("expert", "shared"),
+            "covariance": ("diag", "spherical", "full"),
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(
+                    f"Gaussian got {name}={value!r}, but expected one of {allowed}."
+                )
+        if not 0 <= self.floor < 1:
+            raise ValueError(
+                f"Gaussian got floor={self.floor!r}, but expected a fraction of the "
+                "variance of y in [0, 1); the default is 1e-6."
+            )
+
+    def with_sigma(self, sigma, n_experts):
+        """Fitted copy with standard deviations ``sigma`` (n_outputs,)."""
+        fitted = clone(self)
+        sigma = np.asarray(sigma, dtype=float)
+        fitted.sigma_ = float(sigma[0]) if sigma.size == 1 else sigma
+        free = 1 if self.covariance == "spherical" else sigma.size
+        fitted.n_parameters_ = free / (n_experts if self.variance == "shared" else 1)
+        return fitted
+
+    def fit_dispersions(self, y, predictions, weights):
+        """One fitted copy per expert.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n, n_outputs)
+        predictions : list of K ndarrays of shape (n, n_outputs)
+        weights : ndarray of shape (n, K)
+            Responsibilities times sample weights.
+
+        Returns
+        -------
+        list of K fitted likelihoods
+        """
+        total = weights.sum(axis=1)
+        center = np.average(y, axis=0, weights=total)
+        spread = np.average((y - center) ** 2, axis=0, weights=total)
+        floor = np.maximum(self.floor * spread, np.finfo(float).tiny)
+        scatter = [
+            (w[:, None] * (y - p)).T @ (y - p)
+            for w, p in zip(weights.T, predictions, strict=True)
+        ]
+        mass = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
+        if self.variance == "shared":
+            pooled = sum(scatter) / mass.sum()
+            covariances = [pooled] * len(scatter)
+        else:
+            covariances = [s / m for s, m in zip(scatter, mass, strict=True)]
+        return [self._with_covariance(c, floor, len(mass)) for c in covariances]
+
+    def _with_covariance(self, covariance, floor, n_experts):
+        variance = np.diag(covariance)
+        if self.covariance == "spherical":
+            variance = np.full_like(variance, variance.mean())
+            floor = np.full_like(floor, floor.mean())
+        fitted = self.with_sigma(np.sqrt(np.maximum(variance, floor)), n_experts)
+        if self.covariance == "full":
+            d = len(variance)
+            fitted.covariance_ = covariance + np.diag(
+                np.maximum(floor - variance, 0.0) + floor
+            )
+            free = d * (d + 1) / 2
+            fitted.n_parameters_ = free / (
+                n_experts if self.variance == "shared" else 1
+            )
+        return fitted
+
+    def log_prob(self, y, prediction):
+        """Log-density of rows ``y`` (n, n_outputs) given predictions of that shape."""
+        error = y - prediction
+        if hasattr(self, "covariance_"):
+            factor = linalg.cholesky(self.covariance_, lower=True)
+            error = linalg.solve_triangular(factor, error.T, lower=True).T
+            log_scale = np.log(np.diag(factor)).sum()
+        else:
+            sigma = np.broadcast_to(self.sigma_, error.shape[1])
+            error = error / sigma
+            log_scale = np.log(sigma).sum()
+        quadratic = np.einsum("ij,ij->i", error, error)
+        return -0.5 * (quadratic + error.shape[1] * LOG_2PI) - log_scale
+
+    def variance_of(self, n_outputs):
+        """Variance of each output around the prediction, shape (n_outputs,)."""
+        if hasattr(self, "covariance_"):
+            return np.diag(self.covariance_)
+        return np.broadcast_to(np.square(self.sigma_), n_outputs)
+
+
+class Categorical(BaseEstimator):
+    """Class probabilities as an expert predicts them.
+
+    Attributes
+    ----------
+    n_parameters_ : float
+        Always zero: the probabilities are the expert's own.
+    """
+
+    n_parameters_ = 0.0
+
+    def check(self):
+        """Nothing to check."""
+
+    def fit_dispersions(self, y, predictions, weights):
+        """One copy per expert; there is nothing to fit."""
+        return [clone(self) for _ in predictions]
+
+    def log_prob(self, y, prediction):
+        """Log-probability of integer codes ``y`` (n,) under ``prediction`` (n, C)."""
+        return np.log(prediction[np.arange(len(y)), y])
+
+
+def smoothed(proba):
+    """Class probabilities kept away from zero by :data:`PROBA_FLOOR`."""
+    return (1.0 - PROBA_FLOOR) * proba + PROBA_FLOOR / proba.shape[1]

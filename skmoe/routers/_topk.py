@@ -1,0 +1,66 @@
+"""Top-k routing: the k most probable experts, renormalised."""
+
+import numbers
+
+import numpy as np
+
+from .._kernels.routing import top_k_rows
+from ._base import BaseRouter, Routing
+
+TRAINING = ("soft-then-sparse", "sparse")
+
+
+class TopKRouter(BaseRouter):
+    """Keep the ``k`` experts with the largest gate weights.
+
+    Their weights are renormalised, which equals a softmax over the k largest logits.
+    Of equal weights the expert with the lower number wins.
+
+    Parameters
+    ----------
+    k : int, default=2
+        Active experts per row.
+    training : {"soft-then-sparse", "sparse"}, default="soft-then-sparse"
+        The default trains with all experts and then refits briefly within the top k;
+        ``"sparse"`` trains within the top k from the start, which is cheaper with
+        costly experts and usually less accurate.
+
+    References
+    ----------
+    .. [1] Jiang, A. Q. et al. (2024). Mixtral of experts. arXiv:2401.04088, eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.routers import TopKRouter
+    >>> routing = TopKRouter(2).route(np.log([[0.5, 0.1, 0.3]]))
+    >>> routing.indices.tolist(), routing.weights.round(3).tolist()
+    ([[0, 2]], [[0.625, 0.375]])
+    """
+
+    def __init__(self, k=2, training="soft-then-sparse"):
+        self.k = k
+        self.training = training
+
+    def check(self, n_experts):
+        if self.training not in TRAINING:
+            raise ValueError(
+                f"TopKRouter got training={self.training!r}, but expected one of "
+                f"{TRAINING}."
+            )
+        if not isinstance(self.k, numbers.Integral) or not 1 <= self.k <= n_experts:
+            raise ValueError(
+                f"TopKRouter got k={self.k!r}, but expected an integer between 1 and "
+                f"the number of experts, {n_experts}."
+            )
+
+    def n_active(self, n_experts):
+        return self.k
+
+    def route(self, log_gate, *, X=None, rng=None, training=False):
+        n_rows, n_experts = log_gate.shape
+        indices = np.empty((n_rows, self.k), dtype=np.intp)
+        weights = np.empty((n_rows, self.k))
+        top_k_rows(np.ascontiguousarray(log_gate, dtype=float), indices, weights)
+        load = np.bincount(indices.ravel(), minlength=n_experts)
+        return Routing(indices, weights, load)

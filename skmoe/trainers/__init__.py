@@ -1,0 +1,5 @@
+"""Trainers fit gate and experts together."""
+
+from ._em import EM, HardEM
+
+__all__ = ["EM", "HardEM"]

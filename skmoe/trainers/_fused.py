@@ -1,0 +1,391 @@
+"""EM of linear experts under a softmax gate: one fused pass per iteration.
+
+A problem knows how to *evaluate* parameters (E-step: penalised objective and
+sufficient statistics) and to *maximise* given the statistics (M-step).  Parameters
+are one flat vector, so that accelerators can extrapolate them.
+"""
+
+import numpy as np
+
+from .._design import read_only, take_rows
+from .._kernels.blocks import gram_pass
+from .._kernels.em import Rule, Statistics, categorical_pass, gaussian_pass
+from .._linalg import (
+    curvature_columns,
+    n_pairs,
+    newton_direction,
+    ridge_diagonal,
+    solve_symmetric,
+    unpack_grams,
+    use_exact_newton,
+)
+from .._multinomial import fit_multinomial
+from ..engines import map_rows
+
+# Newton steps that bring the gate near the starting responsibilities.
+START_STEPS = 4
+
+
+class LinearMixture:
+    """Linear experts and a softmax gate on row blocks; see the two subclasses.
+
+    Parameters
+    ----------
+    gate, expert : Design
+        Equal objects if both see the same columns: they are then read once.
+    target : ndarray
+        Standardised outputs (n, d), or class codes (n,).
+    weight : (n,) ndarray
+    n_experts : int
+    gate_alpha, expert_alpha : float
+        Ridge penalties in units of rows, on standardised coefficients.
+    n_active : int
+        Experts that stay active per row in the E-step.
+    hard : bool
+        One-hot responsibilities (classification EM).
+    n_jobs : int or None
+    """
+
+    def __init__(
+        self,
+        gate,
+        expert,
+        target,
+        weight,
+        *,
+        n_experts,
+        gate_alpha,
+        expert_alpha,
+        n_active=None,
+        hard=False,
+        n_jobs=None,
+    ):
+        self.gate, self.expert = gate, expert
+        self.target, self.weight = target, weight
+        self.n_experts = n_experts
+        self.gate_alpha, self.expert_alpha = gate_alpha, expert_alpha
+        self.n_active = n_experts if n_active is None else n_active
+        self.hard, self.n_jobs = hard, n_jobs
+        self.total_weight = weight.sum()
+        self.gate_channels = gate.X.shape[1] + 1
+        self.expert_channels = expert.X.shape[1] + 1
+
+    def on_rows(self, rows):
+        """The same problem, with the same standardisation, on some of the rows."""
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part.gate = take_rows(self.gate, rows)
+        shared = self.expert is self.gate
+        part.expert = part.gate if shared else take_rows(self.expert, rows)
+        part.target = read_only(self.target[rows])
+        part.weight = read_only(self.weight[rows])
+        part.total_weight = part.weight.sum()
+        return part
+
+    def with_rule(self, **changes):
+        """The same problem with another ``n_active`` or ``hard``."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.__dict__.update(changes)
+        return other
+
+    # -- E-step ---------------------------------------------------------------
+
+    def evaluate(self, theta):
+        """Penalised log-likelihood per unit of weight, and the statistics."""
+        parts = self.unpack(theta)
+        statistics = self._accumulate(parts)
+        value = statistics.total[0] - self._penalty(parts)
+        return value / self.total_weight, statistics
+
+    def log_likelihood(self, statistics):
+        """Weighted log-likelihood on the scale that the problem sees."""
+        return statistics.total[0]
+
+    def load(self, statistics):
+        """Share of the rows that each expert is responsible for."""
+        return statistics.mass / self.total_weight
+
+    def _accumulate(self, parts):
+        shared = self.expert is self.gate
+        rule = Rule(
+            self.n_active,
+            self.hard,
+            shared,
+            use_exact_newton(self.n_experts, self.gate_channels),
+            self._exact_expert(),
+        )
+
+        def accumulate(statistics, start, stop):
+            self._kernel(
+                self.gate,
+                self.expert,
+                self.target,
+                self.weight,
+                parts,
+                rule,
+                Statistics(*statistics),
+                start,
+                stop,
+            )
+
+        sums = map_rows(
+            accumulate, self._zero_statistics, len(self.weight), self.n_jobs
+        )
+        return self._split_grams(Statistics(*sums))
+
+    def _zero_statistics(self):
+        shared = self.expert is self.gate
+        gate_columns = curvature_columns(self.n_experts, self.gate_channels)
+        own = self.n_experts * self._columns_per_expert()
+        expert_shape = (0, 0) if shared else (n_pairs(self.expert_channels), own)
+        outputs = self._n_rows_per_expert()
+        return Statistics(
+            np.zeros(1),
+            np.zeros(self.n_experts),
+            np.zeros((self.n_experts, self.gate_channels)),
+            np.zeros((n_pairs(self.gate_channels), gate_columns + own * shared)),
+            np.zeros(expert_shape),
+            np.zeros((self.n_experts * outputs, self.expert_channels)),
+            np.zeros((self.n_experts, outputs)),
+        )
+
+    def _split_grams(self, statistics):
+        if self.expert is not self.gate:
+            return statistics
+        columns = curvature_columns(self.n_experts, self.gate_channels)
+        grams = statistics.gate_gram
+        return statistics._replace(
+            gate_gram=grams[:, :columns], expert_gram=grams[:, columns:]
+        )
+
+    # -- M-step ---------------------------------------------------------------
+
+    def maximise(self, theta, statistics):
+        """Exact or one Newton step for each block of parameters."""
+        parts = self.unpack(theta)
+        gate = self._update_gate(parts[0], statistics)
+        return self.pack(gate, *self._update_experts(parts, statistics))
+
+    def _update_gate(self, coef, statistics):
+        if self.gate_channels == 1:
+            mass = np.maximum(statistics.mass, np.finfo(float).tiny)
+            logit = np.log(mass)
+            return (logit - logit.mean())[:, None]
+        return coef + newton_direction(
+            statistics.gate_gradient, statistics.gate_gram, coef, self.gate_alpha
+        )
+
+    def damp(self, theta, mapped, step):
+        """Shorten the Newton parts of the move from ``theta`` to ``mapped``."""
+        old, new = self.unpack(theta), self.unpack(mapped)
+        return self.pack(old[0] + step * (new[0] - old[0]), *new[1:])
+
+    def start(self, responsibilities):
+        """Parameters fitted to given responsibilities (n, K)."""
+        targets = read_only(responsibilities, float)
+        gate = np.zeros((self.n_experts, self.gate_channels))
+        share = np.maximum(self.weight @ targets, 1e-3 * self.total_weight)
+        gate[:, -1] = np.log(share) - np.log(share).mean()
+        if self.gate_channels > 1:
+            gate, _ = fit_multinomial(
+                self.gate,
+                targets,
+                self.weight,
+                gate,
+                # Separable starts would otherwise send the gate to infinity.
+                max(self.gate_alpha, 1e-3 * self.total_weight),
+                max_iter=START_STEPS,
+                n_jobs=self.n_jobs,
+            )
+        return self.pack(gate, *self._start_experts(targets))
+
+    def _gate_penalty(self, gate):
+        return 0.5 * self.gate_alpha * np.sum(gate[:, :-1] ** 2)
+
+
+class LinearGaussianMixture(LinearMixture):
+    """Experts ``y = B x + noise`` with their own, or one shared, variance.
+
+    Additional parameters
+    ---------------------
+    floor : float
+        Smallest variance, as a fraction of the variance of y.
+    shared_variance : bool
+        One variance per output for all experts.
+    """
+
+    _kernel = staticmethod(gaussian_pass)
+
+    def __init__(self, *args, floor, shared_variance=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.floor, self.shared_variance = floor, shared_variance
+        self.n_outputs = self.target.shape[1]
+
+    def _exact_expert(self):
+        return False
+
+    def _columns_per_expert(self):
+        return 1
+
+    def _n_rows_per_expert(self):
+        return self.n_outputs
+
+    def pack(self, gate, coef, log_variance):
+        return np.concatenate([gate.ravel(), coef.ravel(), log_variance.ravel()])
+
+    def unpack(self, theta):
+        """Gate (K, q), experts (K * d, q), log variances (K, d)."""
+        n, d = self.n_experts, self.n_outputs
+        first = n * self.gate_channels
+        second = first + n * d * self.expert_channels
+        return (
+            theta[:first].reshape(n, -1),
+            theta[first:second].reshape(n * d, -1),
+            theta[second:].reshape(n, d),
+        )
+
+    def _penalty(self, parts):
+        gate, coef, log_variance = parts
+        norms = np.sum(coef[:, :-1] ** 2, axis=1).reshape(log_variance.shape)
+        expert = 0.5 * self.expert_alpha * np.sum(norms * np.exp(-log_variance))
+        return self._gate_penalty(gate) + expert
+
+    def _update_experts(self, parts, statistics):
+        log_variance = parts[2]
+        grams = unpack_grams(statistics.expert_gram, self.expert_channels)
+        return self._solve(
+            grams, statistics.cross, statistics.square, statistics.mass, log_variance
+        )
+
+    def _solve(self, grams, cross, square, mass, log_variance):
+        shape = (self.n_experts, self.n_outputs, self.expert_channels)
+        penalty = np.diag(ridge_diagonal(self.expert_channels, self.expert_alpha))
+        right = cross.reshape(shape).transpose(0, 2, 1)
+        coef = solve_symmetric(grams + penalty, right)
+        # With the ridge term, which scales with the variance, this is the exact
+        # maximiser of the penalised objective.
+        fitted = np.einsum("kqd,kqd->kd", coef, right)
+        variance = np.maximum(square - fitted, 0.0)
+        weight = np.broadcast_to(mass[:, None], variance.shape)
+        if self.shared_variance:
+            variance = np.broadcast_to(variance.sum(axis=0), variance.shape)
+            weight = np.broadcast_to(mass.sum(), variance.shape)
+        alive = weight > 1e-10 * self.total_weight
+        variance = np.divide(
+            variance, weight, out=np.exp(log_variance), where=alive
+        )
+        coef = coef.transpose(0, 2, 1).reshape(-1, self.expert_channels)
+        return coef, np.log(np.maximum(variance, self.floor))
+
+    def _start_experts(self, targets):
+        n, d = targets.shape[1], self.n_outputs
+        weights = targets * self.weight[:, None]
+        products = (weights[:, :, None] * self.target[:, None, :]).reshape(
+            len(weights), n * d
+        )
+        grams, cross = weighted_grams(self.expert, weights, products, self.n_jobs)
+        square = weights.T @ self.target**2
+        unit = np.zeros((n, d))
+        mass = weights.sum(axis=0)
+        return self._solve(grams, cross, square, mass, unit)
+
+
+class LinearCategoricalMixture(LinearMixture):
+    """Multinomial logistic experts.
+
+    Additional parameters
+    ---------------------
+    n_classes : int
+    """
+
+    _kernel = staticmethod(categorical_pass)
+
+    def __init__(self, *args, n_classes, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.n_classes = n_classes
+        # Two mirrored sets of coefficients share the penalty of one log-odds.
+        self.class_alpha = self.expert_alpha * (2.0 if n_classes == 2 else 1.0)
+
+    def _exact_expert(self):
+        return use_exact_newton(self.n_classes, self.expert_channels)
+
+    def _columns_per_expert(self):
+        return curvature_columns(self.n_classes, self.expert_channels)
+
+    def _n_rows_per_expert(self):
+        return self.n_classes
+
+    def pack(self, gate, coef):
+        return np.concatenate([gate.ravel(), coef.ravel()])
+
+    def unpack(self, theta):
+        """Gate (K, q) and class coefficients (K * C, q)."""
+        n = self.n_experts
+        first = n * self.gate_channels
+        return (
+            theta[:first].reshape(n, -1),
+            theta[first:].reshape(n * self.n_classes, -1),
+        )
+
+    def _penalty(self, parts):
+        gate, coef = parts
+        return self._gate_penalty(gate) + 0.5 * self.class_alpha * np.sum(
+            coef[:, :-1] ** 2
+        )
+
+    def _update_experts(self, parts, statistics):
+        shape = (self.n_experts, self.n_classes, self.expert_channels)
+        coef = parts[1].reshape(shape)
+        gradient = statistics.cross.reshape(shape)
+        columns = self._columns_per_expert()
+        updated = [
+            coef[k]
+            + newton_direction(
+                gradient[k],
+                statistics.expert_gram[:, k * columns : (k + 1) * columns],
+                coef[k],
+                self.class_alpha,
+            )
+            for k in range(self.n_experts)
+        ]
+        return (np.concatenate(updated),)
+
+    def damp(self, theta, mapped, step):
+        return theta + step * (mapped - theta)
+
+    def _start_experts(self, targets):
+        indicators = read_only(np.eye(self.n_classes)[self.target])
+        zero = np.zeros((self.n_classes, self.expert_channels))
+        fits = [
+            fit_multinomial(
+                self.expert,
+                indicators,
+                read_only(targets[:, k] * self.weight),
+                zero,
+                max(self.class_alpha, 1e-3 * self.total_weight / self.n_experts),
+                max_iter=START_STEPS,
+                n_jobs=self.n_jobs,
+            )[0]
+            for k in range(self.n_experts)
+        ]
+        return (np.concatenate(fits),)
+
+
+def weighted_grams(design, weights, targets, n_jobs=None):
+    """Gram matrices (m, q, q) for weight columns (n, m), and products (t, q)."""
+    weights, targets = read_only(weights), read_only(targets)
+    n_channels = design.X.shape[1] + 1
+
+    def make():
+        return (
+            np.zeros((n_pairs(n_channels), weights.shape[1])),
+            np.zeros((targets.shape[1], n_channels)),
+        )
+
+    def accumulate(statistics, start, stop):
+        gram_pass(*design, weights, targets, *statistics, start, stop)
+
+    grams, products = map_rows(accumulate, make, len(weights), n_jobs)
+    return unpack_grams(grams, n_channels), products
+

@@ -1,0 +1,157 @@
+"""When the fused EM applies, and how its parameters become fitted parts."""
+
+import numpy as np
+from sklearn.base import clone
+
+from .._design import empty_design, from_data_scale, make_design, read_only
+from ..experts import LinearExpert
+from ..likelihoods import LOG_2PI
+from ._fused import LinearCategoricalMixture, LinearGaussianMixture
+from ._task import Fit
+
+
+def fits_fused(task):
+    """Whether the parts are linear, dense and alike, so that one pass serves all."""
+    first = task.experts[0]
+    return (
+        hasattr(task.gate, "linear_alpha")
+        and all(isinstance(e, LinearExpert) for e in task.experts)
+        and all(e.alpha == first.alpha for e in task.experts)
+        and getattr(task.likelihood, "covariance", "diag") == "diag"
+        and isinstance(task.shared_view, np.ndarray)
+        and (
+            not task.gate.numeric
+            or isinstance(task.gate.linear_columns(task.gate_view), np.ndarray)
+        )
+    )
+
+
+class FusedTask:
+    """A task in standardised units, and the way back.
+
+    Attributes
+    ----------
+    problem : LinearMixture
+    """
+
+    def __init__(self, task, *, hard=False):
+        self.task = task
+        weight = read_only(task.weight, float)
+        self.expert_design = make_design(task.shared_view, weight)
+        columns = task.gate.linear_columns(task.gate_view)
+        if columns is None:
+            self.gate_design = empty_design(len(weight))
+        elif columns is task.shared_view:
+            self.gate_design = self.expert_design
+        else:
+            self.gate_design = make_design(columns, weight)
+        self.problem = self._make_problem(weight, hard)
+
+    def _make_problem(self, weight, hard):
+        task = self.task
+        common = {
+            "n_experts": task.n_experts,
+            "gate_alpha": task.gate.linear_alpha(),
+            "expert_alpha": task.experts[0].alpha,
+            "hard": hard,
+            "n_jobs": task.n_jobs,
+        }
+        designs = self.gate_design, self.expert_design
+        if task.classes is not None:
+            codes = read_only(task.y, np.int64)
+            n_classes = len(task.classes)
+            return LinearCategoricalMixture(
+                *designs, codes, weight, n_classes=n_classes, **common
+            )
+        self.y_center = np.average(task.y, axis=0, weights=weight)
+        spread = np.average((task.y - self.y_center) ** 2, axis=0, weights=weight)
+        rounding = (10 * np.finfo(float).eps * np.abs(self.y_center)) ** 2
+        self.y_scale = np.where(spread > rounding, np.sqrt(spread), 1.0)
+        target = read_only((task.y - self.y_center) / self.y_scale)
+        return LinearGaussianMixture(
+            *designs,
+            target,
+            weight,
+            floor=max(task.likelihood.floor, np.finfo(float).tiny),
+            shared_variance=task.likelihood.variance == "shared",
+            **common,
+        )
+
+    @property
+    def log_jacobian(self):
+        """Nats per row from the standardised density to that of y."""
+        if self.task.classes is not None:
+            return 0.0
+        d = len(self.y_scale)
+        return -0.5 * d * LOG_2PI - np.log(self.y_scale).sum()
+
+    def to_fit(self, run, kept, n_iter=None):
+        """Fitted parts from a run of the fused problem."""
+        problem = self.problem
+        parts = problem.with_rule(n_experts=len(kept)).unpack(run.theta)
+        gate = clone(self.task.gate).set_standardised(parts[0], self.gate_design)
+        make = (
+            self._regressors if self.task.classes is None else self._classifiers
+        )
+        experts, likelihoods = make(parts, kept)
+        jacobian = self.log_jacobian
+        total = problem.log_likelihood(run.statistics)
+        return Fit(
+            gate=gate,
+            experts=experts,
+            likelihoods=likelihoods,
+            kept=list(kept),
+            log_likelihood=float(total + jacobian * problem.total_weight),
+            lower_bounds=[float(b + jacobian) for b in run.bounds],
+            load=problem.load(run.statistics),
+            n_iter=len(run.bounds) if n_iter is None else n_iter,
+            converged=run.converged,
+            history={},
+        )
+
+    def _regressors(self, parts, kept):
+        _, coef, log_variance = parts
+        n, d = log_variance.shape
+        coef = coef.reshape(n, d, -1) * self.y_scale[:, None]
+        coef[:, :, -1] += self.y_center
+        sigma = np.exp(0.5 * log_variance) * self.y_scale
+        experts = [
+            clone(self.task.experts[k]).set_standardised(c, self.expert_design)
+            for k, c in zip(kept, coef, strict=True)
+        ]
+        likelihoods = [self.task.likelihood.with_sigma(s, n) for s in sigma]
+        return experts, likelihoods
+
+    def _classifiers(self, parts, kept):
+        n_classes = len(self.task.classes)
+        coef = parts[1].reshape(len(kept), n_classes, -1)
+        coef = coef - coef.mean(axis=1, keepdims=True)
+        experts = []
+        for k, c in zip(kept, coef, strict=True):
+            expert = clone(self.task.experts[k])
+            expert.classes_ = self.task.classes
+            experts.append(expert.set_standardised(c, self.expert_design))
+        return experts, [clone(self.task.likelihood) for _ in experts]
+
+    def from_fit(self, fit):
+        """Parameters of an earlier fit, in today's standardised units."""
+        gate = from_data_scale(
+            fit.gate.coef_, fit.gate.intercept_, self.gate_design
+        )
+        slopes = np.vstack([np.atleast_2d(e.coef_) for e in fit.experts])
+        intercepts = np.concatenate(
+            [np.atleast_1d(e.intercept_) for e in fit.experts]
+        )
+        coef = from_data_scale(slopes, intercepts, self.expert_design)
+        if self.task.classes is not None:
+            return self.problem.pack(gate, coef)
+        d = len(self.y_scale)
+        coef = coef.reshape(-1, d, coef.shape[1])
+        coef[:, :, -1] -= self.y_center
+        coef /= self.y_scale[:, None]
+        sigma = np.array([np.atleast_1d(x.sigma_) for x in fit.likelihoods])
+        log_variance = 2 * np.log(sigma / self.y_scale)
+        floor = np.log(self.problem.floor)
+        return self.problem.pack(
+            gate, coef.reshape(-1, coef.shape[2]), np.maximum(log_variance, floor)
+        )

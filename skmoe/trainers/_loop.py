@@ -1,0 +1,95 @@
+"""The one loop of all EM variants."""
+
+from dataclasses import dataclass, field
+
+SMALLEST_STEP = 1e-4
+
+
+@dataclass
+class Run:
+    """State of a run, and its record.
+
+    Attributes
+    ----------
+    theta : parameters
+    value : penalised objective per unit of weight
+    statistics : of the E-step at ``theta``
+    bounds : objective per iteration
+    loads : expert shares per iteration
+    converged : bool
+    stopped : bool, a callback asked to stop
+    """
+
+    theta: object
+    value: float
+    statistics: object
+    bounds: list = field(default_factory=list)
+    loads: list = field(default_factory=list)
+    converged: bool = False
+    stopped: bool = False
+
+
+def run_em(problem, theta, accelerator, *, max_iter, tol, on_iteration=None):
+    """Iterate E- and M-steps until the objective stops rising.
+
+    Parameters
+    ----------
+    problem : object with ``evaluate``, ``maximise``, ``damp`` and ``load``
+    theta : start
+    accelerator : object with ``propose`` and ``reset``
+    max_iter : int
+    tol : float
+        Converged when two iterations in a row gain less, in nats per unit of weight.
+    on_iteration : callable(iteration, run) -> bool
+        True stops the run.
+
+    Returns
+    -------
+    Run
+    """
+    value, statistics = problem.evaluate(theta)
+    run = Run(theta, value, statistics)
+    accelerator.reset()
+    quiet = 0
+    for iteration in range(max_iter):
+        gain = _advance(problem, run, accelerator)
+        run.bounds.append(run.value)
+        run.loads.append(problem.load(run.statistics))
+        if on_iteration is not None and on_iteration(iteration, run):
+            run.stopped = True
+            break
+        quiet = quiet + 1 if gain < tol else 0
+        if quiet == 2 or gain == 0.0:
+            run.converged = True
+            break
+    return run
+
+
+def _advance(problem, run, accelerator):
+    """One accepted move; returns the gain, zero if nothing improves."""
+    slack = 1e-12 * max(1.0, abs(run.value))
+    mapped = problem.maximise(run.theta, run.statistics)
+    for theta in _candidates(problem, run, mapped, accelerator):
+        value, statistics = problem.evaluate(theta)
+        if value >= run.value - slack:
+            gain = max(value - run.value, 0.0)
+            run.theta, run.statistics = theta, statistics
+            run.value = max(value, run.value)
+            return gain
+        accelerator.reset()
+    return 0.0
+
+
+def _candidates(problem, run, mapped, accelerator):
+    """The extrapolated move, the plain one, then shorter ones."""
+    proposed = accelerator.propose(run.theta, mapped)
+    if proposed is not mapped:
+        yield proposed
+    yield mapped
+    step = 0.5
+    while step > SMALLEST_STEP:
+        shorter = problem.damp(run.theta, mapped, step)
+        if shorter is mapped:
+            return
+        yield shorter
+        step /= 2

@@ -1,0 +1,203 @@
+"""EM of any parts: every M-step fits them anew with responsibilities as weights."""
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.utils.parallel import Parallel, delayed
+
+from ..experts import LinearExpert
+from ..experts._foreign import aligned_proba, fit_expert, is_frozen
+from ..likelihoods import smoothed
+from ._task import Fit
+
+# Below this share of its best row an expert's responsibility changes no estimate,
+# and leaving the row out makes the fit cheaper.
+NEGLIGIBLE = 1e-10
+
+
+class Parts(NamedTuple):
+    """Fitted parts: what a parameter vector is to the fused EM."""
+
+    gate: Any
+    experts: list
+    likelihoods: list
+
+
+class EStep(NamedTuple):
+    """Responsibilities and log-likelihood at some parts."""
+
+    resp: np.ndarray
+    log_likelihood: float
+
+
+class RefitMixture:
+    """Arbitrary gate and experts, seen by the loop as one problem.
+
+    Parameters
+    ----------
+    task : Task
+    n_active : int
+        Experts that stay active per row in the E-step.
+    hard : bool
+        One-hot responsibilities.
+    """
+
+    def __init__(self, task, *, n_active=None, hard=False):
+        self.task, self.hard = task, hard
+        self.n_active = task.n_experts if n_active is None else n_active
+        self.total_weight = task.weight.sum()
+        self.kept = list(range(task.n_experts))
+
+    def with_rule(self, **changes):
+        """The same problem with another ``n_active`` or ``hard``."""
+        other = copy.copy(self)
+        other.__dict__.update(changes)
+        return other
+
+    def without(self, k):
+        """The same problem without the expert in position ``k``."""
+        kept = self.kept[:k] + self.kept[k + 1 :]
+        return self.with_rule(kept=kept, n_active=min(self.n_active, len(kept)))
+
+    # -- E-step ---------------------------------------------------------------
+
+    def predictions(self, parts):
+        """Predictions (n, d), or class probabilities, of each expert."""
+        return [
+            predict_expert(expert, self.task.expert_views[k], self.task.classes)
+            for k, expert in zip(self.kept, parts.experts, strict=True)
+        ]
+
+    def evaluate(self, parts):
+        """Penalised log-likelihood per unit of weight, and responsibilities."""
+        weight = self.task.weight
+        log_gate = self._log_gate(parts.gate)
+        log_prob = np.column_stack(
+            [
+                likelihood.log_prob(self.task.y, prediction)
+                for likelihood, prediction in zip(
+                    parts.likelihoods, self.predictions(parts), strict=True
+                )
+            ]
+        )
+        joint = log_gate + log_prob
+        row = joint.max(axis=1) if self.hard else logsumexp(joint, axis=1)
+        if self.hard:
+            resp = np.zeros_like(joint)
+            resp[np.arange(len(joint)), joint.argmax(axis=1)] = 1.0
+        else:
+            resp = np.exp(joint - row[:, None])
+        total = float(weight @ row)
+        value = (total - self._penalty(parts)) / self.total_weight
+        return value, EStep(resp, total)
+
+    def _log_gate(self, gate):
+        log_gate = gate.log_joint(self.task.gate_view)
+        if self.n_active < log_gate.shape[1]:
+            routing = self.task.router.route(log_gate, training=True)
+            kept = routing.dense() > 0
+            log_gate = np.where(kept, log_gate, -np.inf)
+            log_gate = log_gate - logsumexp(log_gate, axis=1, keepdims=True)
+        return log_gate
+
+    def _penalty(self, parts):
+        total = parts.gate.penalty()
+        for expert, likelihood in zip(parts.experts, parts.likelihoods, strict=True):
+            if isinstance(expert, LinearExpert):
+                variance = (
+                    likelihood.variance_of(self.task.y.shape[1])
+                    if self.task.classes is None
+                    else None
+                )
+                total += expert.penalty(variance)
+        return total
+
+    def load(self, statistics):
+        """Share of the rows that each expert is responsible for."""
+        return self.task.weight @ statistics.resp / self.total_weight
+
+    def log_likelihood(self, statistics):
+        """Weighted log-likelihood of the training rows."""
+        return statistics.log_likelihood
+
+    # -- M-step ---------------------------------------------------------------
+
+    def maximise(self, parts, statistics):
+        """Fit experts in parallel, then the gate, then the dispersions."""
+        resp = statistics.resp
+        experts = self._fit_experts(resp, parts)
+        gate = copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.gate)
+        step = gate.update if parts else gate.fit
+        step(self.task.gate_view, resp, self.task.weight)
+        fitted = Parts(gate, experts, [])
+        likelihoods = self.task.likelihood.fit_dispersions(
+            self.task.y, self.predictions(fitted), resp * self.task.weight[:, None]
+        )
+        return fitted._replace(likelihoods=likelihoods)
+
+    def _fit_experts(self, resp, parts):
+        task = self.task
+        shares = np.where(resp < NEGLIGIBLE * resp.max(axis=0), 0.0, resp)
+        fitted = Parallel(n_jobs=task.n_jobs, prefer="threads")(
+            delayed(self._fit_one)(
+                number, shares[:, k], parts.experts[k] if parts else None
+            )
+            for k, number in enumerate(self.kept)
+        )
+        return list(fitted)
+
+    def _fit_one(self, number, share, previous):
+        task = self.task
+        weight = share * task.weight
+        too_few = not np.any(weight > 0)
+        if task.classes is not None and not too_few and previous is not None:
+            # A classifier cannot be fitted to one class; keep what it knew.
+            too_few = len(np.unique(task.y[weight > 0])) < min(2, len(task.classes))
+        if too_few and previous is not None:
+            return previous
+        return fit_expert(
+            task.experts[number],
+            task.expert_views[number],
+            task.labels,
+            weight if not too_few else task.weight,
+            (task.seed, number),
+            task.fit_params[number] if task.fit_params else None,
+        )
+
+    def damp(self, parts, mapped, step):
+        """Foreign parts cannot be blended: only the gate takes a shorter step."""
+        if not hasattr(mapped.gate, "blend"):
+            return mapped
+        return mapped._replace(gate=mapped.gate.blend(parts.gate, step))
+
+    def to_fit(self, run, n_iter=None):
+        """Fitted parts of a run."""
+        parts = run.theta
+        return Fit(
+            gate=parts.gate,
+            experts=parts.experts,
+            likelihoods=parts.likelihoods,
+            kept=list(self.kept),
+            log_likelihood=self.log_likelihood(run.statistics),
+            lower_bounds=[float(b) for b in run.bounds],
+            load=self.load(run.statistics),
+            n_iter=len(run.bounds) if n_iter is None else n_iter,
+            converged=run.converged,
+            history={},
+        )
+
+
+def predict_expert(expert, view, classes):
+    """Prediction (n, d), or smoothed class probabilities (n, C), of one expert."""
+    if classes is None:
+        prediction = np.asarray(expert.predict(view), dtype=float)
+        return prediction.reshape(prediction.shape[0], -1)
+    proba = aligned_proba(expert, view, classes)
+    return proba if isinstance(expert, LinearExpert) else smoothed(proba)
+
+
+def all_frozen(experts):
+    """Whether no expert is to be fitted."""
+    return all(is_frozen(e) for e in experts)

@@ -1,0 +1,103 @@
+"""What a trainer is given, and what it returns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Task:
+    """Data and unfitted parts of one mixture.
+
+    Attributes
+    ----------
+    gate, router, likelihood : strategy objects
+    names : list of str
+    experts : list of unfitted estimators, length K
+    gate_view : what the gate sees of X
+    expert_views : list of what each expert sees; the same object where they share
+    y : (n, d) float outputs, or (n,) integer class codes
+    labels : y as foreign experts are given it
+    classes : class labels, or None in regression
+    weight : (n,) row weights
+    n_init : int
+    n_jobs : int or None
+    seed : int
+    fit_params : list of dict, routed to each expert's fit
+    report : callable(iteration, bound, make_fit) -> bool, True asks to stop
+    warm_start : Fit or None, the fit to continue from
+    start : int or None, the one start to use (members of an average)
+    """
+
+    gate: Any
+    router: Any
+    likelihood: Any
+    names: list
+    experts: list
+    gate_view: Any
+    expert_views: list
+    y: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray | None
+    weight: np.ndarray
+    n_init: int = 1
+    n_jobs: int | None = None
+    seed: int = 0
+    fit_params: list = field(default_factory=list)
+    report: Callable = lambda iteration, bound, make_fit: False
+    warm_start: Any = None
+    start: int | None = None
+
+    @property
+    def n_experts(self):
+        """Number of experts asked for."""
+        return len(self.experts)
+
+    @property
+    def shared_view(self):
+        """The one view of all experts, or None if they see different columns."""
+        first = self.expert_views[0]
+        return first if all(v is first for v in self.expert_views) else None
+
+    def numeric_view(self):
+        """A dense float array to start from, or None if there is none."""
+        for view in (self.gate_view, *self.expert_views):
+            if isinstance(view, np.ndarray) and view.dtype.kind == "f":
+                return view if np.isfinite(view).all() else None
+        return None
+
+    def indicators(self):
+        """Targets (n, d): outputs, or class indicators."""
+        if self.classes is None:
+            return self.y
+        return np.eye(len(self.classes))[self.y]
+
+
+@dataclass
+class Fit:
+    """A fitted mixture.
+
+    Attributes
+    ----------
+    gate, experts, likelihoods : fitted parts
+    kept : numbers of the experts that are left of those asked for
+    log_likelihood : float, weighted, over the training rows, on the scale of y
+    lower_bounds : penalised objective per unit of weight, per iteration
+    load : (K,) share of the rows per expert
+    n_iter : int
+    converged : bool
+    history : dict of per-iteration lists
+    """
+
+    gate: Any
+    experts: list
+    likelihoods: list
+    kept: list
+    log_likelihood: float
+    lower_bounds: list
+    load: np.ndarray
+    n_iter: int
+    converged: bool
+    history: dict

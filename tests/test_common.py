@@ -1,0 +1,46 @@
+"""scikit-learn's own checks, on default and non-default configurations."""
+
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils.estimator_checks import (
+    check_param_validation,
+    parametrize_with_checks,
+)
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe.gates import ClassifierGate, GaussianGate
+
+CONFIGURATIONS = [
+    MoERegressor(),
+    MoERegressor(n_experts=2, gate="constant"),
+    MoERegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))]),
+    MoERegressor(n_experts=3, router=2),
+    MoERegressor(n_experts=2, gate=GaussianGate(shrinkage=0.1)),
+    MoERegressor(
+        n_experts=2, gate=ClassifierGate(DecisionTreeClassifier(max_depth=2))
+    ),
+    MoERegressor(n_experts=2, trainer="hard-em"),
+    MoERegressor(n_experts=2, n_members=2),
+    MoEClassifier(),
+    MoEClassifier(
+        [("logit", LogisticRegression()), ("tree", DecisionTreeClassifier(max_depth=2))]
+    ),
+    MoEClassifier(n_experts=3, router=2),
+    MoEClassifier(n_experts=2, gate=GaussianGate(shrinkage=0.1)),
+    MoEClassifier(
+        n_experts=2, gate=ClassifierGate(DecisionTreeClassifier(max_depth=2))
+    ),
+    MoEClassifier(n_experts=2, n_members=2),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(CONFIGURATIONS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", [MoERegressor(), MoEClassifier()])
+def test_parameter_validation(estimator):
+    check_param_validation(type(estimator).__name__, estimator)
