@@ -1,28 +1,27 @@
-"""What both estimators share: parameters, fitting as a transaction, evaluation."""
+"""What both estimators share: fitting as a transaction, and reading X."""
 
 import functools
 import numbers
 
 import numpy as np
-from scipy.special import logsumexp
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     process_routing,
 )
-from sklearn.utils.validation import check_is_fitted
 
 from . import _features, mixture
+from ._evaluation import Evaluation, count_parameters
 from ._inputs import read_table, text_columns, without_columns
 from ._members import MembersGate, MembersRouter
+from ._parameters import ExpertParameters
 from ._resolve import (
     TRAINERS,
     adapt_expert,
     check_names,
-    named_experts,
     preset,
     resolve_gate,
     resolve_router,
@@ -31,16 +30,12 @@ from ._sklearn import (
     HasMethods,
     Interval,
     VisualBlock,
-    check_sample_weight,
     raise_for_params,
     routing_enabled,
 )
 from .experts import LinearExpert
 from .experts._foreign import is_frozen, warn_without_weight
-from .trainers._refit import predict_expert
 from .trainers._task import Fit, Task
-
-PRESETS = {"softmax": "SoftmaxGate()", "em": "EM()", "gaussian": "Gaussian()"}
 
 
 def transactional(fit):
@@ -59,7 +54,7 @@ def transactional(fit):
     return wrapped
 
 
-class BaseMoE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParameters):
     """Parameters, training and evaluation that do not depend on the task."""
 
     _doc_link_module = "skmoe"
@@ -83,73 +78,6 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    # -- parameters of experts ---------------------------------------------------
-
-    def _named_experts(self):
-        return named_experts(self.experts, self.n_experts, self._default_expert())
-
-    def get_params(self, deep=True):
-        """Parameters, with those of named experts as ``name`` and ``name__x``."""
-        params = super().get_params(deep=deep)
-        if deep and isinstance(self.experts, (list, tuple)) and self.experts:
-            for name, expert in zip(*self._named_experts(), strict=True):
-                params[name] = expert
-                if hasattr(expert, "get_params") and not isinstance(expert, type):
-                    own = expert.get_params(deep=True)
-                    params.update({f"{name}__{k}": v for k, v in own.items()})
-        return params
-
-    def set_params(self, **params):
-        """Set parameters, those of nested objects and of experts by name included."""
-        if "experts" in params:
-            self.experts = params.pop("experts")
-        if isinstance(self.experts, (list, tuple)):
-            names = self._named_experts()[0]
-            for name in [n for n in names if n in params]:
-                self._replace_expert(names.index(name), params.pop(name))
-        for key in params:
-            self._refuse_preset(key)
-        own = set(self._get_param_names())
-        nested = {k: v for k, v in params.items() if k.split("__")[0] not in own}
-        if nested and isinstance(self.experts, (list, tuple)):
-            params = {k: v for k, v in params.items() if k not in nested}
-            self._set_nested(nested)
-        elif nested:
-            params = {**params, **nested}
-        super().set_params(**params)
-        return self
-
-    def _replace_expert(self, position, expert):
-        experts = list(self.experts)
-        old = experts[position]
-        experts[position] = (old[0], expert) if isinstance(old, tuple) else expert
-        self.experts = experts
-
-    def _set_nested(self, params):
-        experts = dict(zip(*self._named_experts(), strict=True))
-        for key, value in params.items():
-            name, _, rest = key.partition("__")
-            if name not in experts or not rest:
-                raise ValueError(
-                    f"Invalid parameter {name!r} for estimator {self}. Valid "
-                    f"parameters are: {sorted(self._get_param_names())} and the "
-                    f"experts {sorted(experts)}."
-                )
-            experts[name].set_params(**{rest: value})
-
-    def _refuse_preset(self, key):
-        name, _, nested = key.partition("__")
-        value = getattr(self, name, None)
-        if not nested or not (value is None or isinstance(value, (str, int))):
-            return
-        if name in self._get_param_names():
-            example = PRESETS.get(value, "an object")
-            raise ValueError(
-                f"Cannot set {key!r}: {name}={value!r} is a preset without "
-                f"parameters of its own; pass the object, such as {name}={example}, "
-                "and set the parameter on it."
-            )
 
     # -- tags, routing, representation -------------------------------------------
 
@@ -221,7 +149,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         table = self._read(X, reset=True, gate=gate, experts=experts)
         y, weight = self._read_target(table, y, sample_weight)
         self._check_size(table, weight, len(experts))
-        self._fit_features(table, y, weight, gate, names, experts)
+        self._fit_features(table, y, weight, names, experts)
         self._seed_experts(experts)
         warn_without_weight(names, experts)
         task = Task(
@@ -411,227 +339,62 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         tags = get_tags(self).input_tags
         return read_table(self, X, reset=reset, allow_text=allow_text, tags=tags)
 
-    def _fit_features(self, table, y, weight, gate, names, experts):
+    def _fit_features(self, table, y, weight, names, experts):
         self._dropped = []
         if table.numbers is None and any(isinstance(e, LinearExpert) for e in experts):
             # Built-in experts read numbers: they skip the text column of the gate.
             self._dropped = text_columns(table.raw)
-        gate_features = _features.resolve(self.gate_features, "gate_features")
-        self.gate_features_ = _features.fit_features(
-            gate_features, table.raw, y, weight
-        )
+        made = []
+
+        def fitted(spec, name):
+            """Equal specifications share one fitted transformer."""
+            for earlier, transformer in made:
+                if _features.same(earlier, spec):
+                    return transformer
+            transformer = _features.fit_features(
+                _features.resolve(spec, name), table.raw, y, weight
+            )
+            made.append((spec, transformer))
+            return transformer
+
+        self.gate_features_ = fitted(self.gate_features, "gate_features")
         specs = self.expert_features
         if not isinstance(specs, dict):
-            common = _features.fit_features(
-                _features.resolve(specs, "expert_features"), table.raw, y, weight
-            )
-            self.expert_features_ = [common] * len(experts)
-            return
+            specs = dict.fromkeys(names, specs)
         unknown = sorted(set(specs) - set(names))
         if unknown:
             raise ValueError(
                 f"expert_features names {unknown}, but the experts are {names}."
             )
         self.expert_features_ = [
-            _features.fit_features(
-                _features.resolve(specs.get(name), "expert_features"),
-                table.raw,
-                y,
-                weight,
-            )
-            for name in names
+            fitted(specs.get(name), "expert_features") for name in names
         ]
 
     def _gate_view(self, table, gate=None):
         gate = self.gate_ if gate is None else gate
         if self.gate_features_ is not None:
-            same = self.gate_features_ is self.expert_features_[0]
-            return self._cached_view(table, self.gate_features_) if same else (
-                _features.view(self.gate_features_, table.raw)
-            )
+            return table.view(self.gate_features_)
         return table.numbers if gate.numeric else table.raw
 
     def _expert_views(self, table, experts=None, kept=None):
         """What each expert sees; equal transformers are applied once."""
         experts = self.experts_ if experts is None else experts
         kept = self._kept if kept is None else kept
-        made = {}
+        dropped = without_columns(table.raw, self._dropped) if self._dropped else None
         views = []
         for expert, k in zip(experts, kept, strict=True):
             transformer = self.expert_features_[k]
-            key = (id(transformer), isinstance(expert, LinearExpert))
-            if key not in made:
-                made[key] = self._expert_view(table, expert, transformer)
-            views.append(made[key])
+            if transformer is not None:
+                views.append(table.view(transformer))
+            elif not isinstance(expert, LinearExpert):
+                views.append(table.raw)
+            else:
+                views.append(table.numbers if dropped is None else dropped)
         return views
-
-    def _expert_view(self, table, expert, transformer):
-        if transformer is not None:
-            return _features.view(transformer, table.raw)
-        if not isinstance(expert, LinearExpert):
-            return table.raw
-        if self._dropped:
-            return without_columns(table.raw, self._dropped)
-        return table.numbers
-
-    # -- evaluation --------------------------------------------------------------
-
-    def _views(self, X):
-        check_is_fitted(self)
-        table = self._read(X, reset=False)
-        return table, self._gate_view(table), self._expert_views(table)
-
-    def _route(self, gate_view):
-        return self.router_.route(self.gate_.predict_log_proba(gate_view), X=gate_view)
-
-    def _predictions(self, views):
-        """Predictions of every expert, shape (n, K, d)."""
-        classes = getattr(self, "classes_", None)
-        return np.stack(
-            [
-                predict_expert(expert, view, classes)
-                for expert, view in zip(self.experts_, views, strict=True)
-            ],
-            axis=1,
-        )
-
-    def _log_prob(self, views, y):
-        classes = getattr(self, "classes_", None)
-        return np.column_stack(
-            [
-                likelihood.log_prob(y, predict_expert(expert, view, classes))
-                for expert, likelihood, view in zip(
-                    self.experts_, self.likelihoods_, views, strict=True
-                )
-            ]
-        )
-
-    def _combined(self, X):
-        """Mixture mean (n, d): only the experts that a row was routed to are asked."""
-        _, gate_view, views = self._views(X)
-        routing = self._route(gate_view)
-        if routing.indices.shape[1] == len(self.experts_):
-            return mixture.mean(routing.dense(), self._predictions(views))
-        return self._combine_sparse(routing, views)
-
-    def _combine_sparse(self, routing, views):
-        from sklearn.utils import _safe_indexing
-
-        classes = getattr(self, "classes_", None)
-        out = None
-        for k, rows, slots in mixture.dispatch(routing.indices, len(self.experts_)):
-            part = predict_expert(
-                self.experts_[k], _safe_indexing(views[k], rows), classes
-            )
-            if out is None:
-                out = np.zeros((len(routing.indices), part.shape[1]))
-            out[rows] += routing.weights[rows, slots][:, None] * part
-        return out
-
-    def _log_parts(self, X, y):
-        """Log gate weights after routing, and expert log-densities, both (n, K)."""
-        _, gate_view, views = self._views(X)
-        y = self._encode(self._check_y(y, len_of=gate_view))
-        with np.errstate(divide="ignore"):
-            log_gate = np.log(self._route(gate_view).dense())
-        return log_gate, self._log_prob(views, y)
-
-    # -- public methods of both estimators ---------------------------------------
-
-    def gate_proba(self, X):
-        """Gate weights after routing.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-
-        Returns
-        -------
-        ndarray of shape (n, K)
-            Rows sum to one; experts that do not serve a row have weight zero.
-        """
-        _, gate_view, _ = self._views(X)
-        return self._route(gate_view).dense()
-
-    def route(self, X):
-        """Active experts of each row, and their weights.
-
-        Returns
-        -------
-        skmoe.routers.Routing
-        """
-        _, gate_view, _ = self._views(X)
-        return self._route(gate_view)
-
-    def transform(self, X):
-        """Gate weights as features; the same as :meth:`gate_proba`."""
-        return self.gate_proba(X)
-
-    def get_feature_names_out(self, input_features=None):
-        """Names of the columns of :meth:`transform`: those of the experts."""
-        check_is_fitted(self)
-        return np.asarray(list(self.named_experts_), dtype=object)
-
-    def log_density(self, X, y):
-        """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
-
-        Normalising constants are included.
-        """
-        return mixture.log_density(*self._log_parts(X, y))
-
-    def responsibilities(self, X, y):
-        """Posterior probability of each expert given x and y, shape (n, K)."""
-        return mixture.responsibilities(*self._log_parts(X, y))
-
-    def _criterion(self, X, y, sample_weight):
-        if self.n_parameters_ is None:
-            raise ValueError(
-                f"Expert {uncounted(self)!r} has no count of parameters, which the "
-                "criterion needs; use skmoe.experts.LinearExpert or compare models "
-                "by cross-validation."
-            )
-        log_gate, log_prob = self._log_parts(X, y)
-        weight = (
-            np.ones(len(log_gate))
-            if sample_weight is None
-            else np.asarray(sample_weight, dtype=float)
-        )
-        deviance = -2 * float(weight @ mixture.log_density(log_gate, log_prob))
-        return deviance, weight, log_gate, log_prob
-
-    def aic(self, X, y, sample_weight=None):
-        """Akaike's criterion on the given data; lower is better."""
-        deviance, *_ = self._criterion(X, y, sample_weight)
-        return deviance + 2 * self.n_parameters_
-
-    def bic(self, X, y, sample_weight=None):
-        """Bayesian information criterion on the given data; lower is better."""
-        deviance, weight, *_ = self._criterion(X, y, sample_weight)
-        return deviance + self.n_parameters_ * np.log(weight.sum())
-
-    def icl(self, X, y, sample_weight=None):
-        """Integrated completed likelihood: BIC plus twice the entropy of who serves."""
-        deviance, weight, log_gate, log_prob = self._criterion(X, y, sample_weight)
-        resp = mixture.responsibilities(log_gate, log_prob)
-        penalty = self.n_parameters_ * np.log(weight.sum())
-        return deviance + penalty + 2 * mixture.entropy(resp, weight)
-
-    def _weights(self, table, sample_weight):
-        if sample_weight is None:
-            return np.ones(table.n_rows)
-        return check_sample_weight(
-            sample_weight,
-            table.raw,
-            dtype=np.float64,
-            ensure_non_negative=True,
-            allow_all_zero_weights=False,
-        )
 
 
 def _positive_rows(task):
     """Drop rows of weight zero: they must count for nothing anywhere."""
-    from sklearn.utils import _safe_indexing
-
     rows = np.flatnonzero(task.weight > 0)
     if len(rows) == len(task.weight):
         return task
@@ -647,33 +410,6 @@ def _positive_rows(task):
     task.y, task.labels = task.y[rows], task.labels[rows]
     task.weight = task.weight[rows]
     return task
-
-
-def expert_parameters(expert):
-    """Number of free parameters of a fitted expert, or None if it has no count."""
-    if hasattr(expert, "n_parameters_"):
-        return expert.n_parameters_
-    if hasattr(expert, "coef_") and hasattr(expert, "intercept_"):
-        return np.count_nonzero(expert.coef_) + np.size(expert.intercept_)
-    return None
-
-
-def uncounted(model):
-    """Name of the first part without a count of parameters."""
-    for name, expert in model.named_experts_.items():
-        if expert_parameters(expert) is None:
-            return name
-    return type(model.gate_).__name__
-
-
-def count_parameters(attributes):
-    """Free parameters of a mixture, or None if a part has no count."""
-    counts = [expert_parameters(e) for e in attributes["experts_"]]
-    counts.append(getattr(attributes["gate_"], "n_parameters_", None))
-    if any(count is None for count in counts):
-        return None
-    dispersion = sum(x.n_parameters_ for x in attributes["likelihoods_"])
-    return int(round(sum(counts) + dispersion))
 
 
 def joined(members, attributes):
@@ -703,6 +439,3 @@ def joined(members, attributes):
         "members_": members,
         "_kept": [k for m in members for k in m._kept],
     }
-
-
-__all__ = ["BaseMoE", "logsumexp", "transactional"]

@@ -53,6 +53,13 @@ def resolve(features, name):
     )
 
 
+def same(first, second):
+    """Whether two specifications ask for the same columns."""
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return first is second
+    return first is second or (type(first) is type(second) and first == second)
+
+
 def fit_features(transformer, X, y, sample_weight):
     """Fit a transformer, with weights where it takes them."""
     if transformer is None:

@@ -1,15 +1,13 @@
 """Reading X once: for parts that want numbers, and for parts that want the table."""
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from ._features import as_numbers
+from ._features import as_numbers, view
 
 
-class Table(NamedTuple):
-    """Two readings of X.
+class Table:
+    """X as validated: for parts that want the table, and for those that want numbers.
 
     Attributes
     ----------
@@ -17,13 +15,21 @@ class Table(NamedTuple):
     numbers : float array, or None if some columns are not numbers
     """
 
-    raw: Any
-    numbers: Any
+    def __init__(self, raw, numbers):
+        self.raw, self.numbers = raw, numbers
+        self._views = {}
 
     @property
     def n_rows(self):
         """Number of rows."""
         return self.raw.shape[0]
+
+    def view(self, transformer):
+        """The transformed columns, computed once per transformer."""
+        key = id(transformer)
+        if key not in self._views:
+            self._views[key] = view(transformer, self.raw)
+        return self._views[key]
 
 
 def is_frame(X):

@@ -47,17 +47,22 @@ def solve_symmetric(matrices, right):
     """
     scale = np.sqrt(np.maximum(np.einsum("mii->mi", matrices), 0.0))
     scale[scale == 0.0] = 1.0
-    scaled = matrices / (scale[:, :, None] * scale[:, None, :])
-    rhs = right / scale[:, :, None]
+    solutions = [
+        _solve_scaled(matrix / np.outer(s, s), rhs / s[:, None]) / s[:, None]
+        for matrix, rhs, s in zip(matrices, right, scale, strict=True)
+    ]
+    return np.stack(solutions)
+
+
+def _solve_scaled(matrix, right):
+    """Cholesky solve of a matrix with unit diagonal, or its pseudo-inverse."""
     try:
-        factor = np.linalg.cholesky(scaled)
-        pivots = np.einsum("mii->mi", factor)
-        if np.min(pivots) ** 2 > SINGULAR * scaled.shape[1]:
-            return np.linalg.solve(scaled, rhs) / scale[:, :, None]
-    except np.linalg.LinAlgError:
+        factor = linalg.cholesky(matrix, lower=True, check_finite=False)
+        if np.min(np.diag(factor)) ** 2 > SINGULAR * len(matrix):
+            return linalg.cho_solve((factor, True), right, check_finite=False)
+    except linalg.LinAlgError:
         pass
-    solutions = [_minimum_norm(a, b) for a, b in zip(scaled, rhs, strict=True)]
-    return np.stack(solutions) / scale[:, :, None]
+    return _minimum_norm(matrix, right)
 
 
 def _minimum_norm(matrix, right):

@@ -1,14 +1,11 @@
 """``MoERegressor`` and ``MoEClassifier``."""
 
-import numbers
-
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import check_array, column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _num_samples, check_consistent_length
+from sklearn.utils.validation import check_consistent_length
 
 from . import mixture
 from ._base import BaseMoE, transactional
@@ -214,11 +211,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             return np.log(self.predict_proba(X))
 
     def predict(self, X):
-        return self.classes_[self._combined(X).argmax(axis=1)]
+        proba = self._combined(X)
+        return self.classes_[proba.argmax(axis=1)]
 
     def predict_experts(self, X):
         _, _, views = self._views(X)
         return self._predictions(views)
-
-
-__all__ = ["MoEClassifier", "MoERegressor", "_num_samples", "logsumexp", "numbers"]

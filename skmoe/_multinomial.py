@@ -34,9 +34,7 @@ def multinomial_statistics(design, targets, weight, coef, n_jobs=None):
         )
 
     def accumulate(statistics, start, stop):
-        multinomial_pass(
-            *design, targets, weight, coef, exact, statistics, start, stop
-        )
+        multinomial_pass(*design, targets, weight, coef, exact, statistics, start, stop)
 
     total, gradient, grams = map_rows(accumulate, make, len(weight), n_jobs)
     return total[0], gradient, grams

@@ -27,5 +27,3 @@ __all__ = [
     "raise_for_params",
     "routing_enabled",
 ]
-
-

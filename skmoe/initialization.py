@@ -20,6 +20,7 @@ DIRECTION_SCALE = 3.0
 # Rows beyond which starts are compared on a sample.
 SAMPLE_ROWS = 20_000
 KMEANS_ITERATIONS = 20
+TIE_BREAK = 1e-3
 
 
 def soften(labels, n_experts):
@@ -72,9 +73,7 @@ def principal_centers(points, weight, n_clusters):
             parts.append(rows)
             break
         parts += [rows[~right], rows[right]]
-    return np.array(
-        [np.average(points[r], axis=0, weights=weight[r]) for r in parts]
-    )
+    return np.array([np.average(points[r], axis=0, weights=weight[r]) for r in parts])
 
 
 def _spread(points, weight):
@@ -130,10 +129,13 @@ def deterministic_starts(Z, target, weight, n_experts):
     list of (name, callable without arguments that returns (n, K))
     """
     residual = linear_residual(Z, target, weight)
+    # A little of the residual decides between splits that explain a discrete target
+    # equally well, which rounding would decide otherwise.
+    graded = target + TIE_BREAK * residual
     stretch = np.sqrt(max(Z.shape[1], 1))
     joint = np.column_stack([Z, stretch * residual])
     candidates = [
-        ("tree", lambda: tree_partition(Z, target, weight, n_experts)),
+        ("tree", lambda: tree_partition(Z, graded, weight, n_experts)),
         ("kmeans-residual", lambda: kmeans_partition(joint, weight, n_experts)),
         ("tree-residual", lambda: tree_partition(Z, residual, weight, n_experts)),
         ("kmeans", lambda: kmeans_partition(Z, weight, n_experts)),
@@ -147,7 +149,9 @@ def deterministic_starts(Z, target, weight, n_experts):
 
 
 def random_start(Z, target, weight, n_experts, rng):
-    """Responsibilities from random directions of columns, residual and products."""
+    """Responsibilities from random directions, or from random linear experts."""
+    if rng.random_sample() < 0.5:
+        return nearest_expert(Z, target, n_experts, rng)
     residual = linear_residual(Z, target, weight)
     mixed = Z @ rng.normal(size=(Z.shape[1], 1)) if Z.shape[1] else residual
     emphasis = np.sqrt(max(Z.shape[1], 1)) * rng.choice([0.0, 1.0, 3.0])
@@ -155,6 +159,27 @@ def random_start(Z, target, weight, n_experts, rng):
         [Z, emphasis * residual, emphasis * residual * np.tanh(mixed)]
     )
     return direction_partition(points, weight, n_experts, rng)
+
+
+def nearest_expert(Z, target, n_experts, rng):
+    """Responsibilities of randomly drawn linear experts of random width.
+
+    Finds narrow regimes in x and y together, which no cut of x alone can.
+    """
+    n_outputs = target.shape[1]
+    shape = (n_experts, Z.shape[1], n_outputs)
+    slopes = rng.normal(size=shape) / np.sqrt(max(Z.shape[1], 1))
+    offsets = rng.normal(size=(n_experts, 1, n_outputs))
+    widths = rng.choice([0.1, 0.3, 1.0], size=n_experts)
+    logits = np.empty((len(Z), n_experts))
+    for k, (slope, offset, width) in enumerate(
+        zip(slopes, offsets, widths, strict=True)
+    ):
+        error = (target - Z @ slope - offset) / width
+        logits[:, k] = -0.5 * np.sum(error**2, axis=1) - n_outputs * np.log(width)
+    logits -= logits.max(axis=1, keepdims=True)
+    resp = np.exp(logits)
+    return resp / resp.sum(axis=1, keepdims=True)
 
 
 def content_sample(Z, target, weight):

@@ -84,9 +84,7 @@ def make_workspace(gate_coef, expert_coef, shared, stats, n_rows):
     width = min(BLOCK_ROWS, n_rows)
     n_experts = gate_coef.shape[0]
     gate_block = np.empty((gate_coef.shape[1], width))
-    expert_block = (
-        gate_block if shared else np.empty((expert_coef.shape[1], width))
-    )
+    expert_block = gate_block if shared else np.empty((expert_coef.shape[1], width))
     n_columns = stats.gate_gram.shape[1]
     if not shared:
         n_columns += stats.expert_gram.shape[1]
@@ -108,9 +106,7 @@ def make_workspace(gate_coef, expert_coef, shared, stats, n_rows):
 def gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work):
     """Load a block, standardised once if gate and experts share columns."""
     load_weights(weight, first, n_rows, work.weight)
-    load_block(
-        gate.X, gate.center, gate.inverse_scale, first, n_rows, work.gate_block
-    )
+    load_block(gate.X, gate.center, gate.inverse_scale, first, n_rows, work.gate_block)
     if not rule.shared_design:
         load_block(
             expert.X,
@@ -223,16 +219,12 @@ def gaussian_pass(gate, expert, Y, weight, theta, rule, stats, start, stop):
     gate_columns = work.columns.shape[0] - n_experts
     for first in range(start, stop, width):
         n_rows = min(width, stop - first)
-        logits = gate_logits(
-            gate, expert, weight, gate_coef, rule, first, n_rows, work
-        )
+        logits = gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work)
         means = np.dot(expert_coef, work.expert_block)
         gaussian_joint(Y, first, n_rows, means, log_variance, logits, work.joint)
         add_gate(logits, rule, work, stats)
         work.columns[gate_columns:] = work.responsible
-        gaussian_targets(
-            Y, first, n_rows, work.responsible, work.targets, stats.square
-        )
+        gaussian_targets(Y, first, n_rows, work.responsible, work.targets, stats.square)
         add_experts(rule, gate_columns, work, stats)
 
 
@@ -282,9 +274,7 @@ def categorical_pass(gate, expert, codes, weight, theta, rule, stats, start, sto
     gate_columns = work.columns.shape[0] - n_experts * per_expert
     for first in range(start, stop, width):
         n_rows = min(width, stop - first)
-        logits = gate_logits(
-            gate, expert, weight, gate_coef, rule, first, n_rows, work
-        )
+        logits = gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work)
         proba = np.dot(expert_coef, work.expert_block)
         categorical_joint(codes, first, n_rows, n_classes, proba, logits, work.joint)
         add_gate(logits, rule, work, stats)

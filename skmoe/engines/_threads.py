@@ -1,14 +1,30 @@
 """In-memory engine: fixed row chunks on threads, summed in a fixed order."""
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from joblib import effective_n_jobs
+from threadpoolctl import ThreadpoolController
 
 # Chunks depend on the number of rows only, so that sums, and with them every
 # result, are the same for any number of threads.
 MAX_CHUNKS = 16
 MIN_CHUNK_ROWS = 4096
+
+
+@functools.cache
+def _controller():
+    return ThreadpoolController()
+
+
+def single_threaded_blas():
+    """Context in which BLAS keeps to one thread per caller.
+
+    Our products are blocks of a few hundred rows: the rows are what is shared among
+    threads, and BLAS threads beneath them would only wait for each other.
+    """
+    return _controller().limit(limits=1, user_api="blas")
 
 
 def chunk_edges(n_rows):

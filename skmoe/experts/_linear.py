@@ -30,7 +30,7 @@ class LinearExpert(BaseEstimator):
 
     Parameters
     ----------
-    alpha : float, default=0.1
+    alpha : float, default=1.0
         Ridge penalty on standardised coefficients, in units of rows, as in
         :class:`sklearn.linear_model.Ridge`.  ``0`` is maximum likelihood.
 
@@ -60,7 +60,7 @@ class LinearExpert(BaseEstimator):
     (array([2.]), 1.0)
     """
 
-    def __init__(self, alpha=0.1):
+    def __init__(self, alpha=1.0):
         self.alpha = alpha
 
     def check(self):
@@ -162,7 +162,7 @@ class LinearClassifierExpert(LinearExpert):
 
     Parameters
     ----------
-    alpha : float, default=0.1
+    alpha : float, default=1.0
         As in :class:`LinearExpert`; the inverse of the ``C`` of
         :class:`sklearn.linear_model.LogisticRegression` on standardised columns.
 

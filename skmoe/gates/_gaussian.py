@@ -102,9 +102,10 @@ class GaussianGate(BaseGate):
         scatter = (1 - self.shrinkage) * scatter + self.shrinkage * identity
         self._design_center = design.center
         self._inverse_scale = design.inverse_scale
-        self._means, self._factors = means, [
-            linalg.cholesky(s + 1e-12 * identity, lower=True) for s in scatter
-        ]
+        self._means, self._factors = (
+            means,
+            [linalg.cholesky(s + 1e-12 * identity, lower=True) for s in scatter],
+        )
         inverse = design.inverse_scale
         scale = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
         self.means_ = design.center + means * scale

@@ -1,7 +1,10 @@
 """Extrapolation of EM iterates; the loop guards that the objective never falls."""
 
 import numpy as np
-from scipy import linalg
+
+# First bound of the step length, and the factor by which the bound moves.
+FIRST_LIMIT = 4.0
+LIMIT_FACTOR = 4.0
 
 
 class Plain:
@@ -14,50 +17,20 @@ class Plain:
         """Forget the history."""
 
 
-class Anderson(Plain):
-    """Anderson mixing of the last few EM steps.
+class Squarem(Plain):
+    """Squared extrapolation over two EM steps, scheme S3 (Varadhan & Roland 2008).
 
-    Solves for the combination of past steps whose residual ``M(theta) - theta`` is
-    smallest, with a ridge that is relative to the steps, and restarts when the loop
-    rejects a proposal (Walker & Ni 2011; Henderson & Varadhan 2019).
-
-    Parameters
-    ----------
-    memory : int
-        Number of past steps.
+    The step length is bounded, and the bound grows while it is reached and shrinks
+    when the loop rejects a proposal.  Without it two equal steps, as a separable
+    gate takes them, would be extrapolated by a ratio of rounding errors.
     """
 
-    def __init__(self, memory=8):
-        self.memory = memory
-        self.reset()
-
-    def reset(self):
-        self._thetas, self._residuals = [], []
-
-    def propose(self, theta, mapped):
-        residual = mapped - theta
-        self._thetas = [*self._thetas[-self.memory :], theta]
-        self._residuals = [*self._residuals[-self.memory :], residual]
-        if len(self._thetas) < 3:
-            return mapped
-        d_theta = np.diff(np.array(self._thetas), axis=0).T
-        d_residual = np.diff(np.array(self._residuals), axis=0).T
-        gram = d_residual.T @ d_residual
-        ridge = 1e-10 * np.trace(gram)
-        if not ridge > 0.0:
-            return mapped
-        gram[np.diag_indices_from(gram)] += ridge
-        gamma = linalg.solve(gram, d_residual.T @ residual, assume_a="pos")
-        return mapped - (d_theta + d_residual) @ gamma
-
-
-class Squarem(Plain):
-    """Squared extrapolation over two EM steps, scheme S3 (Varadhan & Roland 2008)."""
-
     def __init__(self):
-        self.reset()
+        self._limit = FIRST_LIMIT
+        self._previous = None
 
     def reset(self):
+        self._limit = max(self._limit / LIMIT_FACTOR, FIRST_LIMIT)
         self._previous = None
 
     def propose(self, theta, mapped):
@@ -67,10 +40,14 @@ class Squarem(Plain):
         first = theta - self._previous
         second = (mapped - theta) - first
         origin, self._previous = self._previous, None
-        curvature = np.linalg.norm(second)
-        if curvature == 0.0:
-            return mapped
-        length = np.linalg.norm(first) / curvature
+        length = self._bounded(np.linalg.norm(first), np.linalg.norm(second))
         if length <= 1.0:
             return mapped
         return origin + 2 * length * first + length**2 * second
+
+    def _bounded(self, step, curvature):
+        if step < self._limit * curvature:
+            return step / curvature
+        limit = self._limit
+        self._limit *= LIMIT_FACTOR
+        return limit

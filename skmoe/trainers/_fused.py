@@ -272,9 +272,7 @@ class LinearGaussianMixture(LinearMixture):
             variance = np.broadcast_to(variance.sum(axis=0), variance.shape)
             weight = np.broadcast_to(mass.sum(), variance.shape)
         alive = weight > 1e-10 * self.total_weight
-        variance = np.divide(
-            variance, weight, out=np.exp(log_variance), where=alive
-        )
+        variance = np.divide(variance, weight, out=np.exp(log_variance), where=alive)
         coef = coef.transpose(0, 2, 1).reshape(-1, self.expert_channels)
         return coef, np.log(np.maximum(variance, self.floor))
 
@@ -388,4 +386,3 @@ def weighted_grams(design, weights, targets, n_jobs=None):
 
     grams, products = map_rows(accumulate, make, len(weights), n_jobs)
     return unpack_grams(grams, n_channels), products
-

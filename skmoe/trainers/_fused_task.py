@@ -90,9 +90,7 @@ class FusedTask:
         problem = self.problem
         parts = problem.with_rule(n_experts=len(kept)).unpack(run.theta)
         gate = clone(self.task.gate).set_standardised(parts[0], self.gate_design)
-        make = (
-            self._regressors if self.task.classes is None else self._classifiers
-        )
+        make = self._regressors if self.task.classes is None else self._classifiers
         experts, likelihoods = make(parts, kept)
         jacobian = self.log_jacobian
         total = problem.log_likelihood(run.statistics)
@@ -135,13 +133,9 @@ class FusedTask:
 
     def from_fit(self, fit):
         """Parameters of an earlier fit, in today's standardised units."""
-        gate = from_data_scale(
-            fit.gate.coef_, fit.gate.intercept_, self.gate_design
-        )
+        gate = from_data_scale(fit.gate.coef_, fit.gate.intercept_, self.gate_design)
         slopes = np.vstack([np.atleast_2d(e.coef_) for e in fit.experts])
-        intercepts = np.concatenate(
-            [np.atleast_1d(e.intercept_) for e in fit.experts]
-        )
+        intercepts = np.concatenate([np.atleast_1d(e.intercept_) for e in fit.experts])
         coef = from_data_scale(slopes, intercepts, self.expert_design)
         if self.task.classes is not None:
             return self.problem.pack(gate, coef)

@@ -15,6 +15,8 @@ from ._task import Fit
 # Below this share of its best row an expert's responsibility changes no estimate,
 # and leaving the row out makes the fit cheaper.
 NEGLIGIBLE = 1e-10
+# Weight of all rows for an expert that starts with too few of its own.
+FALLBACK_SHARE = 0.01
 
 
 class Parts(NamedTuple):
@@ -151,20 +153,26 @@ class RefitMixture:
     def _fit_one(self, number, share, previous):
         task = self.task
         weight = share * task.weight
-        too_few = not np.any(weight > 0)
-        if task.classes is not None and not too_few and previous is not None:
-            # A classifier cannot be fitted to one class; keep what it knew.
-            too_few = len(np.unique(task.y[weight > 0])) < min(2, len(task.classes))
-        if too_few and previous is not None:
-            return previous
+        if not self._can_fit(weight):
+            if previous is not None:
+                return previous
+            # At the start there is nothing to keep: let the expert see all rows.
+            weight = weight + FALLBACK_SHARE * task.weight
         return fit_expert(
             task.experts[number],
             task.expert_views[number],
             task.labels,
-            weight if not too_few else task.weight,
+            weight,
             (task.seed, number),
             task.fit_params[number] if task.fit_params else None,
         )
+
+    def _can_fit(self, weight):
+        """Whether the weighted rows suffice: some, and two classes to tell apart."""
+        rows = weight > 0
+        if self.task.classes is None:
+            return bool(rows.any())
+        return len(np.unique(self.task.y[rows])) >= min(2, len(self.task.classes))
 
     def damp(self, parts, mapped, step):
         """Foreign parts cannot be blended: only the gate takes a shorter step."""

@@ -61,12 +61,14 @@ class Task:
         first = self.expert_views[0]
         return first if all(v is first for v in self.expert_views) else None
 
-    def numeric_view(self):
-        """A dense float array to start from, or None if there is none."""
-        for view in (self.gate_view, *self.expert_views):
-            if isinstance(view, np.ndarray) and view.dtype.kind == "f":
-                return view if np.isfinite(view).all() else None
-        return None
+    def numeric_views(self):
+        """Float arrays (gate's, experts') to start from; None if there is none."""
+        found = [v for v in (self.gate_view, *self.expert_views) if _is_numbers(v)]
+        if not found:
+            return None
+        gate = self.gate_view if _is_numbers(self.gate_view) else found[0]
+        experts = self.shared_view if _is_numbers(self.shared_view) else gate
+        return gate, experts
 
     def indicators(self):
         """Targets (n, d): outputs, or class indicators."""
@@ -101,3 +103,11 @@ class Fit:
     n_iter: int
     converged: bool
     history: dict
+
+
+def _is_numbers(view):
+    return (
+        isinstance(view, np.ndarray)
+        and view.dtype.kind == "f"
+        and bool(np.isfinite(view).all())
+    )

@@ -1,0 +1,193 @@
+"""What a fitted mixture answers, whatever its task: densities, routes, criteria."""
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
+
+from . import mixture
+from ._sklearn import check_sample_weight
+from .trainers._refit import predict_expert
+
+
+class Evaluation:
+    """Methods that only read fitted attributes.
+
+    The estimator gives ``_read``, ``_gate_view``, ``_expert_views``, ``_check_y`` and
+    ``_encode``.
+    """
+
+    def _views(self, X):
+        check_is_fitted(self)
+        table = self._read(X, reset=False)
+        return table, self._gate_view(table), self._expert_views(table)
+
+    def _route(self, gate_view):
+        return self.router_.route(self.gate_.predict_log_proba(gate_view), X=gate_view)
+
+    def _predictions(self, views):
+        """Predictions of every expert, shape (n, K, d)."""
+        classes = getattr(self, "classes_", None)
+        return np.stack(
+            [
+                predict_expert(expert, view, classes)
+                for expert, view in zip(self.experts_, views, strict=True)
+            ],
+            axis=1,
+        )
+
+    def _log_prob(self, views, y):
+        classes = getattr(self, "classes_", None)
+        return np.column_stack(
+            [
+                likelihood.log_prob(y, predict_expert(expert, view, classes))
+                for expert, likelihood, view in zip(
+                    self.experts_, self.likelihoods_, views, strict=True
+                )
+            ]
+        )
+
+    def _combined(self, X):
+        """Mixture mean (n, d): only the experts that a row was routed to are asked."""
+        _, gate_view, views = self._views(X)
+        routing = self._route(gate_view)
+        if routing.indices.shape[1] == len(self.experts_):
+            return mixture.mean(routing.dense(), self._predictions(views))
+        return self._combine_sparse(routing, views)
+
+    def _combine_sparse(self, routing, views):
+        classes = getattr(self, "classes_", None)
+        out = None
+        for k, rows, slots in mixture.dispatch(routing.indices, len(self.experts_)):
+            part = predict_expert(
+                self.experts_[k], _safe_indexing(views[k], rows), classes
+            )
+            if out is None:
+                out = np.zeros((len(routing.indices), part.shape[1]))
+            out[rows] += routing.weights[rows, slots][:, None] * part
+        return out
+
+    def _log_parts(self, X, y):
+        """Log gate weights after routing, and expert log-densities, both (n, K)."""
+        _, gate_view, views = self._views(X)
+        y = self._encode(self._check_y(y, len_of=gate_view))
+        with np.errstate(divide="ignore"):
+            log_gate = np.log(self._route(gate_view).dense())
+        return log_gate, self._log_prob(views, y)
+
+    # -- public methods of both estimators ---------------------------------------
+
+    def gate_proba(self, X):
+        """Gate weights after routing.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            Rows sum to one; experts that do not serve a row have weight zero.
+        """
+        _, gate_view, _ = self._views(X)
+        return self._route(gate_view).dense()
+
+    def route(self, X):
+        """Active experts of each row, and their weights.
+
+        Returns
+        -------
+        skmoe.routers.Routing
+        """
+        _, gate_view, _ = self._views(X)
+        return self._route(gate_view)
+
+    def transform(self, X):
+        """Gate weights as features; the same as :meth:`gate_proba`."""
+        return self.gate_proba(X)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of :meth:`transform`: those of the experts."""
+        check_is_fitted(self)
+        return np.asarray(list(self.named_experts_), dtype=object)
+
+    def log_density(self, X, y):
+        """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
+
+        Normalising constants are included.
+        """
+        return mixture.log_density(*self._log_parts(X, y))
+
+    def responsibilities(self, X, y):
+        """Posterior probability of each expert given x and y, shape (n, K)."""
+        return mixture.responsibilities(*self._log_parts(X, y))
+
+    def _criterion(self, X, y, sample_weight):
+        if self.n_parameters_ is None:
+            raise ValueError(
+                f"Expert {uncounted(self)!r} has no count of parameters, which the "
+                "criterion needs; use skmoe.experts.LinearExpert or compare models "
+                "by cross-validation."
+            )
+        log_gate, log_prob = self._log_parts(X, y)
+        weight = (
+            np.ones(len(log_gate))
+            if sample_weight is None
+            else np.asarray(sample_weight, dtype=float)
+        )
+        deviance = -2 * float(weight @ mixture.log_density(log_gate, log_prob))
+        return deviance, weight, log_gate, log_prob
+
+    def aic(self, X, y, sample_weight=None):
+        """Akaike's criterion on the given data; lower is better."""
+        deviance, *_ = self._criterion(X, y, sample_weight)
+        return deviance + 2 * self.n_parameters_
+
+    def bic(self, X, y, sample_weight=None):
+        """Bayesian information criterion on the given data; lower is better."""
+        deviance, weight, *_ = self._criterion(X, y, sample_weight)
+        return deviance + self.n_parameters_ * np.log(weight.sum())
+
+    def icl(self, X, y, sample_weight=None):
+        """Integrated completed likelihood: BIC plus twice the entropy of who serves."""
+        deviance, weight, log_gate, log_prob = self._criterion(X, y, sample_weight)
+        resp = mixture.responsibilities(log_gate, log_prob)
+        penalty = self.n_parameters_ * np.log(weight.sum())
+        return deviance + penalty + 2 * mixture.entropy(resp, weight)
+
+    def _weights(self, table, sample_weight):
+        if sample_weight is None:
+            return np.ones(table.n_rows)
+        return check_sample_weight(
+            sample_weight,
+            table.raw,
+            dtype=np.float64,
+            ensure_non_negative=True,
+            allow_all_zero_weights=False,
+        )
+
+
+def expert_parameters(expert):
+    """Number of free parameters of a fitted expert, or None if it has no count."""
+    if hasattr(expert, "n_parameters_"):
+        return expert.n_parameters_
+    if hasattr(expert, "coef_") and hasattr(expert, "intercept_"):
+        return np.count_nonzero(expert.coef_) + np.size(expert.intercept_)
+    return None
+
+
+def uncounted(model):
+    """Name of the first part without a count of parameters."""
+    for name, expert in model.named_experts_.items():
+        if expert_parameters(expert) is None:
+            return name
+    return type(model.gate_).__name__
+
+
+def count_parameters(attributes):
+    """Free parameters of a mixture, or None if a part has no count."""
+    counts = [expert_parameters(e) for e in attributes["experts_"]]
+    counts.append(getattr(attributes["gate_"], "n_parameters_", None))
+    if any(count is None for count in counts):
+        return None
+    dispersion = sum(x.n_parameters_ for x in attributes["likelihoods_"])
+    return int(round(sum(counts) + dispersion))

@@ -1,0 +1,82 @@
+"""Parameters of named experts, in the manner of scikit-learn's compositions."""
+
+from sklearn.base import BaseEstimator
+
+from ._resolve import named_experts
+
+PRESETS = {
+    "softmax": "SoftmaxGate()",
+    "constant": "ConstantGate()",
+    "em": "EM()",
+    "hard-em": "HardEM()",
+    "gaussian": "GaussianGate() or Gaussian()",
+}
+
+
+class ExpertParameters(BaseEstimator):
+    """``get_params`` and ``set_params`` that reach the experts by name."""
+
+    def _named_experts(self):
+        return named_experts(self.experts, self.n_experts, self._default_expert())
+
+    def get_params(self, deep=True):
+        """Parameters, with those of named experts as ``name`` and ``name__x``."""
+        params = super().get_params(deep=deep)
+        if deep and isinstance(self.experts, (list, tuple)) and self.experts:
+            for name, expert in zip(*self._named_experts(), strict=True):
+                params[name] = expert
+                if hasattr(expert, "get_params") and not isinstance(expert, type):
+                    own = expert.get_params(deep=True)
+                    params.update({f"{name}__{k}": v for k, v in own.items()})
+        return params
+
+    def set_params(self, **params):
+        """Set parameters, those of nested objects and of experts by name included."""
+        if "experts" in params:
+            self.experts = params.pop("experts")
+        if isinstance(self.experts, (list, tuple)):
+            names = self._named_experts()[0]
+            for name in [n for n in names if n in params]:
+                self._replace_expert(names.index(name), params.pop(name))
+        for key in params:
+            self._refuse_preset(key)
+        own = set(self._get_param_names())
+        nested = {k: v for k, v in params.items() if k.split("__")[0] not in own}
+        if nested and isinstance(self.experts, (list, tuple)):
+            params = {k: v for k, v in params.items() if k not in nested}
+            self._set_nested(nested)
+        elif nested:
+            params = {**params, **nested}
+        super().set_params(**params)
+        return self
+
+    def _replace_expert(self, position, expert):
+        experts = list(self.experts)
+        old = experts[position]
+        experts[position] = (old[0], expert) if isinstance(old, tuple) else expert
+        self.experts = experts
+
+    def _set_nested(self, params):
+        experts = dict(zip(*self._named_experts(), strict=True))
+        for key, value in params.items():
+            name, _, rest = key.partition("__")
+            if name not in experts or not rest:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {self}. Valid "
+                    f"parameters are: {sorted(self._get_param_names())} and the "
+                    f"experts {sorted(experts)}."
+                )
+            experts[name].set_params(**{rest: value})
+
+    def _refuse_preset(self, key):
+        name, _, nested = key.partition("__")
+        value = getattr(self, name, None)
+        if not nested or not (value is None or isinstance(value, (str, int))):
+            return
+        if name in self._get_param_names():
+            example = PRESETS.get(value, "an object")
+            raise ValueError(
+                f"Cannot set {key!r}: {name}={value!r} is a preset without "
+                f"parameters of its own; pass the object, such as {name}={example}, "
+                "and set the parameter on it."
+            )

@@ -1,0 +1,209 @@
+"""Runs of EM from start to finish, for fused problems and for any others."""
+
+import numpy as np
+
+from ..engines import single_threaded_blas
+from ._acceleration import Plain, Squarem
+from ._fused_task import FusedTask
+from ._loop import run_em
+from ._refit import EStep, Parts, RefitMixture
+from ._starts import (
+    drop_expert,
+    is_spike,
+    linear_starts,
+    n_full_runs,
+    start_responsibilities,
+)
+
+# Iterations within the top k after soft training.
+SPARSE_ITERATIONS = 20
+# Refits after which the starts of arbitrary parts are compared.
+SHORT_REFITS = 3
+
+
+class FusedDriver:
+    """Starts, long runs and the sparse finish of the fused EM."""
+
+    def __init__(self, trainer, task):
+        self.trainer, self.task = trainer, task
+        self.fused = FusedTask(task, hard=trainer.hard)
+        self.rng = np.random.RandomState(task.seed)
+        self.iteration = 0
+
+    def fit(self):
+        """The best of the runs."""
+        trainer, task = self.trainer, self.task
+        problem = self.fused.problem.with_rule(n_active=_training_active(task))
+        runs = []
+        with single_threaded_blas():
+            for theta in self._starts(problem):
+                runs.append(self._long_run(problem, theta, trainer.max_iter))
+                if runs[-1][0].stopped:
+                    break
+            run, kept = max(runs, key=lambda r: self._rank(*r))
+            if _sparse_finish(task, len(kept)) and not run.stopped:
+                run, kept = self._finish(run, kept)
+        return self._to_fit(run, kept)
+
+    def _finish(self, run, kept):
+        problem = self.fused.problem.with_rule(
+            n_active=task_active(self.task, len(kept)), n_experts=len(kept)
+        )
+        sparse, still = self._long_run(
+            problem, run.theta, SPARSE_ITERATIONS, list(kept)
+        )
+        # The brief refit is a fixed budget, so that it ends is not a failure.
+        sparse.converged = run.converged
+        return sparse, still
+
+    def _starts(self, problem):
+        if self.task.warm_start is not None:
+            return [self.fused.from_fit(self.task.warm_start)]
+        if self.task.n_experts == 1:
+            return [problem.start(np.ones((len(problem.weight), 1)))]
+        starts = linear_starts(self.trainer, self.task, self.fused, self.rng)
+        return starts[: n_full_runs(self.task.n_init)]
+
+    def _long_run(self, problem, theta, max_iter, kept=None):
+        """Run to convergence, removing experts that lose their rows."""
+        kept = list(range(self.task.n_experts)) if kept is None else kept
+        while True:
+            run = run_em(
+                problem,
+                theta,
+                self._accelerator(),
+                max_iter=max_iter,
+                tol=self.trainer.tol,
+                on_iteration=self._reporter(kept),
+            )
+            load = problem.load(run.statistics)
+            weakest = int(np.argmin(load))
+            limit = min(self.trainer.min_load, 0.1 / len(load))
+            if load[weakest] >= limit or len(load) == 1 or run.stopped:
+                return run, kept
+            theta = drop_expert(problem, run.theta, weakest)
+            kept = kept[:weakest] + kept[weakest + 1 :]
+            problem = problem.with_rule(
+                n_experts=len(kept), n_active=min(problem.n_active, len(kept))
+            )
+
+    def _accelerator(self):
+        extrapolate = self.trainer.accelerate and not self.trainer.hard
+        return Squarem() if extrapolate else Plain()
+
+    def _reporter(self, kept):
+        def report(iteration, run):
+            self.iteration += 1
+            return self.task.report(
+                self.iteration - 1,
+                run.value + self.fused.log_jacobian,
+                lambda: self._to_fit(run, kept),
+            )
+
+        return report
+
+    def _rank(self, run, kept):
+        """Sound solutions before spikes, then by objective."""
+        problem = self.fused.problem.with_rule(n_experts=len(kept))
+        return not is_spike(problem, run), run.value
+
+    def _to_fit(self, run, kept):
+        fit = self.fused.to_fit(run, kept)
+        fit.history = {"bound": fit.lower_bounds, "load": list(run.loads)}
+        return fit
+
+
+class RefitDriver:
+    """Starts, runs and the sparse finish when parts are fitted anew."""
+
+    def __init__(self, trainer, task):
+        self.trainer, self.task = trainer, task
+        self.rng = np.random.RandomState(task.seed)
+        self.iteration = 0
+
+    def fit(self):
+        """The best of the runs."""
+        task = self.task
+        problem = RefitMixture(
+            task, n_active=_training_active(task), hard=self.trainer.hard
+        )
+        runs = []
+        for start in self._starts(problem):
+            runs.append(self._run(problem, start, self.trainer.max_refits))
+            if runs[-1][0].stopped:
+                break
+        run, problem = max(runs, key=lambda r: r[0].value)
+        if _sparse_finish(task, len(problem.kept)) and not run.stopped:
+            run, problem = self._finish(run, problem)
+        fit = problem.to_fit(run)
+        fit.history = {"bound": fit.lower_bounds, "load": list(run.loads)}
+        return fit
+
+    def _finish(self, run, problem):
+        sparse = problem.with_rule(n_active=task_active(self.task, len(problem.kept)))
+        finished, problem = self._run(sparse, run.theta, SPARSE_ITERATIONS)
+        finished.converged = run.converged
+        return finished, problem
+
+    def _starts(self, problem):
+        """Parts fitted to starting responsibilities, or those of an earlier fit."""
+        warm = self.task.warm_start
+        if warm is not None:
+            return [Parts(warm.gate, warm.experts, warm.likelihoods)]
+        responsibilities = start_responsibilities(self.trainer, self.task, self.rng)
+        starts = responsibilities[: self.task.n_init]
+        parts = [problem.maximise(None, EStep(resp, 0.0)) for resp in starts]
+        if len(parts) == 1:
+            return parts
+        runs = [
+            run_em(problem, start, Plain(), max_iter=SHORT_REFITS, tol=0.0)
+            for start in parts
+        ]
+        runs.sort(key=lambda run: run.value, reverse=True)
+        return [run.theta for run in runs[: n_full_runs(self.task.n_init)]]
+
+    def _run(self, problem, parts, max_iter):
+        while True:
+            run = run_em(
+                problem,
+                parts,
+                Plain(),
+                max_iter=max_iter if len(problem.kept) > 1 else 2,
+                tol=self.trainer.tol,
+                on_iteration=self._reporter(problem),
+            )
+            load = problem.load(run.statistics)
+            weakest = int(np.argmin(load))
+            limit = min(self.trainer.min_load, 0.1 / len(load))
+            if load[weakest] >= limit or len(load) == 1 or run.stopped:
+                return run, problem
+            problem = problem.without(weakest)
+            resp = np.delete(run.statistics.resp, weakest, axis=1)
+            resp = np.maximum(resp, 1e-12)
+            resp /= resp.sum(axis=1, keepdims=True)
+            parts = problem.maximise(None, EStep(resp, 0.0))
+
+    def _reporter(self, problem):
+        def report(iteration, run):
+            self.iteration += 1
+            return self.task.report(
+                self.iteration - 1, run.value, lambda: problem.to_fit(run)
+            )
+
+        return report
+
+
+def task_active(task, n_experts):
+    """Experts that stay active per row at prediction."""
+    return min(task.router.n_active(task.n_experts), n_experts)
+
+
+def _training_active(task):
+    """Experts that stay active per row in the main part of the training."""
+    sparse = getattr(task.router, "training", None) == "sparse"
+    return task_active(task, task.n_experts) if sparse else task.n_experts
+
+
+def _sparse_finish(task, n_experts):
+    soft = getattr(task.router, "training", None) == "soft-then-sparse"
+    return soft and task_active(task, n_experts) < n_experts
