@@ -201,11 +201,12 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         for expert in experts:
             if is_frozen(expert):
                 continue
-            for key in sorted(expert.get_params(deep=True)):
-                if key == "random_state" or key.endswith("__random_state"):
-                    if expert.get_params(deep=True)[key] is None:
-                        seed = int(rng.randint(np.iinfo(np.int32).max))
-                        expert.set_params(**{key: seed})
+            seeds = {
+                key: int(rng.randint(np.iinfo(np.int32).max))
+                for key, value in sorted(expert.get_params(deep=True).items())
+                if key.split("__")[-1] == "random_state" and value is None
+            }
+            expert.set_params(**seeds)
 
     def _check_size(self, table, weight, n_experts):
         n_rows = int(np.count_nonzero(weight))

@@ -98,7 +98,7 @@ def newton_direction(gradient, grams, coef, alpha):
 
     Returns
     -------
-    (K, q) direction; rows sum to zero where the Hessian is exact.
+    (K, q) direction; its rows sum to zero.
     """
     n_classes, n_channels = coef.shape
     if n_classes == 1:
@@ -111,6 +111,8 @@ def newton_direction(gradient, grams, coef, alpha):
     else:
         diagonal = blocks + np.diag(penalty)
         direction = solve_symmetric(diagonal, slope[:, :, None])[:, :, 0]
+    # A common shift of all classes changes no probability, only rounding feeds it.
+    direction -= direction.mean(axis=0)
     return direction / max(1.0, np.abs(direction).max() / LARGEST_STEP)
 
 

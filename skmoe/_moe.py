@@ -16,7 +16,96 @@ from .likelihoods import Categorical
 
 
 class MoERegressor(RegressorMixin, BaseMoE):
-    """Mixture of experts for regression."""
+    """Mixture of experts for regression, p(y|x) = sum_k g_k(x) p_k(y|x).
+
+    A gate decides how far each expert is responsible for a row; gate and experts are
+    fitted together. The prediction is the mean of the mixture.
+
+    Parameters
+    ----------
+    experts : None, estimator, or list of estimators or (name, estimator), default=None
+        ``None`` stands for :class:`~skmoe.experts.LinearExpert`. One estimator is
+        cloned ``n_experts`` times; a list may mix kinds.
+    n_experts : int, default=4
+        Number of experts; ignored where ``experts`` is a list.
+    gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
+        What weighs the experts for each row. A scikit-learn classifier is fitted to
+        soft targets through sample weights;
+        :class:`~skmoe.gates.GroupGate` takes known segments.
+    router : int or router, default=None
+        ``None`` is a dense mixture, an integer k keeps the k most probable experts
+        of each row (:class:`~skmoe.routers.TopKRouter`).
+    trainer : {"em", "hard-em"} or trainer, default="em"
+        How the parts are fitted together.
+    likelihood : {"gaussian"} or likelihood, default="gaussian"
+        Density of y around the prediction of an expert.
+    gate_features : None, str, selector or transformer, default=None
+        What the gate sees: ``None`` for X as it is; a list, slice, mask or callable
+        that selects columns; a transformer, which is cloned and fitted once;
+        ``"piecewise-linear"`` for continuous piecewise-linear columns.
+    expert_features : None, str, selector, transformer or dict, default=None
+        The same for the experts, or a dict from expert name to one of these.
+    n_members : int, default=1
+        Number of independently started mixtures that are averaged; the average is
+        one mixture of all their experts.
+    n_init : int, default=1
+        Starts; more than one adds random starts to the deterministic ones. Short
+        runs choose the quarter of them that is run to the end.
+    warm_start : bool, default=False
+        Continue from the last fit.
+    n_jobs : int, default=None
+        Threads over rows (linear experts) or over experts (others). Results do not
+        depend on it.
+    random_state : int, RandomState or None, default=None
+        Seeds random starts, resamples and unseeded experts.
+    verbose : int, default=0
+        Print the objective of each iteration.
+
+    Attributes
+    ----------
+    gate_ : fitted gate
+    router_ : router
+    experts_ : list of fitted experts, length K
+    named_experts_ : dict of str to fitted expert
+    n_experts_ : int
+        K, experts that are left after fitting.
+    likelihoods_ : list of fitted likelihoods
+    n_parameters_ : int or None
+        Free parameters; None if a part has no count.
+    log_likelihood_ : float
+        Weighted total over the training rows, in nats.
+    lower_bounds_ : list of float
+        Penalised objective per unit of weight, per iteration of the winning start.
+    n_iter_ : int
+    converged_ : bool
+    expert_load_ : ndarray of shape (K,)
+        Share of the training rows that each expert is responsible for.
+    history_ : dict of lists, per iteration
+    members_ : list of fitted estimators
+        The parts of the average, with ``n_members > 1``.
+
+    See Also
+    --------
+    MoEClassifier : the same for classes.
+
+    References
+    ----------
+    .. [1] Jacobs, R. A., Jordan, M. I., Nowlan, S. J., Hinton, G. E. (1991). Adaptive
+       mixtures of local experts. Neural Computation 3, 79-87.
+    .. [2] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
+       the EM algorithm. Neural Computation 6, 181-214.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> X, y = make_regimes(n_samples=500, noise=0.5, random_state=0)
+    >>> model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    >>> model.gate_proba(X[:3]).shape
+    (3, 2)
+    >>> bool(model.score(X, y) > 0.9)
+    True
+    """
 
     _classify = False
     _parameter_constraints = {
@@ -101,9 +190,45 @@ class MoERegressor(RegressorMixin, BaseMoE):
     @transactional
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None, **fit_params):
+        """Fit gate and experts together.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,) or (n, n_outputs)
+        sample_weight : array-like of shape (n,), default=None
+            A weight of two counts as the row twice, a weight of zero as no row.
+        **fit_params
+            Routed to the experts where metadata routing is enabled.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used; a model that was fitted
+            before is left as it was.
+        """
         return self._fit(X, y, sample_weight, fit_params)
 
     def predict(self, X, return_std=False):
+        """Mean of the mixture.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        return_std : bool, default=False
+            Also return the standard deviation of the mixture: the spread of each
+            expert and the disagreement between them.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,) or (n, n_outputs)
+        std : ndarray of the same shape
+            Only with ``return_std=True``.
+        """
         if not return_std:
             return self._shaped(self._combined(X))
         _, gate_view, views = self._views(X)
@@ -115,13 +240,99 @@ class MoERegressor(RegressorMixin, BaseMoE):
         return self._shaped(mixture.mean(weights, predictions)), self._shaped(spread)
 
     def predict_experts(self, X):
+        """Prediction of every expert, shape (n, K) or (n, K, n_outputs)."""
         _, _, views = self._views(X)
         predictions = self._predictions(views)
         return predictions[:, :, 0] if self._y_ndim == 1 else predictions
 
 
 class MoEClassifier(ClassifierMixin, BaseMoE):
-    """Mixture of experts for classification."""
+    """Mixture of experts for classification, P(y|x) = sum_k g_k(x) P_k(y|x).
+
+    Parameters
+    ----------
+    experts : None, estimator, or list of estimators or (name, estimator), default=None
+        Classifiers with ``predict_proba``. ``None`` stands for
+        :class:`~skmoe.experts.LinearExpert`, multinomial logistic regression.
+    n_experts : int, default=4
+        Number of experts; ignored where ``experts`` is a list.
+    gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
+        What weighs the experts for each row. A scikit-learn classifier is fitted to
+        soft targets through sample weights;
+        :class:`~skmoe.gates.GroupGate` takes known segments.
+    router : int or router, default=None
+        ``None`` is a dense mixture, an integer k keeps the k most probable experts
+        of each row (:class:`~skmoe.routers.TopKRouter`).
+    trainer : {"em", "hard-em"} or trainer, default="em"
+        How the parts are fitted together.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied into ``sample_weight``.
+    gate_features : None, str, selector or transformer, default=None
+        What the gate sees: ``None`` for X as it is; a list, slice, mask or callable
+        that selects columns; a transformer, which is cloned and fitted once;
+        ``"piecewise-linear"`` for continuous piecewise-linear columns.
+    expert_features : None, str, selector, transformer or dict, default=None
+        The same for the experts, or a dict from expert name to one of these.
+    n_members : int, default=1
+        Number of independently started mixtures that are averaged; the average is
+        one mixture of all their experts.
+    n_init : int, default=1
+        Starts; more than one adds random starts to the deterministic ones. Short
+        runs choose the quarter of them that is run to the end.
+    warm_start : bool, default=False
+        Continue from the last fit.
+    n_jobs : int, default=None
+        Threads over rows (linear experts) or over experts (others). Results do not
+        depend on it.
+    random_state : int, RandomState or None, default=None
+        Seeds random starts, resamples and unseeded experts.
+    verbose : int, default=0
+        Print the objective of each iteration.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    gate_ : fitted gate
+    router_ : router
+    experts_ : list of fitted experts, length K
+    named_experts_ : dict of str to fitted expert
+    n_experts_ : int
+        K, experts that are left after fitting.
+    likelihoods_ : list of fitted likelihoods
+    n_parameters_ : int or None
+        Free parameters; None if a part has no count.
+    log_likelihood_ : float
+        Weighted total over the training rows, in nats.
+    lower_bounds_ : list of float
+        Penalised objective per unit of weight, per iteration of the winning start.
+    n_iter_ : int
+    converged_ : bool
+    expert_load_ : ndarray of shape (K,)
+        Share of the training rows that each expert is responsible for.
+    history_ : dict of lists, per iteration
+    members_ : list of fitted estimators
+        The parts of the average, with ``n_members > 1``.
+
+    See Also
+    --------
+    MoERegressor : the same for numbers.
+
+    References
+    ----------
+    .. [1] Jacobs, R. A., Jordan, M. I., Nowlan, S. J., Hinton, G. E. (1991). Adaptive
+       mixtures of local experts. Neural Computation 3, 79-87.
+    .. [2] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
+       the EM algorithm. Neural Computation 6, 181-214.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skmoe import MoEClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MoEClassifier(n_experts=2, random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
 
     _classify = True
     _parameter_constraints = {
@@ -200,20 +411,45 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     @transactional
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None, **fit_params):
+        """Fit gate and experts together.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), default=None
+            A weight of two counts as the row twice, a weight of zero as no row.
+        **fit_params
+            Routed to the experts where metadata routing is enabled.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used; a model that was fitted
+            before is left as it was.
+        """
         return self._fit(X, y, sample_weight, fit_params)
 
     def predict_proba(self, X):
+        """Class probabilities of the mixture, shape (n, n_classes)."""
         proba = self._combined(X)
         return proba / proba.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self, X):
+        """Logarithms of :meth:`predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
     def predict(self, X):
+        """Most probable label, shape (n,)."""
         proba = self._combined(X)
         return self.classes_[proba.argmax(axis=1)]
 
     def predict_experts(self, X):
+        """Class probabilities of every expert, shape (n, K, n_classes)."""
         _, _, views = self._views(X)
         return self._predictions(views)

@@ -32,22 +32,12 @@ def preset(value, table, name, owner):
 def resolve_gate(gate, owner):
     """Gate object; a classifier is wrapped in ``ClassifierGate``."""
     resolved = preset(gate, GATES, "gate", owner)
-    if not isinstance(resolved, BaseGate) and not hasattr(
-        resolved, "predict_log_proba"
-    ):
-        if not hasattr(resolved, "fit"):
-            raise ValueError(
-                f"{owner} got gate={gate!r}, but expected a string, a gate or a "
-                "scikit-learn classifier."
-            )
-    if not isinstance(resolved, BaseGate) and is_classifier(resolved):
+    if is_classifier(resolved):
         resolved = ClassifierGate(resolved)
-    if not isinstance(resolved, BaseGate) and not hasattr(
-        resolved, "predict_log_proba"
-    ):
+    if not isinstance(resolved, BaseGate):
         raise ValueError(
-            f"{owner} got gate={gate!r}, which is no classifier; use a scikit-learn "
-            "classifier with predict_proba, or gate='softmax'."
+            f"{owner} got gate={gate!r}, but expected one of {sorted(GATES)}, a gate "
+            "of skmoe.gates or a scikit-learn classifier."
         )
     resolved.check()
     return resolved

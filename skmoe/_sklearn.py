@@ -7,6 +7,7 @@ is the file to change.
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -22,6 +23,7 @@ __all__ = [
     "InvalidParameterError",
     "StrOptions",
     "VisualBlock",
+    "check_matplotlib_support",
     "check_sample_weight",
     "fit_context",
     "raise_for_params",

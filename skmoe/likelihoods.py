@@ -16,6 +16,12 @@ LOG_2PI = float(np.log(2.0 * np.pi))
 PROBA_FLOOR = 1e-6
 
 
+def weighted_variance(y, weight):
+    """Variance of each output over weighted rows, shape (n_outputs,)."""
+    center = np.average(y, axis=0, weights=weight)
+    return np.average((y - center) ** 2, axis=0, weights=weight)
+
+
 class Gaussian(BaseEstimator):
     """Normal density around the prediction of an expert.
 
@@ -78,7 +84,7 @@ class Gaussian(BaseEstimator):
         fitted.n_parameters_ = free / (n_experts if self.variance == "shared" else 1)
         return fitted
 
-    def fit_dispersions(self, y, predictions, weights):
+    def fit_dispersions(self, y, predictions, weights, priors=None):
         """One fitted copy per expert.
 
         Parameters
@@ -87,20 +93,26 @@ class Gaussian(BaseEstimator):
         predictions : list of K ndarrays of shape (n, n_outputs)
         weights : ndarray of shape (n, K)
             Responsibilities times sample weights.
+        priors : list of K ndarrays of shape (n_outputs,), default=None
+            What penalties add to the residual sums of squares of each expert.
 
         Returns
         -------
         list of K fitted likelihoods
         """
-        total = weights.sum(axis=1)
-        center = np.average(y, axis=0, weights=total)
-        spread = np.average((y - center) ** 2, axis=0, weights=total)
-        floor = np.maximum(self.floor * spread, np.finfo(float).tiny)
+        floor = np.maximum(
+            self.floor * weighted_variance(y, weights.sum(axis=1)),
+            np.finfo(float).tiny,
+        )
         scatter = [
             (w[:, None] * (y - p)).T @ (y - p)
             for w, p in zip(weights.T, predictions, strict=True)
         ]
         mass = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
+        if priors is not None:
+            scatter = [
+                s + np.diag(prior) for s, prior in zip(scatter, priors, strict=True)
+            ]
         if self.variance == "shared":
             pooled = sum(scatter) / mass.sum()
             covariances = [pooled] * len(scatter)
@@ -160,7 +172,7 @@ class Categorical(BaseEstimator):
     def check(self):
         """Nothing to check."""
 
-    def fit_dispersions(self, y, predictions, weights):
+    def fit_dispersions(self, y, predictions, weights, priors=None):
         """One copy per expert; there is nothing to fit."""
         return [clone(self) for _ in predictions]
 

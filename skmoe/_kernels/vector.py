@@ -50,8 +50,8 @@ def exp_inplace(values, scratch):
 
 
 @jit
-def softmax_columns(logits, peak, total, scratch):
-    """Softmax over channels, in place; ``log(total) + peak`` is the log-sum-exp."""
+def subtract_peak(logits, peak):
+    """Subtract the largest entry of each column, which ``peak`` receives."""
     n_channels, n_rows = logits.shape
     for r in range(n_rows):
         peak[r] = logits[0, r]
@@ -62,6 +62,13 @@ def softmax_columns(logits, peak, total, scratch):
     for k in range(n_channels):
         for r in range(n_rows):
             logits[k, r] -= peak[r]
+
+
+@jit
+def softmax_columns(logits, peak, total, scratch):
+    """Softmax over channels, in place; ``log(total) + peak`` is the log-sum-exp."""
+    n_channels, n_rows = logits.shape
+    subtract_peak(logits, peak)
     exp_inplace(logits.reshape(-1), scratch.reshape(-1))
     for r in range(n_rows):
         total[r] = logits[0, r]

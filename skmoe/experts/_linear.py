@@ -56,7 +56,7 @@ class LinearExpert(BaseEstimator):
     >>> from skmoe.experts import LinearExpert
     >>> X = np.arange(6.0).reshape(-1, 1)
     >>> expert = LinearExpert(alpha=0).fit(X, 2 * X[:, 0] + 1)
-    >>> expert.coef_.round(6), round(expert.intercept_, 6)
+    >>> expert.coef_.round(6), round(float(expert.intercept_), 6)
     (array([2.]), 1.0)
     """
 
@@ -106,7 +106,7 @@ class LinearExpert(BaseEstimator):
 
     def set_standardised(self, coef, design):
         """Set the coefficients (n_outputs, q) of standardised columns."""
-        self._squared_norm = float(np.sum(coef[:, :-1] ** 2))
+        self._squared_norms = np.sum(coef[:, :-1] ** 2, axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
         self.n_parameters_ = self._count(slopes)
@@ -152,9 +152,13 @@ class LinearExpert(BaseEstimator):
         """Fitted values, shape (n,) or (n, n_outputs)."""
         return self._linear(X)
 
+    def prior_scatter(self):
+        """What the penalty adds to the residual sums of squares, (n_outputs,)."""
+        return self.alpha * self._squared_norms
+
     def penalty(self, variance):
-        """Penalty in nats, given the residual variance of each output."""
-        return 0.5 * self.alpha * self._squared_norm / np.mean(variance)
+        """Penalty in nats, given the variance of each output around the expert."""
+        return 0.5 * float(np.sum(self.prior_scatter() / variance))
 
 
 class LinearClassifierExpert(LinearExpert):
@@ -205,7 +209,7 @@ class LinearClassifierExpert(LinearExpert):
         """Most probable labels (n,)."""
         return self.classes_[self._linear(X).argmax(axis=1)]
 
-    def penalty(self, variance):
+    def penalty(self):
         """Penalty in nats."""
         factor = 2.0 if len(self.classes_) == 2 else 1.0
-        return 0.5 * self.alpha * factor * self._squared_norm
+        return 0.5 * self.alpha * factor * float(np.sum(self._squared_norms))

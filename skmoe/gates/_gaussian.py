@@ -46,7 +46,7 @@ class GaussianGate(BaseGate):
     >>> from skmoe.gates import GaussianGate
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     >>> resp = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1]])
-    >>> GaussianGate().fit(X, resp).means_.ravel().tolist()
+    >>> GaussianGate().fit(X, resp).means_.ravel().round(6).tolist()
     [-1.5, 1.5]
     """
 

@@ -5,6 +5,8 @@ import numpy as np
 # First bound of the step length, and the factor by which the bound moves.
 FIRST_LIMIT = 4.0
 LIMIT_FACTOR = 4.0
+# Rounding errors grow with the square of the length.
+LAST_LIMIT = 64.0
 
 
 class Plain:
@@ -49,5 +51,5 @@ class Squarem(Plain):
         if step < self._limit * curvature:
             return step / curvature
         limit = self._limit
-        self._limit *= LIMIT_FACTOR
+        self._limit = min(limit * LIMIT_FACTOR, LAST_LIMIT)
         return limit

@@ -270,7 +270,7 @@ class LinearGaussianMixture(LinearMixture):
         weight = np.broadcast_to(mass[:, None], variance.shape)
         if self.shared_variance:
             variance = np.broadcast_to(variance.sum(axis=0), variance.shape)
-            weight = np.broadcast_to(mass.sum(), variance.shape)
+            weight = np.broadcast_to(weight.sum(axis=0), variance.shape)
         alive = weight > 1e-10 * self.total_weight
         variance = np.divide(variance, weight, out=np.exp(log_variance), where=alive)
         coef = coef.transpose(0, 2, 1).reshape(-1, self.expert_channels)

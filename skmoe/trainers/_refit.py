@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..experts import LinearExpert
-from ..experts._foreign import aligned_proba, fit_expert, is_frozen
+from ..experts._foreign import aligned_proba, fit_expert
 from ..likelihoods import smoothed
 from ._task import Fit
 
@@ -107,14 +107,25 @@ class RefitMixture:
     def _penalty(self, parts):
         total = parts.gate.penalty()
         for expert, likelihood in zip(parts.experts, parts.likelihoods, strict=True):
-            if isinstance(expert, LinearExpert):
-                variance = (
-                    likelihood.variance_of(self.task.y.shape[1])
-                    if self.task.classes is None
-                    else None
-                )
+            if not isinstance(expert, LinearExpert):
+                continue
+            if self.task.classes is not None:
+                total += expert.penalty()
+            else:
+                variance = likelihood.variance_of(self.task.y.shape[1])
                 total += expert.penalty(variance)
         return total
+
+    def _priors(self, experts):
+        """What penalised linear experts add to the sums of squared residuals."""
+        if self.task.classes is not None:
+            return None
+        return [
+            expert.prior_scatter()
+            if isinstance(expert, LinearExpert)
+            else np.zeros(self.task.y.shape[1])
+            for expert in experts
+        ]
 
     def load(self, statistics):
         """Share of the rows that each expert is responsible for."""
@@ -135,7 +146,10 @@ class RefitMixture:
         step(self.task.gate_view, resp, self.task.weight)
         fitted = Parts(gate, experts, [])
         likelihoods = self.task.likelihood.fit_dispersions(
-            self.task.y, self.predictions(fitted), resp * self.task.weight[:, None]
+            self.task.y,
+            self.predictions(fitted),
+            resp * self.task.weight[:, None],
+            self._priors(experts),
         )
         return fitted._replace(likelihoods=likelihoods)
 
@@ -204,8 +218,3 @@ def predict_expert(expert, view, classes):
         return prediction.reshape(prediction.shape[0], -1)
     proba = aligned_proba(expert, view, classes)
     return proba if isinstance(expert, LinearExpert) else smoothed(proba)
-
-
-def all_frozen(experts):
-    """Whether no expert is to be fitted."""
-    return all(is_frozen(e) for e in experts)

@@ -25,7 +25,7 @@ def n_full_runs(n_init):
 
 
 def is_spike(problem, run):
-    """Whether an expert has under two rows per coefficient, or the smallest variance."""
+    """Whether an expert has too few rows per coefficient, or the least variance."""
     mass = problem.load(run.statistics) * problem.total_weight
     few = np.min(mass) < 2 * problem.expert_channels
     parts = problem.unpack(run.theta)
@@ -102,10 +102,11 @@ def start_responsibilities(trainer, task, rng):
         target = task.indicators()
         values = target @ np.sqrt(np.arange(1.0, target.shape[1] + 1))
         return [initialization.quantile_partition(values, task.weight, task.n_experts)]
-    return [
+    found = [
         linear_responsibilities(fused, theta)
         for fused, theta in _linear_mixtures(trainer, task, views, rng)
     ]
+    return found[: task.n_init]
 
 
 def _linear_mixtures(trainer, task, views, rng):

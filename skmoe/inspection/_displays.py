@@ -1,0 +1,202 @@
+"""Pictures in scikit-learn's Display style: arrays in, ``plot()`` draws."""
+
+import numpy as np
+
+from .._sklearn import check_matplotlib_support
+from ._tables import expert_usage
+
+
+def _axes(ax, owner):
+    check_matplotlib_support(f"{owner}.plot")
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1] if ax is None else ax
+
+
+class ConvergenceDisplay:
+    """The objective of EM per iteration.
+
+    Parameters
+    ----------
+    lower_bounds : array-like of shape (n_iter,)
+        Penalised log-likelihood per unit of weight, in nats.
+
+    Attributes
+    ----------
+    ax_, figure_, line_ : matplotlib artists, after ``plot``
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import ConvergenceDisplay
+    >>> X, y = make_regimes(200, random_state=0)
+    >>> model = MoERegressor(n_experts=2).fit(X, y)
+    >>> display = ConvergenceDisplay.from_estimator(model, plot=False)
+    >>> len(display.lower_bounds) == model.n_iter_
+    True
+    """
+
+    def __init__(self, lower_bounds):
+        self.lower_bounds = np.asarray(lower_bounds, dtype=float)
+
+    @classmethod
+    def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
+        """Display of a fitted mixture; draws it unless ``plot=False``."""
+        display = cls(estimator.lower_bounds_)
+        return display.plot(ax=ax, **line_kw) if plot else display
+
+    def plot(self, ax=None, **line_kw):
+        """Draw on ``ax``, or on a new figure; returns self."""
+        self.ax_ = _axes(ax, "ConvergenceDisplay")
+        self.figure_ = self.ax_.figure
+        iterations = np.arange(1, len(self.lower_bounds) + 1)
+        style = {"marker": "o", "markersize": 3, **line_kw}
+        (self.line_,) = self.ax_.plot(iterations, self.lower_bounds, **style)
+        self.ax_.set(xlabel="iteration", ylabel="objective (nats per row)")
+        return self
+
+
+class ExpertUsageDisplay:
+    """How many rows each expert serves, and how surely.
+
+    Parameters
+    ----------
+    usage : dict
+        As :func:`expert_usage` returns it.
+
+    Attributes
+    ----------
+    ax_, figure_, bars_ : matplotlib artists, after ``plot``
+
+    Examples
+    --------
+    >>> from skmoe.inspection import ExpertUsageDisplay
+    >>> usage = {"expert": ["a", "b"], "load": [0.6, 0.4], "top": [0.7, 0.3]}
+    >>> ExpertUsageDisplay(usage).usage["load"]
+    [0.6, 0.4]
+    """
+
+    def __init__(self, usage):
+        self.usage = usage
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y=None, *, plot=True, ax=None, **bar_kw):
+        """Display for the rows of ``X``; draws it unless ``plot=False``."""
+        display = cls(expert_usage(estimator, X, y))
+        return display.plot(ax=ax, **bar_kw) if plot else display
+
+    def plot(self, ax=None, **bar_kw):
+        """Draw on ``ax``, or on a new figure; returns self."""
+        self.ax_ = _axes(ax, "ExpertUsageDisplay")
+        self.figure_ = self.ax_.figure
+        names = self.usage["expert"]
+        rows = np.arange(len(names))
+        columns = [c for c in ("load", "top", "responsible") if c in self.usage]
+        height = 0.8 / len(columns)
+        self.bars_ = [
+            self.ax_.barh(
+                rows + (i - (len(columns) - 1) / 2) * height,
+                self.usage[column],
+                height=height,
+                label=LABELS[column],
+                **bar_kw,
+            )
+            for i, column in enumerate(columns)
+        ]
+        self.ax_.set_yticks(rows, names)
+        self.ax_.invert_yaxis()
+        self.ax_.set(xlabel="share of rows")
+        self.ax_.legend()
+        return self
+
+
+LABELS = {
+    "load": "mean gate weight",
+    "top": "largest gate weight",
+    "responsible": "responsible given y",
+}
+
+
+class GateDisplay:
+    """Gate weights along one column, the other columns as they are in the data.
+
+    Each curve averages the weights over the rows of ``X`` with the column set to the
+    value on the axis (partial dependence of the gate).
+
+    Parameters
+    ----------
+    values : array-like of shape (n_values,)
+    proba : array-like of shape (n_values, K)
+    names : list of str, length K
+    feature : str
+
+    Attributes
+    ----------
+    ax_, figure_, lines_ : matplotlib artists, after ``plot``
+
+    References
+    ----------
+    .. [1] Friedman, J. H. (2001). Greedy function approximation: a gradient boosting
+       machine. Annals of Statistics 29, section 8.2.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import GateDisplay
+    >>> X, y = make_regimes(200, random_state=0)
+    >>> model = MoERegressor(n_experts=2).fit(X, y)
+    >>> display = GateDisplay.from_estimator(model, X, 0, n_values=7, plot=False)
+    >>> display.proba.shape
+    (7, 2)
+    """
+
+    def __init__(self, values, proba, names, feature):
+        self.values = np.asarray(values)
+        self.proba = np.asarray(proba)
+        self.names = list(names)
+        self.feature = feature
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X, feature, *, n_values=50, plot=True, ax=None, **line_kw
+    ):
+        """Display for a column, by name or position; draws unless ``plot=False``."""
+        column = np.asarray(X[feature] if hasattr(X, "columns") else X[:, feature])
+        low, high = np.nanquantile(column.astype(float), [0.01, 0.99])
+        values = np.linspace(low, high, n_values)
+        proba = np.stack(
+            [
+                estimator.gate_proba(_with_value(X, feature, value)).mean(axis=0)
+                for value in values
+            ]
+        )
+        name = feature if isinstance(feature, str) else f"x{feature}"
+        display = cls(values, proba, list(estimator.named_experts_), name)
+        return display.plot(ax=ax, **line_kw) if plot else display
+
+    def plot(self, ax=None, **line_kw):
+        """Draw on ``ax``, or on a new figure; returns self."""
+        self.ax_ = _axes(ax, "GateDisplay")
+        self.figure_ = self.ax_.figure
+        self.lines_ = [
+            self.ax_.plot(self.values, column, label=name, **line_kw)[0]
+            for column, name in zip(self.proba.T, self.names, strict=True)
+        ]
+        self.ax_.set(xlabel=self.feature, ylabel="mean gate weight", ylim=(-0.02, 1.02))
+        self.ax_.legend()
+        return self
+
+
+def _with_value(X, feature, value):
+    """X with one column set to a value."""
+    if hasattr(X, "assign"):
+        return X.assign(**{feature: value})
+    if hasattr(X, "with_columns"):
+        import polars as pl
+
+        return X.with_columns(pl.lit(value).alias(feature))
+    changed = np.array(X, dtype=float)
+    changed[:, feature] = value
+    return changed

@@ -1,0 +1,195 @@
+"""Tables as dictionaries of columns: ``pandas.DataFrame(table)`` shows them."""
+
+import numpy as np
+from sklearn.utils import check_random_state, shuffle
+from sklearn.utils.validation import check_is_fitted
+
+
+def expert_usage(model, X, y=None, sample_weight=None):
+    """How much, and how surely, each expert serves the rows.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+    X : array-like of shape (n, p)
+    y : array-like of shape (n,), default=None
+        Adds the share by posterior responsibility, and the error of each expert on
+        the rows it answers for.
+    sample_weight : array-like of shape (n,), default=None
+
+    Returns
+    -------
+    dict of lists of length K
+        ``expert``; ``load``, mean gate weight; ``top``, share of rows where the
+        expert has the largest weight; ``certainty``, mean gate weight on those rows;
+        with ``y`` also ``responsible``, and ``error``: root mean squared error, or
+        misclassification rate, weighted by responsibility.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import expert_usage
+    >>> X, y = make_regimes(200, random_state=0)
+    >>> usage = expert_usage(MoERegressor(n_experts=2).fit(X, y), X, y)
+    >>> list(usage), round(sum(usage["load"]), 6)
+    (['expert', 'load', 'top', 'certainty', 'responsible', 'error'], 1.0)
+    """
+    check_is_fitted(model)
+    proba = model.gate_proba(X)
+    n_rows, n_experts = proba.shape
+    weight = np.ones(n_rows) if sample_weight is None else np.asarray(sample_weight)
+    weight = weight / weight.sum()
+    best = proba.argmax(axis=1)
+    top = np.bincount(best, weights=weight, minlength=n_experts)
+    sure = np.bincount(
+        best, weights=weight * proba[np.arange(n_rows), best], minlength=n_experts
+    )
+    certainty = np.divide(sure, top, out=np.full(n_experts, np.nan), where=top > 0)
+    table = {
+        "expert": list(model.named_experts_),
+        "load": (weight @ proba).tolist(),
+        "top": top.tolist(),
+        "certainty": certainty.tolist(),
+    }
+    if y is not None:
+        resp = model.responsibilities(X, y) * weight[:, None]
+        table["responsible"] = resp.sum(axis=0).tolist()
+        table["error"] = _errors(model, X, y, resp).tolist()
+    return table
+
+
+def _errors(model, X, y, resp):
+    predictions = model.predict_experts(X)
+    y = np.asarray(y)
+    mass = np.maximum(resp.sum(axis=0), np.finfo(float).tiny)
+    if hasattr(model, "classes_"):
+        labels = model.classes_[predictions.argmax(axis=2)]
+        return np.sum(resp * (labels != y[:, None]), axis=0) / mass
+    error = (predictions - y[:, None]) ** 2
+    error = error.mean(axis=2) if error.ndim == 3 else error
+    return np.sqrt(np.sum(resp * error, axis=0) / mass)
+
+
+def gate_importance(model, X, *, n_repeats=5, random_state=None):
+    """How much the gate's decision depends on each column, by permutation.
+
+    The importance of a column is the mean total variation distance (in [0, 1])
+    between the gate weights and those after the column is shuffled.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+    X : array-like or data frame of shape (n, p)
+    n_repeats : int, default=5
+    random_state : int, RandomState or None, default=None
+
+    Returns
+    -------
+    dict of lists of length p
+        ``feature``, ``importance``, ``std`` over repeats; most important first.
+
+    References
+    ----------
+    .. [1] Breiman, L. (2001). Random forests. Machine Learning 45, section 10.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import gate_importance
+    >>> X, y, truth = make_regimes(300, random_state=0, return_truth=True)
+    >>> model = MoERegressor(n_experts=2).fit(X, y)
+    >>> table = gate_importance(model, X, random_state=0)
+    >>> table["feature"][0] == f"x{abs(truth['normal']).argmax()}"
+    True
+    """
+    rng = check_random_state(random_state)
+    base = model.gate_proba(X)
+    names = _feature_names(model, X)
+    drops = np.empty((len(names), n_repeats))
+    for j, name in enumerate(names):
+        for repeat in range(n_repeats):
+            changed = _with_shuffled(X, j, name, rng)
+            distance = 0.5 * np.abs(model.gate_proba(changed) - base).sum(axis=1)
+            drops[j, repeat] = distance.mean()
+    order = np.argsort(-drops.mean(axis=1), kind="stable")
+    return {
+        "feature": [names[j] for j in order],
+        "importance": drops.mean(axis=1)[order].tolist(),
+        "std": drops.std(axis=1)[order].tolist(),
+    }
+
+
+def _feature_names(model, X):
+    if hasattr(model, "feature_names_in_"):
+        return list(model.feature_names_in_)
+    return [f"x{j}" for j in range(X.shape[1])]
+
+
+def _with_shuffled(X, j, name, rng):
+    """X with one column in another order."""
+    if hasattr(X, "assign"):
+        return X.assign(**{name: shuffle(X[name].array, random_state=rng)})
+    if hasattr(X, "with_columns"):
+        return X.with_columns(X[name].sample(fraction=1, shuffle=True, seed=_seed(rng)))
+    changed = X.tolil(copy=True) if hasattr(X, "tolil") else np.array(X)
+    column = changed[:, [j]].toarray() if hasattr(X, "tolil") else changed[:, [j]]
+    changed[:, [j]] = shuffle(column, random_state=rng)
+    return changed.tocsr() if hasattr(X, "tolil") else changed
+
+
+def _seed(rng):
+    return int(rng.randint(np.iinfo(np.int32).max))
+
+
+def explain(model, X):
+    """Who answers for each row, and what each answer adds to the prediction.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+    X : array-like of shape (n, p)
+
+    Returns
+    -------
+    dict
+        ``expert`` (n,) name of the leading expert; ``weight`` (n,) its gate weight;
+        ``gate`` (n, K) all gate weights; ``prediction`` (n, ...) of each expert;
+        ``contribution`` (n, ...) gate weight times prediction, whose sum over
+        experts is the mixture's prediction; ``disagreement`` (n,) gate-weighted
+        spread of the experts around the mixture.
+
+    Notes
+    -----
+    For squared error the disagreement squared is the ambiguity: the error of the
+    mixture is the weighted error of its experts less this term (Krogh & Vedelsby
+    1995).
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import explain
+    >>> X, y = make_regimes(200, random_state=0)
+    >>> model = MoERegressor(n_experts=2).fit(X, y)
+    >>> parts = explain(model, X[:3])
+    >>> bool(abs(parts["contribution"].sum(axis=1) - model.predict(X[:3])).max() < 1e-9)
+    True
+    """
+    gate = model.gate_proba(X)
+    prediction = model.predict_experts(X)
+    weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))
+    contribution = weights * prediction
+    spread = prediction - contribution.sum(axis=1, keepdims=True)
+    axes = tuple(range(1, prediction.ndim))
+    best = gate.argmax(axis=1)
+    names = np.array(list(model.named_experts_))
+    return {
+        "expert": names[best],
+        "weight": gate[np.arange(len(gate)), best],
+        "gate": gate,
+        "prediction": prediction,
+        "contribution": contribution,
+        "disagreement": np.sqrt(np.sum(weights * spread**2, axis=axes)),
+    }

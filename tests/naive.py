@@ -1,0 +1,110 @@
+"""Readable twins of the kernels, in plain NumPy, one line per formula."""
+
+import numpy as np
+from scipy.special import logsumexp, softmax
+
+
+def standardise(design):
+    """Standardised columns and a last column of ones."""
+    Z = (design.X - design.center) * design.inverse_scale
+    return np.column_stack([Z, np.ones(len(Z))])
+
+
+def grams(Z, weights):
+    """Lower triangles (pairs, m) of ``Z' diag(w_m) Z``."""
+    rows, cols = np.tril_indices(Z.shape[1])
+    return np.stack([(Z.T @ (w[:, None] * Z))[rows, cols] for w in weights.T], axis=1)
+
+
+def mask_top(logits, n_active):
+    """Minus infinity outside the largest entries of each row; the first wins ties."""
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :n_active]
+    out = np.full_like(logits, -np.inf)
+    np.put_along_axis(out, order, np.take_along_axis(logits, order, axis=1), axis=1)
+    return out
+
+
+def posterior(logits, log_prob, hard):
+    """Gate weights, responsibilities and row objective."""
+    joint = logits + log_prob
+    gate = softmax(logits, axis=1)
+    if hard:
+        resp = np.eye(logits.shape[1])[joint.argmax(axis=1)]
+        return gate, resp, joint.max(axis=1) - logsumexp(logits, axis=1)
+    row = logsumexp(joint, axis=1) - logsumexp(logits, axis=1)
+    return gate, softmax(joint, axis=1), row
+
+
+def curvature(proba, weight, exact):
+    """Weight columns of the Hessian blocks of a softmax."""
+    n_classes = proba.shape[1]
+    if exact:
+        pairs = zip(*np.triu_indices(n_classes, 1), strict=True)
+        columns = [weight * proba[:, k] * proba[:, j] for k, j in pairs]
+    else:
+        columns = [weight * p * (1 - p) for p in proba.T]
+    return np.stack(columns, axis=1)
+
+
+def gaussian_statistics(gate, expert, Y, weight, theta, rule):
+    """The statistics of ``gaussian_pass``."""
+    W, B, log_variance = theta
+    Zg, Ze = standardise(gate), standardise(expert)
+    n_experts, d = log_variance.shape
+    logits = mask_top(Zg @ W.T, rule.n_active)
+    error = Y[:, None, :] - (Ze @ B.T).reshape(len(Y), n_experts, d)
+    log_prob = -0.5 * np.sum(log_variance + error**2 / np.exp(log_variance), axis=2)
+    g, resp, row = posterior(logits, log_prob, rule.hard)
+    weighted = weight[:, None] * resp
+    targets = weighted[:, :, None] * Y[:, None, :]
+    return {
+        "total": weight @ row,
+        "mass": weighted.sum(axis=0),
+        "gate_gradient": (weighted - weight[:, None] * g).T @ Zg,
+        "gate_gram": grams(Zg, curvature(g, weight, rule.exact_gate)),
+        "expert_gram": grams(Ze, weighted),
+        "cross": targets.reshape(len(Y), -1).T @ Ze,
+        "square": np.einsum("nkd,nd->kd", targets, Y),
+    }
+
+
+def categorical_statistics(gate, expert, codes, weight, theta, rule):
+    """The statistics of ``categorical_pass``."""
+    W, B = theta
+    n_experts = len(W)
+    Zg, Ze = standardise(gate), standardise(expert)
+    logits = mask_top(Zg @ W.T, rule.n_active)
+    proba = softmax((Ze @ B.T).reshape(len(codes), n_experts, -1), axis=2)
+    log_prob = np.log(proba[np.arange(len(codes)), :, codes])
+    g, resp, row = posterior(logits, log_prob, rule.hard)
+    weighted = weight[:, None] * resp
+    hit = np.eye(proba.shape[2])[codes]
+    residual = weighted[:, :, None] * (hit[:, None, :] - proba)
+    columns = [
+        curvature(proba[:, k], weighted[:, k], rule.exact_expert)
+        for k in range(n_experts)
+    ]
+    return {
+        "total": weight @ row,
+        "mass": weighted.sum(axis=0),
+        "gate_gradient": (weighted - weight[:, None] * g).T @ Zg,
+        "gate_gram": grams(Zg, curvature(g, weight, rule.exact_gate)),
+        "expert_gram": grams(Ze, np.hstack(columns)),
+        "cross": residual.reshape(len(codes), -1).T @ Ze,
+    }
+
+
+def multinomial_statistics(design, targets, weight, coef, exact):
+    """The statistics of ``multinomial_pass``."""
+    Z = standardise(design)
+    log_proba = Z @ coef.T - logsumexp(Z @ coef.T, axis=1, keepdims=True)
+    proba, sums = np.exp(log_proba), targets.sum(axis=1)
+    total = weight @ np.sum(targets * log_proba, axis=1)
+    residual = weight[:, None] * (targets - sums[:, None] * proba)
+    return total, residual.T @ Z, grams(Z, curvature(proba, weight * sums, exact))
+
+
+def top_k(log_gate, k):
+    """Indices and softmax of the k largest entries."""
+    order = np.argsort(-log_gate, axis=1, kind="stable")[:, :k]
+    return order, softmax(np.take_along_axis(log_gate, order, axis=1), axis=1)

@@ -1,0 +1,208 @@
+"""Every kernel against its naive twin, compiled and as plain Python."""
+
+import os
+import subprocess
+import sys
+
+import naive
+import numpy as np
+import pytest
+
+from skmoe._design import empty_design, make_design, read_only
+from skmoe._kernels import blocks, em, multinomial, routing, vector
+from skmoe._linalg import curvature_columns, n_pairs, use_exact_newton
+
+RNG = np.random.default_rng(0)
+PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+# Several blocks with a ragged end; plain Python gets by with fewer rows.
+N_ROWS = 70 if PLAIN else 611
+
+
+@pytest.mark.parametrize("low", [-1e-8, -1.0, -40.0, -699.0])
+def test_exp(low):
+    values = np.linspace(low, 0.0, 501)
+    expected = np.exp(values)
+    vector.exp_inplace(values, np.empty_like(values))
+    np.testing.assert_allclose(values, expected, rtol=4e-16 * 4)
+
+
+def test_exp_underflows_and_keeps_nan():
+    values = np.array([-1e9, -np.inf, np.nan, 0.0])
+    vector.exp_inplace(values, np.empty_like(values))
+    assert values[0] < 1e-300
+    assert values[1] < 1e-300
+    assert np.isnan(values[2])
+    assert values[3] == 1.0
+
+
+def test_softmax_columns_survives_huge_logits():
+    logits = np.array([[1e5, -1e5, 3.0], [1e5 - 1, 0.0, 3.0]])
+    peak, total = np.empty(3), np.empty(3)
+    expected = naive.softmax(logits, axis=0)
+    log_sum = naive.logsumexp(logits, axis=0)
+    vector.softmax_columns(logits, peak, total, np.empty_like(logits))
+    np.testing.assert_allclose(logits, expected, atol=1e-15)
+    np.testing.assert_allclose(peak + np.log(total), log_sum, rtol=1e-15)
+
+
+@pytest.mark.parametrize("n_active", [1, 2, 4])
+def test_keep_top(n_active):
+    logits = RNG.integers(0, 3, size=(4, 30)).astype(float)
+    expected = naive.mask_top(logits.T, n_active).T
+    vector.keep_top(logits, n_active)
+    np.testing.assert_array_equal(logits, expected)
+
+
+def test_one_hot_columns_takes_the_first_of_equals():
+    values = np.array([[1.0, 0.0], [1.0, 2.0]])
+    vector.one_hot_columns(values)
+    np.testing.assert_array_equal(values, [[1, 0], [0, 1]])
+
+
+def make_data(p_gate, p_expert, dtype):
+    X = RNG.normal(size=(N_ROWS, p_gate)).astype(dtype) * 3 + 1
+    weight = read_only(RNG.integers(0, 3, size=N_ROWS).astype(float))
+    gate = make_design(X, weight) if p_gate else empty_design(N_ROWS)
+    if p_expert is None:
+        return gate, gate, weight
+    other = RNG.normal(size=(N_ROWS, p_expert)).astype(dtype)
+    return gate, make_design(other, weight), weight
+
+
+def zero_statistics(n_experts, q_gate, q_expert, own, rows, shared):
+    columns = curvature_columns(n_experts, q_gate)
+    expert_shape = (0, 0) if shared else (n_pairs(q_expert), own)
+    return em.Statistics(
+        np.zeros(1),
+        np.zeros(n_experts),
+        np.zeros((n_experts, q_gate)),
+        np.zeros((n_pairs(q_gate), columns + own * shared)),
+        np.zeros(expert_shape),
+        np.zeros((n_experts * rows, q_expert)),
+        np.zeros((n_experts, rows)),
+    )
+
+
+def compare(statistics, expected, shared):
+    found = statistics._asdict()
+    columns = expected["gate_gram"].shape[1]
+    if shared:
+        found["expert_gram"] = found["gate_gram"][:, columns:]
+        found["gate_gram"] = found["gate_gram"][:, :columns]
+    found["total"] = found["total"][0]
+    for name, value in expected.items():
+        scale = np.abs(value).max() + 1e-300
+        np.testing.assert_allclose(
+            found[name] / scale, value / scale, rtol=1e-9, atol=1e-12, err_msg=name
+        )
+
+
+DESIGNS = [(3, None), (3, 2), (0, 2), (25, None)]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("designs", DESIGNS)
+@pytest.mark.parametrize(
+    ("n_experts", "n_outputs", "n_active", "hard"),
+    [(2, 1, 2, False), (4, 2, 4, False), (4, 1, 2, False), (3, 1, 3, True)],
+)
+def test_gaussian_pass(designs, dtype, n_experts, n_outputs, n_active, hard):
+    gate, expert, weight = make_data(*designs, dtype)
+    q_gate, q_expert = gate.X.shape[1] + 1, expert.X.shape[1] + 1
+    theta = (
+        RNG.normal(size=(n_experts, q_gate)),
+        RNG.normal(size=(n_experts * n_outputs, q_expert)),
+        RNG.normal(size=(n_experts, n_outputs)),
+    )
+    Y = read_only(RNG.normal(size=(N_ROWS, n_outputs)))
+    shared = expert is gate
+    exact = use_exact_newton(n_experts, q_gate)
+    rule = em.Rule(n_active, hard, shared, exact, False)
+    found = zero_statistics(n_experts, q_gate, q_expert, n_experts, n_outputs, shared)
+    em.gaussian_pass(gate, expert, Y, weight, theta, rule, found, 0, 30)
+    em.gaussian_pass(gate, expert, Y, weight, theta, rule, found, 30, N_ROWS)
+    expected = naive.gaussian_statistics(gate, expert, Y, weight, theta, rule)
+    compare(found, expected, shared)
+
+
+@pytest.mark.parametrize("designs", DESIGNS)
+@pytest.mark.parametrize(
+    ("n_experts", "n_classes", "n_active", "hard"),
+    [(2, 2, 2, False), (4, 3, 4, False), (3, 11, 2, False), (3, 2, 3, True)],
+)
+def test_categorical_pass(designs, n_experts, n_classes, n_active, hard):
+    gate, expert, weight = make_data(*designs, np.float64)
+    q_gate, q_expert = gate.X.shape[1] + 1, expert.X.shape[1] + 1
+    theta = (
+        RNG.normal(size=(n_experts, q_gate)),
+        RNG.normal(size=(n_experts * n_classes, q_expert)),
+    )
+    codes = read_only(RNG.integers(0, n_classes, N_ROWS))
+    shared = expert is gate
+    exact = use_exact_newton(n_classes, q_expert)
+    rule = em.Rule(n_active, hard, shared, use_exact_newton(n_experts, q_gate), exact)
+    own = n_experts * curvature_columns(n_classes, q_expert)
+    found = zero_statistics(n_experts, q_gate, q_expert, own, n_classes, shared)
+    em.categorical_pass(gate, expert, codes, weight, theta, rule, found, 0, N_ROWS)
+    expected = naive.categorical_statistics(gate, expert, codes, weight, theta, rule)
+    compare(found, expected, shared)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5, 12])
+def test_multinomial_pass(n_classes):
+    design, _, weight = make_data(20, None, np.float64)
+    targets = read_only(RNG.random((N_ROWS, n_classes)))
+    coef = RNG.normal(size=(n_classes, 21))
+    exact = use_exact_newton(n_classes, 21)
+    found = (
+        np.zeros(1),
+        np.zeros_like(coef),
+        np.zeros((n_pairs(21), curvature_columns(n_classes, 21))),
+    )
+    multinomial.multinomial_pass(
+        *design, targets, weight, coef, exact, found, 0, N_ROWS
+    )
+    expected = naive.multinomial_statistics(design, targets, weight, coef, exact)
+    expected = (np.array([expected[0]]), *expected[1:])
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_gram_pass():
+    design, _, _ = make_data(4, None, np.float64)
+    weights, targets = RNG.random((N_ROWS, 3)), RNG.normal(size=(N_ROWS, 2))
+    grams, products = np.zeros((n_pairs(5), 3)), np.zeros((2, 5))
+    blocks.gram_pass(*design, weights, targets, grams, products, 0, N_ROWS)
+    Z = naive.standardise(design)
+    np.testing.assert_allclose(grams, naive.grams(Z, weights), rtol=1e-10)
+    np.testing.assert_allclose(products, targets.T @ Z, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_top_k_rows(k):
+    log_gate = np.log(RNG.dirichlet(np.ones(5), size=40))
+    log_gate[:5] = np.log(0.2)
+    indices, weights = np.empty((40, k), dtype=np.intp), np.empty((40, k))
+    routing.top_k_rows(log_gate, indices, weights)
+    expected = naive.top_k(log_gate, k)
+    np.testing.assert_array_equal(indices, expected[0])
+    np.testing.assert_allclose(weights, expected[1], rtol=1e-12)
+
+
+def test_group_slots():
+    indices = RNG.integers(-1, 4, size=(50, 2))
+    order, bounds = routing.group_slots(indices, 4)
+    for k in range(4):
+        own = order[bounds[k] : bounds[k + 1]]
+        np.testing.assert_array_equal(own, np.flatnonzero(indices.ravel() == k))
+
+
+@pytest.mark.skipif(PLAIN, reason="this is the run without compilation")
+def test_kernels_as_plain_python():
+    """The same tests without the compiler, where every index is checked."""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", __file__]
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
