@@ -6,7 +6,12 @@ import numbers
 import numpy as np
 from sklearn.base import TransformerMixin, clone
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import _safe_indexing, check_random_state, get_tags
+from sklearn.utils import (
+    _safe_indexing,
+    check_random_state,
+    get_tags,
+    murmurhash3_32,
+)
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -150,7 +155,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         y, weight = self._read_target(table, y, sample_weight)
         self._check_size(table, weight, len(experts))
         self._fit_features(table, y, weight, names, experts)
-        self._seed_experts(experts)
+        seeds = self._seed_experts(names, experts)
         warn_without_weight(names, experts)
         task = Task(
             gate=gate,
@@ -166,6 +171,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             weight=weight,
             n_init=self.n_init,
             n_jobs=self.n_jobs,
+            expert_seeds=seeds,
             fit_params=self._route_fit_params(names, fit_params),
         )
         self._train(trainer, _positive_rows(task), previous, X, y)
@@ -195,18 +201,27 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         single = not isinstance(self.experts, (list, tuple))
         return [dict(routed["experts" if single else name]["fit"]) for name in names]
 
-    def _seed_experts(self, experts):
-        """Give unseeded experts a seed, so that a fit depends on ours alone."""
+    def _seed_experts(self, names, experts):
+        """Seed unseeded experts by name, so that neither order nor chance matters.
+
+        Returns the seeds of the resamples of experts that take no weights.
+        """
         rng = check_random_state(self.random_state)
-        for expert in experts:
+        base = int(rng.randint(np.iinfo(np.int32).max))
+        seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
+        for seed, expert in zip(seeds, experts, strict=True):
             if is_frozen(expert):
                 continue
-            seeds = {
-                key: int(rng.randint(np.iinfo(np.int32).max))
+            unseeded = [
+                key
                 for key, value in sorted(expert.get_params(deep=True).items())
                 if key.split("__")[-1] == "random_state" and value is None
-            }
-            expert.set_params(**seeds)
+            ]
+            own = np.random.RandomState(seed)
+            expert.set_params(
+                **{key: int(own.randint(np.iinfo(np.int32).max)) for key in unseeded}
+            )
+        return [int(seed) for seed in seeds]
 
     def _check_size(self, table, weight, n_experts):
         n_rows = int(np.count_nonzero(weight))

@@ -16,7 +16,7 @@ CONFIGURATIONS = [
     MoERegressor(n_experts=2, gate="constant"),
     MoERegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))]),
     MoERegressor(n_experts=3, router=2),
-    MoERegressor(n_experts=2, gate=GaussianGate(shrinkage=0.1)),
+    MoERegressor(n_experts=2, gate=GaussianGate(alpha=2.0)),
     MoERegressor(n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9))),
     MoERegressor(n_experts=2, trainer="hard-em"),
     MoERegressor(n_experts=2, n_members=2),
@@ -25,7 +25,7 @@ CONFIGURATIONS = [
         [("logit", LogisticRegression()), ("tree", DecisionTreeClassifier(max_depth=2))]
     ),
     MoEClassifier(n_experts=3, router=2),
-    MoEClassifier(n_experts=2, gate=GaussianGate(shrinkage=0.1)),
+    MoEClassifier(n_experts=2, gate=GaussianGate(alpha=2.0)),
     MoEClassifier(n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9))),
     MoEClassifier(n_experts=2, n_members=2),
 ]

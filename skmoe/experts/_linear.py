@@ -136,7 +136,14 @@ class LinearExpert(BaseEstimator):
         """
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        design = make_design(X, weight)
+        return self.fit_design(make_design(X, weight), y, weight)
+
+    def fit_design(self, design, y, weight):
+        """``fit`` with the standardisation of ``design``, which the penalty refers to.
+
+        In a mixture all experts are penalised on the scale of all rows, not on that
+        of the rows that each is responsible for.
+        """
         y = np.asarray(y, dtype=float)
         # Centring y keeps the products accurate when y sits far from zero.
         shift = np.average(y, axis=0, weights=weight)
@@ -186,14 +193,16 @@ class LinearClassifierExpert(LinearExpert):
         """Fit to weighted rows with labels ``y``."""
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        return self.fit_design(make_design(X, weight), y, weight)
+
+    def fit_design(self, design, y, weight):
         self.classes_, codes = np.unique(y, return_inverse=True)
-        design = make_design(X, weight)
         n_classes = len(self.classes_)
         coef, self.converged_ = fit_multinomial(
             design,
             read_only(np.eye(n_classes)[codes]),
             read_only(weight, float),
-            np.zeros((n_classes, X.shape[1] + 1)),
+            np.zeros((n_classes, design.X.shape[1] + 1)),
             self.alpha * (2.0 if n_classes == 2 else 1.0),
         )
         return self.set_standardised(coef, design)

@@ -24,9 +24,10 @@ class GaussianGate(BaseGate):
     ----------
     covariance : {"full", "diag", "tied"}, default="full"
         ``"tied"`` shares one covariance, which makes the boundaries linear.
-    shrinkage : float, default=1e-3
-        Share of the pooled variance mixed into each diagonal; keeps the covariances
-        invertible when an expert has few rows or columns are collinear.
+    alpha : float, default=1.0
+        Pseudo-rows of the overall variance of each column, added to the scatter of
+        each expert (an inverse-Wishart prior); keeps covariances invertible when an
+        expert has few rows or columns are collinear.
 
     Attributes
     ----------
@@ -50,9 +51,9 @@ class GaussianGate(BaseGate):
     [-1.5, 1.5]
     """
 
-    def __init__(self, covariance="full", shrinkage=1e-3):
+    def __init__(self, covariance="full", alpha=1.0):
         self.covariance = covariance
-        self.shrinkage = shrinkage
+        self.alpha = alpha
 
     def check(self):
         if self.covariance not in COVARIANCES:
@@ -60,10 +61,10 @@ class GaussianGate(BaseGate):
                 f"GaussianGate got covariance={self.covariance!r}, but expected one "
                 f"of {COVARIANCES}."
             )
-        if not 0 <= self.shrinkage <= 1:
+        if not 0 <= self.alpha < np.inf:
             raise ValueError(
-                f"GaussianGate got shrinkage={self.shrinkage!r}, but expected a "
-                "fraction in [0, 1]; the default is 1e-3."
+                f"GaussianGate got alpha={self.alpha!r}, but expected a finite number "
+                "of pseudo-rows >= 0; the default is 1."
             )
 
     def accumulate(self, design, resp, weight):
@@ -90,16 +91,17 @@ class GaussianGate(BaseGate):
         mass = np.maximum(moments[:, -1, -1], np.finfo(float).tiny)
         self.weights_ = mass / mass.sum()
         means = moments[:, -1, :-1] / mass[:, None]
-        second = moments[:, :-1, :-1] / mass[:, None, None]
-        scatter = second - means[:, :, None] * means[:, None, :]
+        second = moments[:, :-1, :-1]
+        scatter = second - mass[:, None, None] * means[:, :, None] * means[:, None, :]
+        rows = mass[:, None, None]
         if self.covariance == "tied":
-            pooled = np.einsum("k,kij->ij", self.weights_, scatter)
-            scatter = np.broadcast_to(pooled, scatter.shape)
+            scatter = np.broadcast_to(scatter.sum(axis=0), scatter.shape)
+            rows = mass.sum()
         elif self.covariance == "diag":
             scatter = scatter * np.eye(scatter.shape[1])
-        # The pooled variance of a standardised column is one.
+        # The overall variance of a standardised column is one.
         identity = np.eye(scatter.shape[1])
-        scatter = (1 - self.shrinkage) * scatter + self.shrinkage * identity
+        scatter = (scatter + self.alpha * identity) / (rows + self.alpha)
         self._design_center = design.center
         self._inverse_scale = design.inverse_scale
         self._means, self._factors = (
@@ -149,6 +151,14 @@ class GaussianGate(BaseGate):
 
     def predict_log_proba(self, X):
         return log_softmax(self.log_joint(X), axis=1)
+
+    def penalty(self):
+        distinct = self._factors[:1] if self.covariance == "tied" else self._factors
+        total = 0.0
+        for factor in distinct:
+            inverse = linalg.solve_triangular(factor, np.eye(len(factor)), lower=True)
+            total += np.log(np.diag(factor)).sum() + 0.5 * np.sum(inverse**2)
+        return self.alpha * total
 
     def log_marginal(self, X):
         """Log-density of x under the gate, an outlier score, shape (n,)."""

@@ -11,6 +11,7 @@ from ._starts import (
     drop_expert,
     is_spike,
     linear_starts,
+    matched,
     n_full_runs,
     start_responsibilities,
 )
@@ -151,8 +152,10 @@ class RefitDriver:
         if warm is not None:
             return [Parts(warm.gate, warm.experts, warm.likelihoods)]
         responsibilities = start_responsibilities(self.trainer, self.task, self.rng)
-        starts = responsibilities[: self.task.n_init]
-        parts = [problem.maximise(None, EStep(resp, 0.0)) for resp in starts]
+        parts = [
+            problem.maximise(None, EStep(matched(problem, resp), 0.0))
+            for resp in responsibilities
+        ]
         if len(parts) == 1:
             return parts
         runs = [

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._design import make_design
 from ..experts import LinearExpert
 from ..experts._foreign import aligned_proba, fit_expert
 from ..likelihoods import smoothed
@@ -51,6 +53,7 @@ class RefitMixture:
         self.n_active = task.n_experts if n_active is None else n_active
         self.total_weight = task.weight.sum()
         self.kept = list(range(task.n_experts))
+        self._designs = {}
 
     def with_rule(self, **changes):
         """The same problem with another ``n_active`` or ``hard``."""
@@ -172,14 +175,38 @@ class RefitMixture:
                 return previous
             # At the start there is nothing to keep: let the expert see all rows.
             weight = weight + FALLBACK_SHARE * task.weight
+        expert, view = task.experts[number], task.expert_views[number]
+        if isinstance(expert, LinearExpert):
+            return clone(expert).fit_design(self._design(view), task.labels, weight)
         return fit_expert(
-            task.experts[number],
-            task.expert_views[number],
+            expert,
+            view,
             task.labels,
             weight,
-            (task.seed, number),
+            task.expert_seeds[number],
             task.fit_params[number] if task.fit_params else None,
         )
+
+    def _design(self, view):
+        """Standardised columns of a view, made once."""
+        key = id(view)
+        if key not in self._designs:
+            self._designs[key] = make_design(view, self.task.weight)
+        return self._designs[key]
+
+    def group_log_likelihood(self, number, resp):
+        """Weighted log-likelihood (K,) of one expert fitted to each group of rows."""
+        task = self.task
+        totals = []
+        for share in resp.T:
+            fitted = self._fit_one(number, share, None)
+            prediction = predict_expert(fitted, task.expert_views[number], task.classes)
+            weight = share * task.weight
+            (likelihood,) = task.likelihood.fit_dispersions(
+                task.y, [prediction], weight[:, None]
+            )
+            totals.append(float(weight @ likelihood.log_prob(task.y, prediction)))
+        return totals
 
     def _can_fit(self, weight):
         """Whether the weighted rows suffice: some, and two classes to tell apart."""

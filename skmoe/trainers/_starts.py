@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from .. import initialization
 from ..experts import LinearExpert
@@ -107,6 +108,30 @@ def start_responsibilities(trainer, task, rng):
         for fused, theta in _linear_mixtures(trainer, task, views, rng)
     ]
     return found[: task.n_init]
+
+
+def matched(problem, resp):
+    """Columns of ``resp`` (n, K) in the order of the experts that explain them best.
+
+    Each kind of expert is fitted to each starting group, and groups are assigned so
+    that the total log-likelihood is largest; experts of one kind are interchangeable.
+    """
+    task = problem.task
+    kinds = [_kind(expert) for expert in task.experts]
+    if len(set(kinds)) == 1:
+        return resp
+    fits = {
+        kind: problem.group_log_likelihood(kinds.index(kind), resp) for kind in kinds
+    }
+    gain = np.array([fits[kind] for kind in kinds])
+    return resp[:, linear_sum_assignment(-gain)[1]]
+
+
+def _kind(expert):
+    """Name of an expert's class and parameters, its seed apart."""
+    params = expert.get_params(deep=True) if hasattr(expert, "get_params") else {}
+    known = {k: v for k, v in params.items() if not k.endswith("random_state")}
+    return f"{type(expert).__name__}{sorted(known.items(), key=str)}"
 
 
 def _linear_mixtures(trainer, task, views, rng):

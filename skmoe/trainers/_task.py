@@ -25,6 +25,7 @@ class Task:
     n_init : int
     n_jobs : int or None
     seed : int
+    expert_seeds : list of int, one per expert, independent of their order
     fit_params : list of dict, routed to each expert's fit
     report : callable(iteration, bound, make_fit) -> bool, True asks to stop
     warm_start : Fit or None, the fit to continue from
@@ -45,6 +46,7 @@ class Task:
     n_init: int = 1
     n_jobs: int | None = None
     seed: int = 0
+    expert_seeds: list = field(default_factory=list)
     fit_params: list = field(default_factory=list)
     report: Callable = lambda iteration, bound, make_fit: False
     warm_start: Any = None
