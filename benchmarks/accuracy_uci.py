@@ -33,8 +33,10 @@ PUBLISHED = {
     "yacht": (0.67, 1.25),
 }
 SIZES = (2, 4, 8, 16, 32)
+# Sizes in a row that may score worse before larger ones are given up.
+PATIENCE = 2
 # Ridge penalties (experts, gate), in units of rows.
-PENALTIES = ((0.01, 0.1), (0.1, 0.1), (0.1, 1.0), (1.0, 1.0))
+PENALTIES = ((0.01, 0.1), (0.1, 1.0), (1.0, 1.0), (3.0, 3.0), (10.0, 10.0))
 
 
 def mixture(n_experts, alpha, features, n_members=1):
@@ -61,15 +63,16 @@ def choose(X, y, features):
     Xt, Xv, yt, yv = train_test_split(X, y, test_size=0.2, random_state=0)
     best = (np.inf, None, None)
     for alpha in PENALTIES:
-        previous = np.inf
+        lowest, worse = np.inf, 0
         for size in SIZES:
             if size * 10 > len(yt):
                 break
             nll = score(mixture(size, alpha, features).fit(Xt, yt), Xv, yv)[1]
             best = min(best, (nll, size, alpha))
-            if nll > previous:
+            worse = worse + 1 if nll > lowest else 0
+            lowest = min(lowest, nll)
+            if worse == PATIENCE:
                 break
-            previous = nll
     return best[1:]
 
 

@@ -134,6 +134,11 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         names, experts = self._named_experts()
         return VisualBlock("parallel", experts, names=names)
 
+    # ``set_output`` wraps the method only where the class defines it itself.
+    def transform(self, X):
+        """Gate weights as features; the same as :meth:`gate_proba`."""
+        return self.gate_proba(X)
+
     # -- fitting -----------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight, fit_params):
@@ -157,14 +162,15 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         self._fit_features(table, y, weight, names, experts)
         seeds = self._seed_experts(names, experts)
         warn_without_weight(names, experts)
+        gate_view, expert_views = self._training_views(table, gate, experts)
         task = Task(
             gate=gate,
             router=router,
             likelihood=likelihood,
             names=names,
             experts=experts,
-            gate_view=self._gate_view(table, gate),
-            expert_views=self._expert_views(table, experts, range(len(experts))),
+            gate_view=gate_view,
+            expert_views=expert_views,
             y=self._encode(y),
             labels=y,
             classes=getattr(self, "classes_", None),
@@ -385,6 +391,18 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         self.expert_features_ = [
             fitted(specs.get(name), "expert_features") for name in names
         ]
+
+    def _training_views(self, table, gate, experts):
+        """Views of gate and experts; dense where a built-in part reads them."""
+        gate_view = self._gate_view(table, gate)
+        views = self._expert_views(table, experts, range(len(experts)))
+        if gate.numeric:
+            gate_view = table.dense(gate_view)
+        views = [
+            table.dense(view) if isinstance(expert, LinearExpert) else view
+            for expert, view in zip(experts, views, strict=True)
+        ]
+        return gate_view, views
 
     def _gate_view(self, table, gate=None):
         gate = self.gate_ if gate is None else gate

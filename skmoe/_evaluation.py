@@ -101,10 +101,6 @@ class Evaluation:
         _, gate_view, _ = self._views(X)
         return self._route(gate_view)
 
-    def transform(self, X):
-        """Gate weights as features; the same as :meth:`gate_proba`."""
-        return self.gate_proba(X)
-
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of :meth:`transform`: those of the experts."""
         check_is_fitted(self)

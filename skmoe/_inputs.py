@@ -1,6 +1,7 @@
 """Reading X once: for parts that want numbers, and for parts that want the table."""
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from ._features import as_numbers, view
@@ -29,6 +30,15 @@ class Table:
         key = id(transformer)
         if key not in self._views:
             self._views[key] = view(transformer, self.raw)
+        return self._views[key]
+
+    def dense(self, X):
+        """A sparse matrix as an array, made once; anything else as it is."""
+        if not sparse.issparse(X):
+            return X
+        key = ("dense", id(X))
+        if key not in self._views:
+            self._views[key] = X.toarray()
         return self._views[key]
 
 

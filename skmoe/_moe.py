@@ -80,7 +80,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
     converged_ : bool
     expert_load_ : ndarray of shape (K,)
         Share of the training rows that each expert is responsible for.
-    history_ : dict of lists, per iteration
+    history_ : dict
+        Per iteration ``bound`` and ``load`` of the experts; ``rejected``, the number
+        of moves that were refused because they lowered the objective.
     members_ : list of fitted estimators
         The parts of the average, with ``n_members > 1``.
 
@@ -309,7 +311,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     converged_ : bool
     expert_load_ : ndarray of shape (K,)
         Share of the training rows that each expert is responsible for.
-    history_ : dict of lists, per iteration
+    history_ : dict
+        Per iteration ``bound`` and ``load`` of the experts; ``rejected``, the number
+        of moves that were refused because they lowered the objective.
     members_ : list of fitted estimators
         The parts of the average, with ``n_members > 1``.
 

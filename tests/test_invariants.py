@@ -70,6 +70,18 @@ def test_objective_never_falls(regression, gate, router, trainer):
     assert np.all(np.diff(bounds) >= -1e-9 * np.abs(bounds).max())
 
 
+@pytest.mark.parametrize("gate", ["softmax", "gaussian", "constant"])
+def test_plain_steps_never_lower_the_objective(regression, gate):
+    """Without a guard: no move of dense EM had to be refused."""
+    model = mixture(gate, "dense", "em").set_params(
+        trainer=EM(accelerate=False, max_iter=100, max_refits=100)
+    )
+    model.fit(*regression)
+    # At convergence a step may be refused for a change in the last digits.
+    assert model.history_["rejected"] <= 1 + model.converged_
+    assert len(model.lower_bounds_) > 3
+
+
 @pytest.mark.parametrize(("gate", "router", "trainer"), GRID)
 def test_rows_are_predicted_one_at_a_time(regression, gate, router, trainer):
     X, y = regression

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
 from .._sklearn import routing_enabled
@@ -47,10 +48,21 @@ def weight_arguments(expert, weight):
         return {"sample_weight": weight}
     name, last = expert.steps[-1]
     if routing_enabled():
-        last.set_fit_request(sample_weight=True)
+        request_weight(expert)
         return {"sample_weight": weight}
     inner = weight_arguments(last, weight)
     return {f"{name}__{key}": value for key, value in inner.items()}
+
+
+def request_weight(pipeline):
+    """Ask for weights in the last step, where its steps do not say otherwise."""
+    last = len(pipeline.steps) - 1
+    for position, (_, step) in enumerate(pipeline.steps):
+        if not hasattr(step, "set_fit_request"):
+            continue
+        request = get_routing_for_object(step).fit.requests
+        if "sample_weight" in request and request["sample_weight"] is None:
+            step.set_fit_request(sample_weight=position == last)
 
 
 def warn_without_weight(names, experts):

@@ -110,7 +110,7 @@ class FusedDriver:
 
     def _to_fit(self, run, kept):
         fit = self.fused.to_fit(run, kept)
-        fit.history = {"bound": fit.lower_bounds, "load": list(run.loads)}
+        fit.history = run_history(run, fit.lower_bounds)
         return fit
 
 
@@ -137,7 +137,7 @@ class RefitDriver:
         if _sparse_finish(task, len(problem.kept)) and not run.stopped:
             run, problem = self._finish(run, problem)
         fit = problem.to_fit(run)
-        fit.history = {"bound": fit.lower_bounds, "load": list(run.loads)}
+        fit.history = run_history(run, fit.lower_bounds)
         return fit
 
     def _finish(self, run, problem):
@@ -210,3 +210,8 @@ def _training_active(task):
 def _sparse_finish(task, n_experts):
     soft = getattr(task.router, "training", None) == "soft-then-sparse"
     return soft and task_active(task, n_experts) < n_experts
+
+
+def run_history(run, bounds):
+    """Per-iteration records, and how many moves were refused in all."""
+    return {"bound": bounds, "load": list(run.loads), "rejected": run.rejected}

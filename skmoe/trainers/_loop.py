@@ -16,6 +16,7 @@ class Run:
     statistics : of the E-step at ``theta``
     bounds : objective per iteration
     loads : expert shares per iteration
+    rejected : int, moves that would have lowered the objective
     converged : bool
     stopped : bool, a callback asked to stop
     """
@@ -25,6 +26,7 @@ class Run:
     statistics: object
     bounds: list = field(default_factory=list)
     loads: list = field(default_factory=list)
+    rejected: int = 0
     converged: bool = False
     stopped: bool = False
 
@@ -76,6 +78,7 @@ def _advance(problem, run, accelerator):
             run.theta, run.statistics = theta, statistics
             run.value = max(value, run.value)
             return gain
+        run.rejected += 1
         accelerator.reset()
     return 0.0
 

@@ -1,0 +1,112 @@
+"""How the package is built: imports run downward, functions stay short."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skmoe
+
+PACKAGE = Path(skmoe.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_FUNCTION = 40
+
+# Each layer may import those before it, and itself.
+LAYERS = [
+    {"exceptions", "_sklearn", "_kernels"},
+    {"_linalg", "_design", "_features", "mixture", "initialization"},
+    {"engines"},
+    {"_multinomial", "likelihoods", "_inputs"},
+    {"experts"},
+    {"gates", "routers"},
+    {"trainers", "_members"},
+    {"_resolve"},
+    {"_parameters", "_evaluation"},
+    {"_base"},
+    {"_moe"},
+    {"__init__"},
+    {"inspection", "datasets", "testing"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+
+
+def module_of(path):
+    """First part of a module's name below the package."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path):
+    """First parts of the names of the modules that a file imports from skmoe."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module] if node.module else [a.name for a in node.names]
+            yield from (name.split(".")[0] for name in names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downward(path):
+    own = module_of(path)
+    for other in imported(path):
+        assert RANK[other] <= RANK[own], f"{own} imports {other} from a layer above"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_private_scikit_learn_has_one_door(path):
+    if path.name == "_sklearn.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "sklear"
+        ):
+            names = [*node.module.split("."), *(a.name for a in node.names)]
+            assert not [n for n in names if n.startswith("_")], f"{path}: {names}"
+
+
+def functions():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield pytest.param(node, id=f"{path.stem}.{node.name}")
+
+
+@pytest.mark.parametrize("function", list(functions()))
+def test_functions_read_in_one_breath(function):
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    if body:
+        assert body[-1].end_lineno - body[0].lineno + 1 <= LONGEST_FUNCTION
+
+
+def public_names():
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            kinds = (ast.FunctionDef, ast.ClassDef)
+            if isinstance(node, kinds) and not node.name.startswith("_"):
+                yield pytest.param(node, id=f"{path.stem}.{node.name}")
+
+
+@pytest.mark.parametrize("node", list(public_names()))
+def test_public_names_are_documented(node):
+    assert ast.get_docstring(node)
+
+
+def test_import_is_light():
+    """No optional package is imported before it is needed."""
+    code = "import sys, skmoe, skmoe.inspection; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(result.stdout.split())
+    assert not loaded & {"matplotlib", "pandas", "polars", "rich", "dask"}
+
+
+def test_ruff():
+    """Style and complexity, as configured in pyproject.toml."""
+    root = PACKAGE.parent
+    if not (root / "pyproject.toml").exists():
+        pytest.skip("not a source tree")
+    for command in (["check"], ["format", "--check"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command, str(root)], check=True)
