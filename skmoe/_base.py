@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.base import TransformerMixin, clone
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import (
-    _safe_indexing,
     check_random_state,
     get_tags,
     murmurhash3_32,
@@ -37,6 +36,7 @@ from ._sklearn import (
     VisualBlock,
     raise_for_params,
     routing_enabled,
+    safe_indexing,
 )
 from .experts import LinearExpert
 from .experts._foreign import is_frozen, warn_without_weight
@@ -436,7 +436,7 @@ def _positive_rows(task):
 
     def take(view):
         if id(view) not in cache:
-            cache[id(view)] = _safe_indexing(view, rows)
+            cache[id(view)] = safe_indexing(view, rows)
         return cache[id(view)]
 
     task.gate_view = take(task.gate_view)

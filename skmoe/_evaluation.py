@@ -1,11 +1,10 @@
 """What a fitted mixture answers, whatever its task: densities, routes, criteria."""
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from . import mixture
-from ._sklearn import check_sample_weight
+from ._sklearn import check_sample_weight, safe_indexing
 from .trainers._refit import predict_expert
 
 
@@ -59,7 +58,7 @@ class Evaluation:
         out = None
         for k, rows, slots in mixture.dispatch(routing.indices, len(self.experts_)):
             part = predict_expert(
-                self.experts_[k], _safe_indexing(views[k], rows), classes
+                self.experts_[k], safe_indexing(views[k], rows), classes
             )
             if out is None:
                 out = np.zeros((len(routing.indices), part.shape[1]))

@@ -1,40 +1,58 @@
 """What gate and experts see of X: columns or transformations, fitted once."""
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, SplineTransformer
+from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import get_tags
-from sklearn.utils.validation import has_fit_parameter
-
-PIECEWISE_KNOTS = 9
+from sklearn.utils.validation import has_fit_parameter, validate_data
 
 
-def piecewise_linear():
+class PiecewiseLinear(TransformerMixin, BaseEstimator):
     """Continuous piecewise-linear columns with knots at quantiles.
 
-    The hat functions of the spline are summed into ramps, each of which rises from 0
-    to 1 between two knots: the same functions, but a ridge penalty on ramps shrinks
-    towards a constant, while on hats it would shrink each knot on its own.
+    The hat functions of a linear spline are summed into ramps, each of which rises
+    from 0 to 1 between two knots: the same functions, but a ridge penalty on ramps
+    shrinks towards a constant, while on hats it would shrink each knot on its own.
+    Outside the data the outer ramps go on linearly.
 
-    Gorishniy, Y., Rubachev, I., Babenko, A. (2022). On embeddings for numerical
-    features in tabular deep learning. NeurIPS, section 3.2.
+    Parameters
+    ----------
+    n_knots : int, default=9
+        Knots per column, the extremes included: one ramp less than knots.
+
+    References
+    ----------
+    .. [1] Gorishniy, Y., Rubachev, I., Babenko, A. (2022). On embeddings for
+       numerical features in tabular deep learning. NeurIPS, section 3.2.
     """
-    hats = SplineTransformer(
-        degree=1,
-        n_knots=PIECEWISE_KNOTS,
-        knots="quantile",
-        extrapolation="linear",
-    )
-    return make_pipeline(hats, FunctionTransformer(ramps))
 
+    def __init__(self, n_knots=9):
+        self.n_knots = n_knots
 
-def ramps(hats):
-    """Sums of hat functions from each knot but the first upwards, per feature."""
-    by_feature = hats.reshape(len(hats), -1, PIECEWISE_KNOTS)
-    sums = np.cumsum(by_feature[:, :, ::-1], axis=2)[:, :, ::-1]
-    return sums[:, :, 1:].reshape(len(hats), -1)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the knots of each column; returns self."""
+        X = validate_data(self, X, dtype=np.float64)
+        # One spline per column: SplineTransformer 1.9 extrapolates linear splines of
+        # several columns from the wrong knots (its degree grows with each column).
+        spline = SplineTransformer(
+            degree=1, n_knots=self.n_knots, knots="quantile", extrapolation="linear"
+        )
+        self.splines_ = [
+            clone(spline).fit(X[:, [j]], sample_weight=sample_weight)
+            for j in range(X.shape[1])
+        ]
+        return self
+
+    def transform(self, X):
+        """Ramps of all columns, shape (n, p * (n_knots - 1))."""
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        hats = np.stack(
+            [spline.transform(X[:, [j]]) for j, spline in enumerate(self.splines_)],
+            axis=1,
+        )
+        sums = np.cumsum(hats[:, :, ::-1], axis=2)[:, :, ::-1]
+        return sums[:, :, 1:].reshape(len(X), -1)
 
 
 def resolve(features, name):
@@ -51,7 +69,7 @@ def resolve(features, name):
         return None
     if isinstance(features, str):
         if features == "piecewise-linear":
-            return piecewise_linear()
+            return PiecewiseLinear()
         raise ValueError(
             f"{name} got {features!r}, but expected 'piecewise-linear', a transformer "
             f"or a column selector; to select one column pass [{features!r}]."

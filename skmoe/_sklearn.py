@@ -5,6 +5,7 @@ is the file to change.
 """
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -28,4 +29,5 @@ __all__ = [
     "fit_context",
     "raise_for_params",
     "routing_enabled",
+    "safe_indexing",
 ]

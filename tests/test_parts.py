@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from skmoe import initialization, mixture
-from skmoe._features import piecewise_linear
+from skmoe._features import PiecewiseLinear
 from skmoe._linalg import solve_symmetric
 from skmoe.experts import LinearExpert
 from skmoe.gates import (
@@ -173,12 +173,15 @@ def test_ambiguity_decomposition():
 
 def test_ramps_are_the_piecewise_linear_encoding():
     x = RNG.normal(size=(300, 2))
-    encoder = piecewise_linear().fit(x)
+    encoder = PiecewiseLinear().fit(x)
     knots = np.quantile(x, np.linspace(0, 1, 9), axis=0)
     low, high = knots[:-1], knots[1:]
     expected = np.clip((x[:, None] - low) / (high - low), 0, 1)
     found = encoder.transform(x).reshape(300, 2, 8)
     np.testing.assert_allclose(found.transpose(0, 2, 1), expected, atol=1e-9)
+    beyond = encoder.transform(np.array([[x[:, 0].max() + 1.0, x[0, 1]]]))[0]
+    slope = 1 / (high[-1, 0] - low[-1, 0])
+    np.testing.assert_allclose(beyond[:8], [1.0] * 7 + [1.0 + slope])
 
 
 STARTS = {

@@ -7,11 +7,10 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
-from .._sklearn import routing_enabled
+from .._sklearn import routing_enabled, safe_indexing
 from ..exceptions import NoSampleWeightWarning
 
 
@@ -102,10 +101,10 @@ def fit_expert(expert, X, y, weight, seed, fit_params=None):
     fit_params = fit_params or {}
     if not takes_weight(expert):
         rows = weighted_resample(weight, seed)
-        return expert.fit(_safe_indexing(X, rows), y[rows], **fit_params)
+        return expert.fit(safe_indexing(X, rows), y[rows], **fit_params)
     rows = np.flatnonzero(weight > 0)
     if len(rows) < len(weight):
-        X, y, weight = _safe_indexing(X, rows), y[rows], weight[rows]
+        X, y, weight = safe_indexing(X, rows), y[rows], weight[rows]
     return expert.fit(X, y, **weight_arguments(expert, weight), **fit_params)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import _safe_indexing
 
+from .._sklearn import safe_indexing
 from ..experts._foreign import aligned_proba, takes_weight, weight_arguments
 from ._base import BaseGate
 
@@ -82,7 +82,7 @@ class ClassifierGate(BaseGate):
         self._only = None
         classifier = clone(self._resolved())
         self.classifier_ = classifier.fit(
-            _safe_indexing(X, rows), labels, **weight_arguments(classifier, stacked)
+            safe_indexing(X, rows), labels, **weight_arguments(classifier, stacked)
         )
         return self
 

@@ -1,8 +1,8 @@
 """The group gate: weights of the experts per known segment."""
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
+from .._sklearn import safe_indexing
 from ._base import BaseGate
 
 
@@ -58,7 +58,7 @@ class GroupGate(BaseGate):
     def segments(self, X):
         """The column as an array of strings; missing values are ``"nan"``."""
         try:
-            column = _safe_indexing(X, self.column, axis=1)
+            column = safe_indexing(X, self.column, axis=1)
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(
                 f"GroupGate got column={self.column!r}, which X does not have; name "

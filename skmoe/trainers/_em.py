@@ -26,7 +26,7 @@ class EM(BaseEstimator):
         Iterations of a run of the fused EM.
     max_refits : int, default=20
         Iterations of a run with experts or gates that are fitted anew.
-    tol : float, default=1e-7
+    tol : float, default=1e-6
         Converged when two iterations in a row gain less, in nats per row.
     accelerate : bool, default=True
         Whether the fused EM extrapolates.
@@ -58,7 +58,7 @@ class EM(BaseEstimator):
         self,
         max_iter=500,
         max_refits=20,
-        tol=1e-7,
+        tol=1e-6,
         accelerate=True,
         short_iter=10,
         min_load=0.005,
