@@ -25,14 +25,13 @@ def mask_top(logits, n_active):
 
 
 def posterior(logits, log_prob, hard):
-    """Gate weights, responsibilities and row objective."""
+    """Responsibilities and row objective."""
     joint = logits + log_prob
-    gate = softmax(logits, axis=1)
     if hard:
         resp = np.eye(logits.shape[1])[joint.argmax(axis=1)]
-        return gate, resp, joint.max(axis=1) - logsumexp(logits, axis=1)
+        return resp, joint.max(axis=1) - logsumexp(logits, axis=1)
     row = logsumexp(joint, axis=1) - logsumexp(logits, axis=1)
-    return gate, softmax(joint, axis=1), row
+    return softmax(joint, axis=1), row
 
 
 def curvature(proba, weight, exact):
@@ -52,9 +51,10 @@ def gaussian_statistics(gate, expert, Y, weight, theta, rule):
     Zg, Ze = standardise(gate), standardise(expert)
     n_experts, d = log_variance.shape
     logits = mask_top(Zg @ W.T, rule.n_active)
+    g = softmax(Zg @ W.T, axis=1)
     error = Y[:, None, :] - (Ze @ B.T).reshape(len(Y), n_experts, d)
     log_prob = -0.5 * np.sum(log_variance + error**2 / np.exp(log_variance), axis=2)
-    g, resp, row = posterior(logits, log_prob, rule.hard)
+    resp, row = posterior(logits, log_prob, rule.hard)
     weighted = weight[:, None] * resp
     targets = weighted[:, :, None] * Y[:, None, :]
     return {
@@ -74,9 +74,10 @@ def categorical_statistics(gate, expert, codes, weight, theta, rule):
     n_experts = len(W)
     Zg, Ze = standardise(gate), standardise(expert)
     logits = mask_top(Zg @ W.T, rule.n_active)
+    g = softmax(Zg @ W.T, axis=1)
     proba = softmax((Ze @ B.T).reshape(len(codes), n_experts, -1), axis=2)
     log_prob = np.log(proba[np.arange(len(codes)), :, codes])
-    g, resp, row = posterior(logits, log_prob, rule.hard)
+    resp, row = posterior(logits, log_prob, rule.hard)
     weighted = weight[:, None] * resp
     hit = np.eye(proba.shape[2])[codes]
     residual = weighted[:, :, None] * (hit[:, None, :] - proba)

@@ -104,7 +104,12 @@ def make_workspace(gate_coef, expert_coef, shared, stats, n_rows):
 
 @jit
 def gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work):
-    """Load a block, standardised once if gate and experts share columns."""
+    """Load a block, standardised once if gate and experts share columns.
+
+    Returns the logits as routed, and before routing: the E-step uses the former, the
+    M-step of the gate the latter, for a masked softmax has no gradient by which an
+    expert could win a row back.
+    """
     load_weights(weight, first, n_rows, work.weight)
     load_block(gate.X, gate.center, gate.inverse_scale, first, n_rows, work.gate_block)
     if not rule.shared_design:
@@ -116,10 +121,12 @@ def gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work):
             n_rows,
             work.expert_block,
         )
-    logits = np.dot(gate_coef, work.gate_block)
+    dense = np.dot(gate_coef, work.gate_block)
+    routed = dense
     if rule.n_active < gate_coef.shape[0]:
-        keep_top(logits, rule.n_active)
-    return logits
+        routed = dense.copy()
+        keep_top(routed, rule.n_active)
+    return routed, dense
 
 
 @jit
@@ -144,18 +151,22 @@ def posterior(logits, joint, weight, rule, scratch, total):
 
 
 @jit
-def add_gate(logits, rule, work, stats):
+def add_gate(logits, dense, rule, work, stats):
     """Responsibilities, their mass, and gradient and curvature of the gate."""
     posterior(logits, work.joint, work.weight, rule, work.scratch, stats.total)
     n_experts, width = logits.shape
+    proba = logits
+    if rule.n_active < n_experts:
+        proba = dense
+        softmax_columns(proba, np.empty(width), np.empty(width), work.scratch)
     for k in range(n_experts):
         for r in range(width):
             weighted = work.weight[r] * work.joint[k, r]
             work.responsible[k, r] = weighted
             stats.mass[k] += weighted
-            work.scratch[k, r] = weighted - work.weight[r] * logits[k, r]
+            work.scratch[k, r] = weighted - work.weight[r] * proba[k, r]
     add_product(work.scratch, work.gate_block, stats.gate_gradient)
-    multinomial_curvature(logits, work.weight, rule.exact_gate, work.columns)
+    multinomial_curvature(proba, work.weight, rule.exact_gate, work.columns)
 
 
 @jit
@@ -219,10 +230,12 @@ def gaussian_pass(gate, expert, Y, weight, theta, rule, stats, start, stop):
     gate_columns = work.columns.shape[0] - n_experts
     for first in range(start, stop, width):
         n_rows = min(width, stop - first)
-        logits = gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work)
+        logits, dense = gate_logits(
+            gate, expert, weight, gate_coef, rule, first, n_rows, work
+        )
         means = np.dot(expert_coef, work.expert_block)
         gaussian_joint(Y, first, n_rows, means, log_variance, logits, work.joint)
-        add_gate(logits, rule, work, stats)
+        add_gate(logits, dense, rule, work, stats)
         work.columns[gate_columns:] = work.responsible
         gaussian_targets(Y, first, n_rows, work.responsible, work.targets, stats.square)
         add_experts(rule, gate_columns, work, stats)
@@ -274,10 +287,12 @@ def categorical_pass(gate, expert, codes, weight, theta, rule, stats, start, sto
     gate_columns = work.columns.shape[0] - n_experts * per_expert
     for first in range(start, stop, width):
         n_rows = min(width, stop - first)
-        logits = gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work)
+        logits, dense = gate_logits(
+            gate, expert, weight, gate_coef, rule, first, n_rows, work
+        )
         proba = np.dot(expert_coef, work.expert_block)
         categorical_joint(codes, first, n_rows, n_classes, proba, logits, work.joint)
-        add_gate(logits, rule, work, stats)
+        add_gate(logits, dense, rule, work, stats)
         categorical_residual(
             codes, first, n_rows, n_classes, proba, work.responsible, work.targets
         )
