@@ -21,6 +21,7 @@ DIRECTION_SCALE = 3.0
 SAMPLE_ROWS = 20_000
 KMEANS_ITERATIONS = 20
 TIE_BREAK = 1e-3
+RESIDUAL_RIDGE = 1e-3
 
 
 def soften(labels, n_experts):
@@ -108,7 +109,8 @@ def linear_residual(Z, target, weight):
     design = np.column_stack([Z, np.ones(len(Z))])
     weighted = design * weight[:, None]
     gram = weighted.T @ design
-    gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
+    # Enough that with more columns than rows the residual is more than rounding.
+    gram[np.diag_indices_from(gram)] += RESIDUAL_RIDGE * np.trace(gram) / len(gram)
     residual = target - design @ np.linalg.solve(gram, weighted.T @ target)
     spread = np.sqrt(np.average(residual**2, axis=0, weights=weight))
     return residual / np.where(spread > 0, spread, 1.0)

@@ -2,7 +2,7 @@
 
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import (
     check_param_validation,
     parametrize_with_checks,
@@ -22,7 +22,10 @@ CONFIGURATIONS = [
     MoERegressor(n_experts=2, n_members=2),
     MoEClassifier(),
     MoEClassifier(
-        [("logit", LogisticRegression()), ("tree", DecisionTreeClassifier(max_depth=2))]
+        [
+            ("loose", LogisticRegression(tol=1e-10)),
+            ("stiff", LogisticRegression(C=0.01, tol=1e-10)),
+        ]
     ),
     MoEClassifier(n_experts=3, router=2),
     MoEClassifier(n_experts=2, gate=GaussianGate(alpha=2.0)),

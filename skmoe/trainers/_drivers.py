@@ -89,8 +89,8 @@ class FusedDriver:
             )
 
     def _accelerator(self):
-        extrapolate = self.trainer.accelerate and not self.trainer.hard
-        return Squarem() if extrapolate else Plain()
+        wanted = self.trainer.accelerate and not self.trainer.hard
+        return Squarem() if wanted and self.fused.problem.extrapolates else Plain()
 
     def _reporter(self, kept):
         def report(iteration, run):

@@ -216,6 +216,7 @@ class LinearGaussianMixture(LinearMixture):
     """
 
     _kernel = staticmethod(gaussian_pass)
+    extrapolates = True
 
     def __init__(self, *args, floor, shared_variance=False, **kwargs):
         super().__init__(*args, **kwargs)
@@ -298,6 +299,9 @@ class LinearCategoricalMixture(LinearMixture):
     """
 
     _kernel = staticmethod(categorical_pass)
+    # Newton steps drift at a constant pace where classes are separable, and the
+    # ratio of two equal steps is all rounding error.
+    extrapolates = False
 
     def __init__(self, *args, n_classes, **kwargs):
         super().__init__(*args, **kwargs)

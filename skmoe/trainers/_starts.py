@@ -9,7 +9,7 @@ from .. import initialization
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 from ..likelihoods import Categorical, Gaussian
-from ._acceleration import Squarem
+from ._acceleration import Plain, Squarem
 from ._fused_task import FusedTask
 from ._loop import Run, run_em
 from ._refit import Parts, RefitMixture
@@ -43,6 +43,18 @@ def drop_expert(problem, theta, k):
     return np.concatenate([p.ravel() for p in parts])
 
 
+def in_canonical_order(problem, theta):
+    """The same mixture with experts ordered by their prediction at the mean row.
+
+    Partitions number their groups by chance, such as the sign of an eigenvector.
+    """
+    n = problem.n_experts
+    parts = problem.unpack(theta)
+    center = parts[1].reshape(n, -1, problem.expert_channels)[:, 0, -1]
+    order = np.argsort(center, kind="stable")
+    return np.concatenate([p.reshape(n, -1)[order].ravel() for p in parts])
+
+
 def linear_starts(trainer, task, fused, rng):
     """Start parameters, best first: candidates after short runs on a sample."""
     problem = fused.problem.with_rule(n_active=task.n_experts, hard=False)
@@ -68,14 +80,14 @@ def linear_starts(trainer, task, fused, rng):
         run_em(
             problem,
             problem.start(make()),
-            Squarem(),
+            Squarem() if problem.extrapolates else Plain(),
             max_iter=trainer.short_iter,
             tol=trainer.tol,
         )
         for make in candidates
     ]
     runs.sort(key=lambda run: (not is_spike(problem, run), run.value), reverse=True)
-    return [run.theta for run in runs]
+    return [in_canonical_order(problem, run.theta) for run in runs]
 
 
 def _start_columns(task, fused):
@@ -123,7 +135,8 @@ def matched(problem, resp):
     fits = {
         kind: problem.group_log_likelihood(kinds.index(kind), resp) for kind in kinds
     }
-    gain = np.array([fits[kind] for kind in kinds])
+    # An empty group has no likelihood: it says nothing about who should have it.
+    gain = np.clip(np.nan_to_num([fits[kind] for kind in kinds]), -1e12, 1e12)
     return resp[:, linear_sum_assignment(-gain)[1]]
 
 
@@ -150,7 +163,7 @@ def _linear_mixtures(trainer, task, views, rng):
     fused = FusedTask(linear)
     short = trainer.short_iter
     for theta in linear_starts(trainer, linear, fused, rng):
-        run = run_em(fused.problem, theta, Squarem(), max_iter=short, tol=trainer.tol)
+        run = run_em(fused.problem, theta, Plain(), max_iter=short, tol=trainer.tol)
         yield fused, run.theta
 
 
