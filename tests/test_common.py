@@ -21,10 +21,12 @@ CONFIGURATIONS = [
     MoERegressor(n_experts=2, trainer="hard-em"),
     MoERegressor(n_experts=2, n_members=2),
     MoEClassifier(),
+    # The default solver of LogisticRegression stops short of the seven digits to
+    # which weights are compared with repetitions.
     MoEClassifier(
         [
-            ("loose", LogisticRegression(tol=1e-10)),
-            ("stiff", LogisticRegression(C=0.01, tol=1e-10)),
+            ("loose", LogisticRegression(solver="newton-cholesky")),
+            ("stiff", LogisticRegression(C=0.01, solver="newton-cholesky")),
         ]
     ),
     MoEClassifier(n_experts=3, router=2),
