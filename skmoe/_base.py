@@ -42,6 +42,17 @@ from .experts import LinearExpert
 from .experts._foreign import is_frozen, warn_without_weight
 from .trainers._task import Fit, Task
 
+# What ``fit`` learned of X and y before training; members and snapshots need it too.
+READING_ATTRIBUTES = (
+    "n_features_in_",
+    "feature_names_in_",
+    "classes_",
+    "gate_features_",
+    "expert_features_",
+    "_dropped",
+    "_y_ndim",
+)
+
 
 def transactional(fit):
     """Leave a fitted estimator exactly as it was if ``fit`` raises."""
@@ -315,15 +326,9 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             "history_": fit.history,
             "_kept": fit.kept,
         }
-        shared = ("n_features_in_", "feature_names_in_", "classes_")
-        fitted = {k: v for k, v in vars(self).items() if k in shared}
-        features = {
-            k: v
-            for k, v in vars(self).items()
-            if k in ("gate_features_", "expert_features_", "_dropped", "_y_ndim")
-        }
         attributes["n_parameters_"] = count_parameters(attributes)
-        return {**fitted, **features, **attributes}
+        read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}
+        return {**read, **attributes}
 
     def _commit(self, task, fits):
         attributes = [self._attributes(task, fit) for fit in fits]

@@ -77,10 +77,8 @@ class FusedDriver:
                 tol=self.trainer.tol,
                 on_iteration=self._reporter(kept),
             )
-            load = problem.load(run.statistics)
-            weakest = int(np.argmin(load))
-            limit = min(self.trainer.min_load, 0.1 / len(load))
-            if load[weakest] >= limit or len(load) == 1 or run.stopped:
+            weakest = collapsed_expert(problem, run, self.trainer.min_load)
+            if weakest is None or run.stopped:
                 return run, kept
             theta = drop_expert(problem, run.theta, weakest)
             kept = kept[:weakest] + kept[weakest + 1 :]
@@ -175,10 +173,8 @@ class RefitDriver:
                 tol=self.trainer.tol,
                 on_iteration=self._reporter(problem),
             )
-            load = problem.load(run.statistics)
-            weakest = int(np.argmin(load))
-            limit = min(self.trainer.min_load, 0.1 / len(load))
-            if load[weakest] >= limit or len(load) == 1 or run.stopped:
+            weakest = collapsed_expert(problem, run, self.trainer.min_load)
+            if weakest is None or run.stopped:
                 return run, problem
             problem = problem.without(weakest)
             resp = np.delete(run.statistics.resp, weakest, axis=1)
@@ -194,6 +190,14 @@ class RefitDriver:
             )
 
         return report
+
+
+def collapsed_expert(problem, run, min_load):
+    """Position of the expert that lost its rows, or None; the last one always stays."""
+    load = problem.load(run.statistics)
+    weakest = int(np.argmin(load))
+    limit = min(min_load, 0.1 / len(load))
+    return None if load[weakest] >= limit or len(load) == 1 else weakest
 
 
 def task_active(task, n_experts):
