@@ -19,6 +19,8 @@ SOFTNESS = 0.1
 DIRECTION_SCALE = 3.0
 # Rows beyond which starts are compared on a sample.
 SAMPLE_ROWS = 20_000
+# Rows hashed at a time.
+HASH_ROWS = 16_384
 KMEANS_ITERATIONS = 20
 TIE_BREAK = 1e-3
 RESIDUAL_RIDGE = 1e-3
@@ -184,22 +186,39 @@ def nearest_expert(Z, target, n_experts, rng):
     return resp / resp.sum(axis=1, keepdims=True)
 
 
-def content_sample(Z, target, weight):
+def content_sample(columns, target, weight):
     """Rows to compare starts on: all, or a sample drawn by a hash of their content.
 
     Equal rows are in or out together, so the sample is weight-equivariant.
+
+    Parameters
+    ----------
+    columns : callable
+        Maps a slice of rows to their standardised columns, so that no copy of all
+        of them is made.
+    target : (n, d)
+    weight : (n,)
+
+    Returns
+    -------
+    ndarray of row numbers, or None for all
     """
-    total = weight.sum()
-    if total <= SAMPLE_ROWS or len(Z) <= SAMPLE_ROWS:
+    total, n_rows = weight.sum(), len(weight)
+    if total <= SAMPLE_ROWS or n_rows <= SAMPLE_ROWS:
         return None
-    content = np.round(np.column_stack([Z, target]) @ _primes(Z, target), 6)
+    chosen = []
+    for first in range(0, n_rows, HASH_ROWS):
+        block = slice(first, min(first + HASH_ROWS, n_rows))
+        uniform = _content_hash(np.column_stack([columns(block), target[block]]))
+        chosen.append(first + np.flatnonzero(uniform < SAMPLE_ROWS / total))
+    return np.concatenate(chosen)
+
+
+def _content_hash(values):
+    """A number in [0, 1) for each row of ``values``, the same for equal rows."""
+    # Irrational-looking coefficients tell rows apart.
+    primes = np.sqrt(np.arange(2, values.shape[1] + 2)) * np.pi
+    content = np.round(values @ primes, 6)
     keys = murmurhash3_32(content.view(np.int32), seed=0, positive=True)
     mixed = keys[::2].astype(np.uint64) ^ (keys[1::2].astype(np.uint64) << np.uint64(1))
-    uniform = (mixed % np.uint64(1 << 20)).astype(float) / (1 << 20)
-    return np.flatnonzero(uniform < SAMPLE_ROWS / total)
-
-
-def _primes(Z, target):
-    """Irrational-looking coefficients that tell rows apart."""
-    n_columns = Z.shape[1] + target.shape[1]
-    return np.sqrt(np.arange(2, n_columns + 2)) * np.pi
+    return (mixed % np.uint64(1 << 20)).astype(float) / (1 << 20)

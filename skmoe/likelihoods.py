@@ -14,6 +14,8 @@ LOG_2PI = float(np.log(2.0 * np.pi))
 # Probabilities of classifiers are mixed with the uniform distribution to this
 # extent, so that one overconfident expert cannot make a row impossible.
 PROBA_FLOOR = 1e-6
+# Smallest eigenvalue, per output, with which a covariance can be inverted.
+SINGULAR = 1e-14
 
 
 def weighted_variance(y, weight):
@@ -44,6 +46,8 @@ class Gaussian(BaseEstimator):
         With ``covariance="full"`` only, in place of ``sigma_``'s diagonal.
     n_parameters_ : float
         Free parameters; a shared variance counts in parts.
+    floored_ : bool
+        Whether only ``floor`` keeps a variance from going to zero.
 
     Examples
     --------
@@ -75,9 +79,10 @@ class Gaussian(BaseEstimator):
                 "variance of y in [0, 1); the default is 1e-6."
             )
 
-    def with_sigma(self, sigma, n_experts):
+    def with_sigma(self, sigma, n_experts, floored=False):
         """Fitted copy with standard deviations ``sigma`` (n_outputs,)."""
         fitted = clone(self)
+        fitted.floored_ = floored
         sigma = np.asarray(sigma, dtype=float)
         fitted.sigma_ = float(sigma[0]) if sigma.size == 1 else sigma
         free = 1 if self.covariance == "spherical" else sigma.size
@@ -100,10 +105,7 @@ class Gaussian(BaseEstimator):
         -------
         list of K fitted likelihoods
         """
-        floor = np.maximum(
-            self.floor * weighted_variance(y, weights.sum(axis=1)),
-            np.finfo(float).tiny,
-        )
+        spread = weighted_variance(y, weights.sum(axis=1))
         scatter = [
             (w[:, None] * (y - p)).T @ (y - p)
             for w, p in zip(weights.T, predictions, strict=True)
@@ -118,23 +120,32 @@ class Gaussian(BaseEstimator):
             covariances = [pooled] * len(scatter)
         else:
             covariances = [s / m for s, m in zip(scatter, mass, strict=True)]
-        return [self._with_covariance(c, floor, len(mass)) for c in covariances]
+        fit = self._with_full if self.covariance == "full" else self._with_diagonal
+        return [fit(c, spread, len(mass)) for c in covariances]
 
-    def _with_covariance(self, covariance, floor, n_experts):
+    def _with_diagonal(self, covariance, spread, n_experts):
         variance = np.diag(covariance)
         if self.covariance == "spherical":
             variance = np.full_like(variance, variance.mean())
-            floor = np.full_like(floor, floor.mean())
-        fitted = self.with_sigma(np.sqrt(np.maximum(variance, floor)), n_experts)
-        if self.covariance == "full":
-            d = len(variance)
-            fitted.covariance_ = covariance + np.diag(
-                np.maximum(floor - variance, 0.0) + floor
-            )
-            free = d * (d + 1) / 2
-            fitted.n_parameters_ = free / (
-                n_experts if self.variance == "shared" else 1
-            )
+            spread = np.full_like(spread, spread.mean())
+        floor = np.maximum(self.floor * spread, np.finfo(float).tiny)
+        sigma = np.sqrt(np.maximum(variance, floor))
+        return self.with_sigma(sigma, n_experts, bool(np.any(variance < floor)))
+
+    def _with_full(self, covariance, spread, n_experts):
+        """Eigenvalues, relative to the spread of y, are kept above the floor."""
+        scale = np.sqrt(np.where(spread > 0, spread, 1.0))
+        values, vectors = linalg.eigh(covariance / np.outer(scale, scale))
+        floor = max(self.floor, SINGULAR * len(scale))
+        floored = bool(values[0] < floor)
+        if floored:
+            root = vectors * np.sqrt(np.maximum(values, floor)) * scale[:, None]
+            covariance = root @ root.T
+        fitted = self.with_sigma(np.sqrt(np.diag(covariance)), n_experts, floored)
+        fitted.covariance_ = covariance
+        d = len(scale)
+        shared = n_experts if self.variance == "shared" else 1
+        fitted.n_parameters_ = d * (d + 1) / 2 / shared
         return fitted
 
     def log_prob(self, y, prediction):

@@ -35,6 +35,20 @@ def test_exp_underflows_and_keeps_nan():
     assert values[3] == 1.0
 
 
+def test_log():
+    values = np.r_[np.exp(np.linspace(-600, 600, 501)), np.linspace(0.6, 1.6, 501)]
+    expected = np.log(values)
+    vector.log_inplace(values, np.empty_like(values))
+    np.testing.assert_allclose(values, expected, rtol=4e-16 * 2, atol=1e-16)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_log_marks_what_has_no_logarithm():
+    values = np.array([np.nan, np.inf, 1.0])
+    vector.log_inplace(values, np.empty_like(values))
+    np.testing.assert_array_equal(values, [np.nan, np.nan, 0.0])
+
+
 def test_softmax_columns_survives_huge_logits():
     logits = np.array([[1e5, -1e5, 3.0], [1e5 - 1, 0.0, 3.0]])
     peak, total = np.empty(3), np.empty(3)

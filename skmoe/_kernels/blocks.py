@@ -2,9 +2,8 @@
 
 A block is the standardised transpose of a few hundred rows with a last channel of
 ones.  ``accumulate_grams`` forms all weighted Gram matrices of a block in a few
-matrix products: the products of channel pairs (lower triangle, row by row) times
-the weight columns.  One such product serves every expert and every gate pair, uses
-half the arithmetic of separate ``X.T @ (w * X)``, and keeps its temporaries in L2.
+matrix products, for every expert and every gate pair at once, with about half the
+arithmetic of separate ``X.T @ (w * X)`` and temporaries that stay in cache.
 """
 
 import numpy as np
@@ -49,10 +48,20 @@ def accumulate_grams(block, weights, grams, tile):
 
     Pairs ``(i, j)`` with ``j <= i`` are numbered row by row of the lower triangle.
     """
+    n_weights = grams.shape[1]
+    if n_weights == 0:
+        return
+    if 2 * n_weights <= block.shape[0] and n_weights <= tile.shape[0]:
+        weigh_channels(block, weights, grams, tile)
+    else:
+        weigh_pairs(block, weights, grams, tile)
+
+
+@jit
+def weigh_pairs(block, weights, grams, tile):
+    """Products of channel pairs times weights; best with many weights."""
     n_channels, n_rows = block.shape
     n_pairs = grams.shape[0]
-    if grams.shape[1] == 0:
-        return
     filled = 0
     done = 0
     for i in range(n_channels):
@@ -67,6 +76,31 @@ def accumulate_grams(block, weights, grams, tile):
                         grams[done + u, m] += part[u, m]
                 done += filled
                 filled = 0
+
+
+@jit
+def weigh_channels(block, weights, grams, tile):
+    """Weighted channels times the channels up to them; best with many channels.
+
+    A group of channels shares a product, which therefore runs a little past the
+    triangle; groups of about as many rows as there are channels were fastest.
+    """
+    n_channels, n_rows = block.shape
+    n_weights = weights.shape[0]
+    group = max(1, min(n_channels, tile.shape[0]) // n_weights)
+    for first in range(0, n_channels, group):
+        last = min(first + group, n_channels)
+        for i in range(first, last):
+            for m in range(n_weights):
+                row = (i - first) * n_weights + m
+                for r in range(n_rows):
+                    tile[row, r] = weights[m, r] * block[i, r]
+        part = np.dot(block[:last], tile[: (last - first) * n_weights].T)
+        for i in range(first, last):
+            pair, row = i * (i + 1) // 2, (i - first) * n_weights
+            for j in range(i + 1):
+                for m in range(n_weights):
+                    grams[pair + j, m] += part[j, row + m]
 
 
 @jit

@@ -19,7 +19,7 @@ from .blocks import (
     load_weights,
     multinomial_curvature,
 )
-from .vector import keep_top, one_hot_columns, softmax_columns
+from .vector import keep_top, log_inplace, one_hot_columns, softmax_columns
 
 
 class Design(NamedTuple):
@@ -145,9 +145,11 @@ def posterior(logits, joint, weight, rule, scratch, total):
         one_hot_columns(joint)
         mass[:] = 1.0
     for r in range(width):
+        mass[r] /= gate_sum[r]
+    log_inplace(mass, gate_sum)
+    for r in range(width):
         if weight[r] > 0.0:
-            density = peak[r] - gate_peak[r] + np.log(mass[r] / gate_sum[r])
-            total[0] += weight[r] * density
+            total[0] += weight[r] * (peak[r] - gate_peak[r] + mass[r])
 
 
 @jit
@@ -163,8 +165,10 @@ def add_gate(logits, dense, rule, work, stats):
         for r in range(width):
             weighted = work.weight[r] * work.joint[k, r]
             work.responsible[k, r] = weighted
-            stats.mass[k] += weighted
             work.scratch[k, r] = weighted - work.weight[r] * proba[k, r]
+    # The last channel is all ones.
+    ones = work.gate_block[-1]
+    stats.mass[:] += np.dot(work.responsible, ones)
     add_product(work.scratch, work.gate_block, stats.gate_gradient)
     multinomial_curvature(proba, work.weight, rule.exact_gate, work.columns)
 
@@ -204,14 +208,15 @@ def gaussian_joint(Y, start, n_rows, means, log_variance, logits, joint):
 def gaussian_targets(Y, start, n_rows, weights, targets, square):
     """Rows ``w r_k y_d`` of the right-hand sides, and the sums of squares."""
     n_experts, n_outputs = square.shape
-    for k in range(n_experts):
-        for d in range(n_outputs):
+    values = np.zeros(targets.shape[1])
+    for d in range(n_outputs):
+        for r in range(n_rows):
+            values[r] = Y[start + r, d]
+        for k in range(n_experts):
             row = k * n_outputs + d
-            for r in range(n_rows):
-                weighted = weights[k, r] * Y[start + r, d]
-                targets[row, r] = weighted
-                square[k, d] += weighted * Y[start + r, d]
-            targets[row, n_rows:] = 0.0
+            for r in range(targets.shape[1]):
+                targets[row, r] = weights[k, r] * values[r]
+            square[k, d] += np.dot(targets[row], values)
 
 
 @jit
@@ -254,8 +259,9 @@ def categorical_joint(codes, start, n_rows, n_classes, proba, logits, joint):
         for r in range(n_rows, width):
             joint[k, r] = logits[k, r]
         softmax_columns(block, peak, mass, scratch)
+        log_inplace(mass, scratch[0])
         for r in range(n_rows):
-            joint[k, r] -= peak[r] + np.log(mass[r])
+            joint[k, r] -= peak[r] + mass[r]
 
 
 @jit

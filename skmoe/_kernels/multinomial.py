@@ -12,7 +12,7 @@ from .blocks import (
     load_weights,
     multinomial_curvature,
 )
-from .vector import softmax_columns
+from .vector import log_inplace, softmax_columns
 
 
 @jit
@@ -59,9 +59,10 @@ def multinomial_pass(
         proba = np.dot(coef, block)
         logits = proba.copy()
         softmax_columns(proba, peak, mass, scratch)
+        log_inplace(mass, scratch[0])
         for k in range(n_classes):
             for r in range(width):
-                logits[k, r] -= peak[r] + np.log(mass[r])
+                logits[k, r] -= peak[r] + mass[r]
         target_residual(
             targets, block_weight, first, n_rows, logits, proba, scratch, total
         )

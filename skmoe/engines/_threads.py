@@ -1,6 +1,8 @@
 """In-memory engine: fixed row chunks on threads, summed in a fixed order."""
 
 import functools
+import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -52,23 +54,50 @@ def map_rows(accumulate, make_statistics, n_rows, n_jobs=None):
     """
     edges = chunk_edges(n_rows)
     chunks = list(zip(edges[:-1], edges[1:], strict=True))
+    parts = [None] * len(chunks)
+    pending = deque(enumerate(chunks))
 
-    def run(chunk):
-        statistics = make_statistics()
-        accumulate(statistics, *chunk)
-        return statistics
+    def work():
+        while pending:
+            try:
+                number, chunk = pending.popleft()
+            except IndexError:
+                return
+            parts[number] = make_statistics()
+            accumulate(parts[number], *chunk)
 
-    n_threads = min(effective_n_jobs(n_jobs), len(chunks)) if len(chunks) > 1 else 1
-    if n_threads == 1:
-        return _sum_in_order(map(run, chunks))
-    with ThreadPoolExecutor(n_threads) as pool:
-        return _sum_in_order(pool.map(run, chunks))
+    _run_on_threads(work, min(effective_n_jobs(n_jobs), len(chunks)))
+    return _sum_in_order(parts)
+
+
+@functools.cache
+def _helpers(n_threads):
+    """Threads beside the calling one; starting them anew would cost as much as a
+    pass over a hundred thousand rows."""
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="skmoe")
+
+
+# A forked child inherits the pool's bookkeeping, but not its threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
+
+
+def _run_on_threads(work, n_threads):
+    """Run ``work`` in the calling thread and in ``n_threads - 1`` others."""
+    others = []
+    if n_threads > 1:
+        pool = _helpers(n_threads - 1)
+        others = [pool.submit(work) for _ in range(n_threads - 1)]
+    work()
+    for other in others:
+        # One that another caller kept from starting has nothing left to do.
+        if not other.cancel():
+            other.result()
 
 
 def _sum_in_order(parts):
-    parts = iter(parts)
-    total = next(parts)
-    for part in parts:
+    total = parts[0]
+    for part in parts[1:]:
         for accumulated, addend in zip(total, part, strict=True):
             accumulated += addend
     return total

@@ -4,7 +4,7 @@ import numpy as np
 
 # First bound of the step length, and the factor by which the bound moves.
 FIRST_LIMIT = 4.0
-LIMIT_FACTOR = 4.0
+LIMIT_FACTOR = 2.0
 # Rounding errors grow with the square of the length.
 LAST_LIMIT = 64.0
 

@@ -9,10 +9,10 @@ from ._loop import run_em
 from ._refit import EStep, Parts, RefitMixture
 from ._starts import (
     drop_expert,
-    is_spike,
     linear_starts,
     matched,
     n_full_runs,
+    rank,
     start_responsibilities,
 )
 
@@ -102,9 +102,7 @@ class FusedDriver:
         return report
 
     def _rank(self, run, kept):
-        """Sound solutions before spikes, then by objective."""
-        problem = self.fused.problem.with_rule(n_experts=len(kept))
-        return not is_spike(problem, run), run.value
+        return rank(self.fused.problem.with_rule(n_experts=len(kept)), run)
 
     def _to_fit(self, run, kept):
         fit = self.fused.to_fit(run, kept)
@@ -131,7 +129,7 @@ class RefitDriver:
             runs.append(self._run(problem, start, self.trainer.max_refits))
             if runs[-1][0].stopped:
                 break
-        run, problem = max(runs, key=lambda r: r[0].value)
+        run, problem = max(runs, key=lambda r: rank(r[1], r[0]))
         if _sparse_finish(task, len(problem.kept)) and not run.stopped:
             run, problem = self._finish(run, problem)
         fit = problem.to_fit(run)
@@ -160,7 +158,7 @@ class RefitDriver:
             run_em(problem, start, Plain(), max_iter=SHORT_REFITS, tol=0.0)
             for start in parts
         ]
-        runs.sort(key=lambda run: run.value, reverse=True)
+        runs.sort(key=lambda run: rank(problem, run), reverse=True)
         return [run.theta for run in runs[: n_full_runs(self.task.n_init)]]
 
     def _run(self, problem, parts, max_iter):

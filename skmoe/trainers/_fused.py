@@ -24,6 +24,9 @@ from ..engines import map_rows
 
 # Newton steps that bring the gate near the starting responsibilities.
 START_STEPS = 4
+# With fewer rows per coefficient an expert may fit its rows exactly, and the
+# likelihood is unbounded.
+ROWS_PER_CHANNEL = 2
 
 
 class LinearMixture:
@@ -101,6 +104,10 @@ class LinearMixture:
     def log_likelihood(self, statistics):
         """Weighted log-likelihood on the scale that the problem sees."""
         return statistics.total[0]
+
+    def is_spike(self, theta, statistics):
+        """Whether an expert owes its likelihood to hardly any rows."""
+        return bool(np.min(statistics.mass) < ROWS_PER_CHANNEL * self.expert_channels)
 
     def load(self, statistics):
         """Share of the rows that each expert is responsible for."""
@@ -220,7 +227,7 @@ class LinearGaussianMixture(LinearMixture):
 
     def __init__(self, *args, floor, shared_variance=False, **kwargs):
         super().__init__(*args, **kwargs)
-        self.floor, self.shared_variance = floor, shared_variance
+        self.log_floor, self.shared_variance = np.log(floor), shared_variance
         self.n_outputs = self.target.shape[1]
 
     def _exact_expert(self):
@@ -245,6 +252,11 @@ class LinearGaussianMixture(LinearMixture):
             theta[first:second].reshape(n * d, -1),
             theta[second:].reshape(n, d),
         )
+
+    def is_spike(self, theta, statistics):
+        """Also with the least variance that is allowed."""
+        floored = self.unpack(theta)[2] <= self.log_floor + 1e-6
+        return bool(floored.any()) or super().is_spike(theta, statistics)
 
     def _penalty(self, parts):
         gate, coef, log_variance = parts
@@ -275,7 +287,8 @@ class LinearGaussianMixture(LinearMixture):
         alive = weight > 1e-10 * self.total_weight
         variance = np.divide(variance, weight, out=np.exp(log_variance), where=alive)
         coef = coef.transpose(0, 2, 1).reshape(-1, self.expert_channels)
-        return coef, np.log(np.maximum(variance, self.floor))
+        least = np.finfo(float).tiny
+        return coef, np.maximum(np.log(np.maximum(variance, least)), self.log_floor)
 
     def _start_experts(self, targets):
         n, d = targets.shape[1], self.n_outputs

@@ -117,7 +117,11 @@ class FusedTask:
             clone(self.task.experts[k]).set_standardised(c, self.expert_design)
             for k, c in zip(kept, coef, strict=True)
         ]
-        likelihoods = [self.task.likelihood.with_sigma(s, n) for s in sigma]
+        floored = (log_variance <= self.problem.log_floor).any(axis=1)
+        likelihoods = [
+            self.task.likelihood.with_sigma(s, n, bool(f))
+            for s, f in zip(sigma, floored, strict=True)
+        ]
         return experts, likelihoods
 
     def _classifiers(self, parts, kept):
@@ -145,7 +149,5 @@ class FusedTask:
         coef /= self.y_scale[:, None]
         sigma = np.array([np.atleast_1d(x.sigma_) for x in fit.likelihoods])
         log_variance = 2 * np.log(sigma / self.y_scale)
-        floor = np.log(self.problem.floor)
-        return self.problem.pack(
-            gate, coef.reshape(-1, coef.shape[2]), np.maximum(log_variance, floor)
-        )
+        log_variance = np.maximum(log_variance, self.problem.log_floor)
+        return self.problem.pack(gate, coef.reshape(-1, coef.shape[2]), log_variance)

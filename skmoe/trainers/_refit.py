@@ -12,6 +12,7 @@ from .._design import make_design
 from ..experts import LinearExpert
 from ..experts._foreign import aligned_proba, fit_expert
 from ..likelihoods import smoothed
+from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
 
 # Below this share of its best row an expert's responsibility changes no estimate,
@@ -137,6 +138,16 @@ class RefitMixture:
     def log_likelihood(self, statistics):
         """Weighted log-likelihood of the training rows."""
         return statistics.log_likelihood
+
+    def is_spike(self, parts, statistics):
+        """Whether an expert owes its likelihood to hardly any rows."""
+        rows = self.task.weight @ statistics.resp
+        few = any(
+            mass < ROWS_PER_CHANNEL * (expert.n_features_in_ + 1)
+            for mass, expert in zip(rows, parts.experts, strict=True)
+            if isinstance(expert, LinearExpert)
+        )
+        return few or any(getattr(x, "floored_", False) for x in parts.likelihoods)
 
     # -- M-step ---------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from ._refit import Parts, RefitMixture
 FULL_RUNS = 0.25
 # Penalty of the linear mixture from which other parts start.
 START_ALPHA = 1.0
+# Gain per row below which a run on a sample has done its part.
+SAMPLE_TOL = 1e-4
 
 
 def n_full_runs(n_init):
@@ -25,14 +27,9 @@ def n_full_runs(n_init):
     return max(1, int(np.ceil(FULL_RUNS * n_init)))
 
 
-def is_spike(problem, run):
-    """Whether an expert has too few rows per coefficient, or the least variance."""
-    mass = problem.load(run.statistics) * problem.total_weight
-    few = np.min(mass) < 2 * problem.expert_channels
-    parts = problem.unpack(run.theta)
-    if len(parts) < 3:
-        return bool(few)
-    return bool(few or np.min(parts[2]) <= np.log(problem.floor) + 1e-6)
+def rank(problem, run):
+    """Sound solutions before spikes, then by objective."""
+    return not problem.is_spike(run.theta, run.statistics), run.value
 
 
 def drop_expert(problem, theta, k):
@@ -58,47 +55,66 @@ def in_canonical_order(problem, theta):
 def linear_starts(trainer, task, fused, rng):
     """Start parameters, best first: candidates after short runs on a sample."""
     problem = fused.problem.with_rule(n_active=task.n_experts, hard=False)
-    Z, target = _start_columns(task, fused)
-    rows = initialization.content_sample(Z, target, problem.weight)
-    if rows is not None:
-        Z, target, problem = Z[rows], target[rows], problem.on_rows(rows)
-    makers = initialization.deterministic_starts(
-        Z, target, problem.weight, task.n_experts
-    )
-    candidates = [make for _, make in makers]
-    n_random = max(task.n_init - 1, 0)
-    if task.start is not None:
-        n_random = max(0, task.start + 1 - len(candidates))
-    candidates += [
-        lambda: initialization.random_start(
-            Z, target, problem.weight, task.n_experts, rng
-        )
-    ] * n_random
-    if task.start is not None:
-        candidates = [candidates[task.start]]
+    problem, Z, target = _sampled(task, fused, problem)
+    makers = _candidates(task, Z, target, problem.weight, rng)
     runs = [
-        run_em(
-            problem,
-            problem.start(make()),
-            Squarem() if problem.extrapolates else Plain(),
-            max_iter=trainer.short_iter,
-            tol=trainer.tol,
-        )
-        for make in candidates
+        _run(trainer, problem, problem.start(make()), trainer.short_iter, trainer.tol)
+        for make in makers
     ]
-    runs.sort(key=lambda run: (not is_spike(problem, run), run.value), reverse=True)
+    runs.sort(key=lambda run: rank(problem, run), reverse=True)
+    runs = runs[: n_full_runs(task.n_init)]
+    if problem.weight is not fused.problem.weight:
+        # Passes over a sample are cheap: only the last ones need all rows.
+        tol = max(trainer.tol, SAMPLE_TOL)
+        runs = [
+            _run(trainer, problem, run.theta, trainer.max_iter, tol) for run in runs
+        ]
     return [in_canonical_order(problem, run.theta) for run in runs]
 
 
+def _run(trainer, problem, theta, max_iter, tol):
+    fast = trainer.accelerate and problem.extrapolates
+    accelerator = Squarem() if fast else Plain()
+    return run_em(problem, theta, accelerator, max_iter=max_iter, tol=tol)
+
+
+def _candidates(task, Z, target, weight, rng):
+    """Callables that make starting responsibilities."""
+
+    def random():
+        return initialization.random_start(Z, target, weight, task.n_experts, rng)
+
+    makers = [
+        make
+        for _, make in initialization.deterministic_starts(
+            Z, target, weight, task.n_experts
+        )
+    ]
+    if task.start is None:
+        return makers + [random] * (task.n_init - 1)
+    return [makers[task.start] if task.start < len(makers) else random]
+
+
+def _sampled(task, fused, problem):
+    """The problem on the rows that starts are compared on; their columns, targets."""
+    columns, target = _start_columns(task, fused)
+    rows = initialization.content_sample(columns, target, problem.weight)
+    if rows is None:
+        return problem, columns(slice(None)), target
+    return problem.on_rows(rows), columns(rows), target[rows]
+
+
 def _start_columns(task, fused):
-    """Standardised columns to partition by, and targets to explain."""
+    """Standardised columns to partition by, for given rows; targets to explain."""
     design = fused.gate_design
     if design.X.shape[1] == 0:
         design = fused.expert_design
-    Z = (design.X - design.center) * design.inverse_scale
-    if task.classes is None:
-        return Z, fused.problem.target
-    return Z, task.indicators()
+    target = fused.problem.target if task.classes is None else task.indicators()
+
+    def columns(rows):
+        return (design.X[rows] - design.center) * design.inverse_scale
+
+    return columns, target
 
 
 def start_responsibilities(trainer, task, rng):
@@ -115,11 +131,16 @@ def start_responsibilities(trainer, task, rng):
         target = task.indicators()
         values = target @ np.sqrt(np.arange(1.0, target.shape[1] + 1))
         return [initialization.quantile_partition(values, task.weight, task.n_experts)]
-    found = [
-        linear_responsibilities(fused, theta)
-        for fused, theta in _linear_mixtures(trainer, task, views, rng)
+    fused = FusedTask(_linear_task(task, views))
+    found = _linear_responsibilities(trainer, fused, rng)
+    columns, target = _start_columns(fused.task, fused)
+    Z = columns(slice(None))
+    # Optima of other likelihoods may lie far from those of linear mixtures.
+    found += [
+        initialization.random_start(Z, target, task.weight, task.n_experts, rng)
+        for _ in range(task.n_init - len(found))
     ]
-    return found[: task.n_init]
+    return found
 
 
 def matched(problem, resp):
@@ -147,12 +168,12 @@ def _kind(expert):
     return f"{type(expert).__name__}{sorted(known.items(), key=str)}"
 
 
-def _linear_mixtures(trainer, task, views, rng):
-    """Briefly trained mixtures of linear experts on the numeric columns."""
+def _linear_task(task, views):
+    """The task with linear experts and softmax gate on the numeric columns."""
     classes = task.classes is not None
     expert = LinearExpert(alpha=START_ALPHA)
     expert = expert.for_classes() if classes else expert
-    linear = replace(
+    return replace(
         task,
         gate=SoftmaxGate(alpha=START_ALPHA),
         likelihood=Categorical() if classes else Gaussian(),
@@ -160,11 +181,17 @@ def _linear_mixtures(trainer, task, views, rng):
         gate_view=views[0],
         expert_views=[views[1]] * task.n_experts,
     )
-    fused = FusedTask(linear)
-    short = trainer.short_iter
-    for theta in linear_starts(trainer, linear, fused, rng):
-        run = run_em(fused.problem, theta, Plain(), max_iter=short, tol=trainer.tol)
-        yield fused, run.theta
+
+
+def _linear_responsibilities(trainer, fused, rng):
+    """Responsibilities (n, K) of briefly trained linear mixtures, best start first."""
+    return [
+        linear_responsibilities(
+            fused,
+            _run(trainer, fused.problem, theta, trainer.short_iter, trainer.tol).theta,
+        )
+        for theta in linear_starts(trainer, fused.task, fused, rng)
+    ]
 
 
 def linear_responsibilities(fused, theta):
