@@ -18,8 +18,6 @@ from ._refit import Parts, RefitMixture
 FULL_RUNS = 0.25
 # Penalty of the linear mixture from which other parts start.
 START_ALPHA = 1.0
-# Gain per row below which a run on a sample has done its part.
-SAMPLE_TOL = 1e-4
 
 
 def n_full_runs(n_init):
@@ -63,12 +61,6 @@ def linear_starts(trainer, task, fused, rng):
     ]
     runs.sort(key=lambda run: rank(problem, run), reverse=True)
     runs = runs[: n_full_runs(task.n_init)]
-    if problem.weight is not fused.problem.weight:
-        # Passes over a sample are cheap: only the last ones need all rows.
-        tol = max(trainer.tol, SAMPLE_TOL)
-        runs = [
-            _run(trainer, problem, run.theta, trainer.max_iter, tol) for run in runs
-        ]
     return [in_canonical_order(problem, run.theta) for run in runs]
 
 
