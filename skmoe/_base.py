@@ -1,5 +1,6 @@
 """What both estimators share: fitting as a transaction, and reading X."""
 
+import copy
 import functools
 import numbers
 
@@ -38,7 +39,7 @@ from ._sklearn import (
     routing_enabled,
     safe_indexing,
 )
-from .experts import LinearExpert
+from .experts._base import BuiltInExpert
 from .experts._foreign import is_frozen, warn_without_weight
 from .trainers._task import Fit, Task
 
@@ -126,7 +127,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         ):
             spec = _features.resolve(self.expert_features, "expert_features")
             return _features.allows(spec, what)
-        if isinstance(expert, LinearExpert):
+        if isinstance(expert, BuiltInExpert):
             return what == "sparse"
         return _features.allows(expert, what)
 
@@ -308,7 +309,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
     def _attributes(self, task, fit):
         """Fitted attributes of one mixture, as a dict."""
         names = [task.names[k] for k in fit.kept]
-        router = clone(task.router)
+        router = copy.deepcopy(task.router if fit.router is None else fit.router)
         if hasattr(router, "k") and router.k > len(names):
             router.set_params(k=len(names))
         attributes = {
@@ -359,7 +360,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         gate = self.gate_ if gate is None else gate
         experts = self.experts_ if experts is None else experts
         numeric_gate = gate.numeric and self.gate_features is None
-        linear = any(isinstance(e, LinearExpert) for e in experts)
+        linear = any(isinstance(e, BuiltInExpert) for e in experts)
         linear = linear and self.expert_features is None
         drops = hasattr(gate, "segments")
         allow_text = not numeric_gate and (not linear or drops)
@@ -368,7 +369,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     def _fit_features(self, table, y, weight, names, experts):
         self._dropped = []
-        if table.numbers is None and any(isinstance(e, LinearExpert) for e in experts):
+        if table.numbers is None and any(isinstance(e, BuiltInExpert) for e in experts):
             # Built-in experts read numbers: they skip the text column of the gate.
             self._dropped = text_columns(table.raw)
         made = []
@@ -404,7 +405,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         if gate.numeric:
             gate_view = table.dense(gate_view)
         views = [
-            table.dense(view) if isinstance(expert, LinearExpert) else view
+            table.dense(view) if isinstance(expert, BuiltInExpert) else view
             for expert, view in zip(experts, views, strict=True)
         ]
         return gate_view, views
@@ -425,7 +426,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             transformer = self.expert_features_[k]
             if transformer is not None:
                 views.append(table.view(transformer))
-            elif not isinstance(expert, LinearExpert):
+            elif not isinstance(expert, BuiltInExpert):
                 views.append(table.raw)
             else:
                 views.append(table.numbers if dropped is None else dropped)
@@ -466,7 +467,7 @@ def joined(members, attributes):
     return {
         **best,
         "gate_": MembersGate([m.gate_ for m in members]),
-        "router_": MembersRouter(members[0].router_, sizes),
+        "router_": MembersRouter([m.router_ for m in members], sizes),
         "experts_": experts,
         "named_experts_": dict(zip(names, experts, strict=True)),
         "n_experts_": len(experts),

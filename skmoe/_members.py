@@ -37,32 +37,33 @@ class MembersGate(BaseGate):
 
 
 class MembersRouter(BaseRouter):
-    """Apply one router within each member.
+    """Apply each member's router within the member.
 
     Parameters
     ----------
-    router : router
+    routers : list of routers
     sizes : list of int
         Experts of each member.
     """
 
-    def __init__(self, router, sizes):
-        self.router = router
+    def __init__(self, routers, sizes):
+        self.routers = routers
         self.sizes = sizes
 
     def n_active(self, n_experts):
-        return sum(self.router.n_active(size) for size in self.sizes)
+        pairs = zip(self.routers, self.sizes, strict=True)
+        return sum(router.n_active(size) for router, size in pairs)
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
         parts = [
-            self.router.route(
+            router.route(
                 np.ascontiguousarray(log_gate[:, a:b]) + np.log(len(self.sizes)),
                 X=X,
                 rng=rng,
                 training=training,
             )
-            for a, b in zip(starts[:-1], starts[1:], strict=True)
+            for router, a, b in zip(self.routers, starts[:-1], starts[1:], strict=True)
         ]
         indices = [
             np.where(part.indices < 0, -1, part.indices + start)

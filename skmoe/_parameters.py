@@ -9,6 +9,7 @@ PRESETS = {
     "constant": "ConstantGate()",
     "em": "EM()",
     "hard-em": "HardEM()",
+    "gradient": "Gradient()",
     "gaussian": "GaussianGate() or Gaussian()",
 }
 

@@ -4,16 +4,16 @@ import numbers
 
 from sklearn.base import clone, is_classifier
 
-from .experts import LinearExpert
+from .experts._base import BuiltInExpert
 from .experts._foreign import is_frozen
 from .gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
 from .gates._base import BaseGate
 from .likelihoods import Gaussian
 from .routers import DenseRouter, TopKRouter
-from .trainers import EM, HardEM
+from .trainers import EM, Gradient, HardEM
 
 GATES = {"softmax": SoftmaxGate, "gaussian": GaussianGate, "constant": ConstantGate}
-TRAINERS = {"em": EM, "hard-em": HardEM}
+TRAINERS = {"em": EM, "hard-em": HardEM, "gradient": Gradient}
 LIKELIHOODS = {"gaussian": Gaussian}
 
 
@@ -109,7 +109,7 @@ def check_names(names, parameters, owner):
 
 def adapt_expert(expert, name, classify, owner):
     """The expert for its task; an error if it cannot do it."""
-    if isinstance(expert, LinearExpert):
+    if isinstance(expert, BuiltInExpert):
         expert.check()
         return expert.for_classes() if classify else expert.for_values()
     needed = ("fit", "predict_proba" if classify else "predict")

@@ -18,7 +18,7 @@ LAYERS = [
     {"exceptions", "_sklearn", "_kernels"},
     {"_linalg", "_design", "_features", "mixture", "initialization"},
     {"engines"},
-    {"_multinomial", "likelihoods", "_inputs"},
+    {"_multinomial", "_network", "likelihoods", "_inputs"},
     {"experts"},
     {"gates", "routers"},
     {"trainers", "_members"},

@@ -56,3 +56,51 @@ def group_slots(indices, n_experts):
                 order[cursor[k]] = i * n_slots + s
                 cursor[k] += 1
     return order, bounds
+
+
+@jit
+def assign_within_capacity(choices, wanted, priority, capacity, take_next, indices):
+    """Fill the slots of each row without exceeding the capacity of any expert.
+
+    Slot 0 of all rows comes before slot 1, and so on; within a slot rows come in the
+    order of ``priority``.
+
+    Parameters
+    ----------
+    choices : (n, m) experts of each row, best first.
+    wanted : (n, k) whether the row asks for the slot.
+    priority : (n,) row numbers.
+    capacity : int, rows per expert.
+    take_next : bool
+        Whether a row that finds an expert full goes to its next choice.
+    indices : (n, k) filled; -1 where a slot stays empty.
+
+    Returns
+    -------
+    Number of requests that the chosen expert could not serve.
+    """
+    n_slots = indices.shape[1]
+    free = np.full(choices.max() + 1, capacity)
+    overflow = 0
+    indices[:] = -1
+    for s in range(n_slots):
+        for row in priority:
+            if not wanted[row, s]:
+                continue
+            found = -1
+            for c in range(s, choices.shape[1]):
+                expert = choices[row, c]
+                taken = False
+                for earlier in range(s):
+                    taken = taken or indices[row, earlier] == expert
+                if free[expert] > 0 and not taken:
+                    found = expert
+                    break
+                if not take_next and not taken:
+                    break
+            if found != choices[row, s]:
+                overflow += 1
+            if found >= 0:
+                free[found] -= 1
+                indices[row, s] = found
+    return overflow

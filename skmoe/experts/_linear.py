@@ -3,14 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._design import make_design, read_only, to_data_scale
 from .._kernels.blocks import gram_pass
 from .._linalg import n_pairs, ridge_diagonal, solve_symmetric, unpack_grams
 from .._multinomial import fit_multinomial
+from .._network import Network
 from ..engines import map_rows
+from ._base import BuiltInExpert
 
 
 class LinearStatistics(NamedTuple):
@@ -20,7 +21,7 @@ class LinearStatistics(NamedTuple):
     cross: np.ndarray
 
 
-class LinearExpert(BaseEstimator):
+class LinearExpert(BuiltInExpert):
     """Linear expert with sufficient statistics.
 
     In a regressor it is ridge regression on standardised columns, for any number of
@@ -71,13 +72,17 @@ class LinearExpert(BaseEstimator):
                 ">= 0; 0 is the unpenalised maximum-likelihood estimate."
             )
 
-    def for_classes(self):
-        """The classification expert with the same parameters."""
-        return LinearClassifierExpert(**self.get_params())
+    def network(self, n_inputs, n_outputs):
+        """Architecture for trainers that follow a gradient: no hidden layers."""
+        return Network((n_inputs, n_outputs))
 
-    def for_values(self):
-        """The regression expert with the same parameters."""
-        return LinearExpert(**self.get_params())
+    def set_network(self, network, theta, design, center=0.0, scale=1.0):
+        """Set parameters of standardised columns; outputs times ``scale``, plus
+        ``center``."""
+        weights, bias = network.layers(theta)[0]
+        coef = np.column_stack([weights.T, bias]) * np.reshape(scale, (-1, 1))
+        coef[:, -1] += center
+        return self.set_standardised(coef, design)
 
     def accumulate(self, design, y, weight):
         """Statistics of a row block; ``design`` fixes the standardisation."""
@@ -222,3 +227,7 @@ class LinearClassifierExpert(LinearExpert):
         """Penalty in nats."""
         factor = 2.0 if len(self.classes_) == 2 else 1.0
         return 0.5 * self.alpha * factor * float(np.sum(self._squared_norms))
+
+
+LinearExpert._regressor = LinearExpert
+LinearExpert._classifier = LinearClassifierExpert

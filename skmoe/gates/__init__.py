@@ -4,6 +4,7 @@ from ._classifier import ClassifierGate
 from ._constant import ConstantGate
 from ._gaussian import GaussianGate
 from ._group import GroupGate
+from ._mlp import MLPGate
 from ._softmax import SoftmaxGate
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "ConstantGate",
     "GaussianGate",
     "GroupGate",
+    "MLPGate",
     "SoftmaxGate",
 ]

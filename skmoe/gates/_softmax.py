@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._design import from_data_scale, make_design, read_only, to_data_scale
 from .._multinomial import fit_multinomial
+from .._network import Network
 from ._base import BaseGate
 
 
@@ -70,6 +71,15 @@ class SoftmaxGate(BaseGate):
     def linear_columns(self, X):
         """Columns that the fused EM gives to this gate."""
         return X
+
+    def network(self, n_inputs, n_outputs):
+        """Architecture for trainers that follow a gradient: no hidden layers."""
+        return Network((n_inputs, n_outputs))
+
+    def set_network(self, network, theta, design):
+        """Set parameters of standardised columns."""
+        weights, bias = network.layers(theta)[0]
+        return self.set_standardised(np.column_stack([weights.T, bias]), design)
 
     def fit(self, X, resp, sample_weight=None):
         """Fit to responsibilities until convergence.

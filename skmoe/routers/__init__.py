@@ -1,7 +1,26 @@
 """Routers make the gate sparse."""
 
+from ._balanced import BalancedRouter
 from ._base import Routing
+from ._bias import BiasBalancedRouter
+from ._capacity import GShardRouter, SwitchRouter
+from ._choice import ExpertChoiceRouter
 from ._dense import DenseRouter
+from ._hash import HashRouter
+from ._noisy import NoisyTopKRouter
+from ._top_p import TopPRouter
 from ._topk import TopKRouter
 
-__all__ = ["DenseRouter", "Routing", "TopKRouter"]
+__all__ = [
+    "BalancedRouter",
+    "BiasBalancedRouter",
+    "DenseRouter",
+    "ExpertChoiceRouter",
+    "GShardRouter",
+    "HashRouter",
+    "NoisyTopKRouter",
+    "Routing",
+    "SwitchRouter",
+    "TopKRouter",
+    "TopPRouter",
+]

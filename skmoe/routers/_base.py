@@ -1,5 +1,6 @@
 """What a router returns, and what every router does."""
 
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +18,15 @@ class Routing(NamedTuple):
         Their weights; rows sum to one, empty slots have weight zero.
     load : ndarray of shape (K,)
         Number of rows that each expert serves.
+    overflow : int
+        Requests that a full expert turned away, or rows that no expert chose; always
+        zero at prediction.
     """
 
     indices: np.ndarray
     weights: np.ndarray
     load: np.ndarray
+    overflow: int = 0
 
     def dense(self):
         """The weights as an (n, K) array, zero for inactive experts."""
@@ -35,7 +40,23 @@ class Routing(NamedTuple):
 
 
 class BaseRouter(BaseEstimator):
-    """Base of all routers: a pure policy on the array of gate log-weights."""
+    """Base of all routers: a pure policy on the array of gate log-weights.
+
+    Only ``route`` is needed.  The other methods are for routers with noise, state, or
+    a rule of their own in training.
+    """
+
+    #: Kinds of trainers whose steps make sense under this rule.
+    trainers = ("em", "gradient")
+    #: Whether EM restricts the experts of a row in its E-step, or routes afterwards.
+    masks_training = False
+    #: Whether the weights of the active experts are brought to sum to one in training;
+    #: otherwise what they lack goes to the fallback.
+    normalised = True
+    #: Whether the gate decides; otherwise it gets no gradient from the weights.
+    gated = True
+    #: Share of the epochs of ``Gradient`` in which all experts stay active.
+    soft_share = 0.0
 
     def check(self, n_experts):
         """Raise ``ValueError`` for parameters that do not fit ``n_experts``."""
@@ -47,3 +68,77 @@ class BaseRouter(BaseEstimator):
     def route(self, log_gate, *, X=None, rng=None, training=False):
         """Routing of rows with gate log-weights ``log_gate`` (n, K)."""
         raise NotImplementedError
+
+    def gate_outputs(self, n_experts):
+        """Outputs that the gate needs in training by gradient."""
+        return n_experts
+
+    def jitter(self, X, rng):
+        """Standardised rows as the gate sees them in training."""
+        return X
+
+    def perturb(self, outputs, rng):
+        """Logits (n, K) for routing, and the way back from their gradient."""
+        return outputs, lambda slope: slope
+
+    def observe(self, routing):
+        """See the routing of a training batch; balancing state may change."""
+
+    def fit(self, log_gate, X=None):
+        """Learn what prediction needs from the log-weights of the training rows."""
+        return self
+
+
+def slot_weights(log_gate, indices, normalised=True):
+    """Weights (n, k) of routed experts; empty slots have none."""
+    used = indices >= 0
+    chosen = np.take_along_axis(log_gate, np.where(used, indices, 0), axis=1)
+    weights = np.where(used, np.exp(chosen), 0.0)
+    if not normalised:
+        return weights
+    # From the logarithms, so that experts of tiny probability keep their ratio.
+    peak = np.max(np.where(used, chosen, -np.inf), axis=1, keepdims=True)
+    peak = np.where(np.isfinite(peak), peak, 0.0)
+    weights = np.where(used, np.exp(chosen - peak), 0.0)
+    total = weights.sum(axis=1, keepdims=True)
+    return weights / np.where(total > 0, total, 1.0)
+
+
+def make_routing(log_gate, indices, *, normalised=True, overflow=0):
+    """Routing with the gate's weights of the chosen experts."""
+    used = indices[indices >= 0]
+    load = np.bincount(used, minlength=log_gate.shape[1])
+    return Routing(
+        indices, slot_weights(log_gate, indices, normalised), load, int(overflow)
+    )
+
+
+def best_first(log_gate):
+    """Experts of each row by decreasing weight; of equal ones the first."""
+    return np.argsort(-log_gate, axis=1, kind="stable")
+
+
+def compacted(keep, log_gate):
+    """Indices (n, k) of the kept experts, best first, -1 behind them."""
+    ranked = np.where(keep, log_gate, -np.inf)
+    order = best_first(ranked)
+    width = max(1, int(keep.sum(axis=1).max(initial=1)))
+    kept = np.take_along_axis(keep, order, axis=1)
+    return np.where(kept, order, -1)[:, :width]
+
+
+def check_k(owner, k, n_experts):
+    """Raise ``ValueError`` unless k experts can be active."""
+    if not isinstance(k, numbers.Integral) or not 1 <= k <= n_experts:
+        raise ValueError(
+            f"{owner} got k={k!r}, but expected an integer between 1 and the number of "
+            f"experts, {n_experts}."
+        )
+
+
+def check_positive(owner, name, value):
+    """Raise ``ValueError`` unless ``value`` is a positive finite number."""
+    if not (np.isscalar(value) and 0 < value < np.inf):
+        raise ValueError(
+            f"{owner} got {name}={value!r}, but expected a finite number > 0."
+        )

@@ -1,13 +1,13 @@
 """Top-k routing: the k most probable experts, renormalised."""
 
-import numbers
-
 import numpy as np
 
 from .._kernels.routing import top_k_rows
-from ._base import BaseRouter, Routing
+from ._base import BaseRouter, Routing, check_k
 
 TRAINING = ("soft-then-sparse", "sparse")
+# Of the epochs of gradient training, the share before only the top k are active.
+SOFT_SHARE = 0.7
 
 
 class TopKRouter(BaseRouter):
@@ -48,11 +48,12 @@ class TopKRouter(BaseRouter):
                 f"TopKRouter got training={self.training!r}, but expected one of "
                 f"{TRAINING}."
             )
-        if not isinstance(self.k, numbers.Integral) or not 1 <= self.k <= n_experts:
-            raise ValueError(
-                f"TopKRouter got k={self.k!r}, but expected an integer between 1 and "
-                f"the number of experts, {n_experts}."
-            )
+        check_k("TopKRouter", self.k, n_experts)
+
+    @property
+    def soft_share(self):
+        """Epochs of ``Gradient`` with all experts, as a share."""
+        return SOFT_SHARE if self.training == "soft-then-sparse" else 0.0
 
     def n_active(self, n_experts):
         return self.k

@@ -206,6 +206,7 @@ def task_active(task, n_experts):
 def _training_active(task):
     """Experts that stay active per row in the main part of the training."""
     sparse = getattr(task.router, "training", None) == "sparse"
+    sparse = sparse or task.router.masks_training
     return task_active(task, task.n_experts) if sparse else task.n_experts
 
 

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..exceptions import ExpertCollapseWarning
 from ._drivers import FusedDriver, RefitDriver
 from ._fused_task import fits_fused
+from ._task import check_router
 
 
 class EM(BaseEstimator):
@@ -90,6 +91,7 @@ class EM(BaseEstimator):
     def fit_task(self, task):
         """Train the parts of a task; returns a ``Fit``."""
         self.check()
+        check_router(task.router, "em", self)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         fit = driver(self, task).fit()
         self._warn(fit, task)

@@ -15,6 +15,7 @@ def fits_fused(task):
     first = task.experts[0]
     return (
         hasattr(task.gate, "linear_alpha")
+        and not task.router.masks_training
         and all(isinstance(e, LinearExpert) for e in task.experts)
         and all(e.alpha == first.alpha for e in task.experts)
         and getattr(task.likelihood, "covariance", "diag") == "diag"

@@ -52,6 +52,7 @@ class RefitMixture:
     def __init__(self, task, *, n_active=None, hard=False):
         self.task, self.hard = task, hard
         self.n_active = task.n_experts if n_active is None else n_active
+        self.masks = task.router.masks_training
         self.total_weight = task.weight.sum()
         self.kept = list(range(task.n_experts))
         self._designs = {}
@@ -101,12 +102,15 @@ class RefitMixture:
 
     def _log_gate(self, gate):
         log_gate = gate.log_joint(self.task.gate_view)
-        if self.n_active < log_gate.shape[1]:
-            routing = self.task.router.route(log_gate, training=True)
-            kept = routing.dense() > 0
-            log_gate = np.where(kept, log_gate, -np.inf)
-            log_gate = log_gate - logsumexp(log_gate, axis=1, keepdims=True)
-        return log_gate
+        if self.n_active == log_gate.shape[1] and not self.masks:
+            return log_gate
+        routing = self.task.router.route(log_gate, X=self.task.gate_view, training=True)
+        with np.errstate(divide="ignore"):
+            routed = np.log(routing.dense())
+        # Rows that no expert took keep the whole gate.
+        missed = (routing.indices < 0).all(axis=1)
+        routed[missed] = log_gate[missed]
+        return routed - logsumexp(routed, axis=1, keepdims=True)
 
     def _penalty(self, parts):
         total = parts.gate.penalty()
@@ -246,7 +250,13 @@ class RefitMixture:
             n_iter=len(run.bounds) if n_iter is None else n_iter,
             converged=run.converged,
             history={},
+            router=self._fitted_router(parts.gate),
         )
+
+    def _fitted_router(self, gate):
+        view = self.task.gate_view
+        router = copy.deepcopy(self.task.router)
+        return router.fit(gate.predict_log_proba(view), X=view)
 
 
 def predict_expert(expert, view, classes):

@@ -93,6 +93,7 @@ class Fit:
     n_iter : int
     converged : bool
     history : dict of per-iteration lists
+    router : the router with what it learned, or None if it learned nothing
     """
 
     gate: Any
@@ -105,6 +106,7 @@ class Fit:
     n_iter: int
     converged: bool
     history: dict
+    router: Any = None
 
 
 def _is_numbers(view):
@@ -113,3 +115,13 @@ def _is_numbers(view):
         and view.dtype.kind == "f"
         and bool(np.isfinite(view).all())
     )
+
+
+def check_router(router, kind, trainer):
+    """Raise ``ValueError`` for a router whose rule the trainer cannot follow."""
+    if kind not in router.trainers:
+        others = " or ".join(repr(name) for name in router.trainers)
+        raise ValueError(
+            f"{type(trainer).__name__} got router={router!r}, whose rule needs "
+            f"trainer={others}; use that trainer, or a router such as TopKRouter."
+        )

@@ -1,0 +1,183 @@
+"""Feed-forward networks on row blocks, and many small ones on the rows routed to them.
+
+A network is a flat parameter vector and its layer sizes, so that one compiled function
+serves every depth and width, and a linear map is a network without hidden layers.  For
+each layer the vector holds the weights (fan_in, fan_out), row by row, and the biases.
+"""
+
+import numpy as np
+
+from ._jit import jit
+
+IDENTITY, RELU, TANH = 0, 1, 2
+
+
+@jit
+def activate(values, activation):
+    """Apply the activation in place."""
+    flat = values.reshape(-1)
+    if activation == RELU:
+        for i in range(flat.size):
+            flat[i] = flat[i] if flat[i] > 0.0 else 0.0
+    elif activation == TANH:
+        for i in range(flat.size):
+            flat[i] = np.tanh(flat[i])
+
+
+@jit
+def damp_delta(delta, values, activation):
+    """Multiply ``delta`` by the derivative of the activation with ``values`` out."""
+    gradient, out = delta.reshape(-1), values.reshape(-1)
+    if activation == RELU:
+        for i in range(gradient.size):
+            gradient[i] = gradient[i] if out[i] > 0.0 else 0.0
+    elif activation == TANH:
+        for i in range(gradient.size):
+            gradient[i] *= 1.0 - out[i] * out[i]
+
+
+@jit
+def forward(X, theta, sizes, activation, work):
+    """Outputs (n, d); ``work`` receives the values of all layers, one after another."""
+    n_rows = X.shape[0]
+    below, at, done = X, 0, 0
+    n_layers = sizes.size - 1
+    for layer in range(n_layers):
+        fan_in, fan_out = sizes[layer], sizes[layer + 1]
+        weights = theta[at : at + fan_in * fan_out].reshape(fan_in, fan_out)
+        at += fan_in * fan_out
+        values = work[done : done + n_rows * fan_out].reshape(n_rows, fan_out)
+        done += n_rows * fan_out
+        np.dot(below, weights, values)
+        for r in range(n_rows):
+            for j in range(fan_out):
+                values[r, j] += theta[at + j]
+        at += fan_out
+        if layer < n_layers - 1:
+            activate(values, activation)
+        below = values
+    return below
+
+
+@jit
+def backward(X, theta, sizes, activation, work, delta, gradient):
+    """Add the gradient of the parameters, given that of the outputs, ``delta``.
+
+    ``work`` holds the values that ``forward`` left.
+    """
+    n_rows = X.shape[0]
+    at, done = theta.size, 0
+    for layer in range(1, sizes.size):
+        done += n_rows * sizes[layer]
+    for layer in range(sizes.size - 2, -1, -1):
+        fan_in, fan_out = sizes[layer], sizes[layer + 1]
+        at -= fan_out
+        for r in range(n_rows):
+            for j in range(fan_out):
+                gradient[at + j] += delta[r, j]
+        at -= fan_in * fan_out
+        done -= n_rows * fan_out
+        start = done - n_rows * fan_in
+        below = X
+        if layer > 0:
+            below = work[start : start + n_rows * fan_in].reshape(n_rows, fan_in)
+        slope = gradient[at : at + fan_in * fan_out].reshape(fan_in, fan_out)
+        slope += np.dot(below.T, delta)
+        if layer > 0:
+            weights = theta[at : at + fan_in * fan_out].reshape(fan_in, fan_out)
+            delta = np.dot(delta, weights.T)
+            damp_delta(delta, below, activation)
+
+
+@jit
+def gather(X, center, inverse_scale, rows, out):
+    """Standardise the given rows of ``X`` into ``out``."""
+    for i in range(rows.size):
+        for j in range(X.shape[1]):
+            out[i, j] = (X[rows[i], j] - center[j]) * inverse_scale[j]
+
+
+@jit
+def experts_forward(
+    X, slots, bounds, offsets, sizes, activation, theta, inputs, work, outputs
+):
+    """Outputs of several networks, each for the rows routed to it only.
+
+    Parameters
+    ----------
+    X : (n, p) standardised rows.
+    slots : (s,) slots row * k + j, grouped by network.
+    bounds : (K + 1,) where the group of each network starts in ``slots``.
+    offsets : (K,) where the parameters of each network start in ``theta``; negative
+        for experts that another call serves.
+    inputs : (s, p), work : (s * sum(sizes[1:]),) scratch that ``backward`` reads.
+    outputs : (n, k, d) written at the slots.
+    """
+    n_slots, width = outputs.shape[1], outputs.shape[2]
+    n_parameters, values_per_row = 0, 0
+    for layer in range(sizes.size - 1):
+        n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
+        values_per_row += sizes[layer + 1]
+    for e in range(offsets.size):
+        low, high = bounds[e], bounds[e + 1]
+        if offsets[e] < 0 or low == high:
+            continue
+        for i in range(low, high):
+            row = slots[i] // n_slots
+            for j in range(X.shape[1]):
+                inputs[i, j] = X[row, j]
+        own = theta[offsets[e] : offsets[e] + n_parameters]
+        part = work[low * values_per_row : high * values_per_row]
+        out = forward(inputs[low:high], own, sizes, activation, part)
+        for i in range(low, high):
+            row, slot = slots[i] // n_slots, slots[i] % n_slots
+            for j in range(width):
+                outputs[row, slot, j] = out[i - low, j]
+
+
+@jit
+def experts_backward(
+    slots, bounds, offsets, sizes, activation, theta, inputs, work, deltas, gradient
+):
+    """Add the gradients of several networks, given those of their outputs (n, k, d)."""
+    n_slots, width = deltas.shape[1], deltas.shape[2]
+    n_parameters, values_per_row = 0, 0
+    for layer in range(sizes.size - 1):
+        n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
+        values_per_row += sizes[layer + 1]
+    for e in range(offsets.size):
+        low, high = bounds[e], bounds[e + 1]
+        if offsets[e] < 0 or low == high:
+            continue
+        delta = np.empty((high - low, width))
+        for i in range(low, high):
+            row, slot = slots[i] // n_slots, slots[i] % n_slots
+            for j in range(width):
+                delta[i - low, j] = deltas[row, slot, j]
+        first, last = offsets[e], offsets[e] + n_parameters
+        part = work[low * values_per_row : high * values_per_row]
+        backward(
+            inputs[low:high],
+            theta[first:last],
+            sizes,
+            activation,
+            part,
+            delta,
+            gradient[first:last],
+        )
+
+
+@jit
+def adam_step(theta, gradient, first, second, decay, rate, beta1, beta2, step):
+    """One step of Adam with decoupled weight decay, in place.
+
+    ``decay`` holds the decay rate of each parameter.
+    """
+    scale1 = 1.0 - beta1**step
+    scale2 = 1.0 - beta2**step
+    for i in range(theta.size):
+        g = gradient[i]
+        first[i] = beta1 * first[i] + (1.0 - beta1) * g
+        second[i] = beta2 * second[i] + (1.0 - beta2) * g * g
+        move = (first[i] / scale1) / (np.sqrt(second[i] / scale2) + 1e-8)
+        theta[i] -= rate * (move + decay[i] * theta[i])

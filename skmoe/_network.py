@@ -1,0 +1,183 @@
+"""Feed-forward networks as flat parameter vectors: shapes, starts, outputs, training.
+
+Gates and experts that can follow a gradient are networks to the trainer; linear ones
+have no hidden layers.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import optimize
+
+from ._design import CHUNK_ROWS
+from ._kernels.network import (
+    IDENTITY,
+    RELU,
+    TANH,
+    adam_step,
+    backward,
+    forward,
+    gather,
+)
+
+ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH}
+# Scale of the starting weights, relative to one over the square root of the fan-in.
+GAIN = {IDENTITY: 1.0, RELU: np.sqrt(2.0), TANH: 1.0}
+BETAS = 0.9, 0.999
+
+
+@dataclass(frozen=True)
+class Network:
+    """Architecture: layer sizes, inputs first, and the activation between layers.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+    activation : {"identity", "relu", "tanh"}
+    """
+
+    sizes: tuple
+    activation: str = "identity"
+
+    @property
+    def n_parameters(self):
+        """Length of the parameter vector."""
+        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
+        return sum((a + 1) * b for a, b in pairs)
+
+    @property
+    def arguments(self):
+        """Layer sizes and activation as the kernels take them."""
+        return np.array(self.sizes, dtype=np.int64), ACTIVATIONS[self.activation]
+
+    def layers(self, theta):
+        """Views of the weights (fan_in, fan_out) and biases of each layer."""
+        views, at = [], 0
+        for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+            weights = theta[at : at + a * b].reshape(a, b)
+            at += a * b
+            views.append((weights, theta[at : at + b]))
+            at += b
+        return views
+
+    def start(self, rng, last=1.0):
+        """Random start (He et al. 2015); ``last`` scales the weights of the outputs."""
+        theta = np.zeros(self.n_parameters)
+        gain = GAIN[ACTIVATIONS[self.activation]]
+        for weights, _ in self.layers(theta):
+            weights[:] = rng.normal(size=weights.shape) * gain / np.sqrt(len(weights))
+        self.layers(theta)[-1][0][:] *= last / gain
+        return theta
+
+    def is_weight(self):
+        """Mask of the weights, as opposed to biases, which are never decayed."""
+        mask = np.zeros(self.n_parameters)
+        for weights, _ in self.layers(mask):
+            weights[:] = 1.0
+        return mask
+
+    def outputs(self, theta, X):
+        """Outputs (n, d) for standardised rows."""
+        X = np.ascontiguousarray(X, dtype=float)
+        work = np.empty(len(X) * sum(self.sizes[1:]))
+        return forward(X, np.ascontiguousarray(theta), *self.arguments, work).copy()
+
+
+@dataclass
+class Adam:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Parameters
+    ----------
+    decay : (m,) decay rate of each parameter.
+    clip_norm : float or None
+        Largest norm of a gradient.
+    """
+
+    decay: np.ndarray
+    clip_norm: float | None = None
+    steps: int = 0
+    moments: tuple = field(default=())
+
+    def step(self, theta, gradient, rate):
+        """Move ``theta`` in place against the gradient."""
+        if not self.moments:
+            self.moments = np.zeros_like(theta), np.zeros_like(theta)
+        if self.clip_norm is not None:
+            norm = np.sqrt(gradient @ gradient)
+            gradient *= min(1.0, self.clip_norm / max(norm, 1e-300))
+        self.steps += 1
+        adam_step(theta, gradient, *self.moments, self.decay, rate, *BETAS, self.steps)
+
+
+def batches(n_rows, batch_size, rng):
+    """Shuffled row numbers, in batches."""
+    order = rng.permutation(n_rows)
+    for start in range(0, n_rows, batch_size):
+        yield order[start : start + batch_size]
+
+
+def fit_network(network, design, slope, theta, alpha, max_iter):
+    """Minimise a penalised loss of the outputs over all rows by L-BFGS.
+
+    Deterministic, so that an M-step with it is a function of its data.
+
+    Parameters
+    ----------
+    network : Network
+    design : Design
+        Rows, and how they are standardised.
+    slope : callable(outputs, rows) -> loss, (b, d)
+        Loss of some rows, and its gradient with respect to their outputs.
+    theta : start
+    alpha : float
+        Ridge penalty of the weights, in units of the loss of a row.
+    max_iter : int
+
+    Returns
+    -------
+    theta, converged
+    """
+    penalty = alpha * network.is_weight()
+    n_rows = len(design.X)
+
+    def evaluate(at):
+        value, gradient = 0.5 * penalty @ at**2, penalty * at
+        for start in range(0, n_rows, CHUNK_ROWS):
+            rows = np.arange(start, min(start + CHUNK_ROWS, n_rows))
+            X = np.empty((len(rows), network.sizes[0]))
+            gather(*design, rows, X)
+            work = np.empty(len(rows) * sum(network.sizes[1:]))
+            outputs = forward(X, at, *network.arguments, work)
+            loss, delta = slope(outputs, rows)
+            value += loss
+            delta = np.ascontiguousarray(delta)
+            backward(X, at, *network.arguments, work, delta, gradient)
+        return value / n_rows, gradient / n_rows
+
+    found = optimize.minimize(
+        evaluate, theta, jac=True, method="L-BFGS-B", options={"maxiter": max_iter}
+    )
+    return found.x, bool(found.success)
+
+
+def check_network(part):
+    """Raise ``ValueError`` for sizes, activation or penalty that make no sense."""
+    owner = type(part).__name__
+    sizes = part.hidden_layer_sizes
+    if not isinstance(sizes, (tuple, list)) or not all(
+        isinstance(size, (int, np.integer)) and size > 0 for size in sizes
+    ):
+        raise ValueError(
+            f"{owner} got hidden_layer_sizes={sizes!r}, but expected a tuple of "
+            "positive integers such as (64,)."
+        )
+    if part.activation not in ("relu", "tanh"):
+        raise ValueError(
+            f"{owner} got activation={part.activation!r}, but expected one of "
+            f"{sorted(set(ACTIVATIONS) - {'identity'})}."
+        )
+    if not (np.isscalar(part.alpha) and 0 <= part.alpha < np.inf):
+        raise ValueError(
+            f"{owner} got alpha={part.alpha!r}, but expected a finite number >= 0."
+        )

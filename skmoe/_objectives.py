@@ -1,0 +1,132 @@
+"""Losses of a batch of routed rows, and their gradients.
+
+``weights`` (n, k) are those of the routed experts, ``predictions`` (n, k, d) their
+outputs; what the weights of a row lack to one belongs to a fallback.  Gradients of
+weights are given times the weights, so that zero weights make no trouble.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_softmax
+
+LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+class Slope(NamedTuple):
+    """Value and gradient of a batch.
+
+    Attributes
+    ----------
+    value : float, mean weighted loss
+    weighted : (n, k) weights times the gradient with respect to them
+    predictions : (n, k, d)
+    log_variance : (K, d), or None
+    resp : (n, k) responsibilities of the routed experts
+    """
+
+    value: float
+    weighted: np.ndarray
+    predictions: np.ndarray
+    log_variance: np.ndarray | None
+    resp: np.ndarray
+
+
+def posterior(weights, log_prob, log_fallback):
+    """Log-density (n,), responsibilities (n, k), ratio fallback / density (n,)."""
+    with np.errstate(divide="ignore"):
+        joint = np.log(weights) + log_prob
+        lack = np.log(np.maximum(1.0 - weights.sum(axis=1), 0.0)) + log_fallback
+    # Rounding may leave a lack of 1e-16 where there is none.
+    lack = np.where(1.0 - weights.sum(axis=1) > 1e-12, lack, -np.inf)
+    peak = np.maximum(joint.max(axis=1), lack)
+    parts = np.exp(joint - peak[:, None])
+    total = parts.sum(axis=1) + np.exp(lack - peak)
+    log_density = peak + np.log(total)
+    return log_density, parts / total[:, None], np.exp(log_fallback - log_density)
+
+
+def likelihood_slope(weights, log_prob, log_fallback, row_weight, given):
+    """Loss, ``weighted`` and responsibilities of the mixture's log-likelihood.
+
+    ``given`` responsibilities replace those of the posterior, if not None.
+    """
+    log_density, resp, ratio = posterior(weights, log_prob, log_fallback)
+    if given is not None:
+        resp, ratio = given, np.zeros_like(ratio)
+    share = row_weight / len(row_weight)
+    weighted = (weights * ratio[:, None] - resp) * share[:, None]
+    return -float(share @ log_density), weighted, resp
+
+
+def gaussian_log_prob(y, predictions, log_variance):
+    """Log-densities (n, k) of rows ``y`` (n, d); ``log_variance`` (n, k, d)."""
+    error = y[:, None, :] - predictions
+    quadratic = error**2 * np.exp(-log_variance) + log_variance + LOG_2PI
+    return -0.5 * quadratic.sum(axis=2)
+
+
+def gaussian_likelihood(
+    y, row_weight, indices, weights, predictions, given, log_variance
+):
+    """Negative log-likelihood of Gaussian experts; targets have mean 0, variance 1."""
+    own = log_variance[indices]
+    log_prob = gaussian_log_prob(y, predictions, own)
+    fallback = -0.5 * np.sum(y**2 + LOG_2PI, axis=1)
+    value, weighted, resp = likelihood_slope(
+        weights, log_prob, fallback, row_weight, given
+    )
+    share = (row_weight / len(y))[:, None, None] * resp[:, :, None]
+    precision = np.exp(-own)
+    error = predictions - y[:, None, :]
+    spread = 0.5 * share * (1.0 - error**2 * precision)
+    slope = np.zeros_like(log_variance)
+    np.add.at(slope, indices, np.where((indices >= 0)[:, :, None], spread, 0.0))
+    return Slope(value, weighted, share * error * precision, slope, resp)
+
+
+def squared_error(y, row_weight, indices, weights, predictions, given, log_variance):
+    """Half the squared error of the combined prediction.
+
+    Weights are brought to sum to one for the prediction; the gradient is that of the
+    residual form, in which the fallback predicts the mean, zero.
+    """
+    total = weights.sum(axis=1, keepdims=True)
+    shares = weights / np.where(total > 0, total, 1.0)
+    error = np.einsum("nk,nkd->nd", shares, predictions) - y
+    scaled = error * (row_weight / len(y))[:, None]
+    weighted = weights * np.einsum("nd,nkd->nk", scaled, predictions)
+    slope = shares[:, :, None] * scaled[:, None, :]
+    value = 0.5 * float(np.sum(scaled * error))
+    return Slope(value, weighted, slope, None, shares)
+
+
+def categorical_likelihood(
+    codes, row_weight, indices, weights, predictions, given, log_prior
+):
+    """Cross-entropy of the combined class probabilities; the same as the likelihood."""
+    log_proba = log_softmax(predictions, axis=2)
+    log_prob = np.take_along_axis(log_proba, codes[:, None, None], axis=2)[:, :, 0]
+    value, weighted, resp = likelihood_slope(
+        weights, log_prob, log_prior[codes], row_weight, given
+    )
+    slope = np.exp(log_proba)
+    hit = np.broadcast_to(codes[:, None, None], (*indices.shape, 1))
+    np.put_along_axis(slope, hit, np.take_along_axis(slope, hit, axis=2) - 1.0, axis=2)
+    slope *= (resp * (row_weight / len(codes))[:, None])[:, :, None]
+    return Slope(value, weighted, slope, None, resp)
+
+
+def weights_to_logits(weighted, routing, log_gate, normalised):
+    """Gradient of the logits (n, K), given ``weighted`` of the routed experts."""
+    used = routing.indices >= 0
+    weighted = np.where(used, weighted, 0.0)
+    total = weighted.sum(axis=1, keepdims=True)
+    slope = np.zeros_like(log_gate)
+    rows = np.broadcast_to(np.arange(len(used))[:, None], used.shape)
+    if normalised:
+        weighted = weighted - np.where(used, routing.weights, 0.0) * total
+    else:
+        slope -= np.exp(log_gate) * total
+    np.add.at(slope, (rows[used], routing.indices[used]), weighted[used])
+    return slope

@@ -1,0 +1,22 @@
+"""What the built-in experts share."""
+
+from sklearn.base import BaseEstimator
+
+
+class BuiltInExpert(BaseEstimator):
+    """Base of experts that read numbers and take their task from the mixture."""
+
+    #: The classes that serve numbers and class labels; set beside the subclasses.
+    _regressor = None
+    _classifier = None
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+
+    def for_classes(self):
+        """The classification expert with the same parameters."""
+        return self._classifier(**self.get_params())
+
+    def for_values(self):
+        """The regression expert with the same parameters."""
+        return self._regressor(**self.get_params())

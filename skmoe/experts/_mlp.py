@@ -1,0 +1,176 @@
+"""Small neural experts."""
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .._design import make_design
+from .._network import Network, check_network, fit_network
+from ._base import BuiltInExpert
+
+
+class MLPExpert(BuiltInExpert):
+    """Multilayer perceptron as an expert, for values and for classes.
+
+    Under :class:`skmoe.trainers.Gradient` it is trained by mini-batches together with
+    the gate and the other experts.  Under EM every M-step fits it to the weighted rows
+    by L-BFGS, which is deterministic but far slower.  Columns and targets are
+    standardised inside.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(64,)
+        Units of each hidden layer.
+    activation : {"relu", "tanh"}, default="relu"
+    alpha : float, default=1.0
+        Ridge penalty of the weights, in units of rows, as in
+        :class:`sklearn.neural_network.MLPRegressor` times the number of rows.
+    max_iter : int, default=200
+        Iterations of L-BFGS in ``fit``; ``Gradient`` does not use it.
+    random_state : int, RandomState or None, default=None
+        Seeds the starting weights.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (fan_in, fan_out)
+        Weights of each layer, for standardised columns.
+    intercepts_ : list of ndarray of shape (fan_out,)
+    n_parameters_ : int
+
+    References
+    ----------
+    .. [1] Jacobs, R. A., Jordan, M. I., Nowlan, S. J., Hinton, G. E. (1991). Adaptive
+       mixtures of local experts. Neural Computation 3, 79-87.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.experts import MLPExpert
+    >>> X = np.linspace(-2, 2, 100).reshape(-1, 1)
+    >>> expert = MLPExpert((16,), alpha=0.01, random_state=0).fit(X, X[:, 0] ** 2)
+    >>> bool(np.abs(expert.predict(X) - X[:, 0] ** 2).max() < 0.2)
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64,),
+        activation="relu",
+        alpha=1.0,
+        max_iter=200,
+        random_state=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def check(self):
+        check_network(self)
+
+    def network(self, n_inputs, n_outputs):
+        """Architecture for so many columns and outputs."""
+        sizes = (n_inputs, *self.hidden_layer_sizes, n_outputs)
+        return Network(tuple(int(size) for size in sizes), self.activation)
+
+    def set_network(self, network, theta, design, center=0.0, scale=1.0):
+        """Set fitted parameters; outputs times ``scale``, plus ``center``."""
+        theta = theta.copy()
+        weights, bias = network.layers(theta)[-1]
+        weights *= scale
+        bias[:] = bias * scale + center
+        self._network, self._theta, self._design = network, theta, design[1:]
+        layers = network.layers(theta)
+        self.coefs_ = [w for w, _ in layers]
+        self.intercepts_ = [b for _, b in layers]
+        self.n_parameters_ = network.n_parameters
+        self.n_features_in_ = network.sizes[0]
+        return self
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to weighted rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, p)
+        y : ndarray of shape (n,) or (n, n_outputs)
+        sample_weight : ndarray of shape (n,), default=None
+
+        Returns
+        -------
+        self
+        """
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        design = make_design(X, weight)
+        y = np.asarray(y, dtype=float).reshape(len(X), -1)
+        center = np.average(y, axis=0, weights=weight)
+        scale = np.sqrt(np.average((y - center) ** 2, axis=0, weights=weight))
+        scale = np.where(scale > 0, scale, 1.0)
+        target = (y - center) / scale
+
+        def slope(outputs, rows):
+            error = outputs - target[rows]
+            weighted = weight[rows, None] * error
+            return 0.5 * np.sum(weighted * error), weighted
+
+        return self._minimise(design, target.shape[1], slope, center, scale)
+
+    def _minimise(self, design, n_outputs, slope, center=0.0, scale=1.0):
+        self.check()
+        network = self.network(design.X.shape[1], n_outputs)
+        theta = network.start(check_random_state(self.random_state))
+        theta, self.converged_ = fit_network(
+            network, design, slope, theta, self.alpha, self.max_iter
+        )
+        return self.set_network(network, theta, design, center, scale)
+
+    def _outputs(self, X):
+        check_is_fitted(self)
+        center, inverse_scale = self._design
+        return self._network.outputs(self._theta, (X - center) * inverse_scale)
+
+    def predict(self, X):
+        """Fitted values, shape (n,) or (n, n_outputs)."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+class MLPClassifierExpert(MLPExpert):
+    """Multilayer perceptron for class labels, as :class:`MLPExpert` in a classifier.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, alpha, max_iter, random_state
+        As in :class:`MLPExpert`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    """
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to weighted rows with labels ``y``."""
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        target = np.eye(len(self.classes_))[codes]
+
+        def slope(outputs, rows):
+            log_proba = log_softmax(outputs, axis=1)
+            loss = -float(weight[rows] @ np.sum(target[rows] * log_proba, axis=1))
+            return loss, weight[rows, None] * (np.exp(log_proba) - target[rows])
+
+        return self._minimise(make_design(X, weight), len(self.classes_), slope)
+
+    def predict_proba(self, X):
+        """Class probabilities (n, n_classes)."""
+        return softmax(self._outputs(X), axis=1)
+
+    def predict(self, X):
+        """Most probable labels (n,)."""
+        return self.classes_[self._outputs(X).argmax(axis=1)]
+
+
+MLPExpert._regressor = MLPExpert
+MLPExpert._classifier = MLPClassifierExpert

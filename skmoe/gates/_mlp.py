@@ -1,0 +1,124 @@
+"""A gate with hidden layers."""
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .._design import make_design
+from .._network import Network, check_network, fit_network
+from ._base import BaseGate
+
+
+class MLPGate(BaseGate):
+    """Softmax of a multilayer perceptron.
+
+    Under :class:`skmoe.trainers.Gradient` it is trained by mini-batches together with
+    the experts; under EM each M-step is a few iterations of L-BFGS on the
+    responsibilities.  Columns are standardised inside.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(32,)
+    activation : {"relu", "tanh"}, default="relu"
+    alpha : float, default=1.0
+        Ridge penalty of the weights, in units of rows.
+    max_iter : int, default=200
+        Iterations of ``fit``.
+    update_iter : int, default=10
+        Iterations of an M-step.
+    random_state : int, RandomState or None, default=0
+        Seeds the starting weights.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (fan_in, fan_out)
+    intercepts_ : list of ndarray of shape (fan_out,)
+    n_parameters_ : int
+
+    References
+    ----------
+    .. [1] Weigend, A. S., Mangeas, M., Srivastava, A. N. (1995). Nonlinear gated
+       experts for time series. International Journal of Neural Systems 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.gates import MLPGate
+    >>> X = np.linspace(-1, 1, 50).reshape(-1, 1)
+    >>> resp = np.column_stack([np.abs(X[:, 0]) < 0.5, np.abs(X[:, 0]) >= 0.5]) * 1.0
+    >>> gate = MLPGate((8,), alpha=0.01).fit(X, resp)
+    >>> gate.predict_log_proba(X).argmax(axis=1)[[0, 25, 49]].tolist()
+    [1, 0, 1]
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(32,),
+        activation="relu",
+        alpha=1.0,
+        max_iter=200,
+        update_iter=10,
+        random_state=0,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.update_iter = update_iter
+        self.random_state = random_state
+
+    def check(self):
+        check_network(self)
+
+    def network(self, n_inputs, n_outputs):
+        """Architecture for so many columns and outputs."""
+        sizes = (n_inputs, *self.hidden_layer_sizes, n_outputs)
+        return Network(tuple(int(size) for size in sizes), self.activation)
+
+    def set_network(self, network, theta, design):
+        """Set fitted parameters."""
+        self._network, self._theta, self._design = network, theta.copy(), design[1:]
+        layers = network.layers(self._theta)
+        self.coefs_ = [w for w, _ in layers]
+        self.intercepts_ = [b for _, b in layers]
+        self._squared_norm = float(sum(np.sum(w**2) for w, _ in layers))
+        self.n_parameters_ = network.n_parameters
+        self.n_features_in_ = network.sizes[0]
+        return self
+
+    def fit(self, X, resp, sample_weight=None):
+        """Fit to responsibilities ``resp`` (n, K)."""
+        self.check()
+        network = self.network(X.shape[1], resp.shape[1])
+        theta = network.start(check_random_state(self.random_state), last=0.1)
+        return self._minimise(X, resp, sample_weight, network, theta, self.max_iter)
+
+    def update(self, X, resp, sample_weight=None):
+        """A few iterations from the current weights."""
+        return self._minimise(
+            X, resp, sample_weight, self._network, self._theta, self.update_iter
+        )
+
+    def _minimise(self, X, resp, sample_weight, network, theta, max_iter):
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        design = make_design(X, weight)
+
+        def slope(outputs, rows):
+            log_proba = log_softmax(outputs, axis=1)
+            target = resp[rows]
+            loss = -float(weight[rows] @ np.sum(target * log_proba, axis=1))
+            total = target.sum(axis=1, keepdims=True)
+            return loss, weight[rows, None] * (total * np.exp(log_proba) - target)
+
+        theta, _ = fit_network(network, design, slope, theta, self.alpha, max_iter)
+        return self.set_network(network, theta, design)
+
+    def predict_log_proba(self, X):
+        check_is_fitted(self)
+        center, inverse_scale = self._design
+        outputs = self._network.outputs(self._theta, (X - center) * inverse_scale)
+        return log_softmax(outputs, axis=1)
+
+    def penalty(self):
+        return 0.5 * self.alpha * self._squared_norm

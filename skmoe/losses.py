@@ -1,0 +1,268 @@
+"""Auxiliary losses on the gate, for training by gradient.
+
+Each is added to the loss of a batch with its own weight; coefficients default to the
+published ones.  A loss sees a :class:`GateBatch` and returns its value and slopes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit, log_softmax
+from sklearn.base import BaseEstimator
+
+from .routers import NoisyTopKRouter, Routing
+from .routers._noisy import load_probability
+
+__all__ = [
+    "ImportanceLoss",
+    "LoadBalancingLoss",
+    "LoadLoss",
+    "MutualInformationLoss",
+    "RouterZLoss",
+]
+
+
+class GateBatch(NamedTuple):
+    """What the gate and the router made of a batch.
+
+    Attributes
+    ----------
+    outputs : (n, K) or (n, 2 K) outputs of the gate, before noise.
+    logits : (n, K) logits that were routed, with noise.
+    routing : Routing
+    router : router
+    """
+
+    outputs: np.ndarray
+    logits: np.ndarray
+    routing: Routing
+    router: object
+
+
+class Slopes(NamedTuple):
+    """Gradient of a loss; zero where None.
+
+    Attributes
+    ----------
+    outputs : as ``GateBatch.outputs``
+    logits : (n, K)
+    weights : (n, k), with respect to the weights of the routing
+    """
+
+    outputs: np.ndarray | None = None
+    logits: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+
+class BaseLoss(BaseEstimator):
+    """Base of auxiliary losses; subclasses give ``value_and_slopes``."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def check(self):
+        """Raise ``ValueError`` for a weight that is not a non-negative number."""
+        if not (np.isscalar(self.weight) and 0 <= self.weight < np.inf):
+            raise ValueError(
+                f"{type(self).__name__} got weight={self.weight!r}, but expected a "
+                "finite number >= 0."
+            )
+
+    def value_and_slopes(self, batch):
+        """Value of the loss of a :class:`GateBatch`, and its :class:`Slopes`."""
+        raise NotImplementedError
+
+
+def squared_variation(amounts):
+    """Squared coefficient of variation of ``amounts`` (K,), and its gradient."""
+    mean = amounts.mean()
+    value = amounts.var() / mean**2
+    slope = 2.0 / len(amounts) * ((amounts - mean) / mean**2 - value / mean)
+    return value, slope
+
+
+def through_softmax(slope, proba):
+    """Gradient of the logits, given that of their softmax."""
+    return proba * (slope - np.sum(slope * proba, axis=1, keepdims=True))
+
+
+class ImportanceLoss(BaseLoss):
+    """Squared coefficient of variation of the experts' summed weights.
+
+    Parameters
+    ----------
+    weight : float, default=0.1
+
+    References
+    ----------
+    .. [1] Shazeer, N. et al. (2017). Outrageously large neural networks: the
+       sparsely-gated mixture-of-experts layer. ICLR, eq. 6-7.
+
+    Examples
+    --------
+    >>> from skmoe.losses import ImportanceLoss
+    >>> ImportanceLoss()
+    ImportanceLoss()
+    """
+
+    def __init__(self, weight=0.1):
+        super().__init__(weight)
+
+    def value_and_slopes(self, batch):
+        value, slope = squared_variation(batch.routing.dense().sum(axis=0))
+        indices = batch.routing.indices
+        weights = np.where(indices >= 0, slope[indices], 0.0)
+        return self.weight * value, Slopes(weights=self.weight * weights)
+
+
+class LoadLoss(BaseLoss):
+    """Squared coefficient of variation of the expected numbers of rows.
+
+    A smooth count: the probability that an expert stays in the top k when its own
+    noise is drawn anew.  Needs :class:`skmoe.routers.NoisyTopKRouter` with noise.
+
+    Parameters
+    ----------
+    weight : float, default=0.1
+
+    References
+    ----------
+    .. [1] Shazeer, N. et al. (2017), appendix A.
+
+    Examples
+    --------
+    >>> from skmoe.losses import LoadLoss
+    >>> LoadLoss(weight=0.2)
+    LoadLoss(weight=0.2)
+    """
+
+    def __init__(self, weight=0.1):
+        super().__init__(weight)
+
+    def value_and_slopes(self, batch):
+        router, n_experts = batch.router, batch.logits.shape[1]
+        if not isinstance(router, NoisyTopKRouter) or not router.noise:
+            raise ValueError(
+                f"LoadLoss got router={router!r}, but expected NoisyTopKRouter with "
+                "noise > 0; use LoadBalancingLoss with other routers."
+            )
+        if router.k == n_experts:
+            return 0.0, Slopes()
+        clean, raw = batch.outputs[:, :n_experts], batch.outputs[:, n_experts:]
+        scale = router.scale(raw)
+        proba, distance = load_probability(clean, batch.logits, scale, router.k)
+        value, slope = squared_variation(proba.sum(axis=0))
+        density = np.exp(-0.5 * distance**2) / np.sqrt(2 * np.pi) / scale
+        pull = self.weight * slope * density
+        noisy = -_to_threshold(batch.logits, pull, router.k)
+        outputs = np.hstack([pull, -pull * distance * router.noise * expit(raw)])
+        return self.weight * value, Slopes(outputs=outputs, logits=noisy)
+
+
+def _to_threshold(noisy, pull, k):
+    """Sum of ``pull`` at the experts whose logits are the thresholds, (n, K)."""
+    order = np.argsort(-noisy, axis=1, kind="stable")
+    inside = np.zeros(noisy.shape, dtype=bool)
+    np.put_along_axis(inside, order[:, :k], True, axis=1)
+    out = np.zeros_like(noisy)
+    sums = np.where(inside, pull, 0.0).sum(axis=1), np.where(inside, 0.0, pull).sum(1)
+    np.put_along_axis(out, order[:, [k]], sums[0][:, None], axis=1)
+    np.put_along_axis(out, order[:, [k - 1]], sums[1][:, None], axis=1)
+    return out
+
+
+class LoadBalancingLoss(BaseLoss):
+    """``K sum_e f_e P_e``: share of the slots times mean probability of each expert.
+
+    Parameters
+    ----------
+    weight : float, default=0.01
+
+    References
+    ----------
+    .. [1] Fedus, W., Zoph, B., Shazeer, N. (2021). Switch transformers. JMLR 23,
+       eq. 4-6.
+    .. [2] Lepikhin, D. et al. (2020). GShard. arXiv:2006.16668, section 2.2.
+
+    Examples
+    --------
+    >>> from skmoe.losses import LoadBalancingLoss
+    >>> LoadBalancingLoss()
+    LoadBalancingLoss()
+    """
+
+    def __init__(self, weight=0.01):
+        super().__init__(weight)
+
+    def value_and_slopes(self, batch):
+        n_rows, n_experts = batch.logits.shape
+        proba = np.exp(log_softmax(batch.logits, axis=1))
+        # Where rows wanted to go; capacities would hide an overload.
+        width = batch.routing.indices.shape[1]
+        wanted = np.argsort(-batch.logits, axis=1, kind="stable")[:, :width]
+        share = np.bincount(wanted.ravel(), minlength=n_experts) / wanted.size
+        value = n_experts * share @ proba.mean(axis=0)
+        slope = np.broadcast_to(n_experts * share / n_rows, proba.shape)
+        logits = self.weight * through_softmax(slope, proba)
+        return self.weight * value, Slopes(logits=logits)
+
+
+class RouterZLoss(BaseLoss):
+    """Mean square of the log-sum-exp of the logits, which keeps them small.
+
+    Parameters
+    ----------
+    weight : float, default=0.001
+
+    References
+    ----------
+    .. [1] Zoph, B. et al. (2022). ST-MoE: designing stable and transferable sparse
+       expert models. arXiv:2202.08906, eq. 5.
+
+    Examples
+    --------
+    >>> from skmoe.losses import RouterZLoss
+    >>> RouterZLoss()
+    RouterZLoss()
+    """
+
+    def __init__(self, weight=0.001):
+        super().__init__(weight)
+
+    def value_and_slopes(self, batch):
+        log_proba = log_softmax(batch.logits, axis=1)
+        total = batch.logits[:, 0] - log_proba[:, 0]
+        logits = 2 * self.weight / len(total) * total[:, None] * np.exp(log_proba)
+        return self.weight * np.mean(total**2), Slopes(logits=logits)
+
+
+class MutualInformationLoss(BaseLoss):
+    """Less the mutual information of row and expert: sharp gates, even loads.
+
+    Parameters
+    ----------
+    weight : float, default=0.01
+
+    References
+    ----------
+    .. [1] Chen, Z. et al. (2023). Mod-Squad: designing mixtures of experts as modular
+       multi-task learners. CVPR, eq. 5.
+
+    Examples
+    --------
+    >>> from skmoe.losses import MutualInformationLoss
+    >>> MutualInformationLoss()
+    MutualInformationLoss()
+    """
+
+    def __init__(self, weight=0.01):
+        super().__init__(weight)
+
+    def value_and_slopes(self, batch):
+        log_proba = log_softmax(batch.logits, axis=1)
+        proba = np.exp(log_proba)
+        log_mean = np.log(np.maximum(proba.mean(axis=0), np.finfo(float).tiny))
+        value = np.mean(np.sum(proba * (log_mean - log_proba), axis=1))
+        slope = (log_mean - log_proba) / len(proba)
+        logits = self.weight * through_softmax(slope, proba)
+        return self.weight * value, Slopes(logits=logits)

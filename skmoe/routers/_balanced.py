@@ -1,0 +1,71 @@
+"""Balanced assignment (BASE layers)."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ._base import BaseRouter, make_routing
+from ._topk import TopKRouter
+
+# Rows that are assigned together: the exact assignment costs their cube.
+ASSIGNED_ROWS = 1024
+
+
+class BalancedRouter(BaseRouter):
+    """Every expert serves the same number of rows in training; greedy at prediction.
+
+    The rows of a batch are assigned so that the sum of the gate's log-weights is the
+    largest of all assignments in which the experts' numbers of rows differ by one at
+    most.  Batches of more than 1024 rows are assigned in parts of that size.
+
+    References
+    ----------
+    .. [1] Lewis, M. et al. (2021). BASE layers: simplifying training of large, sparse
+       models. ICML, eq. 1-2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.routers import BalancedRouter
+    >>> log_gate = np.log([[0.9, 0.1], [0.8, 0.2]])
+    >>> BalancedRouter().route(log_gate, training=True).indices.tolist()
+    [[0], [1]]
+    >>> BalancedRouter().route(log_gate).indices.tolist()
+    [[0], [0]]
+    """
+
+    masks_training = True
+    normalised = False
+
+    def n_active(self, n_experts):
+        return 1
+
+    def route(self, log_gate, *, X=None, rng=None, training=False):
+        if not training:
+            return TopKRouter(1).route(log_gate)
+        n_rows, n_experts = log_gate.shape
+        # Parts of a multiple of K rows, so that the numbers balance over all of them.
+        size = max(1, ASSIGNED_ROWS // n_experts) * n_experts
+        parts = [
+            balanced_assignment(log_gate[start : start + size])
+            for start in range(0, n_rows, size)
+        ]
+        return make_routing(
+            log_gate, np.concatenate(parts)[:, None], normalised=self.normalised
+        )
+
+
+def balanced_assignment(scores):
+    """Experts (n,) that maximise the sum of ``scores`` (n, K) under equal numbers."""
+    n_rows, n_experts = scores.shape
+    least = n_rows // n_experts
+    columns = np.repeat(np.arange(n_experts), least)
+    # One more place per expert, of which each may or may not be filled; the places
+    # before are filled first because they are worth more.
+    extra = np.arange(n_experts) if n_rows % n_experts else np.arange(0)
+    places = np.concatenate([columns, extra])
+    bonus = np.zeros(len(places))
+    bonus[: len(columns)] = 2.0 * n_rows * (np.ptp(scores) + 1.0)
+    rows, chosen = linear_sum_assignment(scores[:, places] + bonus, maximize=True)
+    out = np.empty(n_rows, dtype=np.int64)
+    out[rows] = places[chosen]
+    return out

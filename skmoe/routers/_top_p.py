@@ -1,0 +1,61 @@
+"""As many experts as the row needs."""
+
+import numpy as np
+
+from ._base import BaseRouter, best_first, make_routing
+
+
+class TopPRouter(BaseRouter):
+    """Keep the fewest experts whose gate weights add up to ``p``.
+
+    Rows of which the gate is sure get one expert, others several.  Trained with all
+    experts; sparse at prediction.
+
+    Parameters
+    ----------
+    p : float, default=0.9
+        Share of the gate's weight to keep, in (0, 1]; 1 is dense.
+    max_active : int or None, default=None
+        Largest number of experts per row.
+
+    References
+    ----------
+    .. [1] Huang, Q. et al. (2024). Harder tasks need more experts: dynamic routing in
+       MoE models. ACL, eq. 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.routers import TopPRouter
+    >>> routing = TopPRouter(0.8).route(np.log([[0.9, 0.1], [0.5, 0.5]]))
+    >>> routing.indices.tolist()
+    [[0, -1], [0, 1]]
+    """
+
+    soft_share = 1.0
+
+    def __init__(self, p=0.9, max_active=None):
+        self.p = p
+        self.max_active = max_active
+
+    def check(self, n_experts):
+        if not (np.isscalar(self.p) and 0 < self.p <= 1):
+            raise ValueError(
+                f"TopPRouter got p={self.p!r}, but expected a number in (0, 1]; 1 is "
+                "dense."
+            )
+        if self.max_active is not None and self.max_active < 1:
+            raise ValueError(
+                f"TopPRouter got max_active={self.max_active!r}, but expected None or "
+                "an integer >= 1."
+            )
+
+    def route(self, log_gate, *, X=None, rng=None, training=False):
+        order = best_first(log_gate)
+        weights = np.exp(np.take_along_axis(log_gate, order, axis=1))
+        # An expert is kept while those before it fall short of p.
+        before = np.cumsum(weights, axis=1) - weights
+        kept = before < self.p * weights.sum(axis=1, keepdims=True)
+        kept[:, 0] = True
+        width = order.shape[1] if self.max_active is None else self.max_active
+        return make_routing(log_gate, np.where(kept, order, -1)[:, :width])

@@ -1,0 +1,388 @@
+"""A mixture of networks as one parameter vector: layout, batches, and the way back."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.base import clone
+
+from .. import _objectives as objectives
+from .._design import make_design
+from .._kernels.network import (
+    backward,
+    experts_backward,
+    experts_forward,
+    forward,
+    gather,
+)
+from .._kernels.routing import group_slots
+from .._network import Network
+from ..experts import LinearExpert
+from ..losses import GateBatch
+from ..routers import Routing
+from ..routers._base import make_routing
+
+
+class Family(NamedTuple):
+    """Experts of one architecture on one set of columns.
+
+    Attributes
+    ----------
+    network : Network
+    design : Design
+    offsets : (K,) where each expert's parameters start; -1 for other experts.
+    """
+
+    network: Network
+    design: object
+    offsets: np.ndarray
+
+
+class Phase(NamedTuple):
+    """What changes from epoch to epoch."""
+
+    temperature: float
+    dense: bool
+    guided: bool = False
+
+
+def is_differentiable(task):
+    """Whether gate and experts are networks, so that a gradient reaches all of them."""
+    parts = [task.gate, *task.experts]
+    views = [task.gate_view, *task.expert_views]
+    return all(hasattr(part, "network") for part in parts) and all(
+        isinstance(view, np.ndarray) for view in views
+    )
+
+
+class GradientTask:
+    """A task in standardised units, its parameters laid out in one vector.
+
+    Parameters
+    ----------
+    task : Task
+    objective : {"likelihood", "prediction"}
+    """
+
+    def __init__(self, task, objective):
+        self.task, self.n_experts = task, task.n_experts
+        self.weight = task.weight / task.weight.mean()
+        self.guide = None
+        self._designs = {}
+        self._read_target(objective)
+        self._lay_out()
+
+    def _design(self, view):
+        if id(view) not in self._designs:
+            self._designs[id(view)] = make_design(view, self.weight)
+        return self._designs[id(view)]
+
+    def _read_target(self, objective):
+        task = self.task
+        if task.classes is not None:
+            self.target, self.n_outputs = task.y, len(task.classes)
+            share = np.bincount(task.y, weights=self.weight, minlength=self.n_outputs)
+            self.log_prior = np.log(share / share.sum())
+            self.y_center, self.y_scale = 0.0, 1.0
+            return
+        self.y_center = np.average(task.y, axis=0, weights=self.weight)
+        spread = np.average((task.y - self.y_center) ** 2, 0, weights=self.weight)
+        self.y_scale = np.where(spread > 0, np.sqrt(spread), 1.0)
+        self.target = (task.y - self.y_center) / self.y_scale
+        self.n_outputs = task.y.shape[1]
+        self.likely = objective == "likelihood"
+
+    def _lay_out(self):
+        """Gate first, then the experts, then the log-variances."""
+        task = self.task
+        gate_columns = task.router.gate_outputs(self.n_experts)
+        self.gate_design = self._design(task.gate_view)
+        self.gate = task.gate.network(task.gate_view.shape[1], gate_columns)
+        at, families = self.gate.n_parameters, {}
+        self.expert_slices = []
+        for k, (expert, view) in enumerate(
+            zip(task.experts, task.expert_views, strict=True)
+        ):
+            network = expert.network(view.shape[1], self.n_outputs)
+            family = families.setdefault(
+                (network, id(view)),
+                Family(network, self._design(view), np.full(self.n_experts, -1)),
+            )
+            family.offsets[k] = at
+            self.expert_slices.append(slice(at, at + network.n_parameters))
+            at += network.n_parameters
+        self.families = list(families.values())
+        self.variances = slice(at, at)
+        if task.classes is None:
+            shared = task.likelihood.variance == "shared"
+            self.n_variances = 1 if shared else self.n_experts
+            self.variances = slice(at, at + self.n_variances * self.n_outputs)
+        self.n_parameters = self.variances.stop
+
+    def networks(self):
+        """Network of each expert."""
+        found = [None] * self.n_experts
+        for family in self.families:
+            for k in np.flatnonzero(family.offsets >= 0):
+                found[k] = family.network
+        return found
+
+    def start(self, rng):
+        """Random parameters; experts are started by their own seeds."""
+        theta = np.zeros(self.n_parameters)
+        # Nearly equal weights at first: the experts decide who is good at what.
+        theta[: self.gate.n_parameters] = self.gate.start(rng, last=0.1)
+        for where, network in zip(self.expert_slices, self.networks(), strict=True):
+            theta[where] = network.start(rng)
+        return theta
+
+    def ridge(self):
+        """Penalty of each parameter, per row."""
+        ridge = np.zeros(self.n_parameters)
+        ridge[: self.gate.n_parameters] = self.task.gate.alpha * self.gate.is_weight()
+        for expert, where, network in zip(
+            self.task.experts, self.expert_slices, self.networks(), strict=True
+        ):
+            ridge[where] = expert.alpha * network.is_weight()
+        return ridge / len(self.weight)
+
+    def is_weight(self):
+        """Mask of the parameters that weight decay shrinks."""
+        mask = np.zeros(self.n_parameters)
+        mask[: self.gate.n_parameters] = self.gate.is_weight()
+        for where, network in zip(self.expert_slices, self.networks(), strict=True):
+            mask[where] = network.is_weight()
+        return mask
+
+    def log_variance(self, theta):
+        """Log-variances (K, d); None for classes."""
+        if self.task.classes is not None:
+            return None
+        own = theta[self.variances].reshape(self.n_variances, self.n_outputs)
+        return np.broadcast_to(own, (self.n_experts, self.n_outputs))
+
+    # -- one batch ------------------------------------------------------------
+
+    def gradient(self, theta, rows, rng, phase, losses, gradient):
+        """Loss of a batch and its gradient, which is added to; returns the routing."""
+        router = self.task.router
+        X = _rows(self.gate_design, rows)
+        X = np.ascontiguousarray(router.jitter(X, rng))
+        gate_theta = theta[: self.gate.n_parameters]
+        work = np.empty(len(rows) * sum(self.gate.sizes[1:]))
+        raw = forward(X, gate_theta, *self.gate.arguments, work)
+        outputs = raw / phase.temperature
+        logits, pull = router.perturb(outputs, rng)
+        routing, log_gate, normalised = self._route(logits, rows, rng, phase.dense)
+        scratch = self._forward_experts(theta, rows, routing)
+        given = self.guide[rows] if phase.guided else None
+        slope = self._slope(theta, rows, routing, scratch[-1], given)
+        value, extra = _auxiliary(losses, GateBatch(outputs, logits, routing, router))
+        weighted = slope.weighted + routing.weights * extra.weights
+        push = extra.logits
+        if router.gated or phase.dense:
+            push = push + objectives.weights_to_logits(
+                weighted, routing, log_gate, normalised
+            )
+        delta = (pull(push) + extra.outputs) / phase.temperature
+        backward(
+            X,
+            gate_theta,
+            *self.gate.arguments,
+            work,
+            np.ascontiguousarray(delta),
+            gradient[: self.gate.n_parameters],
+        )
+        self._backward_experts(theta, scratch, slope.predictions, gradient)
+        if slope.log_variance is not None:
+            own = slope.log_variance
+            own = own.sum(axis=0) if self.n_variances == 1 else own.ravel()
+            gradient[self.variances] += own
+        return slope.value + value, routing
+
+    def _route(self, logits, rows, rng, dense, training=True):
+        log_gate = log_softmax(logits, axis=1)
+        if dense:
+            indices = np.tile(np.arange(self.n_experts), (len(rows), 1))
+            return make_routing(log_gate, indices), log_gate, True
+        router = self.task.router
+        routing = router.route(
+            log_gate, X=self.task.gate_view[rows], rng=rng, training=training
+        )
+        return routing, log_gate, router.normalised or not training
+
+    def _forward_experts(self, theta, rows, routing):
+        indices = np.ascontiguousarray(routing.indices, dtype=np.int64)
+        slots, bounds = group_slots(indices, self.n_experts)
+        predictions = np.zeros((*indices.shape, self.n_outputs))
+        kept = []
+        for family in self.families:
+            inputs = np.empty((len(slots), family.network.sizes[0]))
+            work = np.empty(len(slots) * sum(family.network.sizes[1:]))
+            experts_forward(
+                _rows(family.design, rows),
+                slots,
+                bounds,
+                family.offsets,
+                *family.network.arguments,
+                theta,
+                inputs,
+                work,
+                predictions,
+            )
+            kept.append((inputs, work))
+        return slots, bounds, kept, predictions
+
+    def _backward_experts(self, theta, scratch, deltas, gradient):
+        slots, bounds, kept, _ = scratch
+        deltas = np.ascontiguousarray(deltas)
+        for family, (inputs, work) in zip(self.families, kept, strict=True):
+            experts_backward(
+                slots,
+                bounds,
+                family.offsets,
+                *family.network.arguments,
+                theta,
+                inputs,
+                work,
+                deltas,
+                gradient,
+            )
+
+    def _slope(self, theta, rows, routing, predictions, given=None, likely=False):
+        common = (
+            self.target[rows],
+            self.weight[rows],
+            routing.indices,
+            routing.weights,
+            predictions,
+            given,
+        )
+        if self.task.classes is not None:
+            return objectives.categorical_likelihood(*common, self.log_prior)
+        log_variance = self.log_variance(theta)
+        if self.likely or likely or given is not None:
+            return objectives.gaussian_likelihood(*common, log_variance)
+        return objectives.squared_error(*common, log_variance)
+
+    # -- all rows -------------------------------------------------------------
+
+    def log_gate(self, theta, rows, temperature):
+        """Log-weights (n, K) of rows without noise."""
+        outputs = self.gate.outputs(
+            theta[: self.gate.n_parameters], _rows(self.gate_design, rows)
+        )
+        return log_softmax(outputs[:, : self.n_experts] / temperature, axis=1)
+
+    def evaluate(self, theta, rows, phase, likely=False):
+        """Mean loss of rows as they would be predicted, and the experts' loads.
+
+        With ``likely`` it is the negative log-likelihood, whatever the objective.
+        """
+        total, load, weight = 0.0, np.zeros(self.n_experts), 0.0
+        for start in range(0, len(rows), EVALUATED_ROWS):
+            part = rows[start : start + EVALUATED_ROWS]
+            logits = self.log_gate(theta, part, phase.temperature)
+            routing, _, _ = self._route(logits, part, None, phase.dense, False)
+            predictions = self._forward_experts(theta, part, routing)[-1]
+            slope = self._slope(theta, part, routing, predictions, likely=likely)
+            total += slope.value * len(part)
+            resp = Routing(routing.indices, slope.resp, routing.load).dense()
+            load += self.weight[part] @ resp
+            weight += self.weight[part].sum()
+        return total / weight, load / weight
+
+    def residual_variance(self, theta, rows, phase):
+        """Log-variances of the experts' residuals, weighted by the gate."""
+        scatter = np.zeros((self.n_experts, self.n_outputs))
+        mass = np.full((self.n_experts, 1), np.finfo(float).tiny)
+        for start in range(0, len(rows), EVALUATED_ROWS):
+            part = rows[start : start + EVALUATED_ROWS]
+            logits = self.log_gate(theta, part, phase.temperature)
+            routing, _, _ = self._route(logits, part, None, phase.dense, False)
+            predictions = self._forward_experts(theta, part, routing)[-1]
+            error = (self.target[part][:, None, :] - predictions) ** 2
+            share = routing.weights * self.weight[part, None]
+            used = routing.indices >= 0
+            np.add.at(scatter, routing.indices[used], (share[:, :, None] * error)[used])
+            np.add.at(mass, routing.indices[used], share[used][:, None])
+        if self.n_variances == 1:
+            scatter, mass = scatter.sum(axis=0), mass.sum()
+        return np.log(np.maximum(scatter / mass, np.finfo(float).tiny)).ravel()
+
+
+# Rows that are predicted at a time.
+EVALUATED_ROWS = 4096
+
+
+def _rows(design, rows):
+    out = np.empty((len(rows), design.X.shape[1]))
+    gather(*design, rows, out)
+    return out
+
+
+class Extra(NamedTuple):
+    """Summed slopes of the auxiliary losses; zero where there are none."""
+
+    outputs: np.ndarray | float = 0.0
+    logits: np.ndarray | float = 0.0
+    weights: np.ndarray | float = 0.0
+
+
+def _auxiliary(losses, batch):
+    value, total = 0.0, Extra(logits=np.zeros_like(batch.logits))
+    for loss in losses:
+        own, slopes = loss.value_and_slopes(batch)
+        value += own
+        total = Extra(
+            *(a if b is None else a + b for a, b in zip(total, slopes, strict=True))
+        )
+    return value, total
+
+
+def set_parts(problem, theta, temperature):
+    """Fitted gate and experts, on the scale of the data."""
+    task = problem.task
+    gate_theta = theta[: problem.gate.n_parameters].copy()
+    for part in problem.gate.layers(gate_theta)[-1]:
+        part /= temperature
+    network, own = first_outputs(problem.gate, gate_theta, problem.n_experts)
+    gate = clone(task.gate).set_network(network, own, problem.gate_design)
+    experts = []
+    for expert, where, network, view in zip(
+        task.experts,
+        problem.expert_slices,
+        problem.networks(),
+        task.expert_views,
+        strict=True,
+    ):
+        fitted = clone(expert)
+        if task.classes is not None:
+            fitted.classes_ = task.classes
+        own = _centred(theta[where], network, expert, task.classes)
+        scale = problem.y_center, problem.y_scale
+        experts.append(fitted.set_network(network, own, problem._design(view), *scale))
+    return gate, experts
+
+
+def _centred(theta, network, expert, classes):
+    """Linear class scores less their mean over classes: the same probabilities."""
+    if classes is None or not isinstance(expert, LinearExpert):
+        return theta
+    theta = theta.copy()
+    for part in network.layers(theta)[0]:
+        part -= part.mean(axis=-1, keepdims=True)
+    return theta
+
+
+def first_outputs(network, theta, n_outputs):
+    """The network with only its first outputs, and its parameters."""
+    if network.sizes[-1] == n_outputs:
+        return network, theta
+    smaller = Network((*network.sizes[:-1], n_outputs), network.activation)
+    own = np.empty(smaller.n_parameters)
+    for (w, b), (wide, bias) in zip(
+        smaller.layers(own), network.layers(theta.copy()), strict=True
+    ):
+        w[:], b[:] = wide[:, : w.shape[1]], bias[: len(b)]
+    return smaller, own
