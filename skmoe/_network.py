@@ -7,7 +7,7 @@ have no hidden layers.
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, sparse
 
 from ._design import CHUNK_ROWS
 from ._kernels.network import (
@@ -115,6 +115,12 @@ def batches(n_rows, batch_size, rng):
     order = rng.permutation(n_rows)
     for start in range(0, n_rows, batch_size):
         yield order[start : start + batch_size]
+
+
+def standardised(X, center, inverse_scale):
+    """Columns less their centres, times inverse scales, as a dense array."""
+    X = X.toarray() if sparse.issparse(X) else X
+    return (X - center) * inverse_scale
 
 
 def fit_network(network, design, slope, theta, alpha, max_iter):

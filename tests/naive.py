@@ -109,3 +109,53 @@ def top_k(log_gate, k):
     """Indices and softmax of the k largest entries."""
     order = np.argsort(-log_gate, axis=1, kind="stable")[:, :k]
     return order, softmax(np.take_along_axis(log_gate, order, axis=1), axis=1)
+
+
+def network(X, layers, activation):
+    """Outputs of a feed-forward network, and the values of every hidden layer."""
+    values, hidden = X, []
+    for number, (weights, bias) in enumerate(layers):
+        values = values @ weights + bias
+        if number < len(layers) - 1:
+            if activation == 1:
+                values = np.maximum(values, 0.0)
+            elif activation == 2:
+                values = np.tanh(values)
+            hidden.append(values)
+    return values, hidden
+
+
+def network_gradient(X, layers, activation, delta):
+    """Gradients of weights and biases, layer by layer, given that of the outputs."""
+    _, hidden = network(X, layers, activation)
+    inputs = [X, *hidden]
+    found = []
+    for number in reversed(range(len(layers))):
+        found.append((inputs[number].T @ delta, delta.sum(axis=0)))
+        delta = delta @ layers[number][0].T
+        if number > 0:
+            out = inputs[number]
+            delta = delta * {0: 1.0, 1: out > 0, 2: 1 - out**2}[activation]
+    return np.concatenate([np.r_[w.ravel(), b] for w, b in reversed(found)])
+
+
+def within_capacity(choices, wanted, priority, capacity, take_next):
+    """Experts of each slot, and the number of requests that were turned away."""
+    n_rows, n_slots = wanted.shape
+    served = dict.fromkeys(range(choices.max() + 1), 0)
+    indices, overflow = np.full((n_rows, n_slots), -1), 0
+    for s in range(n_slots):
+        for row in priority:
+            if not wanted[row, s]:
+                continue
+            mine = set(indices[row, :s])
+            free = [e for e in choices[row, s:] if served[e] < capacity]
+            free = [e for e in free if e not in mine]
+            first = choices[row, s]
+            if not take_next and first not in mine:
+                free = [e for e in free if e == first]
+            if free:
+                indices[row, s] = free[0]
+                served[free[0]] += 1
+            overflow += indices[row, s] != first
+    return indices, overflow

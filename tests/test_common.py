@@ -9,7 +9,10 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.gates import ClassifierGate, GaussianGate
+from skmoe.experts import MLPExpert
+from skmoe.gates import ClassifierGate, GaussianGate, MLPGate
+from skmoe.routers import SwitchRouter
+from skmoe.trainers import Gradient
 
 CONFIGURATIONS = [
     MoERegressor(),
@@ -33,11 +36,31 @@ CONFIGURATIONS = [
     MoEClassifier(n_experts=2, gate=GaussianGate(alpha=2.0)),
     MoEClassifier(n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9))),
     MoEClassifier(n_experts=2, n_members=2),
+    MoERegressor(n_experts=2, trainer=Gradient(max_epochs=60)),
+    MoERegressor(
+        MLPExpert((8,)),
+        n_experts=2,
+        gate=MLPGate((4,)),
+        router=SwitchRouter(),
+        trainer=Gradient(max_epochs=20),
+    ),
+    MoEClassifier(MLPExpert((8,)), n_experts=2, trainer=Gradient(max_epochs=60)),
 ]
 
 
+def expected_failures(estimator):
+    """Mini-batches are drawn by row: a row of weight two is not two rows there."""
+    if not isinstance(estimator.trainer, Gradient):
+        return {}
+    why = "batches of repeated rows differ from batches of weighted ones"
+    return {
+        "check_sample_weight_equivalence_on_dense_data": why,
+        "check_sample_weight_equivalence_on_sparse_data": why,
+    }
+
+
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks(CONFIGURATIONS)
+@parametrize_with_checks(CONFIGURATIONS, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from skmoe._design import empty_design, make_design, read_only
-from skmoe._kernels import blocks, em, multinomial, routing, vector
+from skmoe._kernels import blocks, em, multinomial, network, routing, vector
 from skmoe._linalg import curvature_columns, n_pairs, use_exact_newton
+from skmoe._network import ACTIVATIONS, Network
 
 RNG = np.random.default_rng(0)
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
@@ -209,6 +210,85 @@ def test_group_slots():
     for k in range(4):
         own = order[bounds[k] : bounds[k + 1]]
         np.testing.assert_array_equal(own, np.flatnonzero(indices.ravel() == k))
+
+
+@pytest.mark.parametrize("activation", [0, 1, 2])
+@pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 2), (3, 5, 4, 1)])
+def test_network(sizes, activation):
+    names = {number: name for name, number in ACTIVATIONS.items()}
+    net = Network(sizes, names[activation])
+    theta = net.start(RNG) + 0.1 * RNG.normal(size=net.n_parameters)
+    X, delta = RNG.normal(size=(7, 3)), RNG.normal(size=(7, sizes[-1]))
+    work = np.empty(7 * sum(sizes[1:]))
+    outputs = network.forward(X, theta, *net.arguments, work)
+    expected, _ = naive.network(X, net.layers(theta), activation)
+    np.testing.assert_allclose(outputs, expected, atol=1e-14)
+    gradient = np.zeros_like(theta)
+    network.backward(X, theta, *net.arguments, work, delta, gradient)
+    expected = naive.network_gradient(X, net.layers(theta), activation, delta)
+    np.testing.assert_allclose(gradient, expected, atol=1e-13)
+
+
+def test_routed_networks():
+    """Each network sees its own rows only; all other slots stay as they are."""
+    net = Network((3, 4, 2), "tanh")
+    size = net.n_parameters
+    theta = RNG.normal(size=3 * size + 5)
+    offsets = np.array([5, -1, 5 + size])
+    X = RNG.normal(size=(9, 3))
+    indices = np.array([RNG.permutation(3)[:2] for _ in range(9)])
+    indices[4, 1] = -1
+    slots, bounds = routing.group_slots(indices, 3)
+    inputs, work = np.empty((len(slots), 3)), np.empty(len(slots) * 6)
+    outputs = np.full((9, 2, 2), 7.0)
+    layout = slots, bounds, offsets, *net.arguments, theta
+    network.experts_forward(X, *layout, inputs, work, outputs)
+    deltas, gradient = RNG.normal(size=(9, 2, 2)), np.zeros_like(theta)
+    network.experts_backward(*layout, inputs, work, deltas, gradient)
+    expected = np.zeros_like(theta)
+    for expert in (0, 2):
+        own = slice(offsets[expert], offsets[expert] + size)
+        rows, place = np.nonzero(indices == expert)
+        layers = net.layers(theta[own])
+        values, _ = naive.network(X[rows], layers, 2)
+        np.testing.assert_allclose(outputs[rows, place], values, atol=1e-14)
+        expected[own] = naive.network_gradient(X[rows], layers, 2, deltas[rows, place])
+    np.testing.assert_allclose(gradient, expected, atol=1e-13)
+    assert np.all(outputs[indices == 1] == 7.0)
+    assert np.all(outputs[indices == -1] == 7.0)
+
+
+def test_gather():
+    X, center, inverse = RNG.normal(size=(6, 2)), RNG.normal(size=2), np.array([2.0, 3])
+    rows, out = np.array([4, 1, 1]), np.empty((3, 2))
+    network.gather(X, center, inverse, rows, out)
+    np.testing.assert_allclose(out, (X[rows] - center) * inverse)
+
+
+def test_adam_step():
+    theta, gradient = RNG.normal(size=5), RNG.normal(size=5)
+    first, second = RNG.normal(size=5), RNG.uniform(size=5)
+    decay = np.array([0.0, 0, 0.1, 0.1, 0])
+    m, v = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+    move = (m / (1 - 0.9**3)) / (np.sqrt(v / (1 - 0.999**3)) + 1e-8)
+    expected = theta - 0.01 * (move + decay * theta)
+    network.adam_step(theta, gradient, first, second, decay, 0.01, 0.9, 0.999, 3)
+    np.testing.assert_allclose(theta, expected, rtol=1e-12)
+    np.testing.assert_allclose(first, m)
+
+
+@pytest.mark.parametrize("take_next", [True, False])
+@pytest.mark.parametrize("capacity", [1, 3, 100])
+def test_assign_within_capacity(take_next, capacity):
+    choices = np.array([RNG.permutation(4) for _ in range(15)])
+    wanted, priority = RNG.random((15, 2)) < 0.8, RNG.permutation(15)
+    indices = np.empty((15, 2), dtype=np.int64)
+    overflow = routing.assign_within_capacity(
+        choices, wanted, priority, capacity, take_next, indices
+    )
+    expected = naive.within_capacity(choices, wanted, priority, capacity, take_next)
+    np.testing.assert_array_equal(indices, expected[0])
+    assert overflow == expected[1]
 
 
 @pytest.mark.skipif(PLAIN, reason="this is the run without compilation")

@@ -16,11 +16,12 @@ LONGEST_FUNCTION = 40
 # Each layer may import those before it, and itself.
 LAYERS = [
     {"exceptions", "_sklearn", "_kernels"},
-    {"_linalg", "_design", "_features", "mixture", "initialization"},
+    {"_linalg", "_design", "_features", "mixture", "initialization", "_objectives"},
     {"engines"},
     {"_multinomial", "_network", "likelihoods", "_inputs"},
     {"experts"},
     {"gates", "routers"},
+    {"losses"},
     {"trainers", "_members"},
     {"_resolve"},
     {"_parameters", "_evaluation"},

@@ -6,7 +6,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._design import make_design
-from .._network import Network, check_network, fit_network
+from .._network import Network, check_network, fit_network, standardised
 from ._base import BuiltInExpert
 
 
@@ -102,9 +102,9 @@ class MLPExpert(BuiltInExpert):
         -------
         self
         """
-        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         design = make_design(X, weight)
-        y = np.asarray(y, dtype=float).reshape(len(X), -1)
+        y = np.asarray(y, dtype=float).reshape(X.shape[0], -1)
         center = np.average(y, axis=0, weights=weight)
         scale = np.sqrt(np.average((y - center) ** 2, axis=0, weights=weight))
         scale = np.where(scale > 0, scale, 1.0)
@@ -128,8 +128,7 @@ class MLPExpert(BuiltInExpert):
 
     def _outputs(self, X):
         check_is_fitted(self)
-        center, inverse_scale = self._design
-        return self._network.outputs(self._theta, (X - center) * inverse_scale)
+        return self._network.outputs(self._theta, standardised(X, *self._design))
 
     def predict(self, X):
         """Fitted values, shape (n,) or (n, n_outputs)."""
@@ -152,7 +151,7 @@ class MLPClassifierExpert(MLPExpert):
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows with labels ``y``."""
-        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         self.classes_, codes = np.unique(y, return_inverse=True)
         target = np.eye(len(self.classes_))[codes]
 

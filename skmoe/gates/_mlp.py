@@ -6,7 +6,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._design import make_design
-from .._network import Network, check_network, fit_network
+from .._network import Network, check_network, fit_network, standardised
 from ._base import BaseGate
 
 
@@ -101,7 +101,7 @@ class MLPGate(BaseGate):
         )
 
     def _minimise(self, X, resp, sample_weight, network, theta, max_iter):
-        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         design = make_design(X, weight)
 
         def slope(outputs, rows):
@@ -116,8 +116,7 @@ class MLPGate(BaseGate):
 
     def predict_log_proba(self, X):
         check_is_fitted(self)
-        center, inverse_scale = self._design
-        outputs = self._network.outputs(self._theta, (X - center) * inverse_scale)
+        outputs = self._network.outputs(self._theta, standardised(X, *self._design))
         return log_softmax(outputs, axis=1)
 
     def penalty(self):

@@ -254,7 +254,7 @@ class GradientRun:
         order = batches(len(self.training), trainer.batch_size, self.rng)
         for number, rows in enumerate(order):
             rows = self.training[rows]
-            gradient[:] = self.ridge * self.theta
+            gradient[:] = problem.penalty_gradient(self.theta, self.ridge)
             value, routing = problem.gradient(
                 self.theta, rows, self.rng, phase, self.losses, gradient
             )

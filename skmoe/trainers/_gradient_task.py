@@ -146,6 +146,26 @@ class GradientTask:
             ridge[where] = expert.alpha * network.is_weight()
         return ridge / len(self.weight)
 
+    def penalty_gradient(self, theta, ridge):
+        """Gradient of the ridge penalties.
+
+        That of a linear regression expert scales with its precision, as in EM, so that
+        both trainers maximise the same objective.
+        """
+        gradient = ridge * theta
+        if self.task.classes is not None or not self.likely:
+            return gradient
+        precision = np.exp(-self.log_variance(theta))
+        spread = np.zeros_like(precision)
+        for k, where in enumerate(self.expert_slices):
+            if isinstance(self.task.experts[k], LinearExpert):
+                own = gradient[where].reshape(-1, self.n_outputs)
+                own *= precision[k]
+                spread[k] = 0.5 * np.sum(own * theta[where].reshape(own.shape), axis=0)
+        own = spread.sum(axis=0) if self.n_variances == 1 else spread.ravel()
+        gradient[self.variances] -= own
+        return gradient
+
     def is_weight(self):
         """Mask of the parameters that weight decay shrinks."""
         mask = np.zeros(self.n_parameters)

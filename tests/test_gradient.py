@@ -1,0 +1,317 @@
+"""Training by gradient: networks, the trainer under every router, what it must keep."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from test_routers import ROUTERS
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe._network import Network
+from skmoe.datasets import make_gated_regression
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.gates import ConstantGate, MLPGate, SoftmaxGate
+from skmoe.likelihoods import Gaussian
+from skmoe.losses import (
+    ImportanceLoss,
+    LoadBalancingLoss,
+    LoadLoss,
+    MutualInformationLoss,
+    RouterZLoss,
+)
+from skmoe.routers import NoisyTopKRouter, SwitchRouter, TopKRouter
+from skmoe.trainers import EM, Gradient
+from skmoe.trainers._gradient_task import GradientTask, Phase
+from skmoe.trainers._task import Task
+
+SHORT = Gradient(max_epochs=8)
+
+
+def gradient_task(X, y, *, router, expert=None, gate=None, classes=None):
+    expert = MLPExpert((5,), activation="tanh") if expert is None else expert
+    gate = MLPGate((4,), activation="tanh") if gate is None else gate
+    return Task(
+        gate=gate,
+        router=router,
+        likelihood=Gaussian(),
+        names=["a", "b", "c"],
+        experts=[expert] * 3,
+        gate_view=X,
+        expert_views=[X] * 3,
+        y=y,
+        labels=y,
+        classes=classes,
+        weight=np.random.default_rng(0).uniform(0.5, 2, size=len(X)),
+    )
+
+
+@pytest.mark.parametrize("router", [None, TopKRouter(2), SwitchRouter(jitter_noise=0)])
+@pytest.mark.parametrize("kind", ["likelihood", "prediction", "classes"])
+def test_gradient_of_a_batch(router, kind):
+    """The whole chain by finite differences: gate, routing, experts, variances."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    classes = np.arange(3) if kind == "classes" else None
+    y = rng.integers(0, 3, 30) if kind == "classes" else rng.normal(size=(30, 2))
+    dense = router is None
+    task = gradient_task(X, y, router=TopKRouter(2) if dense else router)
+    task.classes = classes
+    problem = GradientTask(task, "prediction" if kind == "prediction" else "likelihood")
+    theta = problem.start(rng) + 0.1 * rng.normal(size=problem.n_parameters)
+    rows, phase = np.arange(20), Phase(1.3, dense)
+
+    def loss(at):
+        return problem.gradient(at, rows, rng, phase, [RouterZLoss()], unused)[0]
+
+    unused = np.zeros_like(theta)
+    gradient = np.zeros_like(theta)
+    problem.gradient(theta, rows, rng, phase, [RouterZLoss()], gradient)
+    step = 1e-6
+    found = np.empty_like(theta)
+    for i in range(theta.size):
+        move = np.zeros_like(theta)
+        move[i] = step
+        found[i] = (loss(theta + move) - loss(theta - move)) / (2 * step)
+    if kind == "prediction" and isinstance(router, SwitchRouter):
+        # Straight-through: the gate's gradient is that of the residual form.
+        found, gradient = (a[problem.gate.n_parameters :] for a in (found, gradient))
+    np.testing.assert_allclose(gradient, found, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_network_is_its_formula(activation):
+    network = Network((3, 4, 2), activation)
+    theta = network.start(np.random.default_rng(0))
+    X = np.random.default_rng(1).normal(size=(6, 3))
+    (w1, b1), (w2, b2) = network.layers(theta)
+    b1[:], b2[:] = 0.3, -0.2
+    hidden = X @ w1 + b1
+    hidden = np.tanh(hidden) if activation == "tanh" else np.maximum(hidden, 0)
+    np.testing.assert_allclose(network.outputs(theta, X), hidden @ w2 + b2)
+    assert network.is_weight().sum() == 20
+    assert network.n_parameters == 26
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_every_router_learns_regimes(name):
+    X, y = make_gated_regression(1500, 3, 3, noise=0.3, random_state=1)
+    model = MoERegressor(
+        n_experts=3,
+        router=ROUTERS[name],
+        trainer=Gradient(max_epochs=60),
+        random_state=0,
+    ).fit(X[:1000], y[:1000])
+    linear = Ridge().fit(X[:1000], y[:1000])
+    if name != "hash":
+        # A random hash cannot know the regimes: it only averages linear models.
+        assert model.score(X[1000:], y[1000:]) > linear.score(X[1000:], y[1000:])
+    proba = model.gate_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(10)])
+    np.testing.assert_allclose(alone, model.predict(X[:10]), rtol=1e-9)
+    np.testing.assert_allclose(model.expert_load_.sum(), 1)
+    assert set(model.history_) == {"bound", "load", "overflow", "switched"}
+    assert len(model.history_["overflow"]) == model.n_iter_
+
+
+def test_gradient_reaches_the_optimum_of_em(regression):
+    X, y = regression
+    exact = MoERegressor(n_experts=3, trainer=EM(tol=1e-9, max_iter=5000)).fit(X, y)
+    trainer = Gradient(
+        max_epochs=600,
+        early_stopping=False,
+        learning_rate=0.03,
+        batch_size=400,
+        clip_norm=None,
+    )
+    model = MoERegressor(n_experts=3, trainer=trainer, random_state=0).fit(X, y)
+    ours, best = model.log_density(X, y).mean(), exact.log_density(X, y).mean()
+    assert abs(ours - best) < 0.02
+
+
+def test_top_k_of_all_experts_is_dense(regression):
+    X, y = regression
+    models = [
+        MoERegressor(n_experts=3, router=router, trainer=SHORT, random_state=0)
+        for router in (None, 3, TopKRouter(3, training="sparse"))
+    ]
+    first, *others = [model.fit(X, y).predict(X) for model in models]
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-8)
+
+
+@pytest.mark.parametrize("expert", [LinearExpert(), MLPExpert((8,))])
+def test_same_seed_same_answer_for_any_n_jobs(regression, expert):
+    X, y = regression
+    model = MoERegressor(expert, n_experts=2, trainer=SHORT, random_state=3)
+    first = model.fit(X, y).predict(X)
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict(X), first)
+    parallel = clone(model).set_params(n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(parallel.predict(X), first)
+
+
+def test_scale_does_not_matter(regression):
+    X, y = regression
+    model = MoERegressor(MLPExpert((8,)), trainer=SHORT, random_state=0).fit(X, y)
+    scaled = clone(model).fit(X * 1024.0, y / 64)
+    np.testing.assert_allclose(scaled.predict(X * 1024.0), model.predict(X) / 64, 1e-8)
+    np.testing.assert_allclose(
+        scaled.log_density(X * 1024.0, y / 64), model.log_density(X, y) + np.log(64)
+    )
+
+
+def test_log_likelihood_is_that_of_the_fitted_mixture(regression):
+    X, y = regression
+    for objective in ("likelihood", "prediction"):
+        model = MoERegressor(
+            MLPExpert((8,)),
+            trainer=Gradient(objective, max_epochs=5),
+            likelihood=Gaussian(variance="shared"),
+            router=2,
+            random_state=0,
+        ).fit(X, y)
+        np.testing.assert_allclose(
+            model.log_likelihood_, model.log_density(X, y).sum(), rtol=1e-9
+        )
+        assert len({x.sigma_ for x in model.likelihoods_}) == 1
+
+
+@pytest.mark.parametrize("expert", [LinearExpert(), MLPExpert((8,))])
+def test_classes(classification, expert):
+    X, y = classification
+    labels = np.array(["a", "b", "c"])[y]
+    model = MoEClassifier(
+        expert, n_experts=2, trainer=Gradient(max_epochs=60), random_state=0
+    ).fit(X, labels)
+    assert model.score(X, labels) > 0.7
+    assert model.classes_.tolist() == ["a", "b", "c"]
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+    np.testing.assert_allclose(
+        model.log_likelihood_, model.log_density(X, labels).sum(), rtol=1e-4
+    )
+
+
+def test_experts_of_different_kinds_and_columns(regression):
+    X, y = regression
+    model = MoERegressor(
+        [("line", LinearExpert()), ("net", MLPExpert((6,))), ("wide", MLPExpert())],
+        gate=MLPGate((8,)),
+        trainer=SHORT,
+        expert_features={"line": [0], "net": "piecewise-linear"},
+        random_state=0,
+    ).fit(X, y)
+    assert model.named_experts_["line"].coef_.shape == (1,)
+    assert model.named_experts_["net"].coefs_[0].shape == (32, 6)
+    assert model.predict(X).shape == (400,)
+
+
+def test_several_outputs(regression):
+    X, y = regression
+    Y = np.column_stack([y, -2 * y + 1])
+    model = MoERegressor(n_experts=3, trainer="gradient", random_state=0).fit(X, Y)
+    assert model.score(X, Y) > 0.5
+    mean, std = model.predict(X, return_std=True)
+    assert mean.shape == std.shape == Y.shape
+
+
+LOSSES = [ImportanceLoss(), LoadLoss(), LoadBalancingLoss(), MutualInformationLoss()]
+
+
+def test_losses_even_out_the_load(regression):
+    """A gate that starts collapsed stays so without a loss, and spreads with one."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 2))
+    y = X[:, 0] + 0.1 * rng.normal(size=1000)
+    common = {"start": "random", "max_epochs": 40, "early_stopping": False}
+
+    def ratio(losses):
+        model = MoERegressor(
+            n_experts=4,
+            router=NoisyTopKRouter(1),
+            trainer=Gradient(losses=losses, **common),
+            random_state=0,
+        ).fit(X, y)
+        load = np.mean(model.history_["load"][-5:], axis=0)
+        return load.max() / load.mean()
+
+    balanced = ratio([ImportanceLoss(1.0), LoadLoss(1.0)])
+    assert balanced < 1.1
+    assert balanced < ratio([])
+
+
+def test_z_loss_bounds_the_logits(regression):
+    X, y = regression
+    sizes = []
+    for weight in (0.0, 0.1, 1.0):
+        trainer = Gradient(
+            losses=[RouterZLoss(weight)], max_epochs=40, early_stopping=False
+        )
+        gate = SoftmaxGate(alpha=0)
+        model = MoERegressor(n_experts=3, gate=gate, trainer=trainer, random_state=0)
+        sizes.append(np.abs(model.fit(X, y).gate_.predict_log_proba(X)).max())
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_temperature_is_part_of_the_gate(regression):
+    X, y = regression
+    trainer = Gradient(max_epochs=10, temperature=(2.0, 0.5))
+    model = MoERegressor(n_experts=3, trainer=trainer, random_state=0).fit(X, y)
+    np.testing.assert_allclose(
+        model.log_likelihood_, model.log_density(X, y).sum(), rtol=1e-9
+    )
+
+
+def test_neural_parts_under_em(regression):
+    X, y = regression
+    model = MoERegressor(
+        MLPExpert((6,), max_iter=30),
+        n_experts=2,
+        gate=MLPGate((6,)),
+        trainer=EM(max_refits=3),
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    assert model.score(X, y) > 0.5
+
+
+def test_what_gradient_cannot_train_is_refused(regression):
+    X, y = regression
+    with pytest.raises(ValueError, match="Ridge"):
+        MoERegressor(Ridge(), trainer="gradient").fit(X, y)
+    with pytest.raises(ValueError, match="ConstantGate"):
+        MoERegressor(gate=ConstantGate(), trainer="gradient").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("objective", "guess"),
+        ("start", "cold"),
+        ("schedule", "step"),
+        ("learning_rate", 0.0),
+        ("batch_size", 0),
+        ("max_epochs", 1.5),
+        ("temperature", (1.0, 0.0)),
+        ("validation_fraction", 1.0),
+        ("weight_decay", -1.0),
+        ("clip_norm", 0.0),
+        ("losses", [RouterZLoss(-1.0)]),
+    ],
+)
+def test_bad_parameters_are_refused(regression, name, value):
+    trainer = Gradient(**{name: value})
+    with pytest.raises(ValueError, match=r"got \w+="):
+        MoERegressor(trainer=trainer).fit(*regression)
+
+
+@pytest.mark.parametrize("part", [MLPExpert, MLPGate])
+@pytest.mark.parametrize(
+    "bad", [{"hidden_layer_sizes": (0,)}, {"activation": "step"}, {"alpha": -1}]
+)
+def test_bad_networks_are_refused(part, bad):
+    with pytest.raises(ValueError, match=part.__name__):
+        part(**bad).check()

@@ -1,0 +1,265 @@
+"""Auxiliary losses and objectives: values, and gradients by finite differences."""
+
+import numpy as np
+import pytest
+
+from skmoe import _objectives as objectives
+from skmoe.losses import (
+    GateBatch,
+    ImportanceLoss,
+    LoadBalancingLoss,
+    LoadLoss,
+    MutualInformationLoss,
+    RouterZLoss,
+)
+from skmoe.routers import NoisyTopKRouter, SwitchRouter, TopKRouter
+from skmoe.routers._base import make_routing
+
+N, K = 12, 4
+LOSSES = {
+    "importance": ImportanceLoss(),
+    "load": LoadLoss(),
+    "balancing": LoadBalancingLoss(),
+    "z": RouterZLoss(),
+    "information": MutualInformationLoss(),
+}
+
+
+def log_softmax(logits):
+    return logits - np.logaddexp.reduce(logits, axis=1)[:, None]
+
+
+def gate_batch(outputs, router, draws):
+    """Batch of noisy top-k with fixed noise."""
+
+    class Fixed:
+        def standard_normal(self, shape):
+            return draws
+
+    logits, pull = router.perturb(outputs, Fixed())
+    routing = router.route(log_softmax(logits))
+    return GateBatch(outputs, logits, routing, router), pull
+
+
+def numeric(function, at, step=1e-6):
+    slope = np.empty(at.size)
+    for i in range(at.size):
+        move = np.zeros(at.size)
+        move[i] = step
+        move = move.reshape(at.shape)
+        slope[i] = (function(at + move) - function(at - move)) / (2 * step)
+    return slope.reshape(at.shape)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient(name):
+    rng = np.random.default_rng(0)
+    loss, router = LOSSES[name], NoisyTopKRouter(2)
+    draws, outputs = rng.normal(size=(N, K)), rng.normal(size=(N, 2 * K))
+
+    def value(at):
+        return loss.value_and_slopes(gate_batch(at, router, draws)[0])[0]
+
+    batch, pull = gate_batch(outputs, router, draws)
+    _, slopes = loss.value_and_slopes(batch)
+    slope = np.zeros_like(outputs) if slopes.outputs is None else slopes.outputs
+    push = np.zeros((N, K)) if slopes.logits is None else slopes.logits
+    if slopes.weights is not None:
+        weighted = slopes.weights * batch.routing.weights
+        log_gate = log_softmax(batch.logits)
+        push = push + objectives.weights_to_logits(
+            weighted, batch.routing, log_gate, True
+        )
+    np.testing.assert_allclose(
+        slope + pull(push), numeric(value, outputs), rtol=1e-5, atol=1e-8
+    )
+
+
+def plain_batch(logits, k=1):
+    router = TopKRouter(k)
+    return GateBatch(logits, logits, router.route(log_softmax(logits)), router)
+
+
+def test_values_at_uniform_and_collapsed_gates():
+    even = np.tile(np.eye(K) * 1e-9, (3, 1))
+    assert LoadBalancingLoss(0.01).value_and_slopes(plain_batch(even))[
+        0
+    ] == pytest.approx(0.01)
+    assert ImportanceLoss().value_and_slopes(plain_batch(even))[0] == pytest.approx(0)
+    collapsed = np.tile([50.0, 0, 0, 0], (N, 1))
+    value, _ = LoadBalancingLoss(0.01).value_and_slopes(plain_batch(collapsed))
+    assert value == pytest.approx(0.01 * K)
+    value, _ = ImportanceLoss(1.0).value_and_slopes(plain_batch(collapsed))
+    assert value == pytest.approx(K - 1)
+    sharp = np.tile(np.eye(K) * 50.0, (3, 1))
+    value, _ = MutualInformationLoss(1.0).value_and_slopes(plain_batch(sharp))
+    assert value == pytest.approx(-np.log(K))
+    value, _ = RouterZLoss(1.0).value_and_slopes(plain_batch(np.zeros((N, K))))
+    assert value == pytest.approx(np.log(K) ** 2)
+
+
+def test_z_loss_stays_finite():
+    value, slopes = RouterZLoss().value_and_slopes(plain_batch(np.full((N, K), 1e4)))
+    assert np.isfinite(value)
+    assert np.isfinite(slopes.logits).all()
+
+
+def test_load_loss_spreads_a_collapsed_gate():
+    """Gradient descent on the loss alone, from a gate that prefers one expert."""
+    rng = np.random.default_rng(0)
+    router, loss = NoisyTopKRouter(1), LoadLoss()
+    start = np.r_[3.0, np.zeros(2 * K - 1)]
+    outputs = np.tile(start, (256, 1))
+    plain = router.route(log_softmax(outputs[:, :K])).load
+    assert plain.max() == K * plain.mean()
+    for _ in range(400):
+        batch, pull = gate_batch(outputs, router, rng.normal(size=(256, K)))
+        _, slopes = loss.value_and_slopes(batch)
+        outputs -= 5.0 * np.sum(slopes.outputs + pull(slopes.logits), axis=0)
+    many = np.tile(outputs, (40, 1))
+    load = gate_batch(many, router, rng.normal(size=(256 * 40, K)))[0].routing.load
+    np.testing.assert_allclose(load / load.mean(), 1, atol=0.1)
+
+
+def test_load_loss_needs_noise():
+    batch = plain_batch(np.zeros((N, K)))
+    with pytest.raises(ValueError, match="NoisyTopKRouter"):
+        LoadLoss().value_and_slopes(batch)
+
+
+@pytest.mark.parametrize("loss", [c(-1.0) for c in (ImportanceLoss, RouterZLoss)])
+def test_bad_weight_is_refused(loss):
+    with pytest.raises(ValueError, match="weight=-1.0"):
+        loss.check()
+
+
+# -- objectives ----------------------------------------------------------------
+
+ROUTINGS = ["normalised", "probability", "dropped"]
+
+
+def routed(logits, kind):
+    log_gate = log_softmax(logits)
+    indices = np.argsort(-log_gate, axis=1)[:, :2]
+    if kind == "dropped":
+        indices[::3] = -1
+    return make_routing(log_gate, indices, normalised=kind == "normalised"), log_gate
+
+
+@pytest.mark.parametrize("kind", ROUTINGS)
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_gaussian_gradient(kind, n_outputs):
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(N, K)), rng.normal(size=(N, n_outputs))
+    predictions = rng.normal(size=(N, 2, n_outputs))
+    log_variance = rng.normal(size=(K, n_outputs)) * 0.3
+    weight = rng.uniform(0.5, 2, size=N)
+
+    def slope(logits, predictions, log_variance):
+        routing, log_gate = routed(logits, kind)
+        found = objectives.gaussian_likelihood(
+            y,
+            weight,
+            routing.indices,
+            routing.weights,
+            predictions,
+            None,
+            log_variance,
+        )
+        return found, objectives.weights_to_logits(
+            found.weighted, routing, log_gate, kind == "normalised"
+        )
+
+    found, push = slope(logits, predictions, log_variance)
+    close = {"rtol": 1e-5, "atol": 1e-8}
+    np.testing.assert_allclose(
+        push,
+        numeric(lambda a: slope(a, predictions, log_variance)[0][0], logits),
+        **close,
+    )
+    used = routed(logits, kind)[0].indices >= 0
+    np.testing.assert_allclose(
+        found.predictions * used[:, :, None],
+        numeric(lambda a: slope(logits, a, log_variance)[0][0], predictions),
+        **close,
+    )
+    np.testing.assert_allclose(
+        found.log_variance,
+        numeric(lambda a: slope(logits, predictions, a)[0][0], log_variance),
+        **close,
+    )
+
+
+@pytest.mark.parametrize("kind", ROUTINGS)
+def test_categorical_gradient(kind):
+    rng = np.random.default_rng(0)
+    logits, codes = rng.normal(size=(N, K)), rng.integers(0, 3, size=N)
+    predictions = rng.normal(size=(N, 2, 3))
+    weight, prior = rng.uniform(0.5, 2, size=N), np.log([0.2, 0.3, 0.5])
+
+    def slope(logits, predictions):
+        routing, log_gate = routed(logits, kind)
+        found = objectives.categorical_likelihood(
+            codes, weight, routing.indices, routing.weights, predictions, None, prior
+        )
+        return found, objectives.weights_to_logits(
+            found.weighted, routing, log_gate, kind == "normalised"
+        )
+
+    found, push = slope(logits, predictions)
+    close = {"rtol": 1e-5, "atol": 1e-8}
+    np.testing.assert_allclose(
+        push, numeric(lambda a: slope(a, predictions)[0][0], logits), **close
+    )
+    np.testing.assert_allclose(
+        found.predictions,
+        numeric(lambda a: slope(logits, a)[0][0], predictions),
+        **close,
+    )
+
+
+def test_squared_error_gradient():
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(N, K)), rng.normal(size=(N, 2))
+    predictions, weight = rng.normal(size=(N, 2, 2)), rng.uniform(0.5, 2, size=N)
+
+    def slope(logits, predictions):
+        routing, log_gate = routed(logits, "normalised")
+        found = objectives.squared_error(
+            y, weight, routing.indices, routing.weights, predictions, None, None
+        )
+        return found, objectives.weights_to_logits(
+            found.weighted, routing, log_gate, True
+        )
+
+    found, push = slope(logits, predictions)
+    np.testing.assert_allclose(
+        push, numeric(lambda a: slope(a, predictions)[0][0], logits), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        found.predictions,
+        numeric(lambda a: slope(logits, a)[0][0], predictions),
+        rtol=1e-5,
+        atol=1e-9,
+    )
+
+
+def test_switch_gate_learns_who_beats_the_fallback():
+    """With one expert per row the gate still gets a gradient, of the right sign."""
+    log_gate = log_softmax(np.zeros((2, 2)))
+    routing = SwitchRouter(capacity_factor=2.0).route(log_gate, training=True)
+    # The first row's expert is better than the fallback, the second's is worse.
+    y = np.array([[3.0], [0.0]])
+    predictions = np.array([[[3.0]], [[5.0]]])
+    found = objectives.gaussian_likelihood(
+        y,
+        np.ones(2),
+        routing.indices,
+        routing.weights,
+        predictions,
+        None,
+        np.zeros((2, 1)),
+    )
+    push = objectives.weights_to_logits(found.weighted, routing, log_gate, False)
+    chosen = push[np.arange(2), routing.indices[:, 0]]
+    assert chosen[0] < 0 < chosen[1]

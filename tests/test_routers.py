@@ -1,0 +1,309 @@
+"""The defining property of every router, and what all of them must keep."""
+
+import subprocess
+import sys
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from skmoe import MoERegressor
+from skmoe.routers import (
+    BalancedRouter,
+    BiasBalancedRouter,
+    DenseRouter,
+    ExpertChoiceRouter,
+    GShardRouter,
+    HashRouter,
+    NoisyTopKRouter,
+    SwitchRouter,
+    TopKRouter,
+    TopPRouter,
+)
+from skmoe.routers._noisy import load_probability
+
+K = 5
+LOG_GATE = np.log(np.random.default_rng(0).dirichlet(np.full(K, 0.5), size=203))
+X = np.random.default_rng(1).normal(size=(203, 3))
+ROUTERS = {
+    "dense": DenseRouter(),
+    "top-2": TopKRouter(2),
+    "noisy": NoisyTopKRouter(2),
+    "switch": SwitchRouter(),
+    "gshard": GShardRouter(),
+    "balanced": BalancedRouter(),
+    "hash": HashRouter(2),
+    "choice": ExpertChoiceRouter(),
+    "bias": BiasBalancedRouter(2),
+    "top-p": TopPRouter(0.8),
+}
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_prediction_is_a_function_of_the_row(name):
+    router = ROUTERS[name].fit(LOG_GATE, X=X)
+    router.check(K)
+    routing = router.route(LOG_GATE, X=X)
+    np.testing.assert_allclose(routing.weights.sum(axis=1), 1)
+    assert routing.overflow == 0
+    for i in range(20):
+        alone = router.route(LOG_GATE[i : i + 1], X=X[i : i + 1])
+        expected = routing.dense()[i]
+        np.testing.assert_allclose(alone.dense()[0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_training_uses_distinct_experts(name):
+    routing = ROUTERS[name].route(
+        LOG_GATE, X=X, rng=np.random.default_rng(0), training=True
+    )
+    used = routing.indices >= 0
+    for row, mask in zip(routing.indices, used, strict=True):
+        assert len(set(row[mask])) == mask.sum()
+    assert np.all(routing.weights[~used] == 0)
+    assert np.all(routing.weights.sum(axis=1) <= 1 + 1e-12)
+    load = np.bincount(routing.indices[used], minlength=K)
+    np.testing.assert_array_equal(routing.load, load)
+
+
+@pytest.mark.parametrize("name", ["top-2", "noisy", "bias", "gshard"])
+def test_exactly_two_experts(name):
+    routing = ROUTERS[name].route(LOG_GATE)
+    assert np.all((routing.weights > 0).sum(axis=1) == 2)
+
+
+def test_noise_of_zero_is_plain_top_k():
+    router = NoisyTopKRouter(2, noise=0.0)
+    outputs = np.hstack([LOG_GATE, LOG_GATE])
+    logits, pull = router.perturb(outputs, np.random.default_rng(0))
+    np.testing.assert_array_equal(logits, LOG_GATE)
+    slope = np.ones_like(LOG_GATE)
+    np.testing.assert_array_equal(pull(slope), np.hstack([slope, 0 * slope]))
+
+
+def test_noise_follows_its_formula():
+    router = NoisyTopKRouter(2)
+    outputs = np.random.default_rng(0).normal(size=(40_000, 6))
+    outputs[:] = outputs[0]
+    logits, _ = router.perturb(outputs, np.random.default_rng(1))
+    expected = np.log1p(np.exp(outputs[0, 3:])) + 1e-2
+    np.testing.assert_allclose(logits.std(axis=0), expected, rtol=0.02)
+    np.testing.assert_allclose(logits.mean(axis=0), outputs[0, :3], atol=0.03)
+
+
+def test_load_probability_is_a_frequency():
+    """P(x, i): how often expert i is in the top k when its own noise is redrawn."""
+    rng = np.random.default_rng(0)
+    clean, raw = rng.normal(size=(1, 4)), rng.normal(size=(1, 4))
+    router = NoisyTopKRouter(2)
+    scale = router.scale(raw)
+    noisy = clean + rng.normal(size=(1, 4)) * scale
+    proba, _ = load_probability(clean, noisy, scale, 2)
+    for i in range(4):
+        redrawn = np.repeat(noisy, 100_000, axis=0)
+        redrawn[:, i] = clean[0, i] + rng.normal(size=100_000) * scale[0, i]
+        inside = np.argsort(-redrawn, axis=1)[:, :2] == i
+        assert abs(inside.any(axis=1).mean() - proba[0, i]) < 0.01
+
+
+@pytest.mark.parametrize("overflow", ["next", "drop"])
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.25, float(K)])
+def test_switch_never_exceeds_capacity(overflow, factor):
+    router = SwitchRouter(capacity_factor=factor, overflow=overflow)
+    routing = router.route(LOG_GATE, training=True)
+    capacity = int(np.ceil(len(LOG_GATE) / K * factor))
+    assert routing.load.max() <= capacity
+    served = np.count_nonzero(routing.indices >= 0)
+    if overflow == "next":
+        assert served == min(len(LOG_GATE), capacity * K)
+    else:
+        assert served + routing.overflow == len(LOG_GATE)
+    if factor == K:
+        assert routing.overflow == 0
+        np.testing.assert_array_equal(routing.indices[:, 0], LOG_GATE.argmax(axis=1))
+    chosen = routing.indices[:, 0] >= 0
+    probability = np.exp(LOG_GATE)[chosen, routing.indices[chosen, 0]]
+    np.testing.assert_allclose(routing.weights[chosen, 0], probability)
+
+
+def test_switch_jitter_is_bounded_and_for_training_only():
+    router = SwitchRouter(jitter_noise=0.01)
+    jittered = router.jitter(X, np.random.default_rng(0))
+    assert np.all(np.abs(jittered / X - 1) <= 0.01)
+    assert np.std(jittered / X) > 0.004
+    assert SwitchRouter(jitter_noise=0).jitter(X, None) is X
+
+
+def test_gshard_places_first_choices_before_second_ones():
+    log_gate = np.log(np.tile([0.6, 0.3, 0.1], (8, 1)))
+    log_gate[4:] = np.log([0.3, 0.6, 0.1])
+    router = GShardRouter(capacity_factor=0.75, threshold=1e-9, overflow="drop")
+    routing = router.route(log_gate, rng=np.random.default_rng(0), training=True)
+    # Capacity 4: both experts are full of first choices.
+    np.testing.assert_array_equal(routing.indices[:, 0], [0] * 4 + [1] * 4)
+    np.testing.assert_array_equal(routing.indices[:, 1], -1)
+    assert routing.overflow == 8
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.2])
+def test_gshard_asks_the_second_expert_with_its_probability(threshold):
+    log_gate = np.log(np.tile([0.7, 0.2, 0.1], (40_000, 1)))
+    router = GShardRouter(capacity_factor=9.0, threshold=threshold)
+    routing = router.route(log_gate, rng=np.random.default_rng(0), training=True)
+    expected = min(1.0, (0.2 / 0.9) / threshold)
+    asked = np.mean(routing.indices[:, 1] >= 0)
+    assert abs(asked - expected) <= 3 * np.sqrt(expected * (1 - expected) / 40_000)
+
+
+def test_gshard_capacity_holds_in_every_group():
+    router = GShardRouter(capacity_factor=0.5, n_groups=4)
+    routing = router.route(LOG_GATE, rng=np.random.default_rng(0), training=True)
+    for part in np.array_split(routing.indices, 4):
+        capacity = int(np.ceil(2 * len(part) / K * 0.5))
+        assert np.bincount(part[part >= 0], minlength=K).max() <= capacity
+
+
+@pytest.mark.parametrize("n_rows", [7, 40, 203])
+def test_balanced_assignment_is_even_and_optimal(n_rows):
+    scores = LOG_GATE[:n_rows]
+    routing = BalancedRouter().route(scores, training=True)
+    assert set(routing.load) <= {n_rows // K, -(-n_rows // K)}
+    chosen = scores[np.arange(n_rows), routing.indices[:, 0]].sum()
+    # Optimal among all ways to say which experts serve one row more.
+    places = np.repeat(np.arange(K), -(-n_rows // K))
+    best = -np.inf
+    missing = len(places) - n_rows
+    for fewer in combinations(range(K), missing):
+        kept = np.ones(len(places), dtype=bool)
+        for expert in fewer:
+            kept[np.flatnonzero(places == expert)[0]] = False
+        rows, columns = linear_sum_assignment(scores[:, places[kept]], maximize=True)
+        best = max(best, scores[rows, places[kept][columns]].sum())
+    np.testing.assert_allclose(chosen, best, rtol=1e-10)
+
+
+def test_balanced_assignment_of_many_rows_is_even():
+    scores = np.random.default_rng(0).normal(size=(5003, 7))
+    load = BalancedRouter().route(scores, training=True).load
+    assert load.max() - load.min() <= 1
+
+
+def test_expert_choice_fills_every_expert_exactly():
+    router = ExpertChoiceRouter(capacity_factor=1.0, overflow="drop")
+    routing = router.route(LOG_GATE, training=True)
+    capacity = int(np.ceil(len(LOG_GATE) / K))
+    np.testing.assert_array_equal(routing.load, capacity)
+    missed = np.all(routing.indices < 0, axis=1).sum()
+    assert routing.overflow == missed > 0
+    everyone = ExpertChoiceRouter(capacity_factor=1.0).route(LOG_GATE, training=True)
+    assert np.all((everyone.indices >= 0).any(axis=1))
+    assert everyone.overflow == missed
+
+
+def test_expert_choice_thresholds_reproduce_the_training_routing():
+    router = ExpertChoiceRouter(capacity_factor=1.5).fit(LOG_GATE)
+    trained = router.route(LOG_GATE, training=True).dense() > 0
+    np.testing.assert_array_equal(router.route(LOG_GATE).dense() > 0, trained)
+    dense = ExpertChoiceRouter(capacity_factor=K).fit(LOG_GATE).route(LOG_GATE)
+    np.testing.assert_allclose(dense.dense(), np.exp(LOG_GATE))
+
+
+def test_hash_is_the_same_in_another_process():
+    code = (
+        "import numpy as np; from skmoe.routers import HashRouter\n"
+        "X = np.random.default_rng(1).normal(size=(203, 3))\n"
+        "print(HashRouter(2).route(np.zeros((203, 5)), X=X).indices.tolist())"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    indices = HashRouter(2).route(LOG_GATE, X=X).indices
+    assert str(indices.tolist()) == other.stdout.strip()
+    turned = HashRouter(2).route(LOG_GATE[::-1], X=X[::-1]).indices
+    np.testing.assert_array_equal(turned[::-1], indices)
+    # Values of the first version: a change would send rows to other experts.
+    golden = HashRouter().route(np.zeros((3, 8)), X=np.arange(3.0)[:, None])
+    assert golden.indices[:, 0].tolist() == GOLDEN
+    same = HashRouter().route(np.zeros((2, 8)), X=np.array([[0.0], [-0.0]]))
+    assert same.indices[0, 0] == same.indices[1, 0]
+
+
+GOLDEN = [7, 4, 6]
+
+
+def test_hash_spreads_rows():
+    many = np.random.default_rng(0).normal(size=(20_000, 2))
+    load = HashRouter().route(np.zeros((20_000, 8)), X=many).load
+    assert load.max() < 1.1 * load.mean()
+
+
+def test_bias_evens_out_a_collapsed_gate():
+    log_gate = np.log(np.random.default_rng(0).dirichlet([20, 3, 2, 1], size=2000))
+    router = BiasBalancedRouter(1)
+    plain = TopKRouter(1).route(log_gate)
+    assert plain.load.max() > 3 * plain.load.mean()
+    for _ in range(2000):
+        router.observe(router.route(log_gate, training=True))
+    routing = router.route(log_gate)
+    np.testing.assert_allclose(routing.load / routing.load.mean(), 1, atol=0.1)
+    # The bias chooses; the weights are the gate's own.
+    pair = BiasBalancedRouter(2)
+    pair.bias_ = router.bias_
+    both = pair.route(log_gate)
+    kept = np.take_along_axis(np.exp(log_gate), both.indices, axis=1)
+    np.testing.assert_allclose(both.weights, kept / kept.sum(axis=1, keepdims=True))
+
+
+def test_top_p_keeps_the_smallest_sufficient_set():
+    routing = TopPRouter(0.8).route(LOG_GATE)
+    proba = np.exp(LOG_GATE)
+    kept = routing.dense() > 0
+    mass = np.where(kept, proba, 0).sum(axis=1)
+    least = np.where(kept, proba, np.inf).min(axis=1)
+    assert np.all(mass >= 0.8 - 1e-12)
+    several = kept.sum(axis=1) > 1
+    assert np.all((mass - least)[several] < 0.8)
+    np.testing.assert_allclose(TopPRouter(1.0).route(LOG_GATE).dense(), proba)
+    assert TopPRouter(0.99, max_active=2).route(LOG_GATE).indices.shape[1] == 2
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["balanced", "hash", "choice", "top-p"])
+def test_em_follows_routers_that_it_can(regression, name):
+    model = MoERegressor(n_experts=3, router=ROUTERS[name], random_state=0)
+    model.fit(*regression)
+    X, _ = regression
+    np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1)
+    alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(10)])
+    np.testing.assert_allclose(alone, model.predict(X[:10]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["noisy", "switch", "gshard", "bias"])
+def test_em_refuses_routers_that_need_a_gradient(regression, name):
+    with pytest.raises(ValueError, match="trainer='gradient'"):
+        MoERegressor(n_experts=3, router=ROUTERS[name]).fit(*regression)
+
+
+@pytest.mark.parametrize(
+    "router",
+    [
+        NoisyTopKRouter(9),
+        NoisyTopKRouter(1, noise=-1),
+        SwitchRouter(capacity_factor=0),
+        SwitchRouter(overflow="lose"),
+        SwitchRouter(jitter_noise=1.0),
+        GShardRouter(threshold=-1),
+        GShardRouter(n_groups=0),
+        HashRouter(0),
+        ExpertChoiceRouter(capacity_factor=-1),
+        ExpertChoiceRouter(overflow="lose"),
+        BiasBalancedRouter(update_rate=0),
+        TopPRouter(0.0),
+        TopPRouter(max_active=0),
+    ],
+    ids=repr,
+)
+def test_bad_parameters_are_refused(router):
+    with pytest.raises(ValueError, match=type(router).__name__):
+        router.check(4)
