@@ -33,17 +33,40 @@ class Slope(NamedTuple):
 
 
 def posterior(weights, log_prob, log_fallback):
-    """Log-density (n,), responsibilities (n, k), ratio fallback / density (n,)."""
+    """Log-density of the routed experts and the gate's gradient.
+
+    Parameters
+    ----------
+    weights, log_prob : (n, k)
+    log_fallback : (n,)
+
+    Returns
+    -------
+    log_density : (n,)
+        Of the routed experts, their weights brought to sum to one; of the fallback
+        where there is none.
+    resp : (n, k)
+        Responsibilities among the routed experts.
+    weighted : (n, k)
+        Weights times the gradient of the negative log-density that includes the
+        fallback, by which the gate learns even where one expert is routed.  The
+        experts must not leave rows to the fallback, since it does not predict.
+    """
     with np.errstate(divide="ignore"):
         joint = np.log(weights) + log_prob
-        lack = np.log(np.maximum(1.0 - weights.sum(axis=1), 0.0)) + log_fallback
-    # Rounding may leave a lack of 1e-16 where there is none.
-    lack = np.where(1.0 - weights.sum(axis=1) > 1e-12, lack, -np.inf)
-    peak = np.maximum(joint.max(axis=1), lack)
+    total = weights.sum(axis=1)
+    routed = total > 0
+    peak = np.where(routed, joint.max(axis=1), log_fallback)
     parts = np.exp(joint - peak[:, None])
-    total = parts.sum(axis=1) + np.exp(lack - peak)
-    log_density = peak + np.log(total)
-    return log_density, parts / total[:, None], np.exp(log_fallback - log_density)
+    sums = parts.sum(axis=1)
+    safe = np.where(routed, sums, 1.0)
+    log_density = peak + np.log(safe / np.where(routed, total, 1.0))
+    # Rounding may leave a lack of 1e-16 where there is none.
+    lack = np.where(1.0 - total > 1e-12, 1.0 - total, 0.0)
+    relative = np.where(lack > 0, np.exp(np.minimum(log_fallback - peak, 700.0)), 0.0)
+    mixed = np.where(routed, sums, 1.0) + lack * relative
+    weighted = (weights * relative[:, None] - parts) / mixed[:, None]
+    return log_density, parts / safe[:, None], weighted
 
 
 def likelihood_slope(weights, log_prob, log_fallback, row_weight, given):
@@ -51,12 +74,11 @@ def likelihood_slope(weights, log_prob, log_fallback, row_weight, given):
 
     ``given`` responsibilities replace those of the posterior, if not None.
     """
-    log_density, resp, ratio = posterior(weights, log_prob, log_fallback)
+    log_density, resp, weighted = posterior(weights, log_prob, log_fallback)
     if given is not None:
-        resp, ratio = given, np.zeros_like(ratio)
+        resp, weighted = given, -given
     share = row_weight / len(row_weight)
-    weighted = (weights * ratio[:, None] - resp) * share[:, None]
-    return -float(share @ log_density), weighted, resp
+    return -float(share @ log_density), weighted * share[:, None], resp
 
 
 def gaussian_log_prob(y, predictions, log_variance):

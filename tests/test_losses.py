@@ -146,6 +146,12 @@ def routed(logits, kind):
     return make_routing(log_gate, indices, normalised=kind == "normalised"), log_gate
 
 
+def mixed_density(weights, log_prob, log_fallback):
+    """Log-density with the fallback, from which an unnormalised gate learns."""
+    rest = np.maximum(1 - weights.sum(axis=1), 0)
+    return np.log(np.sum(weights * np.exp(log_prob), 1) + rest * np.exp(log_fallback))
+
+
 @pytest.mark.parametrize("kind", ROUTINGS)
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_gaussian_gradient(kind, n_outputs):
@@ -172,11 +178,15 @@ def test_gaussian_gradient(kind, n_outputs):
 
     found, push = slope(logits, predictions, log_variance)
     close = {"rtol": 1e-5, "atol": 1e-8}
-    np.testing.assert_allclose(
-        push,
-        numeric(lambda a: slope(a, predictions, log_variance)[0][0], logits),
-        **close,
-    )
+
+    def gate_loss(logits):
+        routing, _ = routed(logits, kind)
+        own = log_variance[routing.indices]
+        log_prob = objectives.gaussian_log_prob(y, predictions, own)
+        fallback = -0.5 * np.sum(y**2 + np.log(2 * np.pi), axis=1)
+        return -weight @ mixed_density(routing.weights, log_prob, fallback) / N
+
+    np.testing.assert_allclose(push, numeric(gate_loss, logits), **close)
     used = routed(logits, kind)[0].indices >= 0
     np.testing.assert_allclose(
         found.predictions * used[:, :, None],
@@ -208,11 +218,17 @@ def test_categorical_gradient(kind):
 
     found, push = slope(logits, predictions)
     close = {"rtol": 1e-5, "atol": 1e-8}
+
+    def gate_loss(logits):
+        routing, _ = routed(logits, kind)
+        log_prob = log_softmax(predictions.reshape(-1, 3)).reshape(N, 2, 3)
+        log_prob = log_prob[np.arange(N), :, codes]
+        return -weight @ mixed_density(routing.weights, log_prob, prior[codes]) / N
+
+    np.testing.assert_allclose(push, numeric(gate_loss, logits), **close)
+    used = routed(logits, kind)[0].indices >= 0
     np.testing.assert_allclose(
-        push, numeric(lambda a: slope(a, predictions)[0][0], logits), **close
-    )
-    np.testing.assert_allclose(
-        found.predictions,
+        found.predictions * used[:, :, None],
         numeric(lambda a: slope(logits, a)[0][0], predictions),
         **close,
     )

@@ -50,8 +50,8 @@ class BaseRouter(BaseEstimator):
     trainers = ("em", "gradient")
     #: Whether EM restricts the experts of a row in its E-step, or routes afterwards.
     masks_training = False
-    #: Whether the weights of the active experts are brought to sum to one in training;
-    #: otherwise what they lack goes to the fallback.
+    #: Whether the gate learns from the weights of the active experts as they sum to
+    #: one, or from their probabilities in comparison with the fallback.
     normalised = True
     #: Whether the gate decides; otherwise it gets no gradient from the weights.
     gated = True

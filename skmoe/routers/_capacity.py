@@ -68,10 +68,11 @@ class CapacityRouter(BaseRouter):
 class SwitchRouter(CapacityRouter):
     """One expert per row, limited capacity, input jitter in training.
 
-    The weight of the expert in training is its gate probability, from which the gate
-    learns; the rest of the probability goes to the fallback, which is the shared
-    expert or the distribution of y, so that predictions do not shrink towards zero as
-    they would without a residual connection.  At prediction the weight is one.
+    The gate learns from its probability of the expert, as published: what that lacks
+    to one is given to a fallback, the distribution of y, where a transformer has its
+    residual connection, and the probability rises where the expert does better than
+    the fallback.  The expert itself is trained, and predicts, with weight one, since
+    the predictions of a stand-alone model would shrink towards the fallback.
 
     Parameters
     ----------

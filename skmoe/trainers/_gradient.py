@@ -210,7 +210,7 @@ class GradientRun:
         self.training, self.held_out = self._split()
         if trainer.start == "linear":
             problem.guide = guiding_responsibilities(self.task)
-        self.theta = problem.start(self.rng)
+        self.theta = problem.start()
         self.optimizer = Adam(
             trainer.weight_decay * problem.is_weight(), trainer.clip_norm
         )
@@ -237,6 +237,7 @@ class GradientRun:
         for epoch in range(trainer.max_epochs):
             phase = trainer.phase(epoch, self.task.router)
             value, load, overflow = self._epoch(epoch, phase)
+            self._fit_router(phase)
             self._record(phase, value, load, overflow)
             stop = self.task.report(epoch, -value + self._jacobian(), self.to_fit)
             waited = self._validate(epoch, phase)
@@ -278,8 +279,7 @@ class GradientRun:
         return np.log(max(self.task.likelihood.floor, np.finfo(float).tiny))
 
     def _record(self, phase, value, load, overflow):
-        temperature = phase.temperature
-        top = self.problem.log_gate(self.theta, self.followed, temperature).argmax(1)
+        top = self.problem.top_experts(self.theta, self.followed, phase)
         switched = 1.0 if self.top is None else float(np.mean(top != self.top))
         self.top = top
         self.history["bound"].append(-value + self._jacobian())
@@ -292,7 +292,6 @@ class GradientRun:
         if self.held_out is None:
             self.best = Best(0.0, self.theta, epoch, phase)
             return 0
-        self._fit_router(phase)
         value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
         # A sparse mixture does not compete with the dense one that it came from.
         changed = self.best is not None and self.best.phase.dense != phase.dense
@@ -365,7 +364,9 @@ def guiding_responsibilities(task):
     """Responsibilities (n, K) of a briefly trained linear mixture."""
     with single_threaded_blas():
         rng = np.random.RandomState(task.seed)
-        return start_responsibilities(EM(), replace(task, n_init=1), rng)[0]
+        resp = start_responsibilities(EM(), replace(task, n_init=1), rng)[0]
+    # By name, so that the order of the experts does not matter.
+    return resp[:, np.argsort(np.argsort(task.names, kind="stable"), kind="stable")]
 
 
 def _not_differentiable(task):

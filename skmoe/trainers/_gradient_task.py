@@ -22,6 +22,9 @@ from ..losses import GateBatch
 from ..routers import Routing
 from ..routers._base import make_routing
 
+# Scale of the last layer of the gate at the start.
+START_GAIN = 0.1
+
 
 class Family(NamedTuple):
     """Experts of one architecture on one set of columns.
@@ -127,12 +130,24 @@ class GradientTask:
                 found[k] = family.network
         return found
 
-    def start(self, rng):
-        """Random parameters; experts are started by their own seeds."""
+    def start(self):
+        """Random parameters, those of each expert by its own seed.
+
+        So the order of the experts does not matter.
+        """
         theta = np.zeros(self.n_parameters)
+        seeds = self.task.expert_seeds or list(range(self.n_experts))
+        draws = [np.random.default_rng([self.task.seed, seed]) for seed in seeds]
+        gate = self.gate.start(np.random.default_rng(self.task.seed))
+        weights, _ = self.gate.layers(gate)[-1]
         # Nearly equal weights at first: the experts decide who is good at what.
-        theta[: self.gate.n_parameters] = self.gate.start(rng, last=0.1)
-        for where, network in zip(self.expert_slices, self.networks(), strict=True):
+        weights[:] = 0.0
+        for k, rng in enumerate(draws):
+            weights[:, k] = START_GAIN * rng.normal(size=len(weights))
+        weights /= np.sqrt(len(weights))
+        theta[: self.gate.n_parameters] = gate
+        parts = zip(self.expert_slices, self.networks(), draws, strict=True)
+        for where, network, rng in parts:
             theta[where] = network.start(rng)
         return theta
 
@@ -293,6 +308,13 @@ class GradientTask:
             theta[: self.gate.n_parameters], _rows(self.gate_design, rows)
         )
         return log_softmax(outputs[:, : self.n_experts] / temperature, axis=1)
+
+    def top_experts(self, theta, rows, phase):
+        """Expert with the largest weight of each row, as it would be predicted."""
+        log_gate = self.log_gate(theta, rows, phase.temperature)
+        routing, _, _ = self._route(log_gate, rows, None, phase.dense, False)
+        best = routing.weights.argmax(axis=1)
+        return routing.indices[np.arange(len(rows)), best]
 
     def evaluate(self, theta, rows, phase, likely=False):
         """Mean loss of rows as they would be predicted, and the experts' loads.
