@@ -3,6 +3,7 @@
 import copy
 import functools
 import numbers
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import TransformerMixin, clone
@@ -53,6 +54,29 @@ READING_ATTRIBUTES = (
     "_dropped",
     "_y_ndim",
 )
+
+
+class ResolvedParts(NamedTuple):
+    """Unfitted parts of a mixture, as objects."""
+
+    gate: object
+    names: list
+    experts: list
+    trainer: object
+    router: object
+    likelihood: object
+
+
+def can_partial_fit(model):
+    """Whether the trainer of a mixture learns from one batch after another."""
+    trainer = model.trainer
+    kind = TRAINERS.get(trainer) if isinstance(trainer, str) else type(trainer)
+    if not hasattr(kind, "partial_task"):
+        raise AttributeError(
+            f"{type(model).__name__} has no partial_fit with trainer={trainer!r}; use "
+            "trainer='gradient'."
+        )
+    return True
 
 
 def transactional(fit):
@@ -154,6 +178,42 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
     # -- fitting -----------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight, fit_params):
+        parts = self._resolve_parts()
+        n_experts = len(parts.experts)
+        previous = self._previous(n_experts) if self.warm_start else None
+        table = self._read(X, reset=True, gate=parts.gate, experts=parts.experts)
+        y, weight = self._read_target(table, y, sample_weight)
+        self._check_size(table, weight, n_experts)
+        self._fit_features(table, y, weight, parts.names, parts.experts)
+        warn_without_weight(parts.names, parts.experts)
+        task = self._make_task(parts, table, y, weight)
+        task.fit_params = self._route_fit_params(parts.names, fit_params)
+        self._train(parts.trainer, _positive_rows(task), previous, X, y)
+        return self
+
+    def _partial_fit(self, X, y, sample_weight, freeze, classes=None):
+        if self.n_members > 1:
+            raise ValueError(
+                f"partial_fit got n_members={self.n_members}, but expected 1; train "
+                "the members one by one and average their predictions."
+            )
+        parts = self._resolve_parts()
+        previous = self._previous(len(parts.experts))
+        fresh = previous is None
+        table = self._read(X, reset=fresh, gate=parts.gate, experts=parts.experts)
+        y, weight = self._read_batch(table, y, sample_weight, fresh, classes)
+        if fresh:
+            self._fit_features(table, y, weight, parts.names, parts.experts)
+        task = self._make_task(parts, table, y, weight)
+        task.seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        task.warm_start = None if fresh else previous[0]
+        task.freeze = freeze
+        task = _positive_rows(task)
+        self._commit(task, [parts.trainer.partial_task(task)])
+        return self
+
+    def _resolve_parts(self):
+        """Objects for what the user wrote, checked and cloned."""
         owner = type(self).__name__
         gate = resolve_gate(self.gate, owner)
         names, experts = self._named_experts()
@@ -167,20 +227,17 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         trainer = preset(self.trainer, TRAINERS, "trainer", owner)
         router = resolve_router(self.router, len(experts), owner)
         likelihood = self._make_likelihood()
-        previous = self._previous(len(experts)) if self.warm_start else None
-        table = self._read(X, reset=True, gate=gate, experts=experts)
-        y, weight = self._read_target(table, y, sample_weight)
-        self._check_size(table, weight, len(experts))
-        self._fit_features(table, y, weight, names, experts)
-        seeds = self._seed_experts(names, experts)
-        warn_without_weight(names, experts)
-        gate_view, expert_views = self._training_views(table, gate, experts)
-        task = Task(
-            gate=gate,
-            router=router,
-            likelihood=likelihood,
-            names=names,
-            experts=experts,
+        return ResolvedParts(gate, names, experts, trainer, router, likelihood)
+
+    def _make_task(self, parts, table, y, weight):
+        seeds = self._seed_experts(parts.names, parts.experts)
+        gate_view, expert_views = self._training_views(table, parts.gate, parts.experts)
+        return Task(
+            gate=parts.gate,
+            router=parts.router,
+            likelihood=parts.likelihood,
+            names=parts.names,
+            experts=parts.experts,
             gate_view=gate_view,
             expert_views=expert_views,
             y=self._encode(y),
@@ -190,10 +247,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             n_init=self.n_init,
             n_jobs=self.n_jobs,
             expert_seeds=seeds,
-            fit_params=self._route_fit_params(names, fit_params),
         )
-        self._train(trainer, _positive_rows(task), previous, X, y)
-        return self
 
     def _train(self, trainer, task, previous, X, y):
         rng = check_random_state(self.random_state)
@@ -258,9 +312,9 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         sizes = {len(m.experts_) for m in members}
         if len(members) != self.n_members or sizes != {n_experts}:
             raise ValueError(
-                f"warm_start=True got a fitted mixture of {len(members)} members with "
-                f"{sizes} experts, but expected {self.n_members} with {n_experts}; "
-                "clone the estimator to start afresh."
+                f"The fitted mixture has {len(members)} members with {sizes} experts, "
+                f"but {self.n_members} with {n_experts} are asked for; clone "
+                "the estimator to start afresh."
             )
         return [m._as_fit() for m in members]
 
@@ -276,6 +330,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             self.n_iter_,
             self.converged_,
             {},
+            self.router_,
+            getattr(self, "_trainer_state", None),
         )
 
     # -- callbacks ---------------------------------------------------------------
@@ -326,6 +382,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             "expert_load_": fit.load,
             "history_": fit.history,
             "_kept": fit.kept,
+            "_trainer_state": fit.state,
         }
         attributes["n_parameters_"] = count_parameters(attributes)
         read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from . import mixture
+from . import _sparse_linear, mixture
 from ._sklearn import check_sample_weight, safe_indexing
 from .trainers._refit import predict_expert
 
@@ -21,7 +21,12 @@ class Evaluation:
         return table, self._gate_view(table), self._expert_views(table)
 
     def _route(self, gate_view):
-        return self.router_.route(self.gate_.predict_log_proba(gate_view), X=gate_view)
+        if self.router_.gated:
+            log_gate = self.gate_.predict_log_proba(gate_view)
+        else:
+            shape = (gate_view.shape[0], len(self.experts_))
+            log_gate = np.broadcast_to(-np.log(shape[1]), shape)
+        return self.router_.route(log_gate, X=gate_view)
 
     def _predictions(self, views):
         """Predictions of every expert, shape (n, K, d)."""
@@ -48,6 +53,8 @@ class Evaluation:
     def _combined(self, X):
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""
         _, gate_view, views = self._views(X)
+        if _sparse_linear.serves(self, gate_view, views):
+            return _sparse_linear.predict(self, gate_view)
         routing = self._route(gate_view)
         if routing.indices.shape[1] == len(self.experts_):
             return mixture.mean(routing.dense(), self._predictions(views))

@@ -50,6 +50,11 @@ class MembersRouter(BaseRouter):
         self.routers = routers
         self.sizes = sizes
 
+    @property
+    def gated(self):
+        """Whether the gates decide."""
+        return self.routers[0].gated
+
     def n_active(self, n_experts):
         pairs = zip(self.routers, self.sizes, strict=True)
         return sum(router.n_active(size) for router, size in pairs)

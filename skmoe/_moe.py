@@ -4,11 +4,12 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import check_array, column_or_1d, compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from . import mixture
-from ._base import BaseMoE, transactional
+from ._base import BaseMoE, can_partial_fit, transactional
 from ._resolve import LIKELIHOODS, preset
 from ._sklearn import HasMethods, fit_context
 from .experts import LinearExpert
@@ -214,6 +215,31 @@ class MoERegressor(RegressorMixin, BaseMoE):
             before is left as it was.
         """
         return self._fit(X, y, sample_weight, fit_params)
+
+    @available_if(can_partial_fit)
+    @transactional
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X, y, sample_weight=None, freeze=None):
+        """One pass of gradient training over further rows.
+
+        The first call fixes how columns and target are standardised.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,) or (n, n_outputs)
+        sample_weight : array-like of shape (n,), default=None
+        freeze : None, "experts", "gate" or list of str, default=None
+            What stays as it is: all experts, the gate, or the experts named.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight, freeze)
+
+    def _read_batch(self, table, y, sample_weight, fresh, classes):
+        return self._read_target(table, y, sample_weight)
 
     def predict(self, X, return_std=False):
         """Mean of the mixture.
@@ -437,6 +463,46 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             before is left as it was.
         """
         return self._fit(X, y, sample_weight, fit_params)
+
+    @available_if(can_partial_fit)
+    @transactional
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X, y, classes=None, sample_weight=None, freeze=None):
+        """One pass of gradient training over further rows.
+
+        The first call fixes how columns are standardised.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,)
+        classes : array-like of shape (n_classes,), default=None
+            All labels that may come; needed in the first call.
+        sample_weight : array-like of shape (n,), default=None
+        freeze : None, "experts", "gate" or list of str, default=None
+            What stays as it is: all experts, the gate, or the experts named.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight, freeze, classes)
+
+    def _read_batch(self, table, y, sample_weight, fresh, classes):
+        if fresh and classes is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit, since a "
+                "batch need not hold all of them."
+            )
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"partial_fit got class_weight={self.class_weight!r}, but expected "
+                "None or a dict: a batch does not know the balance of all rows."
+            )
+        known = np.unique(classes) if fresh else self.classes_
+        y, weight = self._read_target(table, y, sample_weight)
+        self.classes_ = known
+        return y, weight
 
     def predict_proba(self, X):
         """Class probabilities of the mixture, shape (n, n_classes)."""

@@ -159,3 +159,37 @@ def within_capacity(choices, wanted, priority, capacity, take_next):
                 served[free[0]] += 1
             overflow += indices[row, s] != first
     return indices, overflow
+
+
+def scrambled(value):
+    """SplitMix64 with Python's unbounded integers."""
+    mask = 2**64 - 1
+    value = (value + 0x9E3779B97F4A7C15) & mask
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
+    return value ^ (value >> 31)
+
+
+def hashed_experts(bits, seed, n_experts, k):
+    """Experts of one row by a hash of its bits."""
+    key = scrambled(seed)
+    for value in bits:
+        key = scrambled(key ^ scrambled(int(value)))
+    free, found = list(range(n_experts)), []
+    for _ in range(k):
+        key = scrambled(key)
+        found.append(free.pop(key % len(free)))
+    return found
+
+
+def sparse_mean(Z, gate_coef, expert_coef, k):
+    """Mean of the k most probable linear experts."""
+    logits = Z @ gate_coef.T
+    means = np.einsum("nq,kdq->nkd", Z, expert_coef)
+    return np.einsum("nk,nkd->nd", np.exp(mask_and_normalise(logits, k)), means)
+
+
+def mask_and_normalise(logits, k):
+    """Log-weights of the k largest logits."""
+    masked = mask_top(logits, k)
+    return masked - logsumexp(masked, axis=1)[:, None]

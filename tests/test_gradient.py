@@ -21,7 +21,7 @@ from skmoe.losses import (
     MutualInformationLoss,
     RouterZLoss,
 )
-from skmoe.routers import NoisyTopKRouter, SwitchRouter, TopKRouter
+from skmoe.routers import BiasBalancedRouter, NoisyTopKRouter, SwitchRouter, TopKRouter
 from skmoe.trainers import EM, Gradient
 from skmoe.trainers._gradient_task import GradientTask, Phase
 from skmoe.trainers._task import Task
@@ -288,6 +288,131 @@ def test_neural_parts_under_em(regression):
         warnings.simplefilter("ignore")
         model.fit(X, y)
     assert model.score(X, y) > 0.5
+
+
+def batches_of(X, y, size=100):
+    return [(X[i : i + size], y[i : i + size]) for i in range(0, len(X), size)]
+
+
+def test_partial_fit_learns_from_a_stream(regression):
+    X, y = regression
+    model = MoERegressor(n_experts=3, trainer="gradient", random_state=0)
+    scores = []
+    for _ in range(60):
+        for part in batches_of(X, y):
+            model.partial_fit(*part)
+        scores.append(model.score(X, y))
+    assert scores[-1] > max(0.5, scores[0])
+    assert model.n_iter_ == 240
+    again = clone(model)
+    for part in batches_of(X, y):
+        again.partial_fit(*part)
+    first = clone(model)
+    for part in batches_of(X, y):
+        first.partial_fit(*part)
+    np.testing.assert_array_equal(again.predict(X), first.predict(X))
+
+
+def test_partial_fit_of_classes(classification):
+    X, y = classification
+    model = MoEClassifier(n_experts=2, trainer="gradient", random_state=0)
+    with pytest.raises(ValueError, match="classes must be passed"):
+        model.partial_fit(X, y)
+    assert not hasattr(model, "gate_")
+    some = y < 2
+    model.partial_fit(X[some], y[some], classes=[0, 1, 2])
+    assert model.predict_proba(X).shape == (400, 3)
+    for _ in range(100):
+        model.partial_fit(X, y)
+    assert model.score(X, y) > 0.6
+    with pytest.raises(ValueError, match="not seen"):
+        model.partial_fit(X, y + 1)
+
+
+def parameters(model):
+    experts = {n: (e.coef_, e.intercept_) for n, e in model.named_experts_.items()}
+    gate = model.gate_.coef_, model.gate_.intercept_
+    return experts, gate, [x.sigma_ for x in model.likelihoods_]
+
+
+@pytest.mark.parametrize("freeze", ["experts", "gate", ["expert1"]])
+def test_frozen_parts_stay_bitwise_the_same(regression, freeze):
+    X, y = regression
+    model = MoERegressor(n_experts=3, trainer="gradient", random_state=0)
+    model.partial_fit(X, y)
+    experts, gate, sigma = parameters(model)
+    for _ in range(3):
+        model.partial_fit(X, -y, freeze=freeze)
+    experts_now, gate_now, sigma_now = parameters(model)
+    for k, name in enumerate(experts):
+        same = freeze == "experts" or name in freeze
+        assert np.array_equal(experts[name][0], experts_now[name][0]) == same
+        assert (sigma[k] == sigma_now[k]) == same
+    assert np.array_equal(gate[0], gate_now[0]) == (freeze == "gate")
+
+
+def test_partial_fit_refuses_what_makes_no_sense(regression):
+    X, y = regression
+    assert not hasattr(MoERegressor(), "partial_fit")
+    model = MoERegressor(n_experts=2, trainer="gradient", random_state=0)
+    model.partial_fit(X, y)
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="freeze='gates'"):
+        model.partial_fit(X, y, freeze="gates")
+    with pytest.raises(ValueError, match="features"):
+        model.partial_fit(X[:, :2], y)
+    with pytest.raises(ValueError, match="clone the estimator"):
+        model.set_params(n_experts=3).partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), before)
+    with pytest.raises(ValueError, match="n_members=2"):
+        MoERegressor(trainer="gradient", n_members=2).partial_fit(X, y)
+
+
+def test_divergence_is_an_error_that_leaves_the_model(regression):
+    X, y = regression
+    model = MoERegressor(MLPExpert((8,)), trainer=SHORT, random_state=0).fit(X, y)
+    before = model.predict(X)
+    wild = Gradient(learning_rate=1e200, clip_norm=None, warmup=0.0)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="learning_rate"):
+        model.set_params(trainer=wild).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("n_rows", [3, 5])
+def test_fewer_rows_than_a_batch(name, n_rows):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n_rows, 2)), rng.normal(size=n_rows)
+    X[:, 1] = 7.0
+    model = MoERegressor(
+        n_experts=3, router=ROUTERS[name], trainer=SHORT, random_state=0
+    )
+    assert np.isfinite(model.fit(X, y).predict(X)).all()
+    assert np.isfinite(model.fit(X, np.full(n_rows, 5.0)).predict(X)).all()
+
+
+def test_warm_start_goes_on(regression):
+    X, y = regression
+    model = MoERegressor(n_experts=3, trainer=SHORT, random_state=0, warm_start=True)
+    first = model.fit(X, y).lower_bounds_[-1]
+    model.fit(X, y)
+    assert model.lower_bounds_[0] > first - 0.05
+    assert model.n_iter_ == 16
+    other = MoERegressor(n_experts=3, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="another trainer"):
+        other.set_params(trainer="gradient").fit(X, y)
+
+
+def test_members_do_not_share_router_state(regression):
+    X, y = regression
+    router = BiasBalancedRouter(1, update_rate=0.01)
+    model = MoERegressor(
+        n_experts=3, n_members=2, router=router, trainer=SHORT, random_state=0
+    ).fit(X, y)
+    first, second = (m.router_.bias_ for m in model.members_)
+    assert not np.array_equal(first, second)
+    assert np.abs(second).max() <= 8 * 4 * 0.01 + 1e-12
+    np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1)
 
 
 def test_what_gradient_cannot_train_is_refused(regression):

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from skmoe._design import empty_design, make_design, read_only
-from skmoe._kernels import blocks, em, multinomial, network, routing, vector
+from skmoe._kernels import (
+    blocks,
+    em,
+    multinomial,
+    network,
+    predict,
+    routing,
+    vector,
+)
 from skmoe._linalg import curvature_columns, n_pairs, use_exact_newton
 from skmoe._network import ACTIVATIONS, Network
 
@@ -289,6 +297,29 @@ def test_assign_within_capacity(take_next, capacity):
     expected = naive.within_capacity(choices, wanted, priority, capacity, take_next)
     np.testing.assert_array_equal(indices, expected[0])
     assert overflow == expected[1]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_hash_to_experts(k):
+    bits = RNG.integers(0, 2**63, size=(20, 3)).astype(np.uint64)
+    indices = np.empty((20, k), dtype=np.int64)
+    routing.hash_to_experts(bits, np.uint64(5), 4, indices)
+    expected = [naive.hashed_experts(row, 5, 4, k) for row in bits]
+    np.testing.assert_array_equal(indices, expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_sparse_linear_mean(k, n_outputs):
+    X, center = RNG.normal(size=(N_ROWS, 4)), RNG.normal(size=4)
+    inverse = RNG.uniform(0.5, 2, size=4)
+    gate, experts = RNG.normal(size=(6, 5)), RNG.normal(size=(6, n_outputs, 5))
+    out = np.zeros((N_ROWS, n_outputs))
+    predict.sparse_linear_mean(X, center, inverse, gate, experts, k, out, 0, N_ROWS)
+    Z = np.column_stack([(X - center) * inverse, np.ones(N_ROWS)])
+    expected = naive.sparse_mean(Z, gate, experts, k)
+    np.testing.assert_allclose(out, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.skipif(PLAIN, reason="this is the run without compilation")

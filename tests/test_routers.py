@@ -229,7 +229,7 @@ def test_hash_is_the_same_in_another_process():
     assert same.indices[0, 0] == same.indices[1, 0]
 
 
-GOLDEN = [7, 4, 6]
+GOLDEN = [7, 1, 7]
 
 
 def test_hash_spreads_rows():
@@ -283,6 +283,27 @@ def test_em_follows_routers_that_it_can(regression, name):
 def test_em_refuses_routers_that_need_a_gradient(regression, name):
     with pytest.raises(ValueError, match="trainer='gradient'"):
         MoERegressor(n_experts=3, router=ROUTERS[name]).fit(*regression)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("k", [1, 2])
+def test_sparse_linear_prediction_is_the_routed_mean(regression, n_outputs, k):
+    X, y = regression
+    y = np.column_stack([y, -y])[:, :n_outputs].squeeze()
+    model = MoERegressor(n_experts=3, router=k, random_state=0).fit(X, y)
+    experts = model.predict_experts(X).reshape(len(X), 3, -1)
+    expected = np.einsum("nk,nkd->nd", model.gate_proba(X), experts)
+    found = model.predict(X).reshape(len(X), -1)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+    frames = model.predict(X.astype(np.float32)).reshape(len(X), -1)
+    np.testing.assert_allclose(frames, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_shared_overflow_needs_a_shared_expert(regression):
+    router = SwitchRouter(overflow="shared")
+    model = MoERegressor(n_experts=3, router=router, trainer="gradient")
+    with pytest.raises(ValueError, match="no shared expert"):
+        model.fit(*regression)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ LAYERS = [
     {"gates", "routers"},
     {"losses"},
     {"trainers", "_members"},
-    {"_resolve"},
+    {"_resolve", "_sparse_linear"},
     {"_parameters", "_evaluation"},
     {"_base"},
     {"_moe"},

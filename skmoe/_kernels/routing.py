@@ -4,6 +4,12 @@ import numpy as np
 
 from ._jit import jit
 
+# Constants of the SplitMix64 generator (Steele, Lea, Flood 2014).
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+FIRST_SHIFT, FIRST_FACTOR = np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)
+SECOND_SHIFT, SECOND_FACTOR = np.uint64(27), np.uint64(0x94D049BB133111EB)
+LAST_SHIFT = np.uint64(31)
+
 
 @jit
 def top_k_rows(log_gate, indices, weights):
@@ -104,3 +110,45 @@ def assign_within_capacity(choices, wanted, priority, capacity, take_next, indic
                 free[found] -= 1
                 indices[row, s] = found
     return overflow
+
+
+@jit
+def scrambled(value):
+    """Scramble the bits of a 64-bit integer (SplitMix64)."""
+    value = value + GOLDEN
+    value = (value ^ (value >> FIRST_SHIFT)) * FIRST_FACTOR
+    value = (value ^ (value >> SECOND_SHIFT)) * SECOND_FACTOR
+    return value ^ (value >> LAST_SHIFT)
+
+
+@jit
+def hash_to_experts(bits, seed, n_experts, indices):
+    """Distinct experts of each row, uniform among all sets of that size.
+
+    Parameters
+    ----------
+    bits : (n, p) unsigned integers, what the row holds
+    seed : unsigned integer
+    n_experts : int
+    indices : (n, k) filled
+    """
+    start = scrambled(seed)
+    for i in range(bits.shape[0]):
+        key = start
+        for j in range(bits.shape[1]):
+            key = scrambled(key ^ scrambled(bits[i, j]))
+        for slot in range(indices.shape[1]):
+            key = scrambled(key)
+            chosen = np.int64(key % np.uint64(n_experts - slot))
+            # The chosen-th of those experts that the row does not have yet.
+            passed = -1
+            for _ in range(slot):
+                smallest = n_experts
+                for earlier in range(slot):
+                    taken = indices[i, earlier]
+                    if passed < taken < smallest:
+                        smallest = taken
+                if chosen >= smallest:
+                    chosen += 1
+                passed = smallest
+            indices[i, slot] = chosen

@@ -35,6 +35,7 @@ class BalancedRouter(BaseRouter):
 
     masks_training = True
     normalised = False
+    plain_top_k = True
 
     def n_active(self, n_experts):
         return 1

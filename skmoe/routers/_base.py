@@ -53,6 +53,8 @@ class BaseRouter(BaseEstimator):
     #: Whether the gate learns from the weights of the active experts as they sum to
     #: one, or from their probabilities in comparison with the fallback.
     normalised = True
+    #: Whether prediction is plain top-k of the gate's weights, renormalised.
+    plain_top_k = False
     #: Whether the gate decides; otherwise it gets no gradient from the weights.
     gated = True
     #: Share of the epochs of ``Gradient`` in which all experts stay active.

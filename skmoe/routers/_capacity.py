@@ -20,6 +20,7 @@ class CapacityRouter(BaseRouter):
     trainers = ("gradient",)
     #: Active experts per row.
     k = 1
+    plain_top_k = True
 
     def check(self, n_experts):
         owner = type(self).__name__

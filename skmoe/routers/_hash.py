@@ -1,16 +1,11 @@
 """Routing by a hash of the row."""
 
+import numbers
+
 import numpy as np
 
+from .._kernels.routing import hash_to_experts
 from ._base import BaseRouter, Routing, check_k
-
-# Constants of the SplitMix64 generator (Steele, Lea, Flood 2014).
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-MIX = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
-LAST = np.uint64(31)
 
 
 class HashRouter(BaseRouter):
@@ -50,37 +45,21 @@ class HashRouter(BaseRouter):
 
     def check(self, n_experts):
         check_k("HashRouter", self.k, n_experts)
+        if not isinstance(self.seed, numbers.Integral) or self.seed < 0:
+            raise ValueError(
+                f"HashRouter got seed={self.seed!r}, but expected an integer >= 0."
+            )
 
     def n_active(self, n_experts):
         return self.k
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         n_rows, n_experts = log_gate.shape
-        keys = hash_rows(X, n_rows, self.seed)
-        # The experts with the smallest hashes of row and expert: distinct ones.
-        numbers = np.arange(n_experts, dtype=np.uint64) * GOLDEN
-        ranks = mixed(keys[:, None] ^ mixed(numbers)[None, :])
-        indices = np.argsort(ranks, axis=1, kind="stable")[:, : self.k]
+        columns = np.ascontiguousarray(X, dtype=np.float64)
+        # Adding zero makes -0.0 and 0.0 the same bits.
+        bits = (columns + 0.0).view(np.uint64)
+        indices = np.empty((n_rows, self.k), dtype=np.int64)
+        hash_to_experts(bits, np.uint64(self.seed), n_experts, indices)
         weights = np.full(indices.shape, 1.0 / self.k)
         load = np.bincount(indices.ravel(), minlength=n_experts)
         return Routing(indices, weights, load)
-
-
-def mixed(values):
-    """Scramble the bits of 64-bit integers."""
-    with np.errstate(over="ignore"):
-        values = values + GOLDEN
-        for shift, factor in MIX:
-            values = (values ^ (values >> shift)) * factor
-        return values ^ (values >> LAST)
-
-
-def hash_rows(X, n_rows, seed):
-    """A 64-bit integer per row of the numeric array ``X`` (n, p)."""
-    keys = mixed(np.full(n_rows, seed, dtype=np.uint64))
-    columns = np.asarray(X, dtype=np.float64)
-    for j in range(columns.shape[1]):
-        # Adding zero makes -0.0 and 0.0 the same bits.
-        bits = np.ascontiguousarray(columns[:, j] + 0.0).view(np.uint64)
-        keys = mixed(keys ^ mixed(bits))
-    return keys

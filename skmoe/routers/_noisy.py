@@ -39,6 +39,7 @@ class NoisyTopKRouter(BaseRouter):
     """
 
     trainers = ("gradient",)
+    plain_top_k = True
 
     def __init__(self, k=2, noise=1.0):
         self.k = k

@@ -38,6 +38,8 @@ class TopKRouter(BaseRouter):
     ([[0, 2]], [[0.625, 0.375]])
     """
 
+    plain_top_k = True
+
     def __init__(self, k=2, training="soft-then-sparse"):
         self.k = k
         self.training = training

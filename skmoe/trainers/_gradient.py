@@ -160,20 +160,33 @@ class Gradient(BaseEstimator):
 
     def fit_task(self, task):
         """Train the parts of a task; returns a ``Fit``."""
+        run = self._run(task)
+        run.train()
+        return run.to_fit()
+
+    def partial_task(self, task):
+        """One pass over the rows of a task, from where the last one ended."""
+        run = self._run(task, whole=True)
+        run.train_once()
+        return run.to_fit()
+
+    def _run(self, task, whole=False):
         self.check()
         check_router(task.router, "gradient", self)
         if not is_differentiable(task):
             raise ValueError(_not_differentiable(task))
-        problem = GradientTask(task, self.objective)
-        run = GradientRun(self, problem)
-        run.train()
-        return run.to_fit()
+        state = _state_of(task.warm_start)
+        router = clone(task.router) if state is None else copy.deepcopy(state.router)
+        task = replace(task, router=router)
+        return GradientRun(
+            self, GradientTask(task, self.objective, state), state, whole
+        )
 
-    def phase(self, epoch, router):
+    def phase(self, epoch, router, guided=False):
         """Temperature, and whether all experts are active, in an epoch."""
         first, last = self._temperatures()
         share = epoch / max(self.max_epochs - 1, 1)
-        guided = self.start == "linear" and epoch < GUIDED_SHARE * self.max_epochs
+        guided = guided and epoch < GUIDED_SHARE * self.max_epochs
         return Phase(
             temperature=first * (last / first) ** share,
             dense=guided or epoch < router.soft_share * self.max_epochs,
@@ -199,21 +212,32 @@ class Best(NamedTuple):
     phase: Phase
 
 
+class State(NamedTuple):
+    """What a later run continues from."""
+
+    theta: np.ndarray
+    optimizer: Adam
+    designs: list
+    scales: object
+    router: object
+    n_passes: int
+
+
 class GradientRun:
     """One training run: parameters, optimiser, record, best epoch."""
 
-    def __init__(self, trainer, problem):
+    def __init__(self, trainer, problem, state=None, whole=False):
         self.trainer, self.problem = trainer, problem
         self.task = problem.task
-        self.rng = np.random.default_rng(self.task.seed)
+        self.n_passes = 0 if state is None else state.n_passes
+        self.rng = np.random.default_rng([self.task.seed, self.n_passes])
         self.losses = [clone(loss) for loss in trainer.losses]
-        self.training, self.held_out = self._split()
-        if trainer.start == "linear":
+        self.training, self.held_out = self._split(whole)
+        self.guided = trainer.start == "linear" and state is None and not whole
+        if self.guided:
             problem.guide = guiding_responsibilities(self.task)
-        self.theta = problem.start()
-        self.optimizer = Adam(
-            trainer.weight_decay * problem.is_weight(), trainer.clip_norm
-        )
+        self._start(state, whole)
+        self.frozen = np.flatnonzero(problem.frozen())
         self.ridge = problem.ridge()
         self.history = {"bound": [], "load": [], "overflow": [], "switched": []}
         self.best = None
@@ -222,8 +246,29 @@ class GradientRun:
         # A schedule that ends has nothing left to gain from more epochs.
         self.converged = trainer.schedule != "constant"
 
-    def _split(self):
+    def _start(self, state, whole):
+        """Parameters and optimiser, whose moments go on in partial fits only."""
+        trainer, problem = self.trainer, self.problem
+        self.optimizer = Adam(
+            trainer.weight_decay * problem.is_weight(), trainer.clip_norm
+        )
+        if state is None:
+            self.theta = problem.start()
+            return
+        if len(state.theta) != problem.n_parameters:
+            raise ValueError(
+                f"The fitted mixture has {len(state.theta)} parameters, but gate and "
+                f"experts as they are set now have {problem.n_parameters}; clone the "
+                "estimator to start afresh."
+            )
+        self.theta = state.theta.copy()
+        if whole:
+            self.optimizer = copy.deepcopy(state.optimizer)
+
+    def _split(self, whole):
         n_rows = len(self.task.weight)
+        if whole:
+            return np.arange(n_rows), None
         order = self.rng.permutation(n_rows)
         trainer = self.trainer
         n_held = int(np.ceil(trainer.validation_fraction * n_rows))
@@ -231,12 +276,24 @@ class GradientRun:
             return np.sort(order), None
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
+    def train_once(self):
+        """One pass at the full learning rate, as it is in the end: sparse, cool."""
+        trainer = self.trainer
+        phase = Phase(trainer._temperatures()[1], dense=False)
+        value, load, overflow = self._epoch(phase, lambda share: trainer.learning_rate)
+        self._fit_router(phase)
+        self._record(phase, value, load, overflow)
+        self.best = Best(0.0, self.theta, 0, phase)
+
     def train(self):
         """Run the epochs."""
         trainer = self.trainer
-        for epoch in range(trainer.max_epochs):
-            phase = trainer.phase(epoch, self.task.router)
-            value, load, overflow = self._epoch(epoch, phase)
+        n_epochs = trainer.max_epochs
+        for epoch in range(n_epochs):
+            phase = trainer.phase(epoch, self.task.router, self.guided)
+            value, load, overflow = self._epoch(
+                phase, lambda share, e=epoch: trainer.rate((e + share) / n_epochs)
+            )
             self._fit_router(phase)
             self._record(phase, value, load, overflow)
             stop = self.task.report(epoch, -value + self._jacobian(), self.to_fit)
@@ -247,7 +304,8 @@ class GradientRun:
                 self.converged = True
                 break
 
-    def _epoch(self, epoch, phase):
+    def _epoch(self, phase, rate):
+        """Loss, loads and overflow of a pass; ``rate`` maps its share to a rate."""
         problem, trainer = self.problem, self.trainer
         n_batches = -(-len(self.training) // trainer.batch_size)
         gradient = np.empty_like(self.theta)
@@ -259,15 +317,21 @@ class GradientRun:
             value, routing = problem.gradient(
                 self.theta, rows, self.rng, phase, self.losses, gradient
             )
-            share = (epoch + (number + 0.5) / n_batches) / trainer.max_epochs
-            self.optimizer.step(self.theta, gradient, trainer.rate(share))
+            held = self.theta[self.frozen]
+            self.optimizer.step(self.theta, gradient, rate((number + 0.5) / n_batches))
+            self.theta[self.frozen] = held
             self._keep_floor()
             if not phase.dense:
                 self.task.router.observe(routing)
             total += value * len(rows)
             load = load + routing.load
             overflow += routing.overflow
-        return total / len(self.training), load / load.sum(), overflow
+        if not np.isfinite(total):
+            raise ValueError(
+                f"Gradient diverged: a pass ended with a loss of {total}; lower "
+                f"learning_rate={trainer.learning_rate!r} or set clip_norm."
+            )
+        return total / len(self.training), load / max(load.sum(), 1), overflow
 
     def _keep_floor(self):
         """Variances stay above the floor of the likelihood."""
@@ -332,10 +396,21 @@ class GradientRun:
             log_likelihood=float((self._jacobian() - value) * task.weight.sum()),
             lower_bounds=[float(b) for b in self.history["bound"]],
             load=load,
-            n_iter=len(self.history["bound"]),
+            n_iter=self.n_passes + len(self.history["bound"]),
             converged=self.converged,
             history=copy.deepcopy(self.history),
             router=copy.deepcopy(task.router),
+            state=self._state(theta),
+        )
+
+    def _state(self, theta):
+        return State(
+            theta,
+            copy.deepcopy(self.optimizer),
+            self.problem.designs(),
+            self.problem.scales,
+            copy.deepcopy(self.task.router),
+            self.n_passes + len(self.history["bound"]),
         )
 
     def _final(self):
@@ -358,6 +433,16 @@ class GradientRun:
             return [clone(task.likelihood) for _ in task.experts]
         sigma = np.exp(0.5 * self.problem.log_variance(theta)) * self.problem.y_scale
         return [task.likelihood.with_sigma(s, task.n_experts) for s in sigma]
+
+
+def _state_of(fit):
+    """State of an earlier fit, or None without one."""
+    if fit is not None and fit.state is None:
+        raise ValueError(
+            "The mixture was fitted by another trainer, from which Gradient cannot go "
+            "on; clone the estimator to start afresh."
+        )
+    return None if fit is None else fit.state
 
 
 def guiding_responsibilities(task):

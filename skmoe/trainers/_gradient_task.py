@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 from sklearn.base import clone
 
 from .. import _objectives as objectives
-from .._design import make_design
+from .._design import Design, make_design, read_only
 from .._kernels.network import (
     backward,
     experts_backward,
@@ -41,6 +41,14 @@ class Family(NamedTuple):
     offsets: np.ndarray
 
 
+class Scales(NamedTuple):
+    """How the target is standardised; the fallback of classes."""
+
+    center: object
+    spread: object
+    log_prior: np.ndarray | None
+
+
 class Phase(NamedTuple):
     """What changes from epoch to epoch."""
 
@@ -65,14 +73,22 @@ class GradientTask:
     ----------
     task : Task
     objective : {"likelihood", "prediction"}
+    state : State or None
+        Of an earlier run, whose standardisation is kept.
     """
 
-    def __init__(self, task, objective):
+    def __init__(self, task, objective, state=None):
         self.task, self.n_experts = task, task.n_experts
         self.weight = task.weight / task.weight.mean()
         self.guide = None
+        self.likely = objective == "likelihood"
         self._designs = {}
-        self._read_target(objective)
+        self.scales = self._measure_target() if state is None else state.scales
+        if state is not None:
+            views = [task.gate_view, *task.expert_views]
+            for view, scales in zip(views, state.designs, strict=True):
+                self._designs[id(view)] = Design(read_only(view), *scales)
+        self._standardise_target()
         self._lay_out()
 
     def _design(self, view):
@@ -80,20 +96,29 @@ class GradientTask:
             self._designs[id(view)] = make_design(view, self.weight)
         return self._designs[id(view)]
 
-    def _read_target(self, objective):
+    def designs(self):
+        """Centres and inverse scales of the columns of the gate and of each expert."""
+        views = [self.task.gate_view, *self.task.expert_views]
+        return [self._design(view)[1:] for view in views]
+
+    def _measure_target(self):
+        """Scales of the target: centre and spread, or the logarithms of the shares."""
         task = self.task
         if task.classes is not None:
+            share = np.bincount(task.y, self.weight, minlength=len(task.classes))
+            return Scales(0.0, 1.0, np.log((share + 1.0) / (share + 1.0).sum()))
+        center = np.average(task.y, axis=0, weights=self.weight)
+        spread = np.average((task.y - center) ** 2, axis=0, weights=self.weight)
+        return Scales(center, np.where(spread > 0, np.sqrt(spread), 1.0), None)
+
+    def _standardise_target(self):
+        task, scales = self.task, self.scales
+        self.y_center, self.y_scale = scales.center, scales.spread
+        if task.classes is not None:
             self.target, self.n_outputs = task.y, len(task.classes)
-            share = np.bincount(task.y, weights=self.weight, minlength=self.n_outputs)
-            self.log_prior = np.log(share / share.sum())
-            self.y_center, self.y_scale = 0.0, 1.0
             return
-        self.y_center = np.average(task.y, axis=0, weights=self.weight)
-        spread = np.average((task.y - self.y_center) ** 2, 0, weights=self.weight)
-        self.y_scale = np.where(spread > 0, np.sqrt(spread), 1.0)
-        self.target = (task.y - self.y_center) / self.y_scale
+        self.target = (task.y - scales.center) / scales.spread
         self.n_outputs = task.y.shape[1]
-        self.likely = objective == "likelihood"
 
     def _lay_out(self):
         """Gate first, then the experts, then the log-variances."""
@@ -180,6 +205,27 @@ class GradientTask:
         own = spread.sum(axis=0) if self.n_variances == 1 else spread.ravel()
         gradient[self.variances] -= own
         return gradient
+
+    def frozen(self):
+        """Mask of the parameters that ``task.freeze`` leaves alone."""
+        freeze, names = self.task.freeze, self.task.names
+        mask = np.zeros(self.n_parameters, dtype=bool)
+        if freeze is None:
+            return mask
+        kept = names if freeze == "experts" else [] if freeze == "gate" else freeze
+        unknown = sorted(set(kept) - set(names))
+        if isinstance(freeze, str) and freeze not in ("experts", "gate") or unknown:
+            raise ValueError(
+                f"partial_fit got freeze={freeze!r}, but expected None, 'experts', "
+                f"'gate' or a list of names out of {names}."
+            )
+        mask[: self.gate.n_parameters] = freeze == "gate"
+        for k, name in enumerate(names):
+            mask[self.expert_slices[k]] = name in kept
+            if self.variances.stop > self.variances.start and self.n_variances > 1:
+                own = mask[self.variances].reshape(self.n_variances, -1)
+                own[k] = name in kept
+        return mask
 
     def is_weight(self):
         """Mask of the parameters that weight decay shrinks."""
@@ -294,7 +340,7 @@ class GradientTask:
             given,
         )
         if self.task.classes is not None:
-            return objectives.categorical_likelihood(*common, self.log_prior)
+            return objectives.categorical_likelihood(*common, self.scales.log_prior)
         log_variance = self.log_variance(theta)
         if self.likely or likely or given is not None:
             return objectives.gaussian_likelihood(*common, log_variance)

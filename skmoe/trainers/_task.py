@@ -30,6 +30,7 @@ class Task:
     report : callable(iteration, bound, make_fit) -> bool, True asks to stop
     warm_start : Fit or None, the fit to continue from
     start : int or None, the one start to use (members of an average)
+    freeze : None, "experts", "gate" or list of names that training leaves alone
     """
 
     gate: Any
@@ -51,6 +52,7 @@ class Task:
     report: Callable = lambda iteration, bound, make_fit: False
     warm_start: Any = None
     start: int | None = None
+    freeze: Any = None
 
     @property
     def n_experts(self):
@@ -94,6 +96,7 @@ class Fit:
     converged : bool
     history : dict of per-iteration lists
     router : the router with what it learned, or None if it learned nothing
+    state : what the trainer needs to continue, or None
     """
 
     gate: Any
@@ -107,6 +110,7 @@ class Fit:
     converged: bool
     history: dict
     router: Any = None
+    state: Any = None
 
 
 def _is_numbers(view):
@@ -119,6 +123,11 @@ def _is_numbers(view):
 
 def check_router(router, kind, trainer):
     """Raise ``ValueError`` for a router whose rule the trainer cannot follow."""
+    if getattr(router, "overflow", None) == "shared":
+        raise ValueError(
+            f"{type(router).__name__} got overflow='shared', but the mixture has no "
+            "shared expert; use overflow='next' or 'drop'."
+        )
     if kind not in router.trainers:
         others = " or ".join(repr(name) for name in router.trainers)
         raise ValueError(

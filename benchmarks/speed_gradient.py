@@ -1,0 +1,144 @@
+"""Training speed of a mixture of neural experts beside the same model in PyTorch.
+
+Both sides run on the same cores in double precision: softmax gate, K experts of one
+hidden layer, Gaussian likelihood with a variance per expert, Adam, the same batch size;
+PyTorch in eager mode.  Rows per second of an epoch, alternating repetitions, and the
+loss after the same number of epochs as a check that both train.
+
+    pip install torch
+    python benchmarks/speed_gradient.py
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from skmoe import MoERegressor
+from skmoe.datasets import make_gated_regression
+from skmoe.experts import MLPExpert
+from skmoe.gates import SoftmaxGate
+from skmoe.routers import TopKRouter
+from skmoe.trainers import Gradient
+
+CASES = [(4, 64, None), (16, 64, None), (16, 64, 1), (8, 256, None)]
+EPOCHS = 4
+
+
+class TorchMixture(torch.nn.Module):
+    """Softmax gate over small networks, dense or routed to the k best."""
+
+    def __init__(self, n_features, n_experts, hidden, k):
+        super().__init__()
+        self.gate = torch.nn.Linear(n_features, n_experts)
+        self.experts = torch.nn.ModuleList(
+            torch.nn.Sequential(
+                torch.nn.Linear(n_features, hidden),
+                torch.nn.ReLU(),
+                torch.nn.Linear(hidden, 1),
+            )
+            for _ in range(n_experts)
+        )
+        self.log_variance = torch.nn.Parameter(torch.zeros(n_experts))
+        self.k = k
+
+    def loss(self, X, y):
+        """Mean negative log-likelihood of a batch."""
+        log_gate = torch.log_softmax(self.gate(X), dim=1)
+        if self.k is not None:
+            return self._routed_loss(X, y, log_gate)
+        means = torch.cat([expert(X) for expert in self.experts], dim=1)
+        error = (y[:, None] - means) ** 2 * torch.exp(-self.log_variance)
+        log_prob = -0.5 * (error + self.log_variance + np.log(2 * np.pi))
+        return -torch.logsumexp(log_gate + log_prob, dim=1).mean()
+
+    def _routed_loss(self, X, y, log_gate):
+        weights, chosen = log_gate.topk(self.k, dim=1)
+        weights = weights - torch.logsumexp(weights, dim=1, keepdim=True)
+        log_prob = torch.zeros_like(weights)
+        for number, expert in enumerate(self.experts):
+            rows, slots = torch.where(chosen == number)
+            if len(rows):
+                error = (y[rows] - expert(X[rows])[:, 0]) ** 2
+                spread = self.log_variance[number]
+                own = -0.5 * (error * torch.exp(-spread) + spread + np.log(2 * np.pi))
+                log_prob = log_prob.index_put((rows, slots), own)
+        return -torch.logsumexp(weights + log_prob, dim=1).mean()
+
+
+def train_torch(X, y, n_experts, hidden, k, batch_size):
+    """Seconds of the epochs, and the loss of the last one."""
+    torch.manual_seed(0)
+    model = TorchMixture(X.shape[1], n_experts, hidden, k).double()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    X, y = torch.from_numpy(X), torch.from_numpy(y)
+    model.loss(X[:batch_size], y[:batch_size]).backward()
+    started = time.perf_counter()
+    for _ in range(EPOCHS):
+        total = 0.0
+        for rows in torch.randperm(len(X)).split(batch_size):
+            optimizer.zero_grad()
+            loss = model.loss(X[rows], y[rows])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            total += loss.item() * len(rows)
+    return time.perf_counter() - started, total / len(X)
+
+
+def train_skmoe(X, y, n_experts, hidden, k, batch_size):
+    """Seconds of the epochs, start and wrap-up included, and the last loss."""
+    router = None if k is None else TopKRouter(k, training="sparse")
+    model = MoERegressor(
+        MLPExpert((hidden,), alpha=0),
+        n_experts=n_experts,
+        gate=SoftmaxGate(alpha=0),
+        router=router,
+        trainer=Gradient(
+            start="random",
+            early_stopping=False,
+            max_epochs=EPOCHS,
+            batch_size=batch_size,
+            schedule="constant",
+            warmup=0.0,
+        ),
+        random_state=0,
+    )
+    started = time.perf_counter()
+    model.fit(X, y)
+    return time.perf_counter() - started, -model.history_["bound"][-1]
+
+
+def main():
+    """Print a table of rows per second."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    X, y = make_gated_regression(arguments.rows, 10, 4, random_state=0)
+    X, y = (X - X.mean(axis=0)) / X.std(axis=0), (y - y.mean()) / y.std()
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    print("| K | hidden | k | batch | PyTorch rows/s | skmoe rows/s | ratio | losses |")
+    print("|---|---|---|---|---|---|---|---|")
+    for n_experts, hidden, k in CASES:
+        for batch_size in (128, 512):
+            setting = (n_experts, hidden, k, batch_size)
+            train_skmoe(X[:600], y[:600], *setting)
+            pairs = [
+                (train_torch(X, y, *setting), train_skmoe(X, y, *setting))
+                for _ in range(arguments.repeats)
+            ]
+            theirs, ours = (np.median([p[i][0] for p in pairs]) for i in (0, 1))
+            rate = EPOCHS * len(X)
+            losses = f"{pairs[-1][0][1]:.3f} / {pairs[-1][1][1]:.3f}"
+            print(
+                f"| {n_experts} | {hidden} | {k or 'all'} | {batch_size} "
+                f"| {rate / theirs:,.0f} | {rate / ours:,.0f} "
+                f"| {theirs / ours:.1f} | {losses} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
