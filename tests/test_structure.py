@@ -28,7 +28,7 @@ LAYERS = [
     {"_base"},
     {"_moe"},
     {"__init__"},
-    {"inspection", "datasets", "testing"},
+    {"inspection", "datasets", "distillation", "testing"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

@@ -1,0 +1,130 @@
+"""A smaller or cheaper model from a fitted mixture."""
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from ._sklearn import check_sample_weight, safe_indexing
+
+__all__ = ["distill"]
+
+# Three-point Gauss-Hermite rule: exact for the mean, spread and kurtosis of a normal.
+NODES = np.array([-np.sqrt(3.0), 0.0, np.sqrt(3.0)])
+NODE_WEIGHTS = np.array([1.0, 4.0, 1.0]) / 6.0
+
+
+def distill(
+    teacher,
+    X,
+    student=None,
+    *,
+    n_experts=None,
+    y=None,
+    hard_share=0.75,
+    sample_weight=None,
+):
+    """Fit a student to the predictive distribution of a teacher.
+
+    The student maximises its expected log-likelihood under the teacher's distribution
+    of y given x: every row is repeated for the classes (classifier) or for three nodes
+    of each expert's normal (regressor), with the teacher's probabilities as weights.
+
+    Parameters
+    ----------
+    teacher : fitted MoERegressor or MoEClassifier
+    X : array-like or data frame of shape (n, p)
+        Rows, labelled or not.
+    student : estimator, default=None
+        Unfitted estimator whose ``fit`` takes ``sample_weight``; by default the teacher
+        with ``n_experts`` experts.
+    n_experts : int, default=None
+        Experts of the default student; by default half of the teacher's.
+    y : array-like of shape (n,) or (n, n_outputs), default=None
+        True targets of the rows, mixed with the teacher's distribution.
+    hard_share : float, default=0.75
+        Weight of the true targets where ``y`` is given, as in Switch transformers.
+    sample_weight : array-like of shape (n,), default=None
+
+    Returns
+    -------
+    fitted student
+
+    Raises
+    ------
+    ValueError
+        If ``hard_share`` is not in [0, 1], or a student is needed and cannot be made.
+
+    References
+    ----------
+    .. [1] Hinton, G., Vinyals, O., Dean, J. (2015). Distilling the knowledge in a
+       neural network. arXiv:1503.02531.
+    .. [2] Rajbhandari, S. et al. (2022). DeepSpeed-MoE. ICML, section 4.2 (mixture of
+       students).
+    .. [3] Fedus, W., Zoph, B., Shazeer, N. (2021). Switch transformers. JMLR 23,
+       section 4.2 (hard and soft targets).
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_gated_regression
+    >>> from skmoe.distillation import distill
+    >>> X, y = make_gated_regression(500, 3, 4, random_state=0)
+    >>> teacher = MoERegressor(n_experts=4, n_members=3, random_state=0).fit(X, y)
+    >>> student = distill(teacher, X, n_experts=4)
+    >>> bool(student.score(X, teacher.predict(X)) > 0.8)
+    True
+    """
+    check_is_fitted(teacher)
+    if not 0 <= hard_share <= 1:
+        raise ValueError(
+            f"distill got hard_share={hard_share!r}, but expected a number in [0, 1]."
+        )
+    student = (
+        _default_student(teacher, n_experts) if student is None else clone(student)
+    )
+    weight = check_sample_weight(sample_weight, X, dtype=np.float64)
+    expand = _expand_classes if is_classifier(teacher) else _expand_normals
+    rows, targets, weights = expand(teacher, X)
+    weights = weights * weight[rows]
+    if y is not None:
+        y = np.asarray(y)
+        rows = np.concatenate([rows, np.arange(len(y))])
+        targets = np.concatenate([targets, y])
+        weights = np.concatenate([(1 - hard_share) * weights, hard_share * weight])
+    kept = weights > 0
+    return clone(student).fit(
+        safe_indexing(X, rows[kept]), targets[kept], sample_weight=weights[kept]
+    )
+
+
+def _default_student(teacher, n_experts):
+    if n_experts is None:
+        n_experts = max(1, teacher.n_experts_ // 2)
+    if isinstance(teacher.experts, (list, tuple)):
+        raise ValueError(
+            "distill got a teacher with a list of experts and student=None; pass the "
+            f"student, such as MoERegressor(n_experts={n_experts})."
+        )
+    return clone(teacher).set_params(n_experts=n_experts, n_members=1)
+
+
+def _expand_classes(teacher, X):
+    """Rows, labels and weights: every row once for each class."""
+    proba = teacher.predict_proba(X)
+    rows, codes = np.indices(proba.shape)
+    return rows.ravel(), teacher.classes_[codes.ravel()], proba.ravel()
+
+
+def _expand_normals(teacher, X):
+    """Rows, targets and weights: the nodes of each expert that serves the row."""
+    gate = teacher.gate_proba(X)
+    means = teacher.predict_experts(X).reshape(*gate.shape, -1)
+    d = means.shape[2]
+    spreads = np.sqrt([x.variance_of(d) for x in teacher.likelihoods_])
+    rows, experts = np.nonzero(gate)
+    # All outputs move together: each keeps its own mean and spread.
+    nodes = means[rows, experts][:, None] + NODES[:, None] * spreads[experts][:, None]
+    targets = nodes.reshape(-1, d)
+    weights = (gate[rows, experts][:, None] * NODE_WEIGHTS).ravel()
+    single = teacher.predict(X[:1]).ndim == 1
+    return np.repeat(rows, 3), targets[:, 0] if single else targets, weights
