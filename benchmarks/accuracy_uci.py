@@ -5,6 +5,7 @@ inner 80/20 split of the training part by negative log-likelihood, RMSE and mean
 negative log-likelihood in original units, mean +- standard error over splits.
 
     python benchmarks/accuracy_uci.py --data DIR [--tables yacht ...] [--splits 20]
+        [--features linear piecewise]
 
 DIR holds NAME.npz files with arrays X (n, p), y (n,) and test (20, n) masks.
 """
@@ -32,6 +33,7 @@ PUBLISHED = {
     "kin8nm": (0.079, -1.14),
     "yacht": (0.67, 1.25),
 }
+FEATURES = {"linear": None, "piecewise": "piecewise-linear"}
 SIZES = (2, 4, 8, 16, 32)
 # Sizes in a row that may score worse before larger ones are given up.
 PATIENCE = 2
@@ -76,7 +78,7 @@ def choose(X, y, features):
     return best[1:]
 
 
-def run_split(X, y, test):
+def run_split(X, y, test, kinds):
     """Scores of all methods on one split."""
     Xt, yt, Xv, yv = X[~test], y[~test], X[test], y[test]
     out = {}
@@ -89,7 +91,8 @@ def run_split(X, y, test):
         sigma = np.std(yt - model.predict(Xt))
         nll = np.mean(0.5 * (error / sigma) ** 2) + np.log(sigma * np.sqrt(2 * np.pi))
         out[name] = np.sqrt(np.mean(error**2)), nll
-    for label, features in (("linear", None), ("piecewise", "piecewise-linear")):
+    for label in kinds:
+        features = FEATURES[label]
         size, alpha = choose(Xt, yt, features)
         for members in (1, 5):
             started = time.perf_counter()
@@ -126,12 +129,14 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tables", nargs="*", default=list(PUBLISHED))
     parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--features", nargs="*", default=list(FEATURES))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     for name in arguments.tables:
         table = np.load(arguments.data / f"{name}.npz")
         masks = table["test"][: arguments.splits].astype(bool)
-        report(name, [run_split(table["X"], table["y"], mask) for mask in masks])
+        X, y, kinds = table["X"], table["y"], arguments.features
+        report(name, [run_split(X, y, mask, kinds) for mask in masks])
 
 
 if __name__ == "__main__":
