@@ -24,6 +24,7 @@ ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH}
 # Scale of the starting weights, relative to one over the square root of the fan-in.
 GAIN = {IDENTITY: 1.0, RELU: np.sqrt(2.0), TANH: 1.0}
 BETAS = 0.9, 0.999
+NO_MASK = np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Network:
         """Outputs (n, d) for standardised rows."""
         X = np.ascontiguousarray(X, dtype=float)
         work = np.empty(len(X) * sum(self.sizes[1:]))
-        return forward(X, np.ascontiguousarray(theta), *self.arguments, work).copy()
+        theta = np.ascontiguousarray(theta)
+        return forward(X, theta, *self.arguments, NO_MASK, work).copy()
 
 
 @dataclass
@@ -154,11 +156,11 @@ def fit_network(network, design, slope, theta, alpha, max_iter):
             X = np.empty((len(rows), network.sizes[0]))
             gather(*design, rows, X)
             work = np.empty(len(rows) * sum(network.sizes[1:]))
-            outputs = forward(X, at, *network.arguments, work)
+            outputs = forward(X, at, *network.arguments, NO_MASK, work)
             loss, delta = slope(outputs, rows)
             value += loss
             delta = np.ascontiguousarray(delta)
-            backward(X, at, *network.arguments, work, delta, gradient)
+            backward(X, at, *network.arguments, NO_MASK, 1.0, work, delta, gradient)
         return value / n_rows, gradient / n_rows
 
     found = optimize.minimize(

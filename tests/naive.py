@@ -111,7 +111,7 @@ def top_k(log_gate, k):
     return order, softmax(np.take_along_axis(log_gate, order, axis=1), axis=1)
 
 
-def network(X, layers, activation):
+def network(X, layers, activation, masks=None):
     """Outputs of a feed-forward network, and the values of every hidden layer."""
     values, hidden = X, []
     for number, (weights, bias) in enumerate(layers):
@@ -121,13 +121,15 @@ def network(X, layers, activation):
                 values = np.maximum(values, 0.0)
             elif activation == 2:
                 values = np.tanh(values)
+            if masks is not None:
+                values = values * masks[number]
             hidden.append(values)
     return values, hidden
 
 
-def network_gradient(X, layers, activation, delta):
+def network_gradient(X, layers, activation, delta, masks=None):
     """Gradients of weights and biases, layer by layer, given that of the outputs."""
-    _, hidden = network(X, layers, activation)
+    _, hidden = network(X, layers, activation, masks)
     inputs = [X, *hidden]
     found = []
     for number in reversed(range(len(layers))):
@@ -135,6 +137,10 @@ def network_gradient(X, layers, activation, delta):
         delta = delta @ layers[number][0].T
         if number > 0:
             out = inputs[number]
+            if masks is not None:
+                mask = masks[number - 1]
+                delta = delta * mask
+                out = np.divide(out, mask, out=np.zeros_like(out), where=mask > 0)
             delta = delta * {0: 1.0, 1: out > 0, 2: 1 - out**2}[activation]
     return np.concatenate([np.r_[w.ravel(), b] for w, b in reversed(found)])
 

@@ -80,6 +80,33 @@ def test_gradient_of_a_batch(router, kind):
     np.testing.assert_allclose(gradient, found, rtol=1e-4, atol=1e-7)
 
 
+def test_gradient_under_dropout():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
+    problem = GradientTask(gradient_task(X, y, router=TopKRouter(2)), "likelihood")
+    theta = problem.start() + 0.1 * rng.normal(size=problem.n_parameters)
+    rows, phase = np.arange(20), Phase(1.0, dense=False, dropout=0.3)
+
+    def loss(at, gradient):
+        # The same seed draws the same masks.
+        draws = np.random.default_rng(5)
+        return problem.gradient(at, rows, draws, phase, [], gradient)[0]
+
+    gradient, unused = np.zeros_like(theta), np.zeros_like(theta)
+    loss(theta, gradient)
+    moves = 1e-6 * np.eye(len(theta))
+    found = [(loss(theta + m, unused) - loss(theta - m, unused)) / 2e-6 for m in moves]
+    np.testing.assert_allclose(gradient, found, rtol=1e-4, atol=1e-7)
+
+
+def test_dropout_is_for_training_only(regression):
+    X, y = regression
+    trainer = Gradient(expert_dropout=0.5, max_epochs=30)
+    model = MoERegressor(MLPExpert((32,)), trainer=trainer, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), model.predict(X))
+    assert model.score(X, y) > 0.3
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_network_is_its_formula(activation):
     network = Network((3, 4, 2), activation)
@@ -434,6 +461,7 @@ def test_what_gradient_cannot_train_is_refused(regression):
         ("max_epochs", 1.5),
         ("temperature", (1.0, 0.0)),
         ("validation_fraction", 1.0),
+        ("expert_dropout", 1.0),
         ("weight_decay", -1.0),
         ("clip_norm", 0.0),
         ("losses", [RouterZLoss(-1.0)]),

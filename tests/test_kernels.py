@@ -220,20 +220,26 @@ def test_group_slots():
         np.testing.assert_array_equal(own, np.flatnonzero(indices.ravel() == k))
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("activation", [0, 1, 2])
 @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 2), (3, 5, 4, 1)])
-def test_network(sizes, activation):
+def test_network(sizes, activation, dropout):
     names = {number: name for name, number in ACTIVATIONS.items()}
     net = Network(sizes, names[activation])
     theta = net.start(RNG) + 0.1 * RNG.normal(size=net.n_parameters)
     X, delta = RNG.normal(size=(7, 3)), RNG.normal(size=(7, sizes[-1]))
+    masks, flat = None, np.zeros(0)
+    if dropout:
+        masks = [(RNG.random((7, h)) >= dropout) / (1 - dropout) for h in sizes[1:-1]]
+        flat = np.concatenate([np.zeros(0), *(mask.ravel() for mask in masks)])
     work = np.empty(7 * sum(sizes[1:]))
-    outputs = network.forward(X, theta, *net.arguments, work)
-    expected, _ = naive.network(X, net.layers(theta), activation)
+    outputs = network.forward(X, theta, *net.arguments, flat, work)
+    expected, _ = naive.network(X, net.layers(theta), activation, masks)
     np.testing.assert_allclose(outputs, expected, atol=1e-14)
     gradient = np.zeros_like(theta)
-    network.backward(X, theta, *net.arguments, work, delta, gradient)
-    expected = naive.network_gradient(X, net.layers(theta), activation, delta)
+    kept = 1 - dropout
+    network.backward(X, theta, *net.arguments, flat, kept, work, delta, gradient)
+    expected = naive.network_gradient(X, net.layers(theta), activation, delta, masks)
     np.testing.assert_allclose(gradient, expected, atol=1e-13)
 
 
@@ -250,9 +256,9 @@ def test_routed_networks():
     inputs, work = np.empty((len(slots), 3)), np.empty(len(slots) * 6)
     outputs = np.full((9, 2, 2), 7.0)
     layout = slots, bounds, offsets, *net.arguments, theta
-    network.experts_forward(X, *layout, inputs, work, outputs)
+    network.experts_forward(X, *layout, np.zeros(0), inputs, work, outputs)
     deltas, gradient = RNG.normal(size=(9, 2, 2)), np.zeros_like(theta)
-    network.experts_backward(*layout, inputs, work, deltas, gradient)
+    network.experts_backward(*layout, np.zeros(0), 1.0, inputs, work, deltas, gradient)
     expected = np.zeros_like(theta)
     for expert in (0, 2):
         own = slice(offsets[expert], offsets[expert] + size)

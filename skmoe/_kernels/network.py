@@ -25,20 +25,38 @@ def activate(values, activation):
 
 
 @jit
-def damp_delta(delta, values, activation):
-    """Multiply ``delta`` by the derivative of the activation with ``values`` out."""
+def apply_mask(values, mask, first):
+    """Multiply by ``mask`` from ``first`` on; an empty one changes nothing."""
+    if mask.size == 0:
+        return
+    flat = values.reshape(-1)
+    for i in range(flat.size):
+        flat[i] *= mask[first + i]
+
+
+@jit
+def damp_delta(delta, values, activation, kept):
+    """Multiply ``delta`` by the derivative of the activation with ``values`` out.
+
+    ``kept`` is the share of units that dropout keeps, by which values were divided.
+    """
     gradient, out = delta.reshape(-1), values.reshape(-1)
     if activation == RELU:
         for i in range(gradient.size):
             gradient[i] = gradient[i] if out[i] > 0.0 else 0.0
     elif activation == TANH:
         for i in range(gradient.size):
-            gradient[i] *= 1.0 - out[i] * out[i]
+            value = out[i] * kept
+            gradient[i] *= 1.0 - value * value
 
 
 @jit
-def forward(X, theta, sizes, activation, work):
-    """Outputs (n, d); ``work`` receives the values of all layers, one after another."""
+def forward(X, theta, sizes, activation, mask, work):
+    """Outputs (n, d); ``work`` receives the values of all layers, one after another.
+
+    ``mask`` multiplies the values of the hidden layers (dropout), in the same order;
+    an empty one changes nothing.
+    """
     n_rows = X.shape[0]
     below, at, done = X, 0, 0
     n_layers = sizes.size - 1
@@ -55,15 +73,17 @@ def forward(X, theta, sizes, activation, work):
         at += fan_out
         if layer < n_layers - 1:
             activate(values, activation)
+            apply_mask(values, mask, done - n_rows * fan_out)
         below = values
     return below
 
 
 @jit
-def backward(X, theta, sizes, activation, work, delta, gradient):
+def backward(X, theta, sizes, activation, mask, kept, work, delta, gradient):
     """Add the gradient of the parameters, given that of the outputs, ``delta``.
 
-    ``work`` holds the values that ``forward`` left.
+    ``work`` holds the values that ``forward`` left with the same ``mask``, whose
+    entries are zero or one over ``kept``.
     """
     n_rows = X.shape[0]
     at, done = theta.size, 0
@@ -86,7 +106,8 @@ def backward(X, theta, sizes, activation, work, delta, gradient):
         if layer > 0:
             weights = theta[at : at + fan_in * fan_out].reshape(fan_in, fan_out)
             delta = np.dot(delta, weights.T)
-            damp_delta(delta, below, activation)
+            damp_delta(delta, below, activation, kept)
+            apply_mask(delta, mask, start)
 
 
 @jit
@@ -99,7 +120,7 @@ def gather(X, center, inverse_scale, rows, out):
 
 @jit
 def experts_forward(
-    X, slots, bounds, offsets, sizes, activation, theta, inputs, work, outputs
+    X, slots, bounds, offsets, sizes, activation, theta, masks, inputs, work, outputs
 ):
     """Outputs of several networks, each for the rows routed to it only.
 
@@ -110,6 +131,7 @@ def experts_forward(
     bounds : (K + 1,) where the group of each network starts in ``slots``.
     offsets : (K,) where the parameters of each network start in ``theta``; negative
         for experts that another call serves.
+    masks : (s * sum(sizes[1:-1]),) dropout of the hidden units, or empty.
     inputs : (s, p), work : (s * sum(sizes[1:]),) scratch that ``backward`` reads.
     outputs : (n, k, d) written at the slots.
     """
@@ -118,6 +140,7 @@ def experts_forward(
     for layer in range(sizes.size - 1):
         n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
         values_per_row += sizes[layer + 1]
+    n_hidden = values_per_row - sizes[-1]
     for e in range(offsets.size):
         low, high = bounds[e], bounds[e + 1]
         if offsets[e] < 0 or low == high:
@@ -128,7 +151,8 @@ def experts_forward(
                 inputs[i, j] = X[row, j]
         own = theta[offsets[e] : offsets[e] + n_parameters]
         part = work[low * values_per_row : high * values_per_row]
-        out = forward(inputs[low:high], own, sizes, activation, part)
+        mask = masks[low * n_hidden : high * n_hidden] if masks.size else masks
+        out = forward(inputs[low:high], own, sizes, activation, mask, part)
         for i in range(low, high):
             row, slot = slots[i] // n_slots, slots[i] % n_slots
             for j in range(width):
@@ -137,7 +161,18 @@ def experts_forward(
 
 @jit
 def experts_backward(
-    slots, bounds, offsets, sizes, activation, theta, inputs, work, deltas, gradient
+    slots,
+    bounds,
+    offsets,
+    sizes,
+    activation,
+    theta,
+    masks,
+    kept,
+    inputs,
+    work,
+    deltas,
+    gradient,
 ):
     """Add the gradients of several networks, given those of their outputs (n, k, d)."""
     n_slots, width = deltas.shape[1], deltas.shape[2]
@@ -145,6 +180,7 @@ def experts_backward(
     for layer in range(sizes.size - 1):
         n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
         values_per_row += sizes[layer + 1]
+    n_hidden = values_per_row - sizes[-1]
     for e in range(offsets.size):
         low, high = bounds[e], bounds[e + 1]
         if offsets[e] < 0 or low == high:
@@ -161,6 +197,8 @@ def experts_backward(
             theta[first:last],
             sizes,
             activation,
+            masks[low * n_hidden : high * n_hidden] if masks.size else masks,
+            kept,
             part,
             delta,
             gradient[first:last],

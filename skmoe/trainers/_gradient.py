@@ -39,6 +39,7 @@ RANGES = {
     "batch_size": (_counts, "an integer >= 1"),
     "max_epochs": (_counts, "an integer >= 1"),
     "n_iter_no_change": (_counts, "an integer >= 1"),
+    "expert_dropout": (_is_share, "a number in [0, 1)"),
     "validation_fraction": (_is_share, "a number in [0, 1)"),
     "warmup": (_is_share, "a number in [0, 1)"),
     "learning_rate": (lambda value: value > 0, "a number > 0"),
@@ -84,6 +85,8 @@ class Gradient(BaseEstimator):
         Largest norm of a gradient.
     temperature : float or (float, float), default=1.0
         Divides the gate's logits; a pair is annealed from the first to the second.
+    expert_dropout : float, default=0.0
+        Share of the hidden units of the experts that a batch leaves out.
     early_stopping : bool, default=True
         Keep the epoch with the least loss on held-out rows, and stop when it does not
         fall any more.
@@ -98,6 +101,8 @@ class Gradient(BaseEstimator):
        mixtures of local experts. Neural Computation 3, eq. 1.3.
     .. [2] Loshchilov, I., Hutter, F. (2019). Decoupled weight decay regularization.
        ICLR.
+    .. [3] Fedus, W., Zoph, B., Shazeer, N. (2021). Switch transformers. JMLR 23,
+       section 2.4 (expert dropout).
 
     Examples
     --------
@@ -119,6 +124,7 @@ class Gradient(BaseEstimator):
         weight_decay=0.0,
         clip_norm=1.0,
         temperature=1.0,
+        expert_dropout=0.0,
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=15,
@@ -134,6 +140,7 @@ class Gradient(BaseEstimator):
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.temperature = temperature
+        self.expert_dropout = expert_dropout
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -191,6 +198,7 @@ class Gradient(BaseEstimator):
             temperature=first * (last / first) ** share,
             dense=guided or epoch < router.soft_share * self.max_epochs,
             guided=guided,
+            dropout=self.expert_dropout,
         )
 
     def rate(self, share):
@@ -279,7 +287,8 @@ class GradientRun:
     def train_once(self):
         """One pass at the full learning rate, as it is in the end: sparse, cool."""
         trainer = self.trainer
-        phase = Phase(trainer._temperatures()[1], dense=False)
+        last = trainer._temperatures()[1]
+        phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
         value, load, overflow = self._epoch(phase, lambda share: trainer.learning_rate)
         self._fit_router(phase)
         self._record(phase, value, load, overflow)

@@ -16,7 +16,7 @@ from .._kernels.network import (
     gather,
 )
 from .._kernels.routing import group_slots
-from .._network import Network
+from .._network import NO_MASK, Network
 from ..experts import LinearExpert
 from ..losses import GateBatch
 from ..routers import Routing
@@ -55,6 +55,7 @@ class Phase(NamedTuple):
     temperature: float
     dense: bool
     guided: bool = False
+    dropout: float = 0.0
 
 
 def is_differentiable(task):
@@ -251,11 +252,11 @@ class GradientTask:
         X = np.ascontiguousarray(router.jitter(X, rng))
         gate_theta = theta[: self.gate.n_parameters]
         work = np.empty(len(rows) * sum(self.gate.sizes[1:]))
-        raw = forward(X, gate_theta, *self.gate.arguments, work)
+        raw = forward(X, gate_theta, *self.gate.arguments, NO_MASK, work)
         outputs = raw / phase.temperature
         logits, pull = router.perturb(outputs, rng)
         routing, log_gate, normalised = self._route(logits, rows, rng, phase.dense)
-        scratch = self._forward_experts(theta, rows, routing)
+        scratch = self._forward_experts(theta, rows, routing, phase.dropout, rng)
         given = self.guide[rows] if phase.guided else None
         slope = self._slope(theta, rows, routing, scratch[-1], given)
         value, extra = _auxiliary(losses, GateBatch(outputs, logits, routing, router))
@@ -270,11 +271,15 @@ class GradientTask:
             X,
             gate_theta,
             *self.gate.arguments,
+            NO_MASK,
+            1.0,
             work,
             np.ascontiguousarray(delta),
             gradient[: self.gate.n_parameters],
         )
-        self._backward_experts(theta, scratch, slope.predictions, gradient)
+        self._backward_experts(
+            theta, scratch, slope.predictions, gradient, phase.dropout
+        )
         if slope.log_variance is not None:
             own = slope.log_variance
             own = own.sum(axis=0) if self.n_variances == 1 else own.ravel()
@@ -292,7 +297,7 @@ class GradientTask:
         )
         return routing, log_gate, router.normalised or not training
 
-    def _forward_experts(self, theta, rows, routing):
+    def _forward_experts(self, theta, rows, routing, dropout=0.0, rng=None):
         indices = np.ascontiguousarray(routing.indices, dtype=np.int64)
         slots, bounds = group_slots(indices, self.n_experts)
         predictions = np.zeros((*indices.shape, self.n_outputs))
@@ -300,6 +305,7 @@ class GradientTask:
         for family in self.families:
             inputs = np.empty((len(slots), family.network.sizes[0]))
             work = np.empty(len(slots) * sum(family.network.sizes[1:]))
+            masks = _dropout_masks(family.network, len(slots), dropout, rng)
             experts_forward(
                 _rows(family.design, rows),
                 slots,
@@ -307,23 +313,26 @@ class GradientTask:
                 family.offsets,
                 *family.network.arguments,
                 theta,
+                masks,
                 inputs,
                 work,
                 predictions,
             )
-            kept.append((inputs, work))
+            kept.append((masks, inputs, work))
         return slots, bounds, kept, predictions
 
-    def _backward_experts(self, theta, scratch, deltas, gradient):
+    def _backward_experts(self, theta, scratch, deltas, gradient, dropout):
         slots, bounds, kept, _ = scratch
         deltas = np.ascontiguousarray(deltas)
-        for family, (inputs, work) in zip(self.families, kept, strict=True):
+        for family, (masks, inputs, work) in zip(self.families, kept, strict=True):
             experts_backward(
                 slots,
                 bounds,
                 family.offsets,
                 *family.network.arguments,
                 theta,
+                masks,
+                1.0 - dropout,
                 inputs,
                 work,
                 deltas,
@@ -401,6 +410,14 @@ class GradientTask:
 
 # Rows that are predicted at a time.
 EVALUATED_ROWS = 4096
+
+
+def _dropout_masks(network, n_slots, dropout, rng):
+    """Zeros, and one over the share that is kept, for each hidden unit of each slot."""
+    if dropout == 0.0:
+        return NO_MASK
+    size = n_slots * sum(network.sizes[1:-1])
+    return (rng.random(size) >= dropout) / (1.0 - dropout)
 
 
 def _rows(design, rows):
