@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import optimize, sparse
+from sklearn.utils.validation import check_is_fitted
 
 from ._design import CHUNK_ROWS
 from ._kernels.network import (
@@ -167,6 +168,35 @@ def fit_network(network, design, slope, theta, alpha, max_iter):
         evaluate, theta, jac=True, method="L-BFGS-B", options={"maxiter": max_iter}
     )
     return found.x, bool(found.success)
+
+
+class NetworkPart:
+    """What gates and experts with hidden layers share.
+
+    Subclasses have the parameters ``hidden_layer_sizes``, ``activation``, ``alpha``.
+    """
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+        check_network(self)
+
+    def network(self, n_inputs, n_outputs):
+        """Architecture for so many columns and outputs."""
+        sizes = (n_inputs, *self.hidden_layer_sizes, n_outputs)
+        return Network(tuple(int(size) for size in sizes), self.activation)
+
+    def _keep(self, network, theta, design):
+        self._network, self._theta, self._design = network, theta, design[1:]
+        layers = network.layers(theta)
+        self.coefs_ = [weights for weights, _ in layers]
+        self.intercepts_ = [bias for _, bias in layers]
+        self.n_parameters_ = network.n_parameters
+        self.n_features_in_ = network.sizes[0]
+        return self
+
+    def _outputs(self, X):
+        check_is_fitted(self)
+        return self._network.outputs(self._theta, standardised(X, *self._design))
 
 
 def check_network(part):

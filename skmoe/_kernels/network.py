@@ -119,6 +119,16 @@ def gather(X, center, inverse_scale, rows, out):
 
 
 @jit
+def network_size(sizes):
+    """Number of parameters, and of the values of all layers for a row."""
+    n_parameters, values_per_row = 0, 0
+    for layer in range(sizes.size - 1):
+        n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
+        values_per_row += sizes[layer + 1]
+    return n_parameters, values_per_row
+
+
+@jit
 def experts_forward(
     X, slots, bounds, offsets, sizes, activation, theta, masks, inputs, work, outputs
 ):
@@ -136,10 +146,7 @@ def experts_forward(
     outputs : (n, k, d) written at the slots.
     """
     n_slots, width = outputs.shape[1], outputs.shape[2]
-    n_parameters, values_per_row = 0, 0
-    for layer in range(sizes.size - 1):
-        n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
-        values_per_row += sizes[layer + 1]
+    n_parameters, values_per_row = network_size(sizes)
     n_hidden = values_per_row - sizes[-1]
     for e in range(offsets.size):
         low, high = bounds[e], bounds[e + 1]
@@ -176,10 +183,7 @@ def experts_backward(
 ):
     """Add the gradients of several networks, given those of their outputs (n, k, d)."""
     n_slots, width = deltas.shape[1], deltas.shape[2]
-    n_parameters, values_per_row = 0, 0
-    for layer in range(sizes.size - 1):
-        n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
-        values_per_row += sizes[layer + 1]
+    n_parameters, values_per_row = network_size(sizes)
     n_hidden = values_per_row - sizes[-1]
     for e in range(offsets.size):
         low, high = bounds[e], bounds[e + 1]

@@ -3,14 +3,13 @@
 import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from .._design import make_design
-from .._network import Network, check_network, fit_network, standardised
+from .._network import NetworkPart, fit_network
 from ._base import BuiltInExpert
 
 
-class MLPExpert(BuiltInExpert):
+class MLPExpert(NetworkPart, BuiltInExpert):
     """Multilayer perceptron as an expert, for values and for classes.
 
     Under :class:`skmoe.trainers.Gradient` it is trained by mini-batches together with
@@ -67,27 +66,13 @@ class MLPExpert(BuiltInExpert):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def check(self):
-        check_network(self)
-
-    def network(self, n_inputs, n_outputs):
-        """Architecture for so many columns and outputs."""
-        sizes = (n_inputs, *self.hidden_layer_sizes, n_outputs)
-        return Network(tuple(int(size) for size in sizes), self.activation)
-
     def set_network(self, network, theta, design, center=0.0, scale=1.0):
         """Set fitted parameters; outputs times ``scale``, plus ``center``."""
         theta = theta.copy()
         weights, bias = network.layers(theta)[-1]
         weights *= scale
         bias[:] = bias * scale + center
-        self._network, self._theta, self._design = network, theta, design[1:]
-        layers = network.layers(theta)
-        self.coefs_ = [w for w, _ in layers]
-        self.intercepts_ = [b for _, b in layers]
-        self.n_parameters_ = network.n_parameters
-        self.n_features_in_ = network.sizes[0]
-        return self
+        return self._keep(network, theta, design)
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows.
@@ -125,10 +110,6 @@ class MLPExpert(BuiltInExpert):
             network, design, slope, theta, self.alpha, self.max_iter
         )
         return self.set_network(network, theta, design, center, scale)
-
-    def _outputs(self, X):
-        check_is_fitted(self)
-        return self._network.outputs(self._theta, standardised(X, *self._design))
 
     def predict(self, X):
         """Fitted values, shape (n,) or (n, n_outputs)."""

@@ -3,14 +3,13 @@
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from .._design import make_design
-from .._network import Network, check_network, fit_network, standardised
+from .._network import NetworkPart, fit_network
 from ._base import BaseGate
 
 
-class MLPGate(BaseGate):
+class MLPGate(NetworkPart, BaseGate):
     """Softmax of a multilayer perceptron.
 
     Under :class:`skmoe.trainers.Gradient` it is trained by mini-batches together with
@@ -68,23 +67,10 @@ class MLPGate(BaseGate):
         self.update_iter = update_iter
         self.random_state = random_state
 
-    def check(self):
-        check_network(self)
-
-    def network(self, n_inputs, n_outputs):
-        """Architecture for so many columns and outputs."""
-        sizes = (n_inputs, *self.hidden_layer_sizes, n_outputs)
-        return Network(tuple(int(size) for size in sizes), self.activation)
-
     def set_network(self, network, theta, design):
         """Set fitted parameters."""
-        self._network, self._theta, self._design = network, theta.copy(), design[1:]
-        layers = network.layers(self._theta)
-        self.coefs_ = [w for w, _ in layers]
-        self.intercepts_ = [b for _, b in layers]
-        self._squared_norm = float(sum(np.sum(w**2) for w, _ in layers))
-        self.n_parameters_ = network.n_parameters
-        self.n_features_in_ = network.sizes[0]
+        self._keep(network, theta.copy(), design)
+        self._squared_norm = float(sum(np.sum(w**2) for w in self.coefs_))
         return self
 
     def fit(self, X, resp, sample_weight=None):
@@ -115,9 +101,7 @@ class MLPGate(BaseGate):
         return self.set_network(network, theta, design)
 
     def predict_log_proba(self, X):
-        check_is_fitted(self)
-        outputs = self._network.outputs(self._theta, standardised(X, *self._design))
-        return log_softmax(outputs, axis=1)
+        return log_softmax(self._outputs(X), axis=1)
 
     def penalty(self):
         return 0.5 * self.alpha * self._squared_norm
