@@ -11,6 +11,7 @@ from scipy.special import expit, log_softmax
 from sklearn.base import BaseEstimator
 
 from .routers import NoisyTopKRouter, Routing
+from .routers._base import best_first
 from .routers._noisy import load_probability
 
 __all__ = [
@@ -161,7 +162,7 @@ class LoadLoss(BaseLoss):
 
 def _to_threshold(noisy, pull, k):
     """Sum of ``pull`` at the experts whose logits are the thresholds, (n, K)."""
-    order = np.argsort(-noisy, axis=1, kind="stable")
+    order = best_first(noisy)
     inside = np.zeros(noisy.shape, dtype=bool)
     np.put_along_axis(inside, order[:, :k], True, axis=1)
     out = np.zeros_like(noisy)
@@ -199,7 +200,7 @@ class LoadBalancingLoss(BaseLoss):
         proba = np.exp(log_softmax(batch.logits, axis=1))
         # Where rows wanted to go; capacities would hide an overload.
         width = batch.routing.indices.shape[1]
-        wanted = np.argsort(-batch.logits, axis=1, kind="stable")[:, :width]
+        wanted = best_first(batch.logits)[:, :width]
         share = np.bincount(wanted.ravel(), minlength=n_experts) / wanted.size
         value = n_experts * share @ proba.mean(axis=0)
         slope = np.broadcast_to(n_experts * share / n_rows, proba.shape)

@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
+# Where a row goes in training that finds no expert.
+OVERFLOW = ("next", "shared", "drop")
+
 
 class Routing(NamedTuple):
     """Which experts serve which rows.
@@ -135,6 +138,14 @@ def check_k(owner, k, n_experts):
         raise ValueError(
             f"{owner} got k={k!r}, but expected an integer between 1 and the number of "
             f"experts, {n_experts}."
+        )
+
+
+def check_overflow(owner, overflow):
+    """Raise ``ValueError`` for an unknown policy for rows that no expert takes."""
+    if overflow not in OVERFLOW:
+        raise ValueError(
+            f"{owner} got overflow={overflow!r}, but expected one of {OVERFLOW}."
         )
 
 

@@ -3,10 +3,14 @@
 import numpy as np
 
 from .._kernels.routing import assign_within_capacity
-from ._base import BaseRouter, best_first, check_positive, make_routing
+from ._base import (
+    BaseRouter,
+    best_first,
+    check_overflow,
+    check_positive,
+    make_routing,
+)
 from ._topk import TopKRouter
-
-OVERFLOW = ("next", "shared", "drop")
 
 
 class CapacityRouter(BaseRouter):
@@ -25,11 +29,7 @@ class CapacityRouter(BaseRouter):
     def check(self, n_experts):
         owner = type(self).__name__
         check_positive(owner, "capacity_factor", self.capacity_factor)
-        if self.overflow not in OVERFLOW:
-            raise ValueError(
-                f"{owner} got overflow={self.overflow!r}, but expected one of "
-                f"{OVERFLOW}."
-            )
+        check_overflow(owner, self.overflow)
         if self.k > n_experts:
             raise ValueError(
                 f"{owner} routes each row to {self.k} experts, but there are only "

@@ -3,7 +3,13 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import BaseRouter, check_positive, compacted, make_routing
+from ._base import (
+    BaseRouter,
+    check_overflow,
+    check_positive,
+    compacted,
+    make_routing,
+)
 
 
 class ExpertChoiceRouter(BaseRouter):
@@ -52,11 +58,7 @@ class ExpertChoiceRouter(BaseRouter):
 
     def check(self, n_experts):
         check_positive("ExpertChoiceRouter", "capacity_factor", self.capacity_factor)
-        if self.overflow not in ("next", "shared", "drop"):
-            raise ValueError(
-                f"ExpertChoiceRouter got overflow={self.overflow!r}, but expected "
-                "'next', 'shared' or 'drop'."
-            )
+        check_overflow("ExpertChoiceRouter", self.overflow)
 
     def capacity(self, n_rows, n_experts):
         """Rows that an expert takes of a batch."""
@@ -70,27 +72,25 @@ class ExpertChoiceRouter(BaseRouter):
         return self
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
-        if not training:
+        if training:
+            taken = self._best_rows(log_gate)
+        else:
             check_is_fitted(self, "thresholds_")
-            return self._with_best(log_gate, log_gate >= self.thresholds_)
+            taken = log_gate >= self.thresholds_
+        missed = ~taken.any(axis=1)
+        if not training or self.overflow == "next":
+            taken[missed, log_gate[missed].argmax(axis=1)] = True
+        return make_routing(
+            log_gate,
+            compacted(taken, log_gate),
+            normalised=not training,
+            overflow=np.count_nonzero(missed) if training else 0,
+        )
+
+    def _best_rows(self, log_gate):
+        """Mask (n, K) of the rows that each expert takes of a batch."""
         size = self.capacity(*log_gate.shape)
         best = np.argsort(-log_gate, axis=0, kind="stable")[:size]
         taken = np.zeros(log_gate.shape, dtype=bool)
         np.put_along_axis(taken, best, True, axis=0)
-        if self.overflow == "next":
-            return self._with_best(log_gate, taken, normalised=False)
-        missed = np.count_nonzero(~taken.any(axis=1))
-        indices = compacted(taken, log_gate)
-        return make_routing(log_gate, indices, normalised=False, overflow=missed)
-
-    def _with_best(self, log_gate, taken, normalised=True):
-        """Rows that nobody took go to the expert with the largest weight."""
-        missed = ~taken.any(axis=1)
-        taken = taken.copy()
-        taken[missed, log_gate[missed].argmax(axis=1)] = True
-        return make_routing(
-            log_gate,
-            compacted(taken, log_gate),
-            normalised=normalised,
-            overflow=0 if normalised else np.count_nonzero(missed),
-        )
+        return taken

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._base import BaseRouter, Routing
+from ._base import BaseRouter, Routing, best_first
 
 
 class DenseRouter(BaseRouter):
@@ -17,7 +17,7 @@ class DenseRouter(BaseRouter):
     """
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
-        order = np.argsort(-log_gate, axis=1, kind="stable")
+        order = best_first(log_gate)
         weights = np.exp(np.take_along_axis(log_gate, order, axis=1))
         load = np.full(log_gate.shape[1], len(log_gate))
         return Routing(order, weights, load)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from .._network import Adam, batches
 from ..engines import single_threaded_blas
 from ._em import EM
-from ._gradient_task import GradientTask, Phase, is_differentiable, set_parts
+from ._gradient_task import GradientTask, Phase, check_differentiable, set_parts
 from ._starts import start_responsibilities
 from ._task import Fit, check_router
 
@@ -180,8 +180,7 @@ class Gradient(BaseEstimator):
     def _run(self, task, whole=False):
         self.check()
         check_router(task.router, "gradient", self)
-        if not is_differentiable(task):
-            raise ValueError(_not_differentiable(task))
+        check_differentiable(task)
         state = _state_of(task.warm_start)
         router = clone(task.router) if state is None else copy.deepcopy(state.router)
         task = replace(task, router=router)
@@ -461,13 +460,3 @@ def guiding_responsibilities(task):
         resp = start_responsibilities(EM(), replace(task, n_init=1), rng)[0]
     # By name, so that the order of the experts does not matter.
     return resp[:, np.argsort(np.argsort(task.names, kind="stable"), kind="stable")]
-
-
-def _not_differentiable(task):
-    for part in [task.gate, *task.experts]:
-        if not hasattr(part, "network"):
-            return (
-                f"Gradient got {part!r}, which is no network; use SoftmaxGate or "
-                "MLPGate with LinearExpert or MLPExpert, or trainer='em'."
-            )
-    return "Gradient reads dense numeric columns; use gate_features or trainer='em'."

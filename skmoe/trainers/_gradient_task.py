@@ -58,13 +58,19 @@ class Phase(NamedTuple):
     dropout: float = 0.0
 
 
-def is_differentiable(task):
-    """Whether gate and experts are networks, so that a gradient reaches all of them."""
-    parts = [task.gate, *task.experts]
+def check_differentiable(task):
+    """Raise ``ValueError`` unless gate and experts are networks on dense numbers."""
+    for part in [task.gate, *task.experts]:
+        if not hasattr(part, "network"):
+            raise ValueError(
+                f"Gradient got {part!r}, which is no network; use SoftmaxGate or "
+                "MLPGate with LinearExpert or MLPExpert, or trainer='em'."
+            )
     views = [task.gate_view, *task.expert_views]
-    return all(hasattr(part, "network") for part in parts) and all(
-        isinstance(view, np.ndarray) for view in views
-    )
+    if not all(isinstance(view, np.ndarray) for view in views):
+        raise ValueError(
+            "Gradient reads dense numeric columns; use gate_features or trainer='em'."
+        )
 
 
 class GradientTask:
@@ -179,12 +185,10 @@ class GradientTask:
 
     def ridge(self):
         """Penalty of each parameter, per row."""
-        ridge = np.zeros(self.n_parameters)
-        ridge[: self.gate.n_parameters] = self.task.gate.alpha * self.gate.is_weight()
-        for expert, where, network in zip(
-            self.task.experts, self.expert_slices, self.networks(), strict=True
-        ):
-            ridge[where] = expert.alpha * network.is_weight()
+        ridge = self.is_weight()
+        ridge[: self.gate.n_parameters] *= self.task.gate.alpha
+        for expert, where in zip(self.task.experts, self.expert_slices, strict=True):
+            ridge[where] *= expert.alpha
         return ridge / len(self.weight)
 
     def penalty_gradient(self, theta, ridge):
@@ -371,17 +375,21 @@ class GradientTask:
         best = routing.weights.argmax(axis=1)
         return routing.indices[np.arange(len(rows)), best]
 
+    def _predicted(self, theta, rows, phase):
+        """Blocks of rows with their routing and predictions, as outside of training."""
+        for start in range(0, len(rows), EVALUATED_ROWS):
+            part = rows[start : start + EVALUATED_ROWS]
+            logits = self.log_gate(theta, part, phase.temperature)
+            routing, _, _ = self._route(logits, part, None, phase.dense, False)
+            yield part, routing, self._forward_experts(theta, part, routing)[-1]
+
     def evaluate(self, theta, rows, phase, likely=False):
         """Mean loss of rows as they would be predicted, and the experts' loads.
 
         With ``likely`` it is the negative log-likelihood, whatever the objective.
         """
         total, load, weight = 0.0, np.zeros(self.n_experts), 0.0
-        for start in range(0, len(rows), EVALUATED_ROWS):
-            part = rows[start : start + EVALUATED_ROWS]
-            logits = self.log_gate(theta, part, phase.temperature)
-            routing, _, _ = self._route(logits, part, None, phase.dense, False)
-            predictions = self._forward_experts(theta, part, routing)[-1]
+        for part, routing, predictions in self._predicted(theta, rows, phase):
             slope = self._slope(theta, part, routing, predictions, likely=likely)
             total += slope.value * len(part)
             resp = Routing(routing.indices, slope.resp, routing.load).dense()
@@ -393,11 +401,7 @@ class GradientTask:
         """Log-variances of the experts' residuals, weighted by the gate."""
         scatter = np.zeros((self.n_experts, self.n_outputs))
         mass = np.full((self.n_experts, 1), np.finfo(float).tiny)
-        for start in range(0, len(rows), EVALUATED_ROWS):
-            part = rows[start : start + EVALUATED_ROWS]
-            logits = self.log_gate(theta, part, phase.temperature)
-            routing, _, _ = self._route(logits, part, None, phase.dense, False)
-            predictions = self._forward_experts(theta, part, routing)[-1]
+        for part, routing, predictions in self._predicted(theta, rows, phase):
             error = (self.target[part][:, None, :] - predictions) ** 2
             share = routing.weights * self.weight[part, None]
             used = routing.indices >= 0
