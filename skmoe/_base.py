@@ -1,4 +1,4 @@
-"""What both estimators share: fitting as a transaction, and reading X."""
+"""What both estimators share: parameters, training and committing what was fitted."""
 
 import copy
 import functools
@@ -10,7 +10,6 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import (
     check_random_state,
-    get_tags,
     murmurhash3_32,
 )
 from sklearn.utils.metadata_routing import (
@@ -19,11 +18,11 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from . import _features, mixture
+from . import mixture
 from ._evaluation import Evaluation, count_parameters
-from ._inputs import read_table, text_columns, without_columns
 from ._members import MembersGate, MembersRouter
 from ._parameters import ExpertParameters
+from ._reading import SHARED, Reading
 from ._resolve import (
     TRAINERS,
     adapt_expert,
@@ -32,6 +31,7 @@ from ._resolve import (
     resolve_gate,
     resolve_router,
 )
+from ._shared import contribution, fit_shared
 from ._sklearn import (
     HasMethods,
     Interval,
@@ -51,6 +51,8 @@ READING_ATTRIBUTES = (
     "classes_",
     "gate_features_",
     "expert_features_",
+    "shared_expert_",
+    "_shared_features",
     "_dropped",
     "_y_ndim",
 )
@@ -65,6 +67,12 @@ class ResolvedParts(NamedTuple):
     trainer: object
     router: object
     likelihood: object
+    shared: object
+
+    def by_name(self):
+        """Experts by name, the shared one included."""
+        named = dict(zip(self.names, self.experts, strict=True))
+        return named if self.shared is None else {**named, SHARED: self.shared}
 
 
 def can_partial_fit(model):
@@ -95,7 +103,9 @@ def transactional(fit):
     return wrapped
 
 
-class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParameters):
+class BaseMoE(
+    CallbackSupportMixin, TransformerMixin, Reading, Evaluation, ExpertParameters
+):
     """Parameters, training and evaluation that do not depend on the task."""
 
     _doc_link_module = "skmoe"
@@ -110,6 +120,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             None,
         ],
         "trainer": [str, HasMethods(["fit_task"])],
+        "shared_expert": [HasMethods(["fit"]), None],
         "gate_features": "no_validation",
         "expert_features": "no_validation",
         "n_members": [Interval(numbers.Integral, 1, None, closed="left")],
@@ -120,40 +131,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         "verbose": ["verbose"],
     }
 
-    # -- tags, routing, representation -------------------------------------------
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        try:
-            tags.input_tags.allow_nan = self._all_allow("allow_nan")
-            tags.input_tags.sparse = self._all_allow("sparse")
-        except (TypeError, ValueError, AttributeError):
-            # Tags are asked for before parameters are validated.
-            pass
-        return tags
-
-    def _all_allow(self, what):
-        gate = resolve_gate(self.gate, type(self).__name__)
-        gate_features = _features.resolve(self.gate_features, "gate_features")
-        if gate_features is not None:
-            gate_ok = _features.allows(gate_features, what)
-        elif hasattr(gate, "_resolved"):
-            gate_ok = _features.allows(gate._resolved(), what)
-        else:
-            gate_ok = not gate.numeric or what == "sparse"
-        return gate_ok and all(
-            self._expert_allows(expert, what) for expert in self._named_experts()[1]
-        )
-
-    def _expert_allows(self, expert, what):
-        if self.expert_features is not None and not isinstance(
-            self.expert_features, dict
-        ):
-            spec = _features.resolve(self.expert_features, "expert_features")
-            return _features.allows(spec, what)
-        if isinstance(expert, BuiltInExpert):
-            return what == "sparse"
-        return _features.allows(expert, what)
+    # -- routing, representation -------------------------------------------------
 
     def get_metadata_routing(self):
         """Metadata routing of this object and its experts."""
@@ -162,12 +140,16 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         names, experts = self._named_experts()
         if not isinstance(self.experts, (list, tuple)):
             names, experts = ["experts"], experts[:1]
+        if self.shared_expert is not None:
+            names, experts = [*names, SHARED], [*experts, self.shared_expert]
         return router.add(
             **dict(zip(names, experts, strict=True)), method_mapping=mapping
         )
 
     def _sk_visual_block_(self):
         names, experts = self._named_experts()
+        if self.shared_expert is not None:
+            names, experts = [*names, SHARED], [*experts, self.shared_expert]
         return VisualBlock("parallel", experts, names=names)
 
     # ``set_output`` wraps the method only where the class defines it itself.
@@ -181,13 +163,17 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         parts = self._resolve_parts()
         n_experts = len(parts.experts)
         previous = self._previous(n_experts) if self.warm_start else None
-        table = self._read(X, reset=True, gate=parts.gate, experts=parts.experts)
+        experts = parts.by_name()
+        table = self._read(X, reset=True, gate=parts.gate, experts=experts)
         y, weight = self._read_target(table, y, sample_weight)
         self._check_size(table, weight, n_experts)
-        self._fit_features(table, y, weight, parts.names, parts.experts)
-        warn_without_weight(parts.names, parts.experts)
+        self._fit_features(table, y, weight, experts)
+        warn_without_weight(experts)
+        fit_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
-        task.fit_params = self._route_fit_params(parts.names, fit_params)
+        task.fit_params = [fit_params[name] for name in parts.names]
+        own = fit_params.get(SHARED, {})
+        task = self._with_shared(task, self._fit_shared(parts, table, y, weight, own))
         self._train(parts.trainer, _positive_rows(task), previous, X, y)
         return self
 
@@ -200,11 +186,15 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         parts = self._resolve_parts()
         previous = self._previous(len(parts.experts))
         fresh = previous is None
-        table = self._read(X, reset=fresh, gate=parts.gate, experts=parts.experts)
+        experts = parts.by_name()
+        table = self._read(X, reset=fresh, gate=parts.gate, experts=experts)
         y, weight = self._read_batch(table, y, sample_weight, fresh, classes)
         if fresh:
-            self._fit_features(table, y, weight, parts.names, parts.experts)
-        task = self._make_task(parts, table, y, weight)
+            self._fit_features(table, y, weight, experts)
+            offset = self._fit_shared(parts, table, y, weight, {})
+        else:
+            offset = self._offset(table)
+        task = self._with_shared(self._make_task(parts, table, y, weight), offset)
         task.seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         task.warm_start = None if fresh else previous[0]
         task.freeze = freeze
@@ -227,7 +217,58 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         trainer = preset(self.trainer, TRAINERS, "trainer", owner)
         router = resolve_router(self.router, len(experts), owner)
         likelihood = self._make_likelihood()
-        return ResolvedParts(gate, names, experts, trainer, router, likelihood)
+        shared = self._resolve_shared(names, experts, owner)
+        return ResolvedParts(gate, names, experts, trainer, router, likelihood, shared)
+
+    def _resolve_shared(self, names, experts, owner):
+        if self.shared_expert is None:
+            return None
+        for name, expert in zip(names, experts, strict=True):
+            if self._classify and not isinstance(expert, BuiltInExpert):
+                raise ValueError(
+                    f"{owner} got shared_expert with expert {name!r}={expert!r}, which "
+                    "cannot add to the log-probabilities of another classifier; use "
+                    "LinearExpert or MLPExpert beside a shared expert."
+                )
+        return adapt_expert(self.shared_expert, SHARED, self._classify, owner)
+
+    def _fit_shared(self, parts, table, y, weight, fit_params):
+        """Set ``shared_expert_``; returns its out-of-fold contribution, or None."""
+        self.shared_expert_ = None
+        if parts.shared is None:
+            return None
+        (seed,) = self._seed_experts([SHARED], [parts.shared])
+        self.shared_expert_, offset = fit_shared(
+            parts.shared,
+            self._shared_view(table, parts.shared),
+            y,
+            weight,
+            classes=getattr(self, "classes_", None),
+            seed=seed,
+            n_jobs=self.n_jobs,
+            fit_params=fit_params,
+        )
+        return offset
+
+    def _offset(self, table):
+        """Contribution (n, d) or (n, C) of the fitted shared expert, or None."""
+        shared = self.shared_expert_
+        if shared is None:
+            return None
+        view = self._shared_view(table, shared)
+        return contribution(shared, view, getattr(self, "classes_", None))
+
+    def _with_shared(self, task, offset):
+        """The task of what the shared expert leaves."""
+        if offset is None:
+            return task
+        task.has_shared = True
+        if task.classes is not None:
+            task.offset = offset
+            return task
+        task.y = task.y - offset
+        task.labels = task.y.reshape(task.labels.shape)
+        return task
 
     def _make_task(self, parts, table, y, weight):
         seeds = self._seed_experts(parts.names, parts.experts)
@@ -266,12 +307,17 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             )
 
     def _route_fit_params(self, names, fit_params):
+        """Arguments of each expert's ``fit``, by name."""
         if not routing_enabled():
             raise_for_params(fit_params, self, "fit", allow=[])
-            return []
+            return {name: {} for name in names}
         routed = process_routing(self, "fit", **fit_params)
-        single = not isinstance(self.experts, (list, tuple))
-        return [dict(routed["experts" if single else name]["fit"]) for name in names]
+        if isinstance(self.experts, (list, tuple)):
+            return {name: dict(routed[name]["fit"]) for name in names}
+        return {
+            name: dict(routed[SHARED if name == SHARED else "experts"]["fit"])
+            for name in names
+        }
 
     def _seed_experts(self, names, experts):
         """Seed unseeded experts by name, so that neither order nor chance matters.
@@ -384,7 +430,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             "_kept": fit.kept,
             "_trainer_state": fit.state,
         }
-        attributes["n_parameters_"] = count_parameters(attributes)
+        attributes["n_parameters_"] = count_parameters(attributes, self.shared_expert_)
         read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}
         return {**read, **attributes}
 
@@ -406,88 +452,10 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     def _log_density(self, gate_view, expert_views, task):
         views = [expert_views[k] for k in self._kept]
-        log_prob = self._log_prob(views, task.y)
+        log_prob = self._log_prob(views, task.y, task.offset)
         with np.errstate(divide="ignore"):
             log_gate = np.log(self._route(gate_view).dense())
         return mixture.log_density(log_gate, log_prob)
-
-    # -- reading X ---------------------------------------------------------------
-
-    def _read(self, X, *, reset, gate=None, experts=None):
-        gate = self.gate_ if gate is None else gate
-        experts = self.experts_ if experts is None else experts
-        numeric_gate = gate.numeric and self.gate_features is None
-        linear = any(isinstance(e, BuiltInExpert) for e in experts)
-        linear = linear and self.expert_features is None
-        drops = hasattr(gate, "segments")
-        allow_text = not numeric_gate and (not linear or drops)
-        tags = get_tags(self).input_tags
-        return read_table(self, X, reset=reset, allow_text=allow_text, tags=tags)
-
-    def _fit_features(self, table, y, weight, names, experts):
-        self._dropped = []
-        if table.numbers is None and any(isinstance(e, BuiltInExpert) for e in experts):
-            # Built-in experts read numbers: they skip the text column of the gate.
-            self._dropped = text_columns(table.raw)
-        made = []
-
-        def fitted(spec, name):
-            """Equal specifications share one fitted transformer."""
-            for earlier, transformer in made:
-                if _features.same(earlier, spec):
-                    return transformer
-            transformer = _features.fit_features(
-                _features.resolve(spec, name), table.raw, y, weight
-            )
-            made.append((spec, transformer))
-            return transformer
-
-        self.gate_features_ = fitted(self.gate_features, "gate_features")
-        specs = self.expert_features
-        if not isinstance(specs, dict):
-            specs = dict.fromkeys(names, specs)
-        unknown = sorted(set(specs) - set(names))
-        if unknown:
-            raise ValueError(
-                f"expert_features names {unknown}, but the experts are {names}."
-            )
-        self.expert_features_ = [
-            fitted(specs.get(name), "expert_features") for name in names
-        ]
-
-    def _training_views(self, table, gate, experts):
-        """Views of gate and experts; dense where a built-in part reads them."""
-        gate_view = self._gate_view(table, gate)
-        views = self._expert_views(table, experts, range(len(experts)))
-        if gate.numeric:
-            gate_view = table.dense(gate_view)
-        views = [
-            table.dense(view) if isinstance(expert, BuiltInExpert) else view
-            for expert, view in zip(experts, views, strict=True)
-        ]
-        return gate_view, views
-
-    def _gate_view(self, table, gate=None):
-        gate = self.gate_ if gate is None else gate
-        if self.gate_features_ is not None:
-            return table.view(self.gate_features_)
-        return table.numbers if gate.numeric else table.raw
-
-    def _expert_views(self, table, experts=None, kept=None):
-        """What each expert sees; equal transformers are applied once."""
-        experts = self.experts_ if experts is None else experts
-        kept = self._kept if kept is None else kept
-        dropped = without_columns(table.raw, self._dropped) if self._dropped else None
-        views = []
-        for expert, k in zip(experts, kept, strict=True):
-            transformer = self.expert_features_[k]
-            if transformer is not None:
-                views.append(table.view(transformer))
-            elif not isinstance(expert, BuiltInExpert):
-                views.append(table.raw)
-            else:
-                views.append(table.numbers if dropped is None else dropped)
-        return views
 
 
 def _positive_rows(task):
@@ -505,6 +473,7 @@ def _positive_rows(task):
     task.gate_view = take(task.gate_view)
     task.expert_views = [take(view) for view in task.expert_views]
     task.y, task.labels = task.y[rows], task.labels[rows]
+    task.offset = None if task.offset is None else task.offset[rows]
     task.weight = task.weight[rows]
     return task
 

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sparse_linear, mixture
+from ._reading import SHARED
 from ._sklearn import check_sample_weight, safe_indexing
 from .trainers._refit import predict_expert
 
@@ -11,8 +12,8 @@ from .trainers._refit import predict_expert
 class Evaluation:
     """Methods that only read fitted attributes.
 
-    The estimator gives ``_read``, ``_gate_view``, ``_expert_views``, ``_check_y`` and
-    ``_encode``.
+    The estimator gives ``_read``, ``_gate_view``, ``_expert_views``, ``_offset``,
+    ``_check_y`` and ``_encode``.
     """
 
     def _views(self, X):
@@ -28,22 +29,22 @@ class Evaluation:
             log_gate = np.broadcast_to(-np.log(shape[1]), shape)
         return self.router_.route(log_gate, X=gate_view)
 
-    def _predictions(self, views):
-        """Predictions of every expert, shape (n, K, d)."""
+    def _predictions(self, views, offset):
+        """Predictions of every expert, the shared one's part included, (n, K, d)."""
         classes = getattr(self, "classes_", None)
         return np.stack(
             [
-                predict_expert(expert, view, classes)
+                predict_expert(expert, view, classes, offset)
                 for expert, view in zip(self.experts_, views, strict=True)
             ],
             axis=1,
         )
 
-    def _log_prob(self, views, y):
+    def _log_prob(self, views, y, offset):
         classes = getattr(self, "classes_", None)
         return np.column_stack(
             [
-                likelihood.log_prob(y, predict_expert(expert, view, classes))
+                likelihood.log_prob(y, predict_expert(expert, view, classes, offset))
                 for expert, likelihood, view in zip(
                     self.experts_, self.likelihoods_, views, strict=True
                 )
@@ -52,21 +53,23 @@ class Evaluation:
 
     def _combined(self, X):
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""
-        _, gate_view, views = self._views(X)
+        table, gate_view, views = self._views(X)
+        offset = self._offset(table)
         if _sparse_linear.serves(self, gate_view, views):
-            return _sparse_linear.predict(self, gate_view)
+            mean = _sparse_linear.predict(self, gate_view)
+            return mean if offset is None else mean + offset
         routing = self._route(gate_view)
         if routing.indices.shape[1] == len(self.experts_):
-            return mixture.mean(routing.dense(), self._predictions(views))
-        return self._combine_sparse(routing, views)
+            return mixture.mean(routing.dense(), self._predictions(views, offset))
+        return self._combine_sparse(routing, views, offset)
 
-    def _combine_sparse(self, routing, views):
+    def _combine_sparse(self, routing, views, offset):
         classes = getattr(self, "classes_", None)
         out = None
         for k, rows, slots in mixture.dispatch(routing.indices, len(self.experts_)):
-            part = predict_expert(
-                self.experts_[k], safe_indexing(views[k], rows), classes
-            )
+            view = safe_indexing(views[k], rows)
+            own = None if offset is None else offset[rows]
+            part = predict_expert(self.experts_[k], view, classes, own)
             if out is None:
                 out = np.zeros((len(routing.indices), part.shape[1]))
             out[rows] += routing.weights[rows, slots][:, None] * part
@@ -74,11 +77,11 @@ class Evaluation:
 
     def _log_parts(self, X, y):
         """Log gate weights after routing, and expert log-densities, both (n, K)."""
-        _, gate_view, views = self._views(X)
+        table, gate_view, views = self._views(X)
         y = self._encode(self._check_y(y, len_of=gate_view))
         with np.errstate(divide="ignore"):
             log_gate = np.log(self._route(gate_view).dense())
-        return log_gate, self._log_prob(views, y)
+        return log_gate, self._log_prob(views, y, self._offset(table))
 
     # -- public methods of both estimators ---------------------------------------
 
@@ -179,15 +182,17 @@ def expert_parameters(expert):
 
 def uncounted(model):
     """Name of the first part without a count of parameters."""
-    for name, expert in model.named_experts_.items():
-        if expert_parameters(expert) is None:
+    parts = {**model.named_experts_, SHARED: model.shared_expert_}
+    for name, expert in parts.items():
+        if expert is not None and expert_parameters(expert) is None:
             return name
     return type(model.gate_).__name__
 
 
-def count_parameters(attributes):
+def count_parameters(attributes, shared=None):
     """Free parameters of a mixture, or None if a part has no count."""
-    counts = [expert_parameters(e) for e in attributes["experts_"]]
+    experts = attributes["experts_"] + ([] if shared is None else [shared])
+    counts = [expert_parameters(e) for e in experts]
     counts.append(getattr(attributes["gate_"], "n_parameters_", None))
     if any(count is None for count in counts):
         return None

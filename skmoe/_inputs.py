@@ -32,6 +32,13 @@ class Table:
             self._views[key] = view(transformer, self.raw)
         return self._views[key]
 
+    def without(self, columns):
+        """The other columns as numbers, made once."""
+        key = ("without", tuple(columns))
+        if key not in self._views:
+            self._views[key] = without_columns(self.raw, columns)
+        return self._views[key]
+
     def dense(self, X):
         """A sparse matrix as an array, made once; anything else as it is."""
         if not sparse.issparse(X):

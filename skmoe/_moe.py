@@ -40,12 +40,19 @@ class MoERegressor(RegressorMixin, BaseMoE):
         How the parts are fitted together.
     likelihood : {"gaussian"} or likelihood, default="gaussian"
         Density of y around the prediction of an expert.
+    shared_expert : estimator, default=None
+        Active for every row. It is fitted first; the routed experts are trained on its
+        out-of-fold residuals, and their predictions are added to its own. It may be a
+        mixture itself: few experts first, more of them after (a pyramid). A
+        ``FrozenEstimator`` is taken as fitted on other rows.
     gate_features : None, str, selector or transformer, default=None
         What the gate sees: ``None`` for X as it is; a list, slice, mask or callable
         that selects columns; a transformer, which is cloned and fitted once;
         ``"piecewise-linear"`` for continuous piecewise-linear columns.
     expert_features : None, str, selector, transformer or dict, default=None
-        The same for the experts, or a dict from expert name to one of these.
+        The same for the experts, or a dict from expert name to one of these;
+        ``"shared_expert"`` in a dict names the shared one, which otherwise sees X as
+        it is.
     n_members : int, default=1
         Number of independently started mixtures that are averaged; the average is
         one mixture of all their experts.
@@ -68,6 +75,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
     router_ : router
     experts_ : list of fitted experts, length K
     named_experts_ : dict of str to fitted expert
+    shared_expert_ : fitted estimator or None
     n_experts_ : int
         K, experts that are left after fitting.
     likelihoods_ : list of fitted likelihoods
@@ -97,6 +105,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
        mixtures of local experts. Neural Computation 3, 79-87.
     .. [2] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
        the EM algorithm. Neural Computation 6, 181-214.
+    .. [3] Rajbhandari, S. et al. (2022). DeepSpeed-MoE. ICML, section 4.1 (residual
+       and pyramid mixtures).
 
     Examples
     --------
@@ -125,6 +135,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         router=None,
         trainer="em",
         likelihood="gaussian",
+        shared_expert=None,
         gate_features=None,
         expert_features=None,
         n_members=1,
@@ -140,6 +151,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         self.router = router
         self.trainer = trainer
         self.likelihood = likelihood
+        self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.n_members = n_members
@@ -259,9 +271,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
         """
         if not return_std:
             return self._shaped(self._combined(X))
-        _, gate_view, views = self._views(X)
+        table, gate_view, views = self._views(X)
         weights = self._route(gate_view).dense()
-        predictions = self._predictions(views)
+        predictions = self._predictions(views, self._offset(table))
         d = predictions.shape[2]
         within = np.array([x.variance_of(d) for x in self.likelihoods_])
         spread = np.sqrt(mixture.variance(weights, predictions, within))
@@ -269,8 +281,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
 
     def predict_experts(self, X):
         """Prediction of every expert, shape (n, K) or (n, K, n_outputs)."""
-        _, _, views = self._views(X)
-        predictions = self._predictions(views)
+        table, _, views = self._views(X)
+        predictions = self._predictions(views, self._offset(table))
         return predictions[:, :, 0] if self._y_ndim == 1 else predictions
 
 
@@ -295,12 +307,19 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         How the parts are fitted together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into ``sample_weight``.
+    shared_expert : classifier, default=None
+        Active for every row. It is fitted first; the routed experts, which must be
+        built-in ones, add to its log-probabilities, and are trained with those of
+        classifiers fitted to the other folds. It may be a mixture itself. A
+        ``FrozenEstimator`` is taken as fitted on other rows.
     gate_features : None, str, selector or transformer, default=None
         What the gate sees: ``None`` for X as it is; a list, slice, mask or callable
         that selects columns; a transformer, which is cloned and fitted once;
         ``"piecewise-linear"`` for continuous piecewise-linear columns.
     expert_features : None, str, selector, transformer or dict, default=None
-        The same for the experts, or a dict from expert name to one of these.
+        The same for the experts, or a dict from expert name to one of these;
+        ``"shared_expert"`` in a dict names the shared one, which otherwise sees X as
+        it is.
     n_members : int, default=1
         Number of independently started mixtures that are averaged; the average is
         one mixture of all their experts.
@@ -324,6 +343,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     router_ : router
     experts_ : list of fitted experts, length K
     named_experts_ : dict of str to fitted expert
+    shared_expert_ : fitted estimator or None
     n_experts_ : int
         K, experts that are left after fitting.
     likelihoods_ : list of fitted likelihoods
@@ -353,6 +373,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
        mixtures of local experts. Neural Computation 3, 79-87.
     .. [2] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
        the EM algorithm. Neural Computation 6, 181-214.
+    .. [3] Rajbhandari, S. et al. (2022). DeepSpeed-MoE. ICML, section 4.1 (residual
+       and pyramid mixtures).
 
     Examples
     --------
@@ -379,6 +401,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         router=None,
         trainer="em",
         class_weight=None,
+        shared_expert=None,
         gate_features=None,
         expert_features=None,
         n_members=1,
@@ -394,6 +417,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.router = router
         self.trainer = trainer
         self.class_weight = class_weight
+        self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features
         self.n_members = n_members
@@ -521,5 +545,5 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     def predict_experts(self, X):
         """Class probabilities of every expert, shape (n, K, n_classes)."""
-        _, _, views = self._views(X)
-        return self._predictions(views)
+        table, _, views = self._views(X)
+        return self._predictions(views, self._offset(table))

@@ -7,6 +7,7 @@ scikit-learn's ``LogisticRegression`` takes no soft targets, hence our own.
 
 import numpy as np
 
+from ._design import read_only
 from ._kernels.multinomial import multinomial_pass
 from ._linalg import (
     curvature_columns,
@@ -20,7 +21,7 @@ from .engines import map_rows
 SMALLEST_STEP = 2.0**-20
 
 
-def multinomial_statistics(design, targets, weight, coef, n_jobs=None):
+def multinomial_statistics(design, targets, weight, coef, offset, n_jobs=None):
     """Log-likelihood, gradient (K, q) and curvature (pairs, m) at ``coef``."""
     n_classes, n_channels = coef.shape
     exact = use_exact_newton(n_classes, n_channels)
@@ -34,14 +35,25 @@ def multinomial_statistics(design, targets, weight, coef, n_jobs=None):
         )
 
     def accumulate(statistics, start, stop):
-        multinomial_pass(*design, targets, weight, coef, exact, statistics, start, stop)
+        multinomial_pass(
+            *design, targets, offset, weight, coef, exact, statistics, start, stop
+        )
 
     total, gradient, grams = map_rows(accumulate, make, len(weight), n_jobs)
     return total[0], gradient, grams
 
 
 def fit_multinomial(
-    design, targets, weight, coef, alpha, *, max_iter=100, tol=1e-10, n_jobs=None
+    design,
+    targets,
+    weight,
+    coef,
+    alpha,
+    *,
+    offset=None,
+    max_iter=100,
+    tol=1e-10,
+    n_jobs=None,
 ):
     """Maximise ``sum_i w_i sum_k t_ik log p_ik - alpha/2 ||W||^2`` over W.
 
@@ -53,6 +65,8 @@ def fit_multinomial(
     coef : (K, q) start, on the standardised scale, last channel the intercept.
     alpha : float
         Ridge penalty, in units of rows; the intercept is not penalised.
+    offset : (n, K), C-contiguous, default=None
+        Added to the logits.
     max_iter : int
         Newton steps.
     tol : float
@@ -64,10 +78,12 @@ def fit_multinomial(
     converged : bool
     """
     penalty = ridge_diagonal(coef.shape[1], alpha)
+    offset = np.zeros((0, len(coef))) if offset is None else offset
+    offset = read_only(offset)
 
     def evaluate(at):
         total, gradient, grams = multinomial_statistics(
-            design, targets, weight, at, n_jobs
+            design, targets, weight, at, offset, n_jobs
         )
         return total - 0.5 * np.sum(penalty * at**2), gradient, grams
 

@@ -124,13 +124,16 @@ def squared_error(y, row_weight, indices, weights, predictions, given, log_varia
 
 
 def categorical_likelihood(
-    codes, row_weight, indices, weights, predictions, given, log_prior
+    codes, row_weight, indices, weights, predictions, given, fallback
 ):
-    """Cross-entropy of the combined class probabilities; the same as the likelihood."""
+    """Cross-entropy of the combined class probabilities; the same as the likelihood.
+
+    ``fallback`` (n,) are the log-probabilities of the labels without any expert.
+    """
     log_proba = log_softmax(predictions, axis=2)
     log_prob = np.take_along_axis(log_proba, codes[:, None, None], axis=2)[:, :, 0]
     value, weighted, resp = likelihood_slope(
-        weights, log_prob, log_prior[codes], row_weight, given
+        weights, log_prob, fallback, row_weight, given
     )
     slope = np.exp(log_proba)
     hit = np.broadcast_to(codes[:, None, None], (*indices.shape, 1))

@@ -209,12 +209,12 @@ def content_sample(columns, target, weight):
     chosen = []
     for first in range(0, n_rows, HASH_ROWS):
         block = slice(first, min(first + HASH_ROWS, n_rows))
-        uniform = _content_hash(np.column_stack([columns(block), target[block]]))
+        uniform = content_hash(np.column_stack([columns(block), target[block]]))
         chosen.append(first + np.flatnonzero(uniform < SAMPLE_ROWS / total))
     return np.concatenate(chosen)
 
 
-def _content_hash(values):
+def content_hash(values):
     """A number in [0, 1) for each row of ``values``, the same for equal rows."""
     # Irrational-looking coefficients tell rows apart.
     primes = np.sqrt(np.arange(2, values.shape[1] + 2)) * np.pi

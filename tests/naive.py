@@ -68,14 +68,16 @@ def gaussian_statistics(gate, expert, Y, weight, theta, rule):
     }
 
 
-def categorical_statistics(gate, expert, codes, weight, theta, rule):
+def categorical_statistics(gate, expert, labels, weight, theta, rule):
     """The statistics of ``categorical_pass``."""
     W, B = theta
+    codes, offset = labels
     n_experts = len(W)
     Zg, Ze = standardise(gate), standardise(expert)
     logits = mask_top(Zg @ W.T, rule.n_active)
     g = softmax(Zg @ W.T, axis=1)
-    proba = softmax((Ze @ B.T).reshape(len(codes), n_experts, -1), axis=2)
+    scores = (Ze @ B.T).reshape(len(codes), n_experts, -1)
+    proba = softmax(scores + (offset[:, None] if len(offset) else 0.0), axis=2)
     log_prob = np.log(proba[np.arange(len(codes)), :, codes])
     resp, row = posterior(logits, log_prob, rule.hard)
     weighted = weight[:, None] * resp
@@ -95,10 +97,11 @@ def categorical_statistics(gate, expert, codes, weight, theta, rule):
     }
 
 
-def multinomial_statistics(design, targets, weight, coef, exact):
+def multinomial_statistics(design, targets, offset, weight, coef, exact):
     """The statistics of ``multinomial_pass``."""
     Z = standardise(design)
-    log_proba = Z @ coef.T - logsumexp(Z @ coef.T, axis=1, keepdims=True)
+    scores = Z @ coef.T + (offset if len(offset) else 0.0)
+    log_proba = scores - logsumexp(scores, axis=1, keepdims=True)
     proba, sums = np.exp(log_proba), targets.sum(axis=1)
     total = weight @ np.sum(targets * log_proba, axis=1)
     residual = weight[:, None] * (targets - sums[:, None] * proba)

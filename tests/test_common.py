@@ -23,7 +23,9 @@ CONFIGURATIONS = [
     MoERegressor(n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9))),
     MoERegressor(n_experts=2, trainer="hard-em"),
     MoERegressor(n_experts=2, n_members=2),
+    MoERegressor(n_experts=2, shared_expert=Ridge()),
     MoEClassifier(),
+    MoEClassifier(n_experts=2, shared_expert=LogisticRegression(tol=1e-9)),
     # The default solver of LogisticRegression stops short of the seven digits to
     # which weights are compared with repetitions.
     MoEClassifier(

@@ -153,28 +153,34 @@ def test_gaussian_pass(designs, dtype, n_experts, n_outputs, n_active, hard):
     ("n_experts", "n_classes", "n_active", "hard"),
     [(2, 2, 2, False), (4, 3, 4, False), (3, 11, 2, False), (3, 2, 3, True)],
 )
-def test_categorical_pass(designs, n_experts, n_classes, n_active, hard):
+@pytest.mark.parametrize("n_offset", [0, N_ROWS])
+def test_categorical_pass(designs, n_experts, n_classes, n_active, hard, n_offset):
     gate, expert, weight = make_data(*designs, np.float64)
     q_gate, q_expert = gate.X.shape[1] + 1, expert.X.shape[1] + 1
     theta = (
         RNG.normal(size=(n_experts, q_gate)),
         RNG.normal(size=(n_experts * n_classes, q_expert)),
     )
-    codes = read_only(RNG.integers(0, n_classes, N_ROWS))
+    labels = em.Labels(
+        read_only(RNG.integers(0, n_classes, N_ROWS)),
+        read_only(RNG.normal(size=(n_offset, n_classes))),
+    )
     shared = expert is gate
     exact = use_exact_newton(n_classes, q_expert)
     rule = em.Rule(n_active, hard, shared, use_exact_newton(n_experts, q_gate), exact)
     own = n_experts * curvature_columns(n_classes, q_expert)
     found = zero_statistics(n_experts, q_gate, q_expert, own, n_classes, shared)
-    em.categorical_pass(gate, expert, codes, weight, theta, rule, found, 0, N_ROWS)
-    expected = naive.categorical_statistics(gate, expert, codes, weight, theta, rule)
+    em.categorical_pass(gate, expert, labels, weight, theta, rule, found, 0, N_ROWS)
+    expected = naive.categorical_statistics(gate, expert, labels, weight, theta, rule)
     compare(found, expected, shared)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5, 12])
-def test_multinomial_pass(n_classes):
+@pytest.mark.parametrize("n_offset", [0, N_ROWS])
+def test_multinomial_pass(n_classes, n_offset):
     design, _, weight = make_data(20, None, np.float64)
     targets = read_only(RNG.random((N_ROWS, n_classes)))
+    offset = read_only(RNG.normal(size=(n_offset, n_classes)))
     coef = RNG.normal(size=(n_classes, 21))
     exact = use_exact_newton(n_classes, 21)
     found = (
@@ -183,9 +189,11 @@ def test_multinomial_pass(n_classes):
         np.zeros((n_pairs(21), curvature_columns(n_classes, 21))),
     )
     multinomial.multinomial_pass(
-        *design, targets, weight, coef, exact, found, 0, N_ROWS
+        *design, targets, offset, weight, coef, exact, found, 0, N_ROWS
     )
-    expected = naive.multinomial_statistics(design, targets, weight, coef, exact)
+    expected = naive.multinomial_statistics(
+        design, targets, offset, weight, coef, exact
+    )
     expected = (np.array([expected[0]]), *expected[1:])
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)

@@ -210,7 +210,13 @@ def test_categorical_gradient(kind):
     def slope(logits, predictions):
         routing, log_gate = routed(logits, kind)
         found = objectives.categorical_likelihood(
-            codes, weight, routing.indices, routing.weights, predictions, None, prior
+            codes,
+            weight,
+            routing.indices,
+            routing.weights,
+            predictions,
+            None,
+            prior[codes],
         )
         return found, objectives.weights_to_logits(
             found.weighted, routing, log_gate, kind == "normalised"

@@ -37,6 +37,18 @@ def load_weights(weight, start, n_rows, block_weight):
 
 
 @jit
+def add_offset(offset, start, n_rows, logits):
+    """Add rows of ``offset`` (n, C), or nothing if it is empty, to stacked logits."""
+    if offset.shape[0] == 0:
+        return
+    n_classes = offset.shape[1]
+    for row in range(logits.shape[0]):
+        c = row % n_classes
+        for r in range(n_rows):
+            logits[row, r] += offset[start + r, c]
+
+
+@jit
 def add_product(left, right, total):
     """``total += left @ right.T`` for two channel-major blocks."""
     total += np.dot(left, right.T)

@@ -14,6 +14,7 @@ from .blocks import (
     BLOCK_ROWS,
     TILE_PAIRS,
     accumulate_grams,
+    add_offset,
     add_product,
     load_block,
     load_weights,
@@ -28,6 +29,13 @@ class Design(NamedTuple):
     X: np.ndarray
     center: np.ndarray
     inverse_scale: np.ndarray
+
+
+class Labels(NamedTuple):
+    """Class codes (n,), and log-probabilities (n, C) to add to; (0, C) for none."""
+
+    codes: np.ndarray
+    offset: np.ndarray
 
 
 class Rule(NamedTuple):
@@ -276,12 +284,13 @@ def categorical_residual(codes, start, n_rows, n_classes, proba, weights, residu
 
 
 @jit
-def categorical_pass(gate, expert, codes, weight, theta, rule, stats, start, stop):
+def categorical_pass(gate, expert, labels, weight, theta, rule, stats, start, stop):
     """Fused E-step and Newton statistics of multinomial logistic experts.
 
     ``theta`` is the pair of gate coefficients (K, q_gate) and class coefficients
-    (K * n_classes, q_expert); ``codes`` are the classes as integers.
+    (K * n_classes, q_expert).
     """
+    codes = labels.codes
     gate_coef, expert_coef = theta
     n_experts = gate_coef.shape[0]
     n_classes = expert_coef.shape[0] // n_experts
@@ -297,6 +306,7 @@ def categorical_pass(gate, expert, codes, weight, theta, rule, stats, start, sto
             gate, expert, weight, gate_coef, rule, first, n_rows, work
         )
         proba = np.dot(expert_coef, work.expert_block)
+        add_offset(labels.offset, first, n_rows, proba)
         categorical_joint(codes, first, n_rows, n_classes, proba, logits, work.joint)
         add_gate(logits, dense, rule, work, stats)
         categorical_residual(

@@ -7,6 +7,7 @@ from .blocks import (
     BLOCK_ROWS,
     TILE_PAIRS,
     accumulate_grams,
+    add_offset,
     add_product,
     load_block,
     load_weights,
@@ -37,12 +38,13 @@ def target_residual(targets, weight, first, n_rows, logits, proba, residual, tot
 
 @jit
 def multinomial_pass(
-    X, center, inverse_scale, targets, weight, coef, exact, outputs, start, stop
+    X, center, inverse_scale, targets, offset, weight, coef, exact, outputs, start, stop
 ):
     """Log-likelihood, gradient and curvature of rows ``start : stop``.
 
-    ``targets`` (n, K) are non-negative and need not sum to one; ``outputs`` is the
-    triple of total (1,), gradient (K, q) and grams (pairs, m), which are added to.
+    ``targets`` (n, K) are non-negative and need not sum to one; ``offset`` (n, K), or
+    (0, K) for none, is added to the logits; ``outputs`` is the triple of total (1,),
+    gradient (K, q) and grams (pairs, m), which are added to.
     """
     total, gradient, grams = outputs
     n_classes, n_channels = coef.shape
@@ -57,6 +59,7 @@ def multinomial_pass(
         load_weights(weight, first, n_rows, block_weight)
         load_block(X, center, inverse_scale, first, n_rows, block)
         proba = np.dot(coef, block)
+        add_offset(offset, first, n_rows, proba)
         logits = proba.copy()
         softmax_columns(proba, peak, mass, scratch)
         log_inplace(mass, scratch[0])

@@ -64,9 +64,9 @@ def request_weight(pipeline):
             step.set_fit_request(sample_weight=position == last)
 
 
-def warn_without_weight(names, experts):
-    """Warn, once per fit, about experts that are fitted on resamples."""
-    for name, expert in zip(names, experts, strict=True):
+def warn_without_weight(experts):
+    """Warn, once per fit, about experts (by name) that are fitted on resamples."""
+    for name, expert in experts.items():
         if not is_frozen(expert) and not takes_weight(expert):
             warnings.warn(
                 f"Expert {name!r} ({type(expert).__name__}) takes no sample_weight; "

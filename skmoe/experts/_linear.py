@@ -200,7 +200,8 @@ class LinearClassifierExpert(LinearExpert):
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         return self.fit_design(make_design(X, weight), y, weight)
 
-    def fit_design(self, design, y, weight):
+    def fit_design(self, design, y, weight, offset=None):
+        """As in regression; ``offset`` (n, n_classes) is added to the logits."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         n_classes = len(self.classes_)
         coef, self.converged_ = fit_multinomial(
@@ -209,6 +210,7 @@ class LinearClassifierExpert(LinearExpert):
             read_only(weight, float),
             np.zeros((n_classes, design.X.shape[1] + 1)),
             self.alpha * (2.0 if n_classes == 2 else 1.0),
+            offset=offset,
         )
         return self.set_standardised(coef, design)
 

@@ -91,7 +91,7 @@ class EM(BaseEstimator):
     def fit_task(self, task):
         """Train the parts of a task; returns a ``Fit``."""
         self.check()
-        check_router(task.router, "em", self)
+        check_router(task.router, "em", self, task.has_shared)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         fit = driver(self, task).fit()
         self._warn(fit, task)

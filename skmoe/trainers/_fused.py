@@ -9,7 +9,7 @@ import numpy as np
 
 from .._design import read_only, take_rows
 from .._kernels.blocks import gram_pass
-from .._kernels.em import Rule, Statistics, categorical_pass, gaussian_pass
+from .._kernels.em import Labels, Rule, Statistics, categorical_pass, gaussian_pass
 from .._linalg import (
     curvature_columns,
     n_pairs,
@@ -37,7 +37,7 @@ class LinearMixture:
     gate, expert : Design
         Equal objects if both see the same columns: they are then read once.
     target : ndarray
-        Standardised outputs (n, d), or class codes (n,).
+        Standardised outputs (n, d), or ``Labels``.
     weight : (n,) ndarray
     n_experts : int
     gate_alpha, expert_alpha : float
@@ -80,10 +80,13 @@ class LinearMixture:
         part.gate = take_rows(self.gate, rows)
         shared = self.expert is self.gate
         part.expert = part.gate if shared else take_rows(self.expert, rows)
-        part.target = read_only(self.target[rows])
+        part.target = self._target_of(rows)
         part.weight = read_only(self.weight[rows])
         part.total_weight = part.weight.sum()
         return part
+
+    def _target_of(self, rows):
+        return read_only(self.target[rows])
 
     def with_rule(self, **changes):
         """The same problem with another ``n_active`` or ``hard``."""
@@ -322,6 +325,11 @@ class LinearCategoricalMixture(LinearMixture):
         # Two mirrored sets of coefficients share the penalty of one log-odds.
         self.class_alpha = self.expert_alpha * (2.0 if n_classes == 2 else 1.0)
 
+    def _target_of(self, rows):
+        codes, offset = self.target
+        offset = offset[rows] if len(offset) else offset
+        return Labels(read_only(codes[rows]), read_only(offset))
+
     def _exact_expert(self):
         return use_exact_newton(self.n_classes, self.expert_channels)
 
@@ -370,7 +378,7 @@ class LinearCategoricalMixture(LinearMixture):
         return theta + step * (mapped - theta)
 
     def _start_experts(self, targets):
-        indicators = read_only(np.eye(self.n_classes)[self.target])
+        indicators = read_only(np.eye(self.n_classes)[self.target.codes])
         zero = np.zeros((self.n_classes, self.expert_channels))
         fits = [
             fit_multinomial(
@@ -379,6 +387,7 @@ class LinearCategoricalMixture(LinearMixture):
                 read_only(targets[:, k] * self.weight),
                 zero,
                 max(self.class_alpha, 1e-3 * self.total_weight / self.n_experts),
+                offset=self.target.offset,
                 max_iter=START_STEPS,
                 n_jobs=self.n_jobs,
             )[0]

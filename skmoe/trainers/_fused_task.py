@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .._design import empty_design, from_data_scale, make_design, read_only
+from .._kernels.em import Labels
 from ..experts import LinearExpert
 from ..likelihoods import LOG_2PI
 from ._fused import LinearCategoricalMixture, LinearGaussianMixture
@@ -59,10 +60,11 @@ class FusedTask:
         }
         designs = self.gate_design, self.expert_design
         if task.classes is not None:
-            codes = read_only(task.y, np.int64)
             n_classes = len(task.classes)
+            offset = np.zeros((0, n_classes)) if task.offset is None else task.offset
+            labels = Labels(read_only(task.y, np.int64), read_only(offset))
             return LinearCategoricalMixture(
-                *designs, codes, weight, n_classes=n_classes, **common
+                *designs, labels, weight, n_classes=n_classes, **common
             )
         self.y_center = np.average(task.y, axis=0, weights=weight)
         spread = np.average((task.y - self.y_center) ** 2, axis=0, weights=weight)

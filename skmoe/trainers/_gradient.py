@@ -179,7 +179,7 @@ class Gradient(BaseEstimator):
 
     def _run(self, task, whole=False):
         self.check()
-        check_router(task.router, "gradient", self)
+        check_router(task.router, "gradient", self, task.has_shared)
         check_differentiable(task)
         state = _state_of(task.warm_start)
         router = clone(task.router) if state is None else copy.deepcopy(state.router)

@@ -353,11 +353,22 @@ class GradientTask:
             given,
         )
         if self.task.classes is not None:
-            return objectives.categorical_likelihood(*common, self.scales.log_prior)
+            return self._class_slope(rows, common)
         log_variance = self.log_variance(theta)
         if self.likely or likely or given is not None:
             return objectives.gaussian_likelihood(*common, log_variance)
         return objectives.squared_error(*common, log_variance)
+
+    def _class_slope(self, rows, common):
+        codes, weight, indices, weights, predictions, given = common
+        fallback = np.broadcast_to(self.scales.log_prior, (len(rows), self.n_outputs))
+        if self.task.offset is not None:
+            fallback = self.task.offset[rows]
+            predictions = predictions + fallback[:, None, :]
+        fallback = fallback[np.arange(len(rows)), codes]
+        return objectives.categorical_likelihood(
+            codes, weight, indices, weights, predictions, given, fallback
+        )
 
     # -- all rows -------------------------------------------------------------
 

@@ -73,9 +73,14 @@ class RefitMixture:
     def predictions(self, parts):
         """Predictions (n, d), or class probabilities, of each expert."""
         return [
-            predict_expert(expert, self.task.expert_views[k], self.task.classes)
+            self._predict(expert, k)
             for k, expert in zip(self.kept, parts.experts, strict=True)
         ]
+
+    def _predict(self, expert, number):
+        task = self.task
+        view = task.expert_views[number]
+        return predict_expert(expert, view, task.classes, task.offset)
 
     def evaluate(self, parts):
         """Penalised log-likelihood per unit of weight, and responsibilities."""
@@ -192,7 +197,9 @@ class RefitMixture:
             weight = weight + FALLBACK_SHARE * task.weight
         expert, view = task.experts[number], task.expert_views[number]
         if isinstance(expert, LinearExpert):
-            return clone(expert).fit_design(self._design(view), task.labels, weight)
+            given = () if task.offset is None else (task.offset,)
+            design = self._design(view)
+            return clone(expert).fit_design(design, task.labels, weight, *given)
         return fit_expert(
             expert,
             view,
@@ -215,7 +222,7 @@ class RefitMixture:
         totals = []
         for share in resp.T:
             fitted = self._fit_one(number, share, None)
-            prediction = predict_expert(fitted, task.expert_views[number], task.classes)
+            prediction = self._predict(fitted, number)
             weight = share * task.weight
             (likelihood,) = task.likelihood.fit_dispersions(
                 task.y, [prediction], weight[:, None]
@@ -259,10 +266,19 @@ class RefitMixture:
         return router.fit(gate.predict_log_proba(view), X=view)
 
 
-def predict_expert(expert, view, classes):
-    """Prediction (n, d), or smoothed class probabilities (n, C), of one expert."""
+def predict_expert(expert, view, classes, offset=None):
+    """Prediction (n, d), or smoothed class probabilities (n, C), of one expert.
+
+    ``offset`` is what a shared expert adds to the prediction, or to the
+    log-probabilities.
+    """
     if classes is None:
         prediction = np.asarray(expert.predict(view), dtype=float)
-        return prediction.reshape(prediction.shape[0], -1)
+        prediction = prediction.reshape(prediction.shape[0], -1)
+        return prediction if offset is None else prediction + offset
     proba = aligned_proba(expert, view, classes)
-    return proba if isinstance(expert, LinearExpert) else smoothed(proba)
+    proba = proba if isinstance(expert, LinearExpert) else smoothed(proba)
+    if offset is None:
+        return proba
+    proba = proba * np.exp(offset)
+    return proba / proba.sum(axis=1, keepdims=True)

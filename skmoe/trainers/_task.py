@@ -31,6 +31,9 @@ class Task:
     warm_start : Fit or None, the fit to continue from
     start : int or None, the one start to use (members of an average)
     freeze : None, "experts", "gate" or list of names that training leaves alone
+    has_shared : bool, whether the mixture has a shared expert
+    offset : (n, C) log-probabilities of the shared expert that the experts add to, or
+        None; in regression ``y`` is what the shared expert leaves.
     """
 
     gate: Any
@@ -53,6 +56,8 @@ class Task:
     warm_start: Any = None
     start: int | None = None
     freeze: Any = None
+    has_shared: bool = False
+    offset: np.ndarray | None = None
 
     @property
     def n_experts(self):
@@ -75,10 +80,11 @@ class Task:
         return gate, experts
 
     def indicators(self):
-        """Targets (n, d): outputs, or class indicators."""
+        """Targets (n, d): outputs, or class indicators; what a shared expert leaves."""
         if self.classes is None:
             return self.y
-        return np.eye(len(self.classes))[self.y]
+        indicators = np.eye(len(self.classes))[self.y]
+        return indicators if self.offset is None else indicators - np.exp(self.offset)
 
 
 @dataclass
@@ -121,12 +127,13 @@ def _is_numbers(view):
     )
 
 
-def check_router(router, kind, trainer):
+def check_router(router, kind, trainer, has_shared=False):
     """Raise ``ValueError`` for a router whose rule the trainer cannot follow."""
-    if getattr(router, "overflow", None) == "shared":
+    if getattr(router, "overflow", None) == "shared" and not has_shared:
         raise ValueError(
             f"{type(router).__name__} got overflow='shared', but the mixture has no "
-            "shared expert; use overflow='next' or 'drop'."
+            "shared expert; pass one as shared_expert, or use overflow='next' or "
+            "'drop'."
         )
     if kind not in router.trainers:
         others = " or ".join(repr(name) for name in router.trainers)

@@ -1,0 +1,148 @@
+"""What gate, experts and shared expert see of X."""
+
+from sklearn.utils import get_tags
+
+from . import _features
+from ._inputs import read_table, text_columns
+from ._resolve import resolve_gate
+from .experts._base import BuiltInExpert
+
+# Name of the shared expert among the keys of ``expert_features``.
+SHARED = "shared_expert"
+
+
+class Reading:
+    """Validation of X, and the view of each part."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        try:
+            tags.input_tags.allow_nan = self._all_allow("allow_nan")
+            tags.input_tags.sparse = self._all_allow("sparse")
+        except (TypeError, ValueError, AttributeError):
+            # Tags are asked for before parameters are validated.
+            pass
+        return tags
+
+    def _all_allow(self, what):
+        gate = resolve_gate(self.gate, type(self).__name__)
+        gate_features = _features.resolve(self.gate_features, "gate_features")
+        if gate_features is not None:
+            gate_ok = _features.allows(gate_features, what)
+        elif hasattr(gate, "_resolved"):
+            gate_ok = _features.allows(gate._resolved(), what)
+        else:
+            gate_ok = not gate.numeric or what == "sparse"
+        names, experts = self._named_experts()
+        parts = [*zip(names, experts, strict=True), (SHARED, self.shared_expert)]
+        return gate_ok and all(
+            self._expert_allows(name, expert, what)
+            for name, expert in parts
+            if expert is not None
+        )
+
+    def _expert_allows(self, name, expert, what):
+        spec = _features.resolve(self._features_of(name), "expert_features")
+        if spec is not None:
+            return _features.allows(spec, what)
+        if isinstance(expert, BuiltInExpert):
+            return what == "sparse"
+        return _features.allows(expert, what)
+
+    def _features_of(self, name):
+        """Specification of the columns of a named expert, or of the shared one.
+
+        A specification for all is one for the routed experts: the shared expert sees
+        X as it is, unless a dict names it.
+        """
+        if isinstance(self.expert_features, dict):
+            return self.expert_features.get(name)
+        return None if name == SHARED else self.expert_features
+
+    def _read(self, X, *, reset, gate=None, experts=None):
+        """Validated table; ``experts`` maps names to unfitted experts."""
+        gate = self.gate_ if gate is None else gate
+        if experts is None:
+            specs = [self.expert_features_[k] for k in self._kept]
+            parts = [*zip(self.experts_, specs, strict=True)]
+            parts.append((self.shared_expert_, self._shared_features))
+        else:
+            parts = [(e, self._features_of(name)) for name, e in experts.items()]
+        numeric_gate = gate.numeric and self.gate_features is None
+        linear = any(isinstance(e, BuiltInExpert) and spec is None for e, spec in parts)
+        drops = hasattr(gate, "segments")
+        allow_text = not numeric_gate and (not linear or drops)
+        tags = get_tags(self).input_tags
+        return read_table(self, X, reset=reset, allow_text=allow_text, tags=tags)
+
+    def _fit_features(self, table, y, weight, experts):
+        """Fit the transformers of the gate and of ``experts``, a dict by name."""
+        self._dropped = []
+        built_in = any(isinstance(e, BuiltInExpert) for e in experts.values())
+        if table.numbers is None and built_in:
+            # Built-in experts read numbers: they skip the text column of the gate.
+            self._dropped = text_columns(table.raw)
+        made = []
+
+        def fitted(spec, name):
+            """Equal specifications share one fitted transformer."""
+            for earlier, transformer in made:
+                if _features.same(earlier, spec):
+                    return transformer
+            transformer = _features.fit_features(
+                _features.resolve(spec, name), table.raw, y, weight
+            )
+            made.append((spec, transformer))
+            return transformer
+
+        if isinstance(self.expert_features, dict):
+            unknown = sorted(set(self.expert_features) - set(experts))
+            if unknown:
+                raise ValueError(
+                    f"expert_features names {unknown}, but the experts are "
+                    f"{list(experts)}."
+                )
+        self.gate_features_ = fitted(self.gate_features, "gate_features")
+        found = {
+            name: fitted(self._features_of(name), "expert_features") for name in experts
+        }
+        self._shared_features = found.pop(SHARED, None)
+        self.expert_features_ = list(found.values())
+
+    def _training_views(self, table, gate, experts):
+        """Views of gate and experts; dense where a built-in part reads them."""
+        gate_view = self._gate_view(table, gate)
+        views = self._expert_views(table, experts, range(len(experts)))
+        if gate.numeric:
+            gate_view = table.dense(gate_view)
+        views = [
+            table.dense(view) if isinstance(expert, BuiltInExpert) else view
+            for expert, view in zip(experts, views, strict=True)
+        ]
+        return gate_view, views
+
+    def _gate_view(self, table, gate=None):
+        gate = self.gate_ if gate is None else gate
+        if self.gate_features_ is not None:
+            return table.view(self.gate_features_)
+        return table.numbers if gate.numeric else table.raw
+
+    def _expert_views(self, table, experts=None, kept=None):
+        """What each expert sees; equal transformers are applied once."""
+        experts = self.experts_ if experts is None else experts
+        kept = self._kept if kept is None else kept
+        return [
+            self._expert_view(table, expert, self.expert_features_[k])
+            for expert, k in zip(experts, kept, strict=True)
+        ]
+
+    def _expert_view(self, table, expert, transformer):
+        if transformer is not None:
+            return table.view(transformer)
+        if not isinstance(expert, BuiltInExpert):
+            return table.raw
+        return table.without(self._dropped) if self._dropped else table.numbers
+
+    def _shared_view(self, table, expert):
+        """What the shared expert sees."""
+        return self._expert_view(table, expert, self._shared_features)
