@@ -36,26 +36,46 @@ class Network:
     ----------
     sizes : tuple of int
     activation : {"identity", "relu", "tanh"}
+    n_frequencies : int
+        Frequencies of each input, whose sines and cosines the first layer sees too.
+    frequency_scale : float
+        Standard deviation of the frequencies at the start.
     """
 
     sizes: tuple
     activation: str = "identity"
+    n_frequencies: int = 0
+    frequency_scale: float = 0.1
 
     @property
     def n_parameters(self):
         """Length of the parameter vector."""
-        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-        return sum((a + 1) * b for a, b in pairs)
+        return self._n_periodic + sum((a + 1) * b for a, b in self._shapes)
+
+    @property
+    def _n_periodic(self):
+        return self.sizes[0] * self.n_frequencies
+
+    @property
+    def _shapes(self):
+        """Fan-in and fan-out of each layer."""
+        ins = (self.sizes[0] + 2 * self._n_periodic, *self.sizes[1:-1])
+        return list(zip(ins, self.sizes[1:], strict=True))
 
     @property
     def arguments(self):
         """Layer sizes and activation as the kernels take them."""
-        return np.array(self.sizes, dtype=np.int64), ACTIVATIONS[self.activation]
+        sizes = (self._shapes[0][0], *self.sizes[1:])
+        return np.array(sizes, dtype=np.int64), ACTIVATIONS[self.activation]
+
+    def frequencies(self, theta):
+        """View of the frequencies (p, n_frequencies), in cycles per unit."""
+        return theta[: self._n_periodic].reshape(self.sizes[0], -1)
 
     def layers(self, theta):
         """Views of the weights (fan_in, fan_out) and biases of each layer."""
-        views, at = [], 0
-        for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+        views, at = [], self._n_periodic
+        for a, b in self._shapes:
             weights = theta[at : at + a * b].reshape(a, b)
             at += a * b
             views.append((weights, theta[at : at + b]))
@@ -65,6 +85,9 @@ class Network:
     def start(self, rng, last=1.0):
         """Random start (He et al. 2015); ``last`` scales the weights of the outputs."""
         theta = np.zeros(self.n_parameters)
+        if self.n_frequencies:
+            own = self.frequencies(theta)
+            own[:] = self.frequency_scale * rng.normal(size=own.shape)
         gain = GAIN[ACTIVATIONS[self.activation]]
         for weights, _ in self.layers(theta):
             weights[:] = rng.normal(size=weights.shape) * gain / np.sqrt(len(weights))
@@ -173,7 +196,8 @@ def fit_network(network, design, slope, theta, alpha, max_iter):
 class NetworkPart:
     """What gates and experts with hidden layers share.
 
-    Subclasses have the parameters ``hidden_layer_sizes``, ``activation``, ``alpha``.
+    Subclasses have the parameters ``hidden_layer_sizes``, ``activation``, ``alpha``,
+    ``n_frequencies`` and ``frequency_scale``.
     """
 
     def check(self):
@@ -183,11 +207,19 @@ class NetworkPart:
     def network(self, n_inputs, n_outputs):
         """Architecture for so many columns and outputs."""
         sizes = (n_inputs, *self.hidden_layer_sizes, n_outputs)
-        return Network(tuple(int(size) for size in sizes), self.activation)
+        return Network(
+            tuple(int(size) for size in sizes),
+            self.activation,
+            int(self.n_frequencies),
+            float(self.frequency_scale),
+        )
 
     def _keep(self, network, theta, design):
         self._network, self._theta, self._design = network, theta, design[1:]
         layers = network.layers(theta)
+        self.frequencies_ = None
+        if network.n_frequencies:
+            self.frequencies_ = network.frequencies(theta)
         self.coefs_ = [weights for weights, _ in layers]
         self.intercepts_ = [bias for _, bias in layers]
         self.n_parameters_ = network.n_parameters
@@ -215,7 +247,19 @@ def check_network(part):
             f"{owner} got activation={part.activation!r}, but expected one of "
             f"{sorted(set(ACTIVATIONS) - {'identity'})}."
         )
-    if not (np.isscalar(part.alpha) and 0 <= part.alpha < np.inf):
+    frequencies = part.n_frequencies
+    if not isinstance(frequencies, (int, np.integer)) or frequencies < 0:
         raise ValueError(
-            f"{owner} got alpha={part.alpha!r}, but expected a finite number >= 0."
+            f"{owner} got n_frequencies={frequencies!r}, but expected an integer >= 0; "
+            "0 is for no periodic embedding."
+        )
+    for name in ("alpha", "frequency_scale"):
+        check_non_negative(owner, name, getattr(part, name))
+
+
+def check_non_negative(owner, name, value):
+    """Raise ``ValueError`` unless ``value`` is a non-negative finite number."""
+    if not (np.isscalar(value) and 0 <= value < np.inf):
+        raise ValueError(
+            f"{owner} got {name}={value!r}, but expected a finite number >= 0."
         )

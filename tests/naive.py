@@ -131,7 +131,7 @@ def network(X, layers, activation, masks=None):
 
 
 def network_gradient(X, layers, activation, delta, masks=None):
-    """Gradients of weights and biases, layer by layer, given that of the outputs."""
+    """Gradients of weights and biases, and of X, given that of the outputs."""
     _, hidden = network(X, layers, activation, masks)
     inputs = [X, *hidden]
     found = []
@@ -145,7 +145,22 @@ def network_gradient(X, layers, activation, delta, masks=None):
                 delta = delta * mask
                 out = np.divide(out, mask, out=np.zeros_like(out), where=mask > 0)
             delta = delta * {0: 1.0, 1: out > 0, 2: 1 - out**2}[activation]
-    return np.concatenate([np.r_[w.ravel(), b] for w, b in reversed(found)])
+    return np.concatenate([np.r_[w.ravel(), b] for w, b in reversed(found)]), delta
+
+
+def embedded(X, frequencies):
+    """X, and sine and cosine of each column at each of its frequencies."""
+    phase = 2 * np.pi * X[:, :, None] * frequencies
+    waves = np.stack([np.sin(phase), np.cos(phase)], axis=3)
+    return np.hstack([X, waves.reshape(len(X), -1)])
+
+
+def frequency_gradient(X, frequencies, inward):
+    """Gradient (p, F) of the frequencies, given that of the embedded columns."""
+    phase = 2 * np.pi * X[:, :, None] * frequencies
+    inward = inward[:, X.shape[1] :].reshape(*phase.shape, 2)
+    turn = np.cos(phase) * inward[..., 0] - np.sin(phase) * inward[..., 1]
+    return np.sum(2 * np.pi * X[:, :, None] * turn, axis=0)
 
 
 def within_capacity(choices, wanted, priority, capacity, take_next):

@@ -30,8 +30,9 @@ SHORT = Gradient(max_epochs=8)
 
 
 def gradient_task(X, y, *, router, expert=None, gate=None, classes=None):
-    expert = MLPExpert((5,), activation="tanh") if expert is None else expert
-    gate = MLPGate((4,), activation="tanh") if gate is None else gate
+    periodic = {"n_frequencies": 2, "frequency_scale": 0.2}
+    expert = MLPExpert((5,), "tanh", **periodic) if expert is None else expert
+    gate = MLPGate((4,), "tanh", **periodic) if gate is None else gate
     return Task(
         gate=gate,
         router=router,
@@ -319,6 +320,21 @@ def test_neural_parts_under_em(regression):
 
 def batches_of(X, y, size=100):
     return [(X[i : i + size], y[i : i + size]) for i in range(0, len(X), size)]
+
+
+@pytest.mark.parametrize("trainer", [EM(max_refits=5), Gradient(max_epochs=60)])
+def test_periodic_embeddings_are_trained(trainer):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-2, 2, size=(900, 2))
+    y = np.sin(9 * X[:, 0]) + X[:, 1]
+    expert = MLPExpert((16,), alpha=0.1, n_frequencies=4, frequency_scale=0.5)
+    model = MoERegressor(expert, n_experts=2, trainer=trainer, random_state=0)
+    model.fit(X[:600], y[:600])
+    assert model.score(X[600:], y[600:]) > 0.98
+    assert model.experts_[0].frequencies_.shape == (2, 4)
+    plain = model.set_params(experts__n_frequencies=0).fit(X[:600], y[:600])
+    assert plain.score(X[600:], y[600:]) < 0.95
+    assert plain.experts_[0].frequencies_ is None
 
 
 def test_partial_fit_learns_from_a_stream(regression):

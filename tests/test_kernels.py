@@ -231,9 +231,10 @@ def test_group_slots():
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("activation", [0, 1, 2])
 @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 2), (3, 5, 4, 1)])
-def test_network(sizes, activation, dropout):
+@pytest.mark.parametrize("n_frequencies", [0, 4])
+def test_network(sizes, activation, dropout, n_frequencies):
     names = {number: name for name, number in ACTIVATIONS.items()}
-    net = Network(sizes, names[activation])
+    net = Network(sizes, names[activation], n_frequencies, 0.3)
     theta = net.start(RNG) + 0.1 * RNG.normal(size=net.n_parameters)
     X, delta = RNG.normal(size=(7, 3)), RNG.normal(size=(7, sizes[-1]))
     masks, flat = None, np.zeros(0)
@@ -242,13 +243,18 @@ def test_network(sizes, activation, dropout):
         flat = np.concatenate([np.zeros(0), *(mask.ravel() for mask in masks)])
     work = np.empty(7 * sum(sizes[1:]))
     outputs = network.forward(X, theta, *net.arguments, flat, work)
-    expected, _ = naive.network(X, net.layers(theta), activation, masks)
+    given = net.layers(theta), activation
+    embedded = naive.embedded(X, net.frequencies(theta)) if n_frequencies else X
+    expected, _ = naive.network(embedded, *given, masks)
     np.testing.assert_allclose(outputs, expected, atol=1e-14)
     gradient = np.zeros_like(theta)
     kept = 1 - dropout
     network.backward(X, theta, *net.arguments, flat, kept, work, delta, gradient)
-    expected = naive.network_gradient(X, net.layers(theta), activation, delta, masks)
-    np.testing.assert_allclose(gradient, expected, atol=1e-13)
+    expected, inward = naive.network_gradient(embedded, *given, delta, masks)
+    np.testing.assert_allclose(gradient[3 * n_frequencies :], expected, atol=1e-13)
+    if n_frequencies:
+        own = naive.frequency_gradient(X, net.frequencies(theta), inward)
+        np.testing.assert_allclose(net.frequencies(gradient), own, atol=1e-13)
 
 
 def test_routed_networks():
@@ -274,7 +280,8 @@ def test_routed_networks():
         layers = net.layers(theta[own])
         values, _ = naive.network(X[rows], layers, 2)
         np.testing.assert_allclose(outputs[rows, place], values, atol=1e-14)
-        expected[own] = naive.network_gradient(X[rows], layers, 2, deltas[rows, place])
+        push = deltas[rows, place]
+        expected[own], _ = naive.network_gradient(X[rows], layers, 2, push)
     np.testing.assert_allclose(gradient, expected, atol=1e-13)
     assert np.all(outputs[indices == 1] == 7.0)
     assert np.all(outputs[indices == -1] == 7.0)

@@ -3,6 +3,8 @@
 A network is a flat parameter vector and its layer sizes, so that one compiled function
 serves every depth and width, and a linear map is a network without hidden layers.  For
 each layer the vector holds the weights (fan_in, fan_out), row by row, and the biases.
+Where the first layer is wider than the data, sines and cosines of each column stand
+beside it; their frequencies (p, F) come first in the vector.
 """
 
 import numpy as np
@@ -51,6 +53,45 @@ def damp_delta(delta, values, activation, kept):
 
 
 @jit
+def n_frequency_parameters(sizes, n_columns):
+    """Frequencies of all columns; each has a sine and a cosine."""
+    return (sizes[0] - n_columns) // 2
+
+
+@jit
+def embed(X, theta, width):
+    """Columns (n, width): X, then sine and cosine of each column at its frequencies."""
+    n_rows, p = X.shape
+    n_frequencies = (width // p - 1) // 2
+    out = np.empty((n_rows, width))
+    for r in range(n_rows):
+        at = p
+        for j in range(p):
+            out[r, j] = X[r, j]
+            for f in range(n_frequencies):
+                phase = 2.0 * np.pi * theta[j * n_frequencies + f] * X[r, j]
+                out[r, at] = np.sin(phase)
+                out[r, at + 1] = np.cos(phase)
+                at += 2
+    return out
+
+
+@jit
+def embed_slope(X, embedded, delta, gradient):
+    """Add the gradient of the frequencies, given that of the embedded columns."""
+    n_rows, p = X.shape
+    n_frequencies = (embedded.shape[1] // p - 1) // 2
+    for r in range(n_rows):
+        at = p
+        for j in range(p):
+            for f in range(n_frequencies):
+                turn = embedded[r, at + 1] * delta[r, at]
+                turn -= embedded[r, at] * delta[r, at + 1]
+                gradient[j * n_frequencies + f] += 2.0 * np.pi * X[r, j] * turn
+                at += 2
+
+
+@jit
 def forward(X, theta, sizes, activation, mask, work):
     """Outputs (n, d); ``work`` receives the values of all layers, one after another.
 
@@ -58,7 +99,10 @@ def forward(X, theta, sizes, activation, mask, work):
     an empty one changes nothing.
     """
     n_rows = X.shape[0]
-    below, at, done = X, 0, 0
+    below, done = X, 0
+    at = n_frequency_parameters(sizes, X.shape[1])
+    if at > 0:
+        below = embed(X, theta, sizes[0])
     n_layers = sizes.size - 1
     for layer in range(n_layers):
         fan_in, fan_out = sizes[layer], sizes[layer + 1]
@@ -87,6 +131,9 @@ def backward(X, theta, sizes, activation, mask, kept, work, delta, gradient):
     """
     n_rows = X.shape[0]
     at, done = theta.size, 0
+    bottom = X
+    if n_frequency_parameters(sizes, X.shape[1]) > 0:
+        bottom = embed(X, theta, sizes[0])
     for layer in range(1, sizes.size):
         done += n_rows * sizes[layer]
     for layer in range(sizes.size - 2, -1, -1):
@@ -98,7 +145,7 @@ def backward(X, theta, sizes, activation, mask, kept, work, delta, gradient):
         at -= fan_in * fan_out
         done -= n_rows * fan_out
         start = done - n_rows * fan_in
-        below = X
+        below = bottom
         if layer > 0:
             below = work[start : start + n_rows * fan_in].reshape(n_rows, fan_in)
         slope = gradient[at : at + fan_in * fan_out].reshape(fan_in, fan_out)
@@ -108,6 +155,9 @@ def backward(X, theta, sizes, activation, mask, kept, work, delta, gradient):
             delta = np.dot(delta, weights.T)
             damp_delta(delta, below, activation, kept)
             apply_mask(delta, mask, start)
+        elif at > 0:
+            weights = theta[at : at + fan_in * fan_out].reshape(fan_in, fan_out)
+            embed_slope(X, bottom, np.dot(delta, weights.T), gradient)
 
 
 @jit
@@ -119,9 +169,9 @@ def gather(X, center, inverse_scale, rows, out):
 
 
 @jit
-def network_size(sizes):
+def network_size(sizes, n_columns):
     """Number of parameters, and of the values of all layers for a row."""
-    n_parameters, values_per_row = 0, 0
+    n_parameters, values_per_row = n_frequency_parameters(sizes, n_columns), 0
     for layer in range(sizes.size - 1):
         n_parameters += (sizes[layer] + 1) * sizes[layer + 1]
         values_per_row += sizes[layer + 1]
@@ -146,7 +196,7 @@ def experts_forward(
     outputs : (n, k, d) written at the slots.
     """
     n_slots, width = outputs.shape[1], outputs.shape[2]
-    n_parameters, values_per_row = network_size(sizes)
+    n_parameters, values_per_row = network_size(sizes, X.shape[1])
     n_hidden = values_per_row - sizes[-1]
     for e in range(offsets.size):
         low, high = bounds[e], bounds[e + 1]
@@ -183,7 +233,7 @@ def experts_backward(
 ):
     """Add the gradients of several networks, given those of their outputs (n, k, d)."""
     n_slots, width = deltas.shape[1], deltas.shape[2]
-    n_parameters, values_per_row = network_size(sizes)
+    n_parameters, values_per_row = network_size(sizes, inputs.shape[1])
     n_hidden = values_per_row - sizes[-1]
     for e in range(offsets.size):
         low, high = bounds[e], bounds[e + 1]

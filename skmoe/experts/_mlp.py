@@ -27,6 +27,12 @@ class MLPExpert(NetworkPart, BuiltInExpert):
         :class:`sklearn.neural_network.MLPRegressor` times the number of rows.
     max_iter : int, default=200
         Iterations of L-BFGS in ``fit``; ``Gradient`` does not use it.
+    n_frequencies : int, default=0
+        Trained frequencies per column: the first layer also sees the sine and the
+        cosine of the column at each of them (periodic embedding).
+    frequency_scale : float, default=0.1
+        Standard deviation of the frequencies at the start, in cycles per standard
+        deviation of a column.
     random_state : int, RandomState or None, default=None
         Seeds the starting weights.
 
@@ -35,12 +41,16 @@ class MLPExpert(NetworkPart, BuiltInExpert):
     coefs_ : list of ndarray of shape (fan_in, fan_out)
         Weights of each layer, for standardised columns.
     intercepts_ : list of ndarray of shape (fan_out,)
+    frequencies_ : ndarray of shape (p, n_frequencies) or None
+        In cycles per standard deviation of a column.
     n_parameters_ : int
 
     References
     ----------
     .. [1] Jacobs, R. A., Jordan, M. I., Nowlan, S. J., Hinton, G. E. (1991). Adaptive
        mixtures of local experts. Neural Computation 3, 79-87.
+    .. [2] Gorishniy, Y., Rubachev, I., Babenko, A. (2022). On embeddings for numerical
+       features in tabular deep learning. NeurIPS, section 3.3 (periodic).
 
     Examples
     --------
@@ -58,12 +68,16 @@ class MLPExpert(NetworkPart, BuiltInExpert):
         activation="relu",
         alpha=1.0,
         max_iter=200,
+        n_frequencies=0,
+        frequency_scale=0.1,
         random_state=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.alpha = alpha
         self.max_iter = max_iter
+        self.n_frequencies = n_frequencies
+        self.frequency_scale = frequency_scale
         self.random_state = random_state
 
     def set_network(self, network, theta, design, center=0.0, scale=1.0):
@@ -122,7 +136,8 @@ class MLPClassifierExpert(MLPExpert):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, alpha, max_iter, random_state
+    hidden_layer_sizes, activation, alpha, max_iter, n_frequencies, \
+    frequency_scale, random_state
         As in :class:`MLPExpert`.
 
     Attributes

@@ -26,6 +26,12 @@ class MLPGate(NetworkPart, BaseGate):
         Iterations of ``fit``.
     update_iter : int, default=10
         Iterations of an M-step.
+    n_frequencies : int, default=0
+        Trained frequencies per column: the first layer also sees the sine and the
+        cosine of the column at each of them (periodic embedding).
+    frequency_scale : float, default=0.1
+        Standard deviation of the frequencies at the start, in cycles per standard
+        deviation of a column.
     random_state : int, RandomState or None, default=0
         Seeds the starting weights.
 
@@ -33,6 +39,8 @@ class MLPGate(NetworkPart, BaseGate):
     ----------
     coefs_ : list of ndarray of shape (fan_in, fan_out)
     intercepts_ : list of ndarray of shape (fan_out,)
+    frequencies_ : ndarray of shape (p, n_frequencies) or None
+        In cycles per standard deviation of a column.
     n_parameters_ : int
 
     References
@@ -58,6 +66,8 @@ class MLPGate(NetworkPart, BaseGate):
         alpha=1.0,
         max_iter=200,
         update_iter=10,
+        n_frequencies=0,
+        frequency_scale=0.1,
         random_state=0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -65,6 +75,8 @@ class MLPGate(NetworkPart, BaseGate):
         self.alpha = alpha
         self.max_iter = max_iter
         self.update_iter = update_iter
+        self.n_frequencies = n_frequencies
+        self.frequency_scale = frequency_scale
         self.random_state = random_state
 
     def set_network(self, network, theta, design):

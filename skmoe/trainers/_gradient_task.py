@@ -1,5 +1,6 @@
 """A mixture of networks as one parameter vector: layout, batches, and the way back."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -499,8 +500,8 @@ def first_outputs(network, theta, n_outputs):
     """The network with only its first outputs, and its parameters."""
     if network.sizes[-1] == n_outputs:
         return network, theta
-    smaller = Network((*network.sizes[:-1], n_outputs), network.activation)
-    own = np.empty(smaller.n_parameters)
+    smaller = replace(network, sizes=(*network.sizes[:-1], n_outputs))
+    own = theta[: smaller.n_parameters].copy()
     for (w, b), (wide, bias) in zip(
         smaller.layers(own), network.layers(theta.copy()), strict=True
     ):
