@@ -5,7 +5,9 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeClassifier
 from test_routers import ROUTERS
 
 from skmoe import MoEClassifier, MoERegressor
@@ -13,7 +15,7 @@ from skmoe._network import Network
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import ConstantGate, MLPGate, SoftmaxGate
-from skmoe.likelihoods import Gaussian
+from skmoe.likelihoods import Categorical, Gaussian
 from skmoe.losses import (
     ImportanceLoss,
     LoadBalancingLoss,
@@ -23,7 +25,9 @@ from skmoe.losses import (
 )
 from skmoe.routers import BiasBalancedRouter, NoisyTopKRouter, SwitchRouter, TopKRouter
 from skmoe.trainers import EM, Gradient
+from skmoe.trainers._gradient_refit import GatingTask
 from skmoe.trainers._gradient_task import GradientTask, Phase
+from skmoe.trainers._refit import Parts
 from skmoe.trainers._task import Task
 
 SHORT = Gradient(max_epochs=8)
@@ -460,8 +464,8 @@ def test_members_do_not_share_router_state(regression):
 
 def test_what_gradient_cannot_train_is_refused(regression):
     X, y = regression
-    with pytest.raises(ValueError, match="Ridge"):
-        MoERegressor(Ridge(), trainer="gradient").fit(X, y)
+    with pytest.raises(ValueError, match="no networks"):
+        MoERegressor(Ridge(), trainer="gradient").partial_fit(X, y)
     with pytest.raises(ValueError, match="ConstantGate"):
         MoERegressor(gate=ConstantGate(), trainer="gradient").fit(X, y)
 
@@ -496,3 +500,98 @@ def test_bad_parameters_are_refused(regression, name, value):
 def test_bad_networks_are_refused(part, bad):
     with pytest.raises(ValueError, match=part.__name__):
         part(**bad).check()
+
+
+def gating_task(X, y, classes):
+    """Three given experts of different precision."""
+    rng = np.random.default_rng(1)
+    task = gradient_task(X, y, router=TopKRouter(2), classes=classes)
+    if classes is None:
+        predictions = [y + rng.normal(size=y.shape) for _ in range(3)]
+        likelihoods = Gaussian().fit_dispersions(
+            y, predictions, np.full((len(y), 3), 1 / 3)
+        )
+    else:
+        predictions = list(np.log(rng.dirichlet(np.ones(3), size=(3, len(y)))))
+        likelihoods = [Categorical() for _ in range(3)]
+    parts = Parts(None, [None] * 3, likelihoods)
+    return task, parts, predictions
+
+
+@pytest.mark.parametrize("objective", ["likelihood", "prediction", "classes"])
+def test_gradient_of_a_gate_over_given_experts(objective):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    classify = objective == "classes"
+    y = rng.integers(0, 3, 30) if classify else rng.normal(size=(30, 2))
+    classes = np.arange(3) if classify else None
+    task, parts, predictions = gating_task(X, y, classes)
+    kind = "likelihood" if classify else objective
+    problem = GatingTask(task, kind, parts, predictions)
+    theta = 0.5 * rng.normal(size=problem.n_parameters)
+    phase, rows = Phase(1.0, True), np.arange(30)
+
+    def value(at):
+        scratch = np.zeros_like(at)
+        return problem.gradient(at, rows, None, phase, [], scratch)[0]
+
+    found = np.zeros_like(theta)
+    problem.gradient(theta, rows, None, phase, [], found)
+    steps = 1e-6 * np.eye(len(theta))
+    numeric = [(value(theta + s) - value(theta - s)) / 2e-6 for s in steps]
+    np.testing.assert_allclose(found, numeric, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_gate_by_gradient_between_refits(name):
+    """Experts that are no networks, under every router."""
+    X, y = make_gated_regression(900, 3, 3, random_state=0)
+    model = MoERegressor(
+        Ridge(alpha=1e-3),
+        n_experts=3,
+        router=clone(ROUTERS[name]),
+        trainer=Gradient(max_epochs=60),
+        random_state=0,
+    ).fit(X[:600], y[:600])
+    assert isinstance(model.experts_[0], Ridge)
+    assert len(model.lower_bounds_) == len(model.history_["load"]) == model.n_iter_
+    if name != "hash":
+        alone = Ridge().fit(X[:600], y[:600]).score(X[600:], y[600:])
+        assert model.score(X[600:], y[600:]) > alone + 0.1
+    gate = model.gate_proba(X)
+    np.testing.assert_allclose(gate.sum(axis=1), 1.0)
+
+
+def test_frozen_experts_are_only_gated(regression):
+    X, y = regression
+    experts = [
+        (f"half{side}", FrozenEstimator(Ridge().fit(X[rows], y[rows])))
+        for side, rows in enumerate([X[:, 0] < 0, X[:, 0] >= 0])
+    ]
+    model = MoERegressor(experts, trainer=Gradient(max_epochs=40), random_state=0)
+    model.fit(X, y)
+    assert [e.estimator for e in model.experts_] == [e.estimator for _, e in experts]
+    best = max(e.score(X, y) for _, e in experts)
+    assert model.score(X, y) > best
+
+
+def test_classifiers_between_refits(classification):
+    X, y = classification
+    model = MoEClassifier(
+        DecisionTreeClassifier(max_depth=3, random_state=0),
+        n_experts=2,
+        trainer=Gradient(max_epochs=40, max_refits=3),
+        random_state=0,
+    ).fit(X, y)
+    assert model.score(X, y) > 0.7
+    again = clone(model).set_params(n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+def test_warm_start_between_refits(regression):
+    X, y = regression
+    model = MoERegressor(
+        Ridge(), n_experts=3, trainer=SHORT, warm_start=True, random_state=0
+    )
+    first = model.fit(X, y).log_likelihood_
+    assert model.fit(X, y).log_likelihood_ > first - 1.0

@@ -3,17 +3,14 @@
 import copy
 import numbers
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from .._network import Adam, batches
-from ..engines import single_threaded_blas
-from ._em import EM
-from ._gradient_task import GradientTask, Phase, check_differentiable, set_parts
-from ._starts import start_responsibilities
-from ._task import Fit, check_router
+from ._gradient_refit import AlternatingRun
+from ._gradient_run import GradientRun, guiding_responsibilities
+from ._gradient_task import GradientTask, Phase, check_gate, is_differentiable
+from ._task import check_router
 
 CHOICES = {
     "objective": ("likelihood", "prediction"),
@@ -39,6 +36,7 @@ RANGES = {
     "batch_size": (_counts, "an integer >= 1"),
     "max_epochs": (_counts, "an integer >= 1"),
     "n_iter_no_change": (_counts, "an integer >= 1"),
+    "max_refits": (_counts, "an integer >= 1"),
     "expert_dropout": (_is_share, "a number in [0, 1)"),
     "validation_fraction": (_is_share, "a number in [0, 1)"),
     "warmup": (_is_share, "a number in [0, 1)"),
@@ -49,8 +47,6 @@ RANGES = {
 }
 # Share of the epochs that follow the responsibilities of the linear start.
 GUIDED_SHARE = 0.1
-# Rows whose top expert is followed from epoch to epoch.
-FOLLOWED_ROWS = 2048
 
 
 class Gradient(BaseEstimator):
@@ -59,7 +55,9 @@ class Gradient(BaseEstimator):
     For gates and experts that are networks (:class:`~skmoe.gates.SoftmaxGate`,
     :class:`~skmoe.gates.MLPGate`, :class:`~skmoe.experts.LinearExpert`,
     :class:`~skmoe.experts.MLPExpert`), under any router: a batch computes only the
-    experts that its rows were routed to.
+    experts that its rows were routed to.  Experts that are no networks are fitted anew
+    ``max_refits`` times, to rows weighted by their responsibilities, and the gate is
+    trained by gradient in between.
 
     Parameters
     ----------
@@ -94,6 +92,9 @@ class Gradient(BaseEstimator):
         Share of the rows that is held out.
     n_iter_no_change : int, default=15
         Epochs without a lower loss before training stops.
+    max_refits : int, default=5
+        Times that experts which are no networks are fitted; the gate is trained for up
+        to ``max_epochs`` after each.
 
     References
     ----------
@@ -128,6 +129,7 @@ class Gradient(BaseEstimator):
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=15,
+        max_refits=5,
     ):
         self.objective = objective
         self.losses = losses
@@ -144,6 +146,7 @@ class Gradient(BaseEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.max_refits = max_refits
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -167,26 +170,38 @@ class Gradient(BaseEstimator):
 
     def fit_task(self, task):
         """Train the parts of a task; returns a ``Fit``."""
-        run = self._run(task)
+        task, state = self._checked(task)
+        if not is_differentiable(task):
+            return AlternatingRun(self, task).fit()
+        problem = GradientTask(task, self.objective, state)
+        guided = self.start == "linear" and state is None
+        guide = guiding_responsibilities(task) if guided else None
+        run = GradientRun(self, problem, state, guide=guide)
         run.train()
         return run.to_fit()
 
     def partial_task(self, task):
         """One pass over the rows of a task, from where the last one ended."""
-        run = self._run(task, whole=True)
+        task, state = self._checked(task)
+        if not is_differentiable(task):
+            raise ValueError(
+                f"partial_fit got experts {task.experts!r}, which are no networks; use "
+                "LinearExpert or MLPExpert on numeric columns, or fit."
+            )
+        problem = GradientTask(task, self.objective, state)
+        whole = np.arange(len(task.weight)), None
+        run = GradientRun(self, problem, state, whole, goes_on=state is not None)
         run.train_once()
         return run.to_fit()
 
-    def _run(self, task, whole=False):
+    def _checked(self, task):
+        """The task with a router of its own, and the state to go on from."""
         self.check()
         check_router(task.router, "gradient", self, task.has_shared)
-        check_differentiable(task)
+        check_gate(task)
         state = _state_of(task.warm_start)
         router = clone(task.router) if state is None else copy.deepcopy(state.router)
-        task = replace(task, router=router)
-        return GradientRun(
-            self, GradientTask(task, self.objective, state), state, whole
-        )
+        return replace(task, router=router), state
 
     def phase(self, epoch, router, guided=False):
         """Temperature, and whether all experts are active, in an epoch."""
@@ -210,239 +225,6 @@ class Gradient(BaseEstimator):
         return self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * rest))
 
 
-class Best(NamedTuple):
-    """The best epoch so far."""
-
-    value: float
-    theta: np.ndarray
-    epoch: int
-    phase: Phase
-
-
-class State(NamedTuple):
-    """What a later run continues from."""
-
-    theta: np.ndarray
-    optimizer: Adam
-    designs: list
-    scales: object
-    router: object
-    n_passes: int
-
-
-class GradientRun:
-    """One training run: parameters, optimiser, record, best epoch."""
-
-    def __init__(self, trainer, problem, state=None, whole=False):
-        self.trainer, self.problem = trainer, problem
-        self.task = problem.task
-        self.n_passes = 0 if state is None else state.n_passes
-        self.rng = np.random.default_rng([self.task.seed, self.n_passes])
-        self.losses = [clone(loss) for loss in trainer.losses]
-        self.training, self.held_out = self._split(whole)
-        self.guided = trainer.start == "linear" and state is None and not whole
-        if self.guided:
-            problem.guide = guiding_responsibilities(self.task)
-        self._start(state, whole)
-        self.frozen = np.flatnonzero(problem.frozen())
-        self.ridge = problem.ridge()
-        self.history = {"bound": [], "load": [], "overflow": [], "switched": []}
-        self.best = None
-        self.followed = self.training[:FOLLOWED_ROWS]
-        self.top = None
-        # A schedule that ends has nothing left to gain from more epochs.
-        self.converged = trainer.schedule != "constant"
-
-    def _start(self, state, whole):
-        """Parameters and optimiser, whose moments go on in partial fits only."""
-        trainer, problem = self.trainer, self.problem
-        self.optimizer = Adam(
-            trainer.weight_decay * problem.is_weight(), trainer.clip_norm
-        )
-        if state is None:
-            self.theta = problem.start()
-            return
-        if len(state.theta) != problem.n_parameters:
-            raise ValueError(
-                f"The fitted mixture has {len(state.theta)} parameters, but gate and "
-                f"experts as they are set now have {problem.n_parameters}; clone the "
-                "estimator to start afresh."
-            )
-        self.theta = state.theta.copy()
-        if whole:
-            self.optimizer = copy.deepcopy(state.optimizer)
-
-    def _split(self, whole):
-        n_rows = len(self.task.weight)
-        if whole:
-            return np.arange(n_rows), None
-        order = self.rng.permutation(n_rows)
-        trainer = self.trainer
-        n_held = int(np.ceil(trainer.validation_fraction * n_rows))
-        if not trainer.early_stopping or n_held < 1 or n_rows - n_held < 2:
-            return np.sort(order), None
-        return np.sort(order[n_held:]), np.sort(order[:n_held])
-
-    def train_once(self):
-        """One pass at the full learning rate, as it is in the end: sparse, cool."""
-        trainer = self.trainer
-        last = trainer._temperatures()[1]
-        phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
-        value, load, overflow = self._epoch(phase, lambda share: trainer.learning_rate)
-        self._fit_router(phase)
-        self._record(phase, value, load, overflow)
-        self.best = Best(0.0, self.theta, 0, phase)
-
-    def train(self):
-        """Run the epochs."""
-        trainer = self.trainer
-        n_epochs = trainer.max_epochs
-        for epoch in range(n_epochs):
-            phase = trainer.phase(epoch, self.task.router, self.guided)
-            value, load, overflow = self._epoch(
-                phase, lambda share, e=epoch: trainer.rate((e + share) / n_epochs)
-            )
-            self._fit_router(phase)
-            self._record(phase, value, load, overflow)
-            stop = self.task.report(epoch, -value + self._jacobian(), self.to_fit)
-            waited = self._validate(epoch, phase)
-            if stop:
-                break
-            if waited >= trainer.n_iter_no_change and trainer.early_stopping:
-                self.converged = True
-                break
-
-    def _epoch(self, phase, rate):
-        """Loss, loads and overflow of a pass; ``rate`` maps its share to a rate."""
-        problem, trainer = self.problem, self.trainer
-        n_batches = -(-len(self.training) // trainer.batch_size)
-        gradient = np.empty_like(self.theta)
-        total, load, overflow = 0.0, 0.0, 0
-        order = batches(len(self.training), trainer.batch_size, self.rng)
-        for number, rows in enumerate(order):
-            rows = self.training[rows]
-            gradient[:] = problem.penalty_gradient(self.theta, self.ridge)
-            value, routing = problem.gradient(
-                self.theta, rows, self.rng, phase, self.losses, gradient
-            )
-            held = self.theta[self.frozen]
-            self.optimizer.step(self.theta, gradient, rate((number + 0.5) / n_batches))
-            self.theta[self.frozen] = held
-            self._keep_floor()
-            if not phase.dense:
-                self.task.router.observe(routing)
-            total += value * len(rows)
-            load = load + routing.load
-            overflow += routing.overflow
-        if not np.isfinite(total):
-            raise ValueError(
-                f"Gradient diverged: a pass ended with a loss of {total}; lower "
-                f"learning_rate={trainer.learning_rate!r} or set clip_norm."
-            )
-        return total / len(self.training), load / max(load.sum(), 1), overflow
-
-    def _keep_floor(self):
-        """Variances stay above the floor of the likelihood."""
-        if self.task.classes is None:
-            variances = self.theta[self.problem.variances]
-            np.maximum(variances, self._log_floor(), out=variances)
-
-    def _log_floor(self):
-        return np.log(max(self.task.likelihood.floor, np.finfo(float).tiny))
-
-    def _record(self, phase, value, load, overflow):
-        top = self.problem.top_experts(self.theta, self.followed, phase)
-        switched = 1.0 if self.top is None else float(np.mean(top != self.top))
-        self.top = top
-        self.history["bound"].append(-value + self._jacobian())
-        self.history["load"].append(load)
-        self.history["overflow"].append(overflow)
-        self.history["switched"].append(switched)
-
-    def _validate(self, epoch, phase):
-        """Epochs since the least loss on the held-out rows."""
-        if self.held_out is None:
-            self.best = Best(0.0, self.theta, epoch, phase)
-            return 0
-        value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
-        # A sparse mixture does not compete with the dense one that it came from.
-        changed = self.best is not None and self.best.phase.dense != phase.dense
-        if self.best is None or changed or value < self.best.value:
-            self.best = Best(value, self.theta.copy(), epoch, phase)
-        waits = not phase.dense or self.task.router.soft_share in (0.0, 1.0)
-        waits = waits and not phase.guided
-        return epoch - self.best.epoch if waits else 0
-
-    def _fit_router(self, phase):
-        if not phase.dense:
-            log_gate = self.problem.log_gate(
-                self.theta, self.training, phase.temperature
-            )
-            self.task.router.fit(log_gate, X=self.task.gate_view[self.training])
-
-    def _jacobian(self):
-        """Nats per row from the standardised density to that of y."""
-        if self.task.classes is not None:
-            return 0.0
-        return -float(np.sum(np.log(self.problem.y_scale)))
-
-    def to_fit(self):
-        """Fitted parts of the best epoch."""
-        problem, task = self.problem, self.task
-        theta, phase = self._final()
-        every = np.arange(len(task.weight))
-        log_gate = problem.log_gate(theta, every, phase.temperature)
-        task.router.fit(log_gate, X=task.gate_view)
-        gate, experts = set_parts(problem, theta, phase.temperature)
-        self._settle_variances(theta, phase)
-        value, load = problem.evaluate(theta, every, phase, likely=True)
-        return Fit(
-            gate=gate,
-            experts=experts,
-            likelihoods=self._likelihoods(theta),
-            kept=list(range(task.n_experts)),
-            log_likelihood=float((self._jacobian() - value) * task.weight.sum()),
-            lower_bounds=[float(b) for b in self.history["bound"]],
-            load=load,
-            n_iter=self.n_passes + len(self.history["bound"]),
-            converged=self.converged,
-            history=copy.deepcopy(self.history),
-            router=copy.deepcopy(task.router),
-            state=self._state(theta),
-        )
-
-    def _state(self, theta):
-        return State(
-            theta,
-            copy.deepcopy(self.optimizer),
-            self.problem.designs(),
-            self.problem.scales,
-            copy.deepcopy(self.task.router),
-            self.n_passes + len(self.history["bound"]),
-        )
-
-    def _final(self):
-        """Parameters and phase of the best epoch, as they predict."""
-        best = self.best
-        if best is None:
-            best = Best(0.0, self.theta, 0, self.trainer.phase(0, self.task.router))
-        return best.theta.copy(), best.phase._replace(dense=False)
-
-    def _settle_variances(self, theta, phase):
-        """Without a likelihood in the objective: the spread of held-out residuals."""
-        if self.task.classes is None and not self.problem.likely:
-            rows = self.training if self.held_out is None else self.held_out
-            spread = self.problem.residual_variance(theta, rows, phase)
-            theta[self.problem.variances] = np.maximum(spread, self._log_floor())
-
-    def _likelihoods(self, theta):
-        task = self.task
-        if task.classes is not None:
-            return [clone(task.likelihood) for _ in task.experts]
-        sigma = np.exp(0.5 * self.problem.log_variance(theta)) * self.problem.y_scale
-        return [task.likelihood.with_sigma(s, task.n_experts) for s in sigma]
-
-
 def _state_of(fit):
     """State of an earlier fit, or None without one."""
     if fit is not None and fit.state is None:
@@ -451,12 +233,3 @@ def _state_of(fit):
             "on; clone the estimator to start afresh."
         )
     return None if fit is None else fit.state
-
-
-def guiding_responsibilities(task):
-    """Responsibilities (n, K) of a briefly trained linear mixture."""
-    with single_threaded_blas():
-        rng = np.random.RandomState(task.seed)
-        resp = start_responsibilities(EM(), replace(task, n_init=1), rng)[0]
-    # By name, so that the order of the experts does not matter.
-    return resp[:, np.argsort(np.argsort(task.names, kind="stable"), kind="stable")]

@@ -59,19 +59,26 @@ class Phase(NamedTuple):
     dropout: float = 0.0
 
 
-def check_differentiable(task):
-    """Raise ``ValueError`` unless gate and experts are networks on dense numbers."""
-    for part in [task.gate, *task.experts]:
-        if not hasattr(part, "network"):
-            raise ValueError(
-                f"Gradient got {part!r}, which is no network; use SoftmaxGate or "
-                "MLPGate with LinearExpert or MLPExpert, or trainer='em'."
-            )
-    views = [task.gate_view, *task.expert_views]
-    if not all(isinstance(view, np.ndarray) for view in views):
+def check_gate(task):
+    """Raise ``ValueError`` unless the gate is a network on dense numbers."""
+    if not hasattr(task.gate, "network"):
         raise ValueError(
-            "Gradient reads dense numeric columns; use gate_features or trainer='em'."
+            f"Gradient got gate={task.gate!r}, which is no network; use SoftmaxGate "
+            "or MLPGate, or trainer='em'."
         )
+    if not isinstance(task.gate_view, np.ndarray):
+        raise ValueError(
+            "Gradient got a gate that reads other than dense numeric columns; choose "
+            "them by gate_features, or use trainer='em'."
+        )
+
+
+def is_differentiable(task):
+    """Whether the experts too are networks on dense numbers."""
+    return all(
+        hasattr(expert, "network") and isinstance(view, np.ndarray)
+        for expert, view in zip(task.experts, task.expert_views, strict=True)
+    )
 
 
 class GradientTask:
@@ -93,8 +100,7 @@ class GradientTask:
         self._designs = {}
         self.scales = self._measure_target() if state is None else state.scales
         if state is not None:
-            views = [task.gate_view, *task.expert_views]
-            for view, scales in zip(views, state.designs, strict=True):
+            for view, scales in zip(self._views(), state.designs, strict=True):
                 self._designs[id(view)] = Design(read_only(view), *scales)
         self._standardise_target()
         self._lay_out()
@@ -104,10 +110,13 @@ class GradientTask:
             self._designs[id(view)] = make_design(view, self.weight)
         return self._designs[id(view)]
 
+    def _views(self):
+        """What the networks see: the gate's, and that of each expert."""
+        return [self.task.gate_view, *self.task.expert_views]
+
     def designs(self):
         """Centres and inverse scales of the columns of the gate and of each expert."""
-        views = [self.task.gate_view, *self.task.expert_views]
-        return [self._design(view)[1:] for view in views]
+        return [self._design(view)[1:] for view in self._views()]
 
     def _measure_target(self):
         """Scales of the target: centre and spread, or the logarithms of the shares."""
@@ -169,20 +178,27 @@ class GradientTask:
         So the order of the experts does not matter.
         """
         theta = np.zeros(self.n_parameters)
-        seeds = self.task.expert_seeds or list(range(self.n_experts))
-        draws = [np.random.default_rng([self.task.seed, seed]) for seed in seeds]
-        gate = self.gate.start(np.random.default_rng(self.task.seed))
-        weights, _ = self.gate.layers(gate)[-1]
-        # Nearly equal weights at first: the experts decide who is good at what.
-        weights[:] = 0.0
-        for k, rng in enumerate(draws):
-            weights[:, k] = START_GAIN * rng.normal(size=len(weights))
-        weights /= np.sqrt(len(weights))
-        theta[: self.gate.n_parameters] = gate
+        draws = self.draws()
+        theta[: self.gate.n_parameters] = self.start_gate(draws)
         parts = zip(self.expert_slices, self.networks(), draws, strict=True)
         for where, network, rng in parts:
             theta[where] = network.start(rng)
         return theta
+
+    def draws(self):
+        """Random generators of the experts."""
+        seeds = self.task.expert_seeds or list(range(self.n_experts))
+        return [np.random.default_rng([self.task.seed, seed]) for seed in seeds]
+
+    def start_gate(self, draws):
+        """Nearly equal weights at first: the experts decide who is good at what."""
+        gate = self.gate.start(np.random.default_rng(self.task.seed))
+        weights, _ = self.gate.layers(gate)[-1]
+        weights[:] = 0.0
+        for k, rng in enumerate(draws):
+            weights[:, k] = START_GAIN * rng.normal(size=len(weights))
+        weights /= np.sqrt(len(weights))
+        return gate
 
     def ridge(self):
         """Penalty of each parameter, per row."""
@@ -286,10 +302,12 @@ class GradientTask:
             theta, scratch, slope.predictions, gradient, phase.dropout
         )
         if slope.log_variance is not None:
-            own = slope.log_variance
-            own = own.sum(axis=0) if self.n_variances == 1 else own.ravel()
-            gradient[self.variances] += own
+            self._add_variances(slope.log_variance, gradient)
         return slope.value + value, routing
+
+    def _add_variances(self, slope, gradient):
+        own = slope.sum(axis=0) if self.n_variances == 1 else slope.ravel()
+        gradient[self.variances] += own
 
     def _route(self, logits, rows, rng, dense, training=True):
         log_gate = log_softmax(logits, axis=1)
@@ -370,6 +388,18 @@ class GradientTask:
         return objectives.categorical_likelihood(
             codes, weight, indices, weights, predictions, given, fallback
         )
+
+    def fitted_parts(self, theta, temperature):
+        """Gate and experts, on the scale of the data."""
+        return fitted_gate(self, theta, temperature), fitted_experts(self, theta)
+
+    def likelihoods(self, theta):
+        """Fitted likelihood of each expert, in units of y."""
+        task = self.task
+        if task.classes is not None:
+            return [clone(task.likelihood) for _ in task.experts]
+        sigma = np.exp(0.5 * self.log_variance(theta)) * self.y_scale
+        return [task.likelihood.with_sigma(s, task.n_experts) for s in sigma]
 
     # -- all rows -------------------------------------------------------------
 
@@ -461,15 +491,18 @@ def _auxiliary(losses, batch):
     return value, total
 
 
-def set_parts(problem, theta, temperature):
-    """Fitted gate and experts, on the scale of the data."""
-    task = problem.task
+def fitted_gate(problem, theta, temperature):
+    """The gate with its parameters, the temperature among them."""
     gate_theta = theta[: problem.gate.n_parameters].copy()
     for part in problem.gate.layers(gate_theta)[-1]:
         part /= temperature
     network, own = first_outputs(problem.gate, gate_theta, problem.n_experts)
-    gate = clone(task.gate).set_network(network, own, problem.gate_design)
-    experts = []
+    return clone(problem.task.gate).set_network(network, own, problem.gate_design)
+
+
+def fitted_experts(problem, theta):
+    """The experts with their parameters, on the scale of the data."""
+    task, experts = problem.task, []
     for expert, where, network, view in zip(
         task.experts,
         problem.expert_slices,
@@ -483,7 +516,7 @@ def set_parts(problem, theta, temperature):
         own = _centred(theta[where], network, expert, task.classes)
         scale = problem.y_center, problem.y_scale
         experts.append(fitted.set_network(network, own, problem._design(view), *scale))
-    return gate, experts
+    return experts
 
 
 def _centred(theta, network, expert, classes):

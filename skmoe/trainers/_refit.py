@@ -161,13 +161,17 @@ class RefitMixture:
     # -- M-step ---------------------------------------------------------------
 
     def maximise(self, parts, statistics):
-        """Fit experts in parallel, then the gate, then the dispersions."""
+        """Fit experts in parallel and their dispersions, then the gate."""
         resp = statistics.resp
-        experts = self._fit_experts(resp, parts)
         gate = copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.gate)
         step = gate.update if parts else gate.fit
         step(self.task.gate_view, resp, self.task.weight)
-        fitted = Parts(gate, experts, [])
+        return self.refit(parts, resp)._replace(gate=gate)
+
+    def refit(self, parts, resp):
+        """Experts and dispersions fitted to responsibilities, without a gate."""
+        experts = self._fit_experts(resp, parts)
+        fitted = Parts(None, experts, [])
         likelihoods = self.task.likelihood.fit_dispersions(
             self.task.y,
             self.predictions(fitted),

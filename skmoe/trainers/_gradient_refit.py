@@ -1,0 +1,161 @@
+"""Gates trained by gradient between weighted refits of experts that are no networks."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+
+from .. import mixture
+from ..experts._foreign import is_frozen
+from ._gradient_run import GradientRun, drawn_split, guiding_responsibilities
+from ._gradient_task import GradientTask, fitted_gate
+from ._refit import RefitMixture
+from ._starts import matched
+
+
+class GatingTask(GradientTask):
+    """A task whose experts are given, so that only the gate is trained.
+
+    Parameters
+    ----------
+    task, objective, state
+        As for :class:`GradientTask`.
+    parts : Parts
+        Fitted experts and likelihoods.
+    predictions : list of K arrays (n, d), or of log-probabilities (n, C)
+    """
+
+    def __init__(self, task, objective, parts, predictions, state=None):
+        self.parts = parts
+        super().__init__(task, objective, state)
+        self._scaled = np.stack(
+            [(p - self.y_center) / self.y_scale for p in predictions], axis=1
+        )
+        self._log_variance = None
+        if task.classes is None:
+            variance = [x.variance_of(self.n_outputs) for x in parts.likelihoods]
+            self._log_variance = np.log(np.array(variance) / self.y_scale**2)
+
+    def _views(self):
+        return [self.task.gate_view]
+
+    def _lay_out(self):
+        self.gate_design = self._design(self.task.gate_view)
+        columns = self.task.router.gate_outputs(self.n_experts)
+        self.gate = self.task.gate.network(self.task.gate_view.shape[1], columns)
+        self.n_parameters = self.gate.n_parameters
+        self.variances = slice(self.n_parameters, self.n_parameters)
+
+    def start(self):
+        return self.start_gate(self.draws())
+
+    def is_weight(self):
+        return self.gate.is_weight()
+
+    def ridge(self):
+        return self.is_weight() * self.task.gate.alpha / len(self.weight)
+
+    def penalty_gradient(self, theta, ridge):
+        return ridge * theta
+
+    def frozen(self):
+        return np.zeros(self.n_parameters, dtype=bool)
+
+    def log_variance(self, theta):
+        return self._log_variance
+
+    def _forward_experts(self, theta, rows, routing, dropout=0.0, rng=None):
+        return (self._scaled[rows[:, None], routing.indices],)
+
+    def _backward_experts(self, theta, scratch, deltas, gradient, dropout):
+        """Experts are fitted elsewhere."""
+
+    def _add_variances(self, slope, gradient):
+        """So are their variances."""
+
+    def fitted_parts(self, theta, temperature):
+        return fitted_gate(self, theta, temperature), self.parts.experts
+
+    def likelihoods(self, theta):
+        return self.parts.likelihoods
+
+
+class AlternatingRun:
+    """Rounds of refits and gate training; the best round counts."""
+
+    def __init__(self, trainer, task):
+        self.task = task
+        rng = np.random.default_rng(task.seed)
+        self.split = drawn_split(trainer, task, rng)
+        frozen = all(is_frozen(expert) for expert in task.experts)
+        self.n_rounds = 1 if frozen else trainer.max_refits
+        self.trainer = trainer
+        weight = np.zeros_like(task.weight)
+        weight[self.split[0]] = task.weight[self.split[0]]
+        # Experts must not have seen the rows by which rounds are compared.
+        self.experts = RefitMixture(replace(task, weight=weight))
+
+    def fit(self):
+        """The best round, with the record of all."""
+        history = {"bound": [], "load": [], "overflow": [], "switched": []}
+        best, state, parts, fit = None, None, None, self.task.warm_start
+        for number in range(self.n_rounds):
+            resp = self._responsibilities(fit, number)
+            parts = self.experts.refit(parts, resp)
+            run = self._train_gate(parts, state, len(history["bound"]), resp)
+            fit = run.to_fit()
+            state = fit.state
+            for name, values in history.items():
+                values.extend(fit.history[name])
+            value = run.best.value if self.split[1] is not None else -number
+            if best is None or value <= best[0]:
+                best = value, fit
+            if run.stopped:
+                break
+        bounds = [float(bound) for bound in history["bound"]]
+        return replace(
+            best[1], history=history, lower_bounds=bounds, n_iter=len(bounds)
+        )
+
+    def _train_gate(self, parts, state, n_done, resp):
+        predictions = self.experts.predictions(parts)
+        if self.task.classes is not None:
+            predictions = [np.log(p) for p in predictions]
+        if self.task.offset is not None:
+            # The task adds it to whatever the experts say.
+            predictions = [p - self.task.offset for p in predictions]
+
+        def report(epoch, bound, make_fit):
+            return self.task.report(n_done + epoch, bound, make_fit)
+
+        router = self.task.router if state is None else state.router
+        task = replace(self.task, router=copy.deepcopy(router), report=report)
+        problem = GatingTask(task, self.trainer.objective, parts, predictions, state)
+        guide = resp if state is None else None
+        run = GradientRun(self.trainer, problem, state, self.split, guide)
+        run.train()
+        return run
+
+    def _responsibilities(self, fit, number):
+        """Of the linear start at first; then those of the last round, routed late."""
+        task = self.task
+        if fit is None:
+            if self.trainer.start == "linear":
+                return matched(self.experts, guiding_responsibilities(task))
+            rng = np.random.default_rng(task.seed)
+            return rng.dirichlet(np.ones(task.n_experts), size=len(task.weight))
+        log_gate = fit.gate.predict_log_proba(task.gate_view)
+        if number >= task.router.soft_share * self.n_rounds:
+            routing = fit.router.route(log_gate, X=task.gate_view)
+            with np.errstate(divide="ignore"):
+                log_gate = np.log(routing.dense())
+        predictions = self.experts.predictions(fit)
+        log_prob = np.column_stack(
+            [
+                likelihood.log_prob(task.y, prediction)
+                for likelihood, prediction in zip(
+                    fit.likelihoods, predictions, strict=True
+                )
+            ]
+        )
+        return mixture.responsibilities(log_gate, log_prob)

@@ -1,0 +1,268 @@
+"""One run of gradient training: epochs, validation, record, the way back."""
+
+import copy
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from .._network import Adam, batches
+from ..engines import single_threaded_blas
+from ._em import EM
+from ._gradient_task import Phase
+from ._starts import start_responsibilities
+from ._task import Fit
+
+# Rows whose top expert is followed from epoch to epoch.
+FOLLOWED_ROWS = 2048
+
+
+class Best(NamedTuple):
+    """The best epoch so far."""
+
+    value: float
+    theta: np.ndarray
+    epoch: int
+    phase: Phase
+
+
+class State(NamedTuple):
+    """What a later run continues from."""
+
+    theta: np.ndarray
+    optimizer: Adam
+    designs: list
+    scales: object
+    router: object
+    n_passes: int
+
+
+class GradientRun:
+    """One training run: parameters, optimiser, record, best epoch.
+
+    Parameters
+    ----------
+    trainer : Gradient
+    problem : GradientTask
+    state : State or None, of an earlier run to go on from
+    split : pair of arrays or None
+        Training rows, and held-out rows or None; drawn if None.
+    guide : (n, K) or None, responsibilities that the first epochs follow
+    goes_on : bool, whether the moments of the optimiser go on too
+    """
+
+    def __init__(
+        self, trainer, problem, state=None, split=None, guide=None, goes_on=False
+    ):
+        self.trainer, self.problem = trainer, problem
+        self.task = problem.task
+        self.n_passes = 0 if state is None else state.n_passes
+        self.rng = np.random.default_rng([self.task.seed, self.n_passes])
+        self.losses = [clone(loss) for loss in trainer.losses]
+        split = drawn_split(trainer, self.task, self.rng) if split is None else split
+        self.training, self.held_out = split
+        problem.guide = guide
+        self._start(state, goes_on)
+        self.frozen = np.flatnonzero(problem.frozen())
+        self.ridge = problem.ridge()
+        self.history = {"bound": [], "load": [], "overflow": [], "switched": []}
+        self.best, self.stopped = None, False
+        self.followed = self.training[:FOLLOWED_ROWS]
+        self.top = None
+        # A schedule that ends has nothing left to gain from more epochs.
+        self.converged = trainer.schedule != "constant"
+
+    def _start(self, state, goes_on):
+        """Parameters and optimiser."""
+        trainer, problem = self.trainer, self.problem
+        self.optimizer = Adam(
+            trainer.weight_decay * problem.is_weight(), trainer.clip_norm
+        )
+        if state is None:
+            self.theta = problem.start()
+            return
+        if len(state.theta) != problem.n_parameters:
+            raise ValueError(
+                f"The fitted mixture has {len(state.theta)} parameters, but gate and "
+                f"experts as they are set now have {problem.n_parameters}; clone the "
+                "estimator to start afresh."
+            )
+        self.theta = state.theta.copy()
+        if goes_on:
+            self.optimizer = copy.deepcopy(state.optimizer)
+
+    def train_once(self):
+        """One pass at the full learning rate, as it is in the end: sparse, cool."""
+        trainer = self.trainer
+        last = trainer._temperatures()[1]
+        phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
+        value, load, overflow = self._epoch(phase, lambda share: trainer.learning_rate)
+        self._fit_router(phase)
+        self._record(phase, value, load, overflow)
+        self.best = Best(0.0, self.theta, 0, phase)
+
+    def train(self):
+        """Run the epochs."""
+        trainer = self.trainer
+        n_epochs = trainer.max_epochs
+        for epoch in range(n_epochs):
+            phase = trainer.phase(
+                epoch, self.task.router, self.problem.guide is not None
+            )
+            value, load, overflow = self._epoch(
+                phase, lambda share, e=epoch: trainer.rate((e + share) / n_epochs)
+            )
+            self._fit_router(phase)
+            self._record(phase, value, load, overflow)
+            stop = self.task.report(epoch, -value + self._jacobian(), self.to_fit)
+            waited = self._validate(epoch, phase)
+            if stop:
+                self.stopped = True
+                break
+            if waited >= trainer.n_iter_no_change and trainer.early_stopping:
+                self.converged = True
+                break
+
+    def _epoch(self, phase, rate):
+        """Loss, loads and overflow of a pass; ``rate`` maps its share to a rate."""
+        problem, trainer = self.problem, self.trainer
+        n_batches = -(-len(self.training) // trainer.batch_size)
+        gradient = np.empty_like(self.theta)
+        total, load, overflow = 0.0, 0.0, 0
+        order = batches(len(self.training), trainer.batch_size, self.rng)
+        for number, rows in enumerate(order):
+            rows = self.training[rows]
+            gradient[:] = problem.penalty_gradient(self.theta, self.ridge)
+            value, routing = problem.gradient(
+                self.theta, rows, self.rng, phase, self.losses, gradient
+            )
+            held = self.theta[self.frozen]
+            self.optimizer.step(self.theta, gradient, rate((number + 0.5) / n_batches))
+            self.theta[self.frozen] = held
+            self._keep_floor()
+            if not phase.dense:
+                self.task.router.observe(routing)
+            total += value * len(rows)
+            load = load + routing.load
+            overflow += routing.overflow
+        if not np.isfinite(total):
+            raise ValueError(
+                f"Gradient diverged: a pass ended with a loss of {total}; lower "
+                f"learning_rate={trainer.learning_rate!r} or set clip_norm."
+            )
+        return total / len(self.training), load / max(load.sum(), 1), overflow
+
+    def _keep_floor(self):
+        """Variances stay above the floor of the likelihood."""
+        if self.task.classes is None:
+            variances = self.theta[self.problem.variances]
+            np.maximum(variances, self._log_floor(), out=variances)
+
+    def _log_floor(self):
+        return np.log(max(self.task.likelihood.floor, np.finfo(float).tiny))
+
+    def _record(self, phase, value, load, overflow):
+        top = self.problem.top_experts(self.theta, self.followed, phase)
+        switched = 1.0 if self.top is None else float(np.mean(top != self.top))
+        self.top = top
+        self.history["bound"].append(-value + self._jacobian())
+        self.history["load"].append(load)
+        self.history["overflow"].append(overflow)
+        self.history["switched"].append(switched)
+
+    def _validate(self, epoch, phase):
+        """Epochs since the least loss on the held-out rows."""
+        if self.held_out is None:
+            self.best = Best(0.0, self.theta, epoch, phase)
+            return 0
+        value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
+        # A sparse mixture does not compete with the dense one that it came from.
+        changed = self.best is not None and self.best.phase.dense != phase.dense
+        if self.best is None or changed or value < self.best.value:
+            self.best = Best(value, self.theta.copy(), epoch, phase)
+        waits = not phase.dense or self.task.router.soft_share in (0.0, 1.0)
+        waits = waits and not phase.guided
+        return epoch - self.best.epoch if waits else 0
+
+    def _fit_router(self, phase):
+        if not phase.dense:
+            log_gate = self.problem.log_gate(
+                self.theta, self.training, phase.temperature
+            )
+            self.task.router.fit(log_gate, X=self.task.gate_view[self.training])
+
+    def _jacobian(self):
+        """Nats per row from the standardised density to that of y."""
+        if self.task.classes is not None:
+            return 0.0
+        return -float(np.sum(np.log(self.problem.y_scale)))
+
+    def to_fit(self):
+        """Fitted parts of the best epoch."""
+        problem, task = self.problem, self.task
+        theta, phase = self._final()
+        every = np.arange(len(task.weight))
+        log_gate = problem.log_gate(theta, every, phase.temperature)
+        task.router.fit(log_gate, X=task.gate_view)
+        gate, experts = problem.fitted_parts(theta, phase.temperature)
+        self._settle_variances(theta, phase)
+        value, load = problem.evaluate(theta, every, phase, likely=True)
+        return Fit(
+            gate=gate,
+            experts=experts,
+            likelihoods=problem.likelihoods(theta),
+            kept=list(range(task.n_experts)),
+            log_likelihood=float((self._jacobian() - value) * task.weight.sum()),
+            lower_bounds=[float(b) for b in self.history["bound"]],
+            load=load,
+            n_iter=self.n_passes + len(self.history["bound"]),
+            converged=self.converged,
+            history=copy.deepcopy(self.history),
+            router=copy.deepcopy(task.router),
+            state=self._state(theta),
+        )
+
+    def _state(self, theta):
+        return State(
+            theta,
+            copy.deepcopy(self.optimizer),
+            self.problem.designs(),
+            self.problem.scales,
+            copy.deepcopy(self.task.router),
+            self.n_passes + len(self.history["bound"]),
+        )
+
+    def _final(self):
+        """Parameters and phase of the best epoch, as they predict."""
+        best = self.best
+        if best is None:
+            best = Best(0.0, self.theta, 0, self.trainer.phase(0, self.task.router))
+        return best.theta.copy(), best.phase._replace(dense=False)
+
+    def _settle_variances(self, theta, phase):
+        """Without a likelihood in the objective: the spread of held-out residuals."""
+        variances = self.problem.variances
+        if variances.stop > variances.start and not self.problem.likely:
+            rows = self.training if self.held_out is None else self.held_out
+            spread = self.problem.residual_variance(theta, rows, phase)
+            theta[variances] = np.maximum(spread, self._log_floor())
+
+
+def drawn_split(trainer, task, rng):
+    """Training rows, and held-out rows or None."""
+    n_rows = len(task.weight)
+    order = rng.permutation(n_rows)
+    n_held = int(np.ceil(trainer.validation_fraction * n_rows))
+    if not trainer.early_stopping or n_held < 1 or n_rows - n_held < 2:
+        return np.sort(order), None
+    return np.sort(order[n_held:]), np.sort(order[:n_held])
+
+
+def guiding_responsibilities(task):
+    """Responsibilities (n, K) of a briefly trained linear mixture."""
+    with single_threaded_blas():
+        rng = np.random.RandomState(task.seed)
+        resp = start_responsibilities(EM(), replace(task, n_init=1), rng)[0]
+    # By name, so that the order of the experts does not matter.
+    return resp[:, np.argsort(np.argsort(task.names, kind="stable"), kind="stable")]
