@@ -28,7 +28,7 @@ LAYERS = [
     {"_base"},
     {"_moe"},
     {"__init__"},
-    {"inspection", "datasets", "distillation", "testing"},
+    {"inspection", "datasets", "distillation", "testing", "transfer"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..engines import single_threaded_blas
+from ..experts._foreign import is_frozen
 from ._acceleration import Plain, Squarem
 from ._fused_task import FusedTask
 from ._loop import run_em
@@ -125,8 +126,10 @@ class RefitDriver:
             task, n_active=_training_active(task), hard=self.trainer.hard
         )
         runs = []
+        frozen = all(is_frozen(expert) for expert in task.experts)
+        max_iter = self.trainer.max_iter if frozen else self.trainer.max_refits
         for start in self._starts(problem):
-            runs.append(self._run(problem, start, self.trainer.max_refits))
+            runs.append(self._run(problem, start, max_iter))
             if runs[-1][0].stopped:
                 break
         run, problem = max(runs, key=lambda r: rank(r[1], r[0]))

@@ -10,7 +10,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._design import make_design
 from ..experts import LinearExpert
-from ..experts._foreign import aligned_proba, fit_expert
+from ..experts._foreign import aligned_proba, fit_expert, is_frozen
 from ..likelihoods import smoothed
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
@@ -55,7 +55,7 @@ class RefitMixture:
         self.masks = task.router.masks_training
         self.total_weight = task.weight.sum()
         self.kept = list(range(task.n_experts))
-        self._designs = {}
+        self._designs, self._constant = {}, {}
 
     def with_rule(self, **changes):
         """The same problem with another ``n_active`` or ``hard``."""
@@ -78,9 +78,14 @@ class RefitMixture:
         ]
 
     def _predict(self, expert, number):
+        if number in self._constant:
+            return self._constant[number]
         task = self.task
         view = task.expert_views[number]
-        return predict_expert(expert, view, task.classes, task.offset)
+        prediction = predict_expert(expert, view, task.classes, task.offset)
+        if is_frozen(expert):
+            self._constant[number] = prediction
+        return prediction
 
     def evaluate(self, parts):
         """Penalised log-likelihood per unit of weight, and responsibilities."""

@@ -1,0 +1,98 @@
+"""Experts that were trained before the gate, on groups of rows or on other tasks."""
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_consistent_length
+
+from ._resolve import adapt_expert
+from ._sklearn import check_sample_weight, safe_indexing
+from .experts._foreign import fit_expert, warn_without_weight
+
+__all__ = ["pretrain_experts"]
+
+
+def pretrain_experts(
+    expert, X, y, groups, *, classify=False, sample_weight=None, n_jobs=None
+):
+    """Fit one expert per group of rows, for a mixture that only learns the gate.
+
+    The first of two stages: experts are specialists of known groups (regions, machines,
+    tasks), and the gate, trained afterwards on any rows, finds out where each is to be
+    trusted, also for rows of unknown or new groups.
+
+    Parameters
+    ----------
+    expert : estimator, or dict from group to estimator
+        Cloned for each group. A built-in expert works too.
+    X : array-like or data frame of shape (n, p)
+    y : array-like of shape (n,) or (n, n_outputs)
+    groups : array-like of shape (n,)
+        Group of each row; groups become names of experts, in sorted order.
+    classify : bool, default=False
+        Whether a built-in expert is to predict classes.
+    sample_weight : array-like of shape (n,), default=None
+    n_jobs : int, default=None
+        Groups fitted at a time, in threads.
+
+    Returns
+    -------
+    list of (str, FrozenEstimator)
+        For ``experts`` of a mixture.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, or a dict lacks a group.
+
+    See Also
+    --------
+    skmoe.gates.GroupGate : a gate for groups that are known at prediction too.
+    skmoe.MoERegressor.partial_fit : ``freeze`` keeps parts as they are on new rows.
+
+    References
+    ----------
+    .. [1] Du, N. et al. (2022). GLaM: Efficient scaling of language models with
+       mixture-of-experts. ICML.
+    .. [2] Zoph, B. et al. (2022). ST-MoE: Designing stable and transferable sparse
+       expert models. arXiv:2202.08906, section 4 (which parts to fine-tune).
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.transfer import pretrain_experts
+    >>> X, y, truth = make_regimes(300, random_state=0, return_truth=True)
+    >>> experts = pretrain_experts(Ridge(), X, y, truth["regime"])
+    >>> model = MoERegressor(experts).fit(X, y)
+    >>> list(model.named_experts_), bool(model.score(X, y) > 0.9)
+    (['0', '1'], True)
+    """
+    y, groups = np.asarray(y), np.asarray(groups)
+    check_consistent_length(X, y, groups)
+    weight = check_sample_weight(sample_weight, X, dtype=np.float64)
+    labels = np.unique(groups)
+    experts = {str(label): _expert_of(expert, label, classify) for label in labels}
+    warn_without_weight(experts)
+
+    def fitted(number, own):
+        rows = np.flatnonzero(groups == labels[number])
+        return fit_expert(own, safe_indexing(X, rows), y[rows], weight[rows], number)
+
+    found = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(fitted)(number, own) for number, own in enumerate(experts.values())
+    )
+    return [(name, FrozenEstimator(e)) for name, e in zip(experts, found, strict=True)]
+
+
+def _expert_of(expert, label, classify):
+    if isinstance(expert, dict):
+        if label not in expert:
+            raise ValueError(
+                f"pretrain_experts got an expert for each of {list(expert)}, but "
+                f"groups contains {label!r}; add an expert for it."
+            )
+        expert = expert[label]
+    classify = classify or hasattr(expert, "predict_proba")
+    return adapt_expert(expert, str(label), classify, "pretrain_experts")

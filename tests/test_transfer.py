@@ -1,0 +1,75 @@
+"""Experts that were trained before the gate."""
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe.datasets import make_regimes
+from skmoe.exceptions import NoSampleWeightWarning
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.trainers import Gradient
+from skmoe.transfer import pretrain_experts
+
+
+@pytest.fixture(scope="module")
+def regimes():
+    X, y, truth = make_regimes(800, random_state=0, return_truth=True)
+    return X, y, truth["regime"]
+
+
+@pytest.mark.parametrize("trainer", ["em", Gradient(max_epochs=100)])
+@pytest.mark.parametrize("expert", [Ridge(), LinearExpert(), MLPExpert((8,))])
+def test_the_gate_learns_whom_to_trust(regimes, expert, trainer):
+    X, y, groups = regimes
+    experts = pretrain_experts(expert, X[:500], y[:500], groups[:500])
+    model = MoERegressor(experts, trainer=trainer, random_state=0)
+    model.fit(X[:500], y[:500])
+    best = max(
+        e.score(X[500:], y[500:]) if hasattr(e, "score") else -np.inf
+        for _, e in experts
+    )
+    assert model.score(X[500:], y[500:]) > max(best, 0.9)
+    for (_, given), kept in zip(experts, model.experts_, strict=True):
+        np.testing.assert_array_equal(given.predict(X), kept.predict(X))
+
+
+def test_each_expert_has_seen_its_group_only(regimes):
+    X, y, groups = regimes
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, size=len(y))
+    experts = dict(
+        pretrain_experts(Ridge(), X, y, groups, sample_weight=weight, n_jobs=2)
+    )
+    for group in (0, 1):
+        rows = groups == group
+        alone = Ridge().fit(X[rows], y[rows], sample_weight=weight[rows])
+        np.testing.assert_allclose(experts[str(group)].predict(X), alone.predict(X))
+
+
+def test_experts_of_different_kinds(regimes):
+    X, y, groups = regimes
+    names = np.where(groups == 0, "north", "south")
+    given = {"north": Ridge(), "south": HistGradientBoostingRegressor(max_iter=20)}
+    experts = dict(pretrain_experts(given, X, y, names))
+    assert isinstance(experts["south"].estimator, HistGradientBoostingRegressor)
+    with pytest.raises(ValueError, match="'south'"):
+        pretrain_experts({"north": Ridge()}, X, y, names)
+
+
+@pytest.mark.parametrize("expert", [LogisticRegression(), LinearExpert()])
+def test_classifiers(classification, expert):
+    X, y = classification
+    groups = (X[:, 0] > 0).astype(int)
+    experts = pretrain_experts(expert, X, y, groups, classify=True)
+    model = MoEClassifier(experts, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.6
+
+
+def test_bad_input(regimes):
+    X, y, groups = regimes
+    with pytest.raises(ValueError, match="inconsistent"):
+        pretrain_experts(Ridge(), X, y, groups[:-1])
+    with pytest.warns(NoSampleWeightWarning, match="KNeighbors"):
+        pretrain_experts(KNeighborsRegressor(), X, y, groups)
