@@ -94,6 +94,10 @@ class GradientRun:
 
     def train_once(self):
         """One pass at the full learning rate, as it is in the end: sparse, cool."""
+        with single_threaded_blas():
+            self._train_once()
+
+    def _train_once(self):
         trainer = self.trainer
         last = trainer._temperatures()[1]
         phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
@@ -103,7 +107,11 @@ class GradientRun:
         self.best = Best(0.0, self.theta, 0, phase)
 
     def train(self):
-        """Run the epochs."""
+        """Run the epochs; products of a batch are too small for BLAS threads."""
+        with single_threaded_blas():
+            self._train()
+
+    def _train(self):
         trainer = self.trainer
         n_epochs = trainer.max_epochs
         for epoch in range(n_epochs):
