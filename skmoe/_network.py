@@ -5,6 +5,7 @@ have no hidden layers.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy import optimize, sparse
@@ -47,22 +48,22 @@ class Network:
     n_frequencies: int = 0
     frequency_scale: float = 0.1
 
-    @property
+    @cached_property
     def n_parameters(self):
         """Length of the parameter vector."""
         return self._n_periodic + sum((a + 1) * b for a, b in self._shapes)
 
-    @property
+    @cached_property
     def _n_periodic(self):
         return self.sizes[0] * self.n_frequencies
 
-    @property
+    @cached_property
     def _shapes(self):
         """Fan-in and fan-out of each layer."""
         ins = (self.sizes[0] + 2 * self._n_periodic, *self.sizes[1:-1])
         return list(zip(ins, self.sizes[1:], strict=True))
 
-    @property
+    @cached_property
     def arguments(self):
         """Layer sizes and activation as the kernels take them."""
         sizes = (self._shapes[0][0], *self.sizes[1:])

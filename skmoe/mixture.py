@@ -8,6 +8,16 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from ._kernels.routing import group_slots
+from ._kernels.vector import log_softmax_rows
+
+
+def log_weights(logits):
+    """Logits (n, K) less the log-sum-exp of each row; may overwrite ``logits``."""
+    logits = np.ascontiguousarray(logits, dtype=np.float64)
+    if not logits.flags.writeable:
+        logits = logits.copy()
+    log_softmax_rows(logits)
+    return logits
 
 
 def log_density(log_gate, log_prob):

@@ -7,6 +7,7 @@ import sys
 import naive
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from skmoe._design import empty_design, make_design, read_only
 from skmoe._kernels import (
@@ -285,6 +286,15 @@ def test_routed_networks():
     np.testing.assert_allclose(gradient, expected, atol=1e-13)
     assert np.all(outputs[indices == 1] == 7.0)
     assert np.all(outputs[indices == -1] == 7.0)
+
+
+@pytest.mark.parametrize("n_experts", [1, 3, 64, 2000])
+def test_log_softmax_rows(n_experts):
+    values = 50 * RNG.normal(size=(130, n_experts))
+    values[0, 0], values[1] = 1e4, -1e4
+    found = values.copy()
+    vector.log_softmax_rows(found)
+    np.testing.assert_allclose(found, log_softmax(values, axis=1), atol=1e-12)
 
 
 def test_gather():

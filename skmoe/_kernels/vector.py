@@ -18,6 +18,8 @@ LN2_LOW = 1.90821492927058770002e-10
 EXP_FLOOR = -700.0
 # Bits of sqrt(1/2): mantissas are brought between it and sqrt(2).
 ROOT_HALF_BITS = 0x3FE6A09E667F3BCD
+# Numbers that stay in the first-level cache together with their copy.
+SCRATCH = 1024
 
 
 @jit
@@ -112,6 +114,32 @@ def softmax_columns(logits, peak, total, scratch):
     for k in range(n_channels):
         for r in range(n_rows):
             logits[k, r] /= total[r]
+
+
+@jit
+def log_softmax_rows(values):
+    """Subtract the log-sum-exp of each row of ``values`` (n, K), in place."""
+    n_rows, n_channels = values.shape
+    height = max(1, SCRATCH // n_channels)
+    block, scratch = np.empty((height, n_channels)), np.empty(height * n_channels)
+    for first in range(0, n_rows, height):
+        width = min(height, n_rows - first)
+        for r in range(width):
+            peak = values[first + r, 0]
+            for k in range(1, n_channels):
+                value = values[first + r, k]
+                peak = value if value > peak else peak
+            for k in range(n_channels):
+                values[first + r, k] -= peak
+                block[r, k] = values[first + r, k]
+        exp_inplace(block[:width].reshape(-1), scratch)
+        for r in range(width):
+            total = 0.0
+            for k in range(n_channels):
+                total += block[r, k]
+            total = np.log(total)
+            for k in range(n_channels):
+                values[first + r, k] -= total
 
 
 @jit

@@ -6,6 +6,7 @@ from sklearn.utils import check_random_state
 
 from .._design import make_design
 from .._network import NetworkPart, fit_network
+from ..mixture import log_weights
 from ._base import BaseGate
 
 
@@ -113,7 +114,7 @@ class MLPGate(NetworkPart, BaseGate):
         return self.set_network(network, theta, design)
 
     def predict_log_proba(self, X):
-        return log_softmax(self._outputs(X), axis=1)
+        return log_weights(self._outputs(X))
 
     def penalty(self):
         return 0.5 * self.alpha * self._squared_norm

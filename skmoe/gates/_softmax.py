@@ -1,12 +1,12 @@
 """The softmax gate: penalised multinomial logistic regression on soft targets."""
 
 import numpy as np
-from scipy.special import log_softmax
 from sklearn.utils.validation import check_is_fitted
 
 from .._design import from_data_scale, make_design, read_only, to_data_scale
 from .._multinomial import fit_multinomial
 from .._network import Network
+from ..mixture import log_weights
 from ._base import BaseGate
 
 
@@ -131,7 +131,7 @@ class SoftmaxGate(BaseGate):
 
     def predict_log_proba(self, X):
         check_is_fitted(self)
-        return log_softmax(X @ self.coef_.T + self.intercept_, axis=1)
+        return log_weights(X @ self.coef_.T + self.intercept_)
 
     def penalty(self):
         return 0.5 * self.alpha * self._squared_norm

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_softmax
 from sklearn.base import clone
 
 from .. import _objectives as objectives
@@ -20,6 +19,7 @@ from .._kernels.routing import group_slots
 from .._network import NO_MASK, Network
 from ..experts import LinearExpert
 from ..losses import GateBatch
+from ..mixture import log_weights
 from ..routers import Routing
 from ..routers._base import make_routing
 
@@ -157,6 +157,12 @@ class GradientTask:
             self.expert_slices.append(slice(at, at + network.n_parameters))
             at += network.n_parameters
         self.families = list(families.values())
+        scaled = self.likely and task.classes is None
+        self._scaled_penalties = [
+            k
+            for k, expert in enumerate(task.experts)
+            if scaled and isinstance(expert, LinearExpert)
+        ]
         self.variances = slice(at, at)
         if task.classes is None:
             shared = task.likelihood.variance == "shared"
@@ -215,15 +221,15 @@ class GradientTask:
         both trainers maximise the same objective.
         """
         gradient = ridge * theta
-        if self.task.classes is not None or not self.likely:
+        if not self._scaled_penalties:
             return gradient
         precision = np.exp(-self.log_variance(theta))
         spread = np.zeros_like(precision)
-        for k, where in enumerate(self.expert_slices):
-            if isinstance(self.task.experts[k], LinearExpert):
-                own = gradient[where].reshape(-1, self.n_outputs)
-                own *= precision[k]
-                spread[k] = 0.5 * np.sum(own * theta[where].reshape(own.shape), axis=0)
+        for k in self._scaled_penalties:
+            where = self.expert_slices[k]
+            own = gradient[where].reshape(-1, self.n_outputs)
+            own *= precision[k]
+            spread[k] = 0.5 * np.sum(own * theta[where].reshape(own.shape), axis=0)
         own = spread.sum(axis=0) if self.n_variances == 1 else spread.ravel()
         gradient[self.variances] -= own
         return gradient
@@ -310,7 +316,7 @@ class GradientTask:
         gradient[self.variances] += own
 
     def _route(self, logits, rows, rng, dense, training=True):
-        log_gate = log_softmax(logits, axis=1)
+        log_gate = log_weights(logits.copy())
         if dense:
             indices = np.tile(np.arange(self.n_experts), (len(rows), 1))
             return make_routing(log_gate, indices), log_gate, True
@@ -408,7 +414,7 @@ class GradientTask:
         outputs = self.gate.outputs(
             theta[: self.gate.n_parameters], _rows(self.gate_design, rows)
         )
-        return log_softmax(outputs[:, : self.n_experts] / temperature, axis=1)
+        return log_weights(outputs[:, : self.n_experts] / temperature)
 
     def top_experts(self, theta, rows, phase):
         """Expert with the largest weight of each row, as it would be predicted."""
