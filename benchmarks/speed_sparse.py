@@ -3,7 +3,7 @@
     python benchmarks/speed_sparse.py [predict] [train] [--rows 200000]
 
 Prediction: one expert of 64 per row, beside one expert's own ``predict`` on all rows
-(mean over experts by their share of the rows), the same mixture with all experts active,
+(mean over experts by their share), the same mixture with all experts active,
 and the gate's logits alone.  Training: one expert of 16 per row, beside dense training
 with the same number of passes.  Ratios are medians over interleaved repetitions.
 """
@@ -11,6 +11,7 @@ with the same number of passes.  Ratios are medians over interleaved repetitions
 import argparse
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.base import clone

@@ -6,7 +6,12 @@ from sklearn.utils.validation import check_is_fitted
 from . import _sparse_linear, mixture
 from ._reading import SHARED
 from ._sklearn import check_sample_weight, safe_indexing
+from .engines import run_calls
+from .routers._base import stacked
 from .trainers._refit import predict_expert
+
+# Rows that are routed at a time.
+BLOCK_ROWS = 4096
 
 
 class Evaluation:
@@ -22,6 +27,16 @@ class Evaluation:
         return table, self._gate_view(table), self._expert_views(table)
 
     def _route(self, gate_view):
+        n_rows = gate_view.shape[0]
+        if n_rows <= BLOCK_ROWS or not isinstance(gate_view, np.ndarray):
+            return self._route_block(gate_view)
+        # Blocks, so that the gate's weights of all experts stay in cache.
+        starts = range(0, n_rows, BLOCK_ROWS)
+        return stacked(
+            [self._route_block(gate_view[i : i + BLOCK_ROWS]) for i in starts]
+        )
+
+    def _route_block(self, gate_view):
         if self.router_.gated:
             log_gate = self.gate_.predict_log_proba(gate_view)
         else:
@@ -29,24 +44,25 @@ class Evaluation:
             log_gate = np.broadcast_to(-np.log(shape[1]), shape)
         return self.router_.route(log_gate, X=gate_view)
 
-    def _predictions(self, views, offset):
-        """Predictions of every expert, the shared one's part included, (n, K, d)."""
+    def _each(self, views, offset):
+        """Prediction (n, d) of every expert, the shared one's part included."""
         classes = getattr(self, "classes_", None)
-        return np.stack(
-            [
-                predict_expert(expert, view, classes, offset)
-                for expert, view in zip(self.experts_, views, strict=True)
-            ],
-            axis=1,
-        )
+        calls = [
+            (expert, view, classes, offset)
+            for expert, view in zip(self.experts_, views, strict=True)
+        ]
+        return run_calls(predict_expert, calls, self.n_jobs)
+
+    def _predictions(self, views, offset):
+        return np.stack(self._each(views, offset), axis=1)
 
     def _log_prob(self, views, y, offset):
-        classes = getattr(self, "classes_", None)
+        predictions = self._each(views, offset)
         return np.column_stack(
             [
-                likelihood.log_prob(y, predict_expert(expert, view, classes, offset))
-                for expert, likelihood, view in zip(
-                    self.experts_, self.likelihoods_, views, strict=True
+                likelihood.log_prob(y, prediction)
+                for likelihood, prediction in zip(
+                    self.likelihoods_, predictions, strict=True
                 )
             ]
         )
@@ -65,14 +81,18 @@ class Evaluation:
 
     def _combine_sparse(self, routing, views, offset):
         classes = getattr(self, "classes_", None)
-        out = None
-        for k, rows, slots in mixture.dispatch(routing.indices, len(self.experts_)):
-            view = safe_indexing(views[k], rows)
+        groups = list(mixture.dispatch(routing.indices, len(self.experts_)))
+
+        def predict(k, rows, slots):
             own = None if offset is None else offset[rows]
+            view = safe_indexing(views[k], rows)
             part = predict_expert(self.experts_[k], view, classes, own)
-            if out is None:
-                out = np.zeros((len(routing.indices), part.shape[1]))
-            out[rows] += routing.weights[rows, slots][:, None] * part
+            return routing.weights[rows, slots][:, None] * part
+
+        parts = run_calls(predict, groups, self.n_jobs)
+        out = np.zeros((len(routing.indices), parts[0].shape[1]))
+        for (_, rows, _), part in zip(groups, parts, strict=True):
+            out[rows] += part
         return out
 
     def _log_parts(self, X, y):

@@ -6,10 +6,10 @@ fitted to would be smaller than the ones that the routed experts meet later.
 """
 
 import numpy as np
-from sklearn.utils.parallel import Parallel, delayed
 
 from ._features import as_numbers
 from ._sklearn import safe_indexing
+from .engines import run_calls
 from .experts._foreign import fit_expert, is_frozen
 from .initialization import content_hash
 from .likelihoods import smoothed
@@ -57,9 +57,7 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
         return contribution(part, safe_indexing(view, rows[test]), classes)
 
     folds = list(_folds(safe_indexing(view, rows), labels[rows], classes, seed))
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(out_of_fold)(*fold) for fold in folds
-    )
+    parts = run_calls(out_of_fold, folds, n_jobs)
     offset = np.zeros((len(weight), parts[0].shape[1]))
     for (_, test), part in zip(folds, parts, strict=True):
         offset[rows[test]] = part

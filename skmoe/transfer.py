@@ -2,11 +2,11 @@
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length
 
 from ._resolve import adapt_expert
 from ._sklearn import check_sample_weight, safe_indexing
+from .engines import run_calls
 from .experts._foreign import fit_expert, warn_without_weight
 
 __all__ = ["pretrain_experts"]
@@ -80,9 +80,7 @@ def pretrain_experts(
         rows = np.flatnonzero(groups == labels[number])
         return fit_expert(own, safe_indexing(X, rows), y[rows], weight[rows], number)
 
-    found = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(fitted)(number, own) for number, own in enumerate(experts.values())
-    )
+    found = run_calls(fitted, list(enumerate(experts.values())), n_jobs)
     return [(name, FrozenEstimator(e)) for name, e in zip(experts, found, strict=True)]
 
 

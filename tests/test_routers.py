@@ -4,9 +4,12 @@ import subprocess
 import sys
 from itertools import combinations
 
+import joblib
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
 
 from skmoe import MoERegressor
 from skmoe.routers import (
@@ -22,6 +25,7 @@ from skmoe.routers import (
     TopPRouter,
 )
 from skmoe.routers._noisy import load_probability
+from skmoe.trainers import Gradient
 
 K = 5
 LOG_GATE = np.log(np.random.default_rng(0).dirichlet(np.full(K, 0.5), size=203))
@@ -297,6 +301,33 @@ def test_sparse_linear_prediction_is_the_routed_mean(regression, n_outputs, k):
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
     frames = model.predict(X.astype(np.float32)).reshape(len(X), -1)
     np.testing.assert_allclose(frames, expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_blocks_of_rows_change_nothing(regression, name, monkeypatch):
+    X, y = regression
+    trainer = "em" if "em" in ROUTERS[name].trainers else Gradient(max_epochs=3)
+    model = MoERegressor(
+        n_experts=3, router=clone(ROUTERS[name]), trainer=trainer, random_state=0
+    ).fit(X, y)
+    whole, mean = model.route(X), model.predict(X)
+    monkeypatch.setattr("skmoe._evaluation.BLOCK_ROWS", 64)
+    parts = model.route(X)
+    np.testing.assert_allclose(parts.dense(), whole.dense(), atol=1e-12)
+    np.testing.assert_array_equal(parts.load, whole.load)
+    np.testing.assert_allclose(model.predict(X), mean, rtol=1e-10)
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("router", [None, 1])
+def test_experts_work_on_any_joblib_backend(regression, backend, router):
+    X, y = regression
+    model = MoERegressor(Ridge(), n_experts=3, router=router, random_state=0)
+    alone = clone(model).fit(X, y)
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        model.fit(X, y)
+        np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+        np.testing.assert_array_equal(model.log_density(X, y), alone.log_density(X, y))
 
 
 def test_shared_overflow_needs_a_shared_expert(regression):

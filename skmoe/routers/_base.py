@@ -42,6 +42,20 @@ class Routing(NamedTuple):
         return out
 
 
+def stacked(parts):
+    """Routing of the rows of several, one after another."""
+    width = max(part.indices.shape[1] for part in parts)
+    n_rows = sum(len(part.indices) for part in parts)
+    indices, weights = np.full((n_rows, width), -1), np.zeros((n_rows, width))
+    start = 0
+    for part in parts:
+        stop, own = start + len(part.indices), part.indices.shape[1]
+        indices[start:stop, :own], weights[start:stop, :own] = part[:2]
+        start = stop
+    load = np.sum([part.load for part in parts], axis=0)
+    return Routing(indices, weights, load, sum(part.overflow for part in parts))
+
+
 class BaseRouter(BaseEstimator):
     """Base of all routers: a pure policy on the array of gate log-weights.
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import clone
-from sklearn.utils.parallel import Parallel, delayed
 
 from .._design import make_design
+from ..engines import run_calls
 from ..experts import LinearExpert
 from ..experts._foreign import aligned_proba, fit_expert, is_frozen
 from ..likelihoods import smoothed
@@ -188,13 +188,11 @@ class RefitMixture:
     def _fit_experts(self, resp, parts):
         task = self.task
         shares = np.where(resp < NEGLIGIBLE * resp.max(axis=0), 0.0, resp)
-        fitted = Parallel(n_jobs=task.n_jobs, prefer="threads")(
-            delayed(self._fit_one)(
-                number, shares[:, k], parts.experts[k] if parts else None
-            )
+        calls = [
+            (number, shares[:, k], parts.experts[k] if parts else None)
             for k, number in enumerate(self.kept)
-        )
-        return list(fitted)
+        ]
+        return list(run_calls(self._fit_one, calls, task.n_jobs))
 
     def _fit_one(self, number, share, previous):
         task = self.task
