@@ -1,6 +1,6 @@
 """What sparse routing saves: prediction with 64 experts, training with 16.
 
-    python benchmarks/speed_sparse.py [predict] [train] [--rows 200000]
+    python benchmarks/speed_sparse.py [predict] [train] [--rows 1000000]
 
 Prediction: one expert of 64 per row, beside one expert's own ``predict`` on all rows
 (mean over experts by their share), the same mixture with all experts active,
@@ -153,7 +153,7 @@ def main():
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=["predict", "train"])
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Engines run map and sum over row blocks, and independent calls; only they know how."""
+"""Engines: map and sum over row blocks, and independent calls; only they know how."""
 
 from ._calls import run_calls
 from ._threads import map_rows, single_threaded_blas
