@@ -7,7 +7,7 @@ seed per fold; a second seed measures how far the routing is reproduced.
 
     python benchmarks/routing_systems.py --data DIR [--tables elevators ...]
 
-DIR holds NAME.parquet with numeric columns and the target last.  Columns of the output:
+DIR holds NAME.parquet with the target last; numeric columns are used.  Columns of the output:
 RMSE / sd(y); load: largest over mean share of rows; entropy of the gate in nats;
 agreement: adjusted Rand index of the top experts of two seeds; switched: share of rows
 whose top expert changes in an epoch, mean of the last ten; rows per second of training
@@ -104,7 +104,8 @@ def load_table(folder, name):
     """Columns and target, at most MOST_ROWS rows."""
     if name == "synthetic":
         return make_gated_regression(5000, 6, 8, noise=0.5, random_state=0)
-    frame = pd.read_parquet(folder / f"{name}.parquet").dropna()
+    frame = pd.read_parquet(folder / f"{name}.parquet")
+    frame = frame.select_dtypes("number").dropna()
     if len(frame) > MOST_ROWS:
         frame = frame.sample(MOST_ROWS, random_state=0)
     return frame.iloc[:, :-1].to_numpy(float), frame.iloc[:, -1].to_numpy(float)
