@@ -44,8 +44,15 @@ REGRESSION = [
     "elevators",
     "kin40k",
 ]
-CLASSES = "spambase phoneme magic protein_homology peterson_barney satimage letter"
-CLASSES = CLASSES.split()
+CLASSES = (
+    "spambase",
+    "phoneme",
+    "magic",
+    "protein_homology",
+    "peterson_barney",
+    "satimage",
+    "letter",
+)
 MOST_ROWS, N_EXPERTS, HIDDEN = 5000, 4, 64
 
 
@@ -54,7 +61,7 @@ def networks(classify, seed):
     kind = MLPClassifier if classify else MLPRegressor
     for shape, alpha in product([(256,), (128, 128)], [1e-4, 1e-1]):
         network = kind(
-            shape,
+            hidden_layer_sizes=shape,
             alpha=alpha,
             early_stopping=True,
             max_iter=500,

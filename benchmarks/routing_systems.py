@@ -7,7 +7,7 @@ seed per fold; a second seed measures how far the routing is reproduced.
 
     python benchmarks/routing_systems.py --data DIR [--tables elevators ...]
 
-DIR holds NAME.parquet with the target last; numeric columns are used.  Columns of the output:
+DIR holds NAME.parquet with the target last; numeric columns are used.  The output:
 RMSE / sd(y); load: largest over mean share of rows; entropy of the gate in nats;
 agreement: adjusted Rand index of the top experts of two seeds; switched: share of rows
 whose top expert changes in an epoch, mean of the last ten; rows per second of training
