@@ -4,6 +4,7 @@ import numpy as np
 
 from ..engines import single_threaded_blas
 from ..experts._foreign import is_frozen
+from ..routers._base import best_first
 from ._acceleration import Plain, Squarem
 from ._fused_task import FusedTask
 from ._loop import run_em
@@ -152,7 +153,9 @@ class RefitDriver:
             return [Parts(warm.gate, warm.experts, warm.likelihoods)]
         responsibilities = start_responsibilities(self.trainer, self.task, self.rng)
         parts = [
-            problem.maximise(None, EStep(matched(problem, resp), 0.0))
+            problem.maximise(
+                None, EStep(within_top(matched(problem, resp), problem.n_active), 0.0)
+            )
             for resp in responsibilities
         ]
         if len(parts) == 1:
@@ -191,6 +194,16 @@ class RefitDriver:
             )
 
         return report
+
+
+def within_top(resp, n_active):
+    """Responsibilities of the ``n_active`` largest of each row, summing to one."""
+    if n_active >= resp.shape[1]:
+        return resp
+    kept = np.zeros_like(resp)
+    best = best_first(resp)[:, :n_active]
+    np.put_along_axis(kept, best, np.take_along_axis(resp, best, axis=1), axis=1)
+    return kept / kept.sum(axis=1, keepdims=True)
 
 
 def collapsed_expert(problem, run, min_load):

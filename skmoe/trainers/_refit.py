@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 from sklearn.base import clone
 
 from .._design import make_design
+from .._sklearn import safe_indexing
 from ..engines import run_calls
 from ..experts import LinearExpert
 from ..experts._foreign import aligned_proba, fit_expert, is_frozen
@@ -70,32 +71,50 @@ class RefitMixture:
 
     # -- E-step ---------------------------------------------------------------
 
-    def predictions(self, parts):
-        """Predictions (n, d), or class probabilities, of each expert."""
-        return [
-            self._predict(expert, k)
-            for k, expert in zip(self.kept, parts.experts, strict=True)
-        ]
+    def predictions(self, parts, needed=None):
+        """Predictions (n, d), or class probabilities, of each expert.
 
-    def _predict(self, expert, number):
+        Where ``needed`` (n, K) is given, an expert is asked for its rows only; other
+        rows are zeros, or equal probabilities.
+        """
+        rows = [None] * len(self.kept)
+        if needed is not None:
+            rows = [np.flatnonzero(own) for own in needed.T]
+        calls = list(zip(parts.experts, self.kept, rows, strict=True))
+        return list(run_calls(self._predict, calls, self.task.n_jobs))
+
+    def _predict(self, expert, number, rows=None):
         if number in self._constant:
             return self._constant[number]
         task = self.task
-        view = task.expert_views[number]
-        prediction = predict_expert(expert, view, task.classes, task.offset)
+        view, offset = task.expert_views[number], task.offset
         if is_frozen(expert):
+            prediction = predict_expert(expert, view, task.classes, offset)
             self._constant[number] = prediction
-        return prediction
+            return prediction
+        if rows is None or len(rows) == len(task.weight):
+            return predict_expert(expert, view, task.classes, offset)
+        # Other rows have weight zero; what stands there must only be a prediction.
+        if task.classes is None:
+            out = np.zeros(task.y.shape)
+        else:
+            out = np.full((len(task.y), len(task.classes)), 1.0 / len(task.classes))
+        if len(rows):
+            own = None if offset is None else offset[rows]
+            view = safe_indexing(view, rows)
+            out[rows] = predict_expert(expert, view, task.classes, own)
+        return out
 
     def evaluate(self, parts):
         """Penalised log-likelihood per unit of weight, and responsibilities."""
         weight = self.task.weight
         log_gate = self._log_gate(parts.gate)
+        predictions = self.predictions(parts, needed=np.isfinite(log_gate))
         log_prob = np.column_stack(
             [
                 likelihood.log_prob(self.task.y, prediction)
                 for likelihood, prediction in zip(
-                    parts.likelihoods, self.predictions(parts), strict=True
+                    parts.likelihoods, predictions, strict=True
                 )
             ]
         )
@@ -179,7 +198,7 @@ class RefitMixture:
         fitted = Parts(None, experts, [])
         likelihoods = self.task.likelihood.fit_dispersions(
             self.task.y,
-            self.predictions(fitted),
+            self.predictions(fitted, needed=resp > 0),
             resp * self.task.weight[:, None],
             self._priors(experts),
         )
