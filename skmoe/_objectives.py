@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
-LOG_2PI = float(np.log(2.0 * np.pi))
+from ._kernels.objectives import gaussian_slots, slots_to_logits
 
 
 class Slope(NamedTuple):
@@ -81,30 +81,24 @@ def likelihood_slope(weights, log_prob, log_fallback, row_weight, given):
     return -float(share @ log_density), weighted * share[:, None], resp
 
 
-def gaussian_log_prob(y, predictions, log_variance):
-    """Log-densities (n, k) of rows ``y`` (n, d); ``log_variance`` (n, k, d)."""
-    error = y[:, None, :] - predictions
-    quadratic = error**2 * np.exp(-log_variance) + log_variance + LOG_2PI
-    return -0.5 * quadratic.sum(axis=2)
-
-
 def gaussian_likelihood(
     y, row_weight, indices, weights, predictions, given, log_variance
 ):
     """Negative log-likelihood of Gaussian experts; targets have mean 0, variance 1."""
-    own = log_variance[indices]
-    log_prob = gaussian_log_prob(y, predictions, own)
-    fallback = -0.5 * np.sum(y**2 + LOG_2PI, axis=1)
-    value, weighted, resp = likelihood_slope(
-        weights, log_prob, fallback, row_weight, given
+    weighted, slope = np.empty(weights.shape), np.empty(predictions.shape)
+    spread, resp = np.zeros(log_variance.shape), np.empty(weights.shape)
+    given = np.empty((0, weights.shape[1])) if given is None else given
+    value = gaussian_slots(
+        y,
+        row_weight,
+        indices,
+        weights,
+        np.ascontiguousarray(given),
+        np.ascontiguousarray(log_variance),
+        predictions,
+        (weighted, slope, spread, resp),
     )
-    share = (row_weight / len(y))[:, None, None] * resp[:, :, None]
-    precision = np.exp(-own)
-    error = predictions - y[:, None, :]
-    spread = 0.5 * share * (1.0 - error**2 * precision)
-    slope = np.zeros_like(log_variance)
-    np.add.at(slope, indices, np.where((indices >= 0)[:, :, None], spread, 0.0))
-    return Slope(value, weighted, share * error * precision, slope, resp)
+    return Slope(value, weighted, slope, spread, resp)
 
 
 def squared_error(y, row_weight, indices, weights, predictions, given, log_variance):
@@ -144,14 +138,7 @@ def categorical_likelihood(
 
 def weights_to_logits(weighted, routing, log_gate, normalised):
     """Gradient of the logits (n, K), given ``weighted`` of the routed experts."""
-    used = routing.indices >= 0
-    weighted = np.where(used, weighted, 0.0)
-    total = weighted.sum(axis=1, keepdims=True)
-    slope = np.zeros_like(log_gate)
-    rows = np.broadcast_to(np.arange(len(used))[:, None], used.shape)
-    if normalised:
-        weighted = weighted - np.where(used, routing.weights, 0.0) * total
-    else:
-        slope -= np.exp(log_gate) * total
-    np.add.at(slope, (rows[used], routing.indices[used]), weighted[used])
+    slope = np.empty(log_gate.shape)
+    indices, weights = routing[:2]
+    slots_to_logits(weighted, indices, weights, log_gate, normalised, slope)
     return slope

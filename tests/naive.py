@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.special import logsumexp, softmax
 
+from skmoe import _objectives as objectives
+
 
 def standardise(design):
     """Standardised columns and a last column of ones."""
@@ -217,3 +219,42 @@ def mask_and_normalise(logits, k):
     """Log-weights of the k largest logits."""
     masked = mask_top(logits, k)
     return masked - logsumexp(masked, axis=1)[:, None]
+
+
+def gaussian_log_prob(y, predictions, log_variance):
+    """Log-densities (n, k) of rows ``y`` (n, d); ``log_variance`` (n, k, d)."""
+    error = y[:, None, :] - predictions
+    quadratic = error**2 * np.exp(-log_variance) + log_variance + np.log(2 * np.pi)
+    return -0.5 * quadratic.sum(axis=2)
+
+
+def gaussian_slots(y, row_weight, indices, weights, predictions, given, log_variance):
+    """Negative log-likelihood of Gaussian experts; targets have mean 0, variance 1."""
+    own = log_variance[indices]
+    log_prob = gaussian_log_prob(y, predictions, own)
+    fallback = -0.5 * np.sum(y**2 + np.log(2 * np.pi), axis=1)
+    value, weighted, resp = objectives.likelihood_slope(
+        weights, log_prob, fallback, row_weight, given
+    )
+    share = (row_weight / len(y))[:, None, None] * resp[:, :, None]
+    precision = np.exp(-own)
+    error = predictions - y[:, None, :]
+    spread = 0.5 * share * (1.0 - error**2 * precision)
+    slope = np.zeros_like(log_variance)
+    np.add.at(slope, indices, np.where((indices >= 0)[:, :, None], spread, 0.0))
+    return objectives.Slope(value, weighted, share * error * precision, slope, resp)
+
+
+def slots_to_logits(weighted, routing, log_gate, normalised):
+    """Gradient of the logits (n, K), given ``weighted`` of the routed experts."""
+    used = routing.indices >= 0
+    weighted = np.where(used, weighted, 0.0)
+    total = weighted.sum(axis=1, keepdims=True)
+    slope = np.zeros_like(log_gate)
+    rows = np.broadcast_to(np.arange(len(used))[:, None], used.shape)
+    if normalised:
+        weighted = weighted - np.where(used, routing.weights, 0.0) * total
+    else:
+        slope -= np.exp(log_gate) * total
+    np.add.at(slope, (rows[used], routing.indices[used]), weighted[used])
+    return slope

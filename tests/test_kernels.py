@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from skmoe import _objectives
 from skmoe._design import empty_design, make_design, read_only
 from skmoe._kernels import (
     blocks,
@@ -21,6 +22,7 @@ from skmoe._kernels import (
 )
 from skmoe._linalg import curvature_columns, n_pairs, use_exact_newton
 from skmoe._network import ACTIVATIONS, Network
+from skmoe.routers._base import make_routing
 
 RNG = np.random.default_rng(0)
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
@@ -295,6 +297,34 @@ def test_log_softmax_rows(n_experts):
     found = values.copy()
     vector.log_softmax_rows(found)
     np.testing.assert_allclose(found, log_softmax(values, axis=1), atol=1e-12)
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_slopes_of_slots(given, normalised):
+    n, n_experts, d = 40, 5, 2
+    log_gate = log_softmax(RNG.normal(size=(n, n_experts)), axis=1)
+    indices = np.argsort(-log_gate, axis=1)[:, :3].astype(np.int64)
+    indices[4, 2], indices[7] = -1, -1
+    route = make_routing(log_gate, indices, normalised=normalised)
+    y, weight = RNG.normal(size=(n, d)), RNG.uniform(0.5, 2.0, size=n)
+    resp = RNG.dirichlet(np.ones(3), size=n) if given else None
+    arguments = y, weight, indices, route.weights, RNG.normal(size=(n, 3, d)), resp
+    log_variance = 0.3 * RNG.normal(size=(n_experts, d))
+    found = _objectives.gaussian_likelihood(*arguments, log_variance)
+    expected = naive.gaussian_slots(*arguments, log_variance)
+    used = (indices >= 0)[:, :, None]
+    np.testing.assert_allclose(found.value, expected.value)
+    for name in ("weighted", "log_variance", "resp"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(ours, theirs, atol=1e-13)
+    np.testing.assert_allclose(
+        found.predictions, expected.predictions * used, atol=1e-13
+    )
+    push = found.weighted, route, log_gate, normalised
+    np.testing.assert_allclose(
+        _objectives.weights_to_logits(*push), naive.slots_to_logits(*push), atol=1e-13
+    )
 
 
 def test_gather():
