@@ -19,7 +19,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from . import mixture
-from ._evaluation import Evaluation, count_parameters
+from ._evaluation import Evaluation, count_parameters, expert_parameters
 from ._members import MembersGate, MembersRouter
 from ._parameters import ExpertParameters
 from ._reading import SHARED, Reading
@@ -262,6 +262,11 @@ class BaseMoE(
         """The task of what the shared expert leaves."""
         if offset is None:
             return task
+        if task.classes is None and offset.shape != task.y.shape:
+            raise ValueError(
+                f"shared_expert predicts {offset.shape[1]} outputs, but y has "
+                f"{task.y.shape[1]}; use one that predicts all of them."
+            )
         task.has_shared = True
         if task.classes is not None:
             task.offset = offset
@@ -354,6 +359,12 @@ class BaseMoE(
         """Earlier fits to continue from, one per member, or None."""
         if not hasattr(self, "gate_"):
             return None
+        if (self.shared_expert is None) != (self.shared_expert_ is None):
+            raise ValueError(
+                f"{type(self).__name__} got shared_expert={self.shared_expert!r}, but "
+                f"was fitted with {self.shared_expert_!r}, and its experts model what "
+                "that leaves; clone the estimator to start afresh."
+            )
         members = getattr(self, "members_", [self])
         sizes = {len(m.experts_) for m in members}
         if len(members) != self.n_members or sizes != {n_experts}:
@@ -490,6 +501,10 @@ def joined(members, attributes):
     experts = [e for m in members for e in m.experts_]
     load = np.concatenate([m.expert_load_ for m in members]) / len(members)
     counts = [m.n_parameters_ for m in members]
+    if members[0].shared_expert_ is not None and None not in counts:
+        # All members have the same one.
+        again = int(expert_parameters(members[0].shared_expert_))
+        counts = [counts[0], *(count - again for count in counts[1:])]
     return {
         **best,
         "gate_": MembersGate([m.gate_ for m in members]),

@@ -234,7 +234,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
     def partial_fit(self, X, y, sample_weight=None, freeze=None):
         """One pass of gradient training over further rows.
 
-        The first call fixes how columns and target are standardised.
+        The first call fixes how columns and target are standardised, and fits the
+        shared expert, if there is one. Later calls should bring rows that it has not
+        seen: what it leaves of its own rows is too small.
 
         Parameters
         ----------
@@ -494,7 +496,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     def partial_fit(self, X, y, classes=None, sample_weight=None, freeze=None):
         """One pass of gradient training over further rows.
 
-        The first call fixes how columns are standardised.
+        The first call fixes how columns are standardised, and fits the shared expert,
+        if there is one. Later calls should bring rows that it has not seen: what it
+        leaves of its own rows is too small.
 
         Parameters
         ----------

@@ -27,6 +27,8 @@ ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH}
 GAIN = {IDENTITY: 1.0, RELU: np.sqrt(2.0), TANH: 1.0}
 BETAS = 0.9, 0.999
 NO_MASK = np.zeros(0)
+# Rows whose outputs are computed at a time.
+BLOCK_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,16 @@ class Network:
     def outputs(self, theta, X):
         """Outputs (n, d) for standardised rows."""
         X = np.ascontiguousarray(X, dtype=float)
-        work = np.empty(len(X) * sum(self.sizes[1:]))
         theta = np.ascontiguousarray(theta)
-        return forward(X, theta, *self.arguments, NO_MASK, work).copy()
+        out = np.empty((len(X), self.sizes[-1]))
+        # Blocks, so that the hidden layers stay in cache.
+        work = np.empty(min(len(X), BLOCK_ROWS) * sum(self.sizes[1:]))
+        for start in range(0, len(X), BLOCK_ROWS):
+            block = X[start : start + BLOCK_ROWS]
+            out[start : start + len(block)] = forward(
+                block, theta, *self.arguments, NO_MASK, work
+            )
+        return out
 
 
 @dataclass

@@ -5,7 +5,7 @@ from sklearn.utils import get_tags
 from . import _features
 from ._inputs import read_table, text_columns
 from ._resolve import resolve_gate
-from .experts._base import BuiltInExpert
+from .experts._base import reads_numbers
 
 # Name of the shared expert among the keys of ``expert_features``.
 SHARED = "shared_expert"
@@ -45,7 +45,7 @@ class Reading:
         spec = _features.resolve(self._features_of(name), "expert_features")
         if spec is not None:
             return _features.allows(spec, what)
-        if isinstance(expert, BuiltInExpert):
+        if reads_numbers(expert):
             return what == "sparse"
         return _features.allows(expert, what)
 
@@ -69,7 +69,7 @@ class Reading:
         else:
             parts = [(e, self._features_of(name)) for name, e in experts.items()]
         numeric_gate = gate.numeric and self.gate_features is None
-        linear = any(isinstance(e, BuiltInExpert) and spec is None for e, spec in parts)
+        linear = any(reads_numbers(e) and spec is None for e, spec in parts)
         drops = hasattr(gate, "segments")
         allow_text = not numeric_gate and (not linear or drops)
         tags = get_tags(self).input_tags
@@ -78,7 +78,7 @@ class Reading:
     def _fit_features(self, table, y, weight, experts):
         """Fit the transformers of the gate and of ``experts``, a dict by name."""
         self._dropped = []
-        built_in = any(isinstance(e, BuiltInExpert) for e in experts.values())
+        built_in = any(reads_numbers(e) for e in experts.values())
         if table.numbers is None and built_in:
             # Built-in experts read numbers: they skip the text column of the gate.
             self._dropped = text_columns(table.raw)
@@ -116,7 +116,7 @@ class Reading:
         if gate.numeric:
             gate_view = table.dense(gate_view)
         views = [
-            table.dense(view) if isinstance(expert, BuiltInExpert) else view
+            table.dense(view) if reads_numbers(expert) else view
             for expert, view in zip(experts, views, strict=True)
         ]
         return gate_view, views
@@ -139,7 +139,7 @@ class Reading:
     def _expert_view(self, table, expert, transformer):
         if transformer is not None:
             return table.view(transformer)
-        if not isinstance(expert, BuiltInExpert):
+        if not reads_numbers(expert):
             return table.raw
         return table.without(self._dropped) if self._dropped else table.numbers
 

@@ -6,12 +6,11 @@ fitted to would be smaller than the ones that the routed experts meet later.
 """
 
 import numpy as np
+from sklearn.model_selection import KFold, StratifiedKFold
 
-from ._features import as_numbers
 from ._sklearn import safe_indexing
 from .engines import run_calls
 from .experts._foreign import fit_expert, is_frozen
-from .initialization import content_hash
 from .likelihoods import smoothed
 from .trainers._refit import predict_expert
 
@@ -51,12 +50,17 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
         return fitted, contribution(fitted, view, classes)
 
     def out_of_fold(train, test):
-        own = np.zeros_like(weight)
-        own[rows[train]] = weight[rows[train]]
-        part = fit_expert(expert, view, labels, own, seed, fit_params)
-        return contribution(part, safe_indexing(view, rows[test]), classes)
+        train, test = rows[train], rows[test]
+        if classes is not None and np.all(labels[train] == labels[train[0]]):
+            # Most classifiers refuse a single class; the answer is known anyway.
+            only = np.asarray(classes == labels[train[0]], dtype=float)
+            return np.log(smoothed(np.tile(only, (len(test), 1))))
+        kept = np.zeros_like(weight)
+        kept[train] = weight[train]
+        part = fit_expert(expert, view, labels, kept, seed, fit_params)
+        return contribution(part, safe_indexing(view, test), classes)
 
-    folds = list(_folds(safe_indexing(view, rows), labels[rows], classes, seed))
+    folds = list(_folds(labels[rows], classes, seed))
     parts = run_calls(out_of_fold, folds, n_jobs)
     offset = np.zeros((len(weight), parts[0].shape[1]))
     for (_, test), part in zip(folds, parts, strict=True):
@@ -64,30 +68,10 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
     return fitted, offset
 
 
-def _folds(view, labels, classes, seed):
-    """Training and test rows of each fold.
-
-    Equal rows share a fold, and so weights count as repetitions; classes are spread
-    over the folds.
-    """
-    keys = _row_keys(view, labels if classes is None else None, seed)
-    group = np.zeros(len(keys))
+def _folds(labels, classes, seed):
+    """Training and test rows of each fold; classes are spread where they suffice."""
+    n_folds, kind = min(N_FOLDS, len(labels)), KFold
     if classes is not None:
-        group = np.searchsorted(classes, labels)
-    _, code = np.unique(np.column_stack([group, keys]), axis=0, return_inverse=True)
-    fold = code.ravel() % min(N_FOLDS, code.max() + 1)
-    for number in range(fold.max() + 1):
-        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-
-
-def _row_keys(view, labels, seed):
-    """A number per row: of its content where that is numeric, else by chance."""
-    numbers = as_numbers(view)
-    if getattr(numbers, "dtype", np.dtype(object)).kind != "f":
-        return np.random.default_rng(seed).random(view.shape[0])
-    if isinstance(numbers, np.ndarray):
-        numbers = np.nan_to_num(numbers)
-    keys = content_hash(numbers)
-    if labels is not None:
-        keys = keys + content_hash(labels.reshape(len(labels), -1))
-    return keys
+        rarest = np.unique(labels, return_counts=True)[1].min()
+        kind = StratifiedKFold if rarest >= n_folds else KFold
+    return kind(n_folds, shuffle=True, random_state=seed).split(labels, labels)

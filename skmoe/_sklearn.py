@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
+from sklearn.utils.validation import _check_method_params as taken_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "raise_for_params",
     "routing_enabled",
     "safe_indexing",
+    "taken_params",
 ]

@@ -2,11 +2,13 @@
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
 from ._resolve import adapt_expert
 from ._sklearn import check_sample_weight, safe_indexing
 from .engines import run_calls
+from .experts._base import reads_numbers
 from .experts._foreign import fit_expert, warn_without_weight
 
 __all__ = ["pretrain_experts"]
@@ -43,7 +45,8 @@ def pretrain_experts(
     Raises
     ------
     ValueError
-        If lengths differ, or a dict lacks a group.
+        If lengths differ, a dict lacks a group, or a group is missing, empty or, for
+        classifiers, of one class.
 
     See Also
     --------
@@ -72,16 +75,44 @@ def pretrain_experts(
     y, groups = np.asarray(y), np.asarray(groups)
     check_consistent_length(X, y, groups)
     weight = check_sample_weight(sample_weight, X, dtype=np.float64)
+    if any(group != group for group in groups.tolist()):
+        raise ValueError(
+            "pretrain_experts got missing values in groups, but expected the group of "
+            "each row; leave rows without a group out."
+        )
     labels = np.unique(groups)
     experts = {str(label): _expert_of(expert, label, classify) for label in labels}
     warn_without_weight(experts)
+    views = _views(X, experts.values())
 
-    def fitted(number, own):
-        rows = np.flatnonzero(groups == labels[number])
-        return fit_expert(own, safe_indexing(X, rows), y[rows], weight[rows], number)
+    def fitted(number, own, view):
+        rows = np.flatnonzero((groups == labels[number]) & (weight > 0))
+        _check_group(labels[number], y[rows], hasattr(own, "predict_proba"))
+        view = safe_indexing(view, rows)
+        return fit_expert(own, view, y[rows], weight[rows], number)
 
-    found = run_calls(fitted, list(enumerate(experts.values())), n_jobs)
+    calls = zip(range(len(labels)), experts.values(), views, strict=True)
+    found = run_calls(fitted, list(calls), n_jobs)
     return [(name, FrozenEstimator(e)) for name, e in zip(experts, found, strict=True)]
+
+
+def _views(X, experts):
+    """X as each expert reads it: built-in ones want a float array."""
+    numbers = None
+    if any(reads_numbers(expert) for expert in experts):
+        numbers = check_array(X, dtype=(np.float64, np.float32), order="C")
+    if not hasattr(X, "shape"):
+        X = np.asarray(X)
+    return [numbers if reads_numbers(expert) else X for expert in experts]
+
+
+def _check_group(label, y, classify):
+    if len(y) == 0 or (classify and np.all(y == y[0])):
+        what = "no row of positive weight" if len(y) == 0 else "rows of one class only"
+        raise ValueError(
+            f"pretrain_experts got group {str(label)!r} with {what}; merge it with another "
+            "group, or leave its rows out."
+        )
 
 
 def _expert_of(expert, label, classify):

@@ -588,6 +588,14 @@ def test_classifiers_between_refits(classification):
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
+def test_networks_cannot_go_on_from_other_experts(regression):
+    X, y = regression
+    model = MoERegressor(Ridge(), trainer=SHORT, warm_start=True, random_state=0)
+    model.fit(X, y).set_params(experts=LinearExpert())
+    with pytest.raises(ValueError, match="start afresh"):
+        model.fit(X, y)
+
+
 def test_warm_start_between_refits(regression):
     X, y = regression
     model = MoERegressor(

@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_info
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._shared import fit_shared
+from skmoe.engines import _threads, single_threaded_blas
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate
 from skmoe.routers import ExpertChoiceRouter, SwitchRouter
@@ -142,18 +146,17 @@ def test_objective_never_falls(classification, trainer, gate):
 
 
 def test_fused_and_general_em_agree_on_classes(classification):
-    """The same start and objective, once fused and once fitted anew."""
+    """Where the fused EM has converged, that of any parts stays."""
     X, y = classification
-    fused = classifier(trainer=EM(tol=1e-9, accelerate=False)).fit(X, y)
-    general = clone(fused).set_params(trainer=EM(tol=1e-9, max_refits=200), router=None)
-    # Experts with their own columns are outside of the fused EM.
-    general.set_params(
-        expert_features={"expert0": [0, 1, 2, 3], "expert1": StandardScaler()}
+    model = classifier(trainer=EM(tol=1e-10, accelerate=False, max_iter=2000))
+    fused = model.fit(X, y).lower_bounds_[-1]
+    # Experts with columns of their own are outside of the fused EM.
+    model.set_params(
+        expert_features={"expert0": [0, 1, 2, 3], "expert1": slice(0, 4)},
+        trainer=EM(max_refits=2),
+        warm_start=True,
     )
-    general.fit(X, y)
-    np.testing.assert_allclose(
-        general.lower_bounds_[-1], fused.lower_bounds_[-1], atol=2e-3
-    )
+    np.testing.assert_allclose(model.fit(X, y).lower_bounds_, fused, atol=1e-6)
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
@@ -294,3 +297,117 @@ def test_foreign_classifiers_cannot_add_to_log_probabilities(classification):
 def test_a_regressor_cannot_be_shared_by_a_classifier(classification):
     with pytest.raises(ValueError, match="'shared_expert'"):
         classifier(shared_expert=Ridge()).fit(*classification)
+
+
+def test_discrete_columns_are_not_folds_of_their_own():
+    """Rows with the same columns must not all be held out with their label."""
+    rng = np.random.default_rng(0)
+    kind, z = rng.integers(0, 10, 1200), rng.normal(size=1200)
+    logit = np.where(kind % 2, 1.4, -1.4) + 0.5 * z
+    y = (rng.random(1200) < 1 / (1 + np.exp(-logit))).astype(int)
+    X = np.column_stack([kind, z])
+    tree = DecisionTreeClassifier(random_state=0)
+    model = classifier(
+        shared_expert=tree,
+        expert_features={"expert0": [1], "expert1": [1], "shared_expert": [0]},
+        gate_features=[1],
+    ).fit(X[:800], y[:800])
+    alone = tree.fit(X[:800, :1], y[:800]).predict_proba(X[800:, :1])
+    better = log_loss(y[800:], model.predict_proba(X[800:])) < log_loss(y[800:], alone)
+    assert better
+
+
+def test_neural_experts_under_em_start_from_the_shared_one(classification):
+    """With the true probabilities as offset nothing is left to learn."""
+    X, y = classification
+    shared = LogisticRegression().fit(X, y)
+    model = classifier(
+        experts=MLPExpert((4,), alpha=1e6, random_state=0),
+        n_experts=1,
+        shared_expert=FrozenEstimator(shared),
+    ).fit(X, y)
+    np.testing.assert_allclose(
+        model.predict_proba(X), shared.predict_proba(X), atol=0.01
+    )
+
+
+def test_scale_does_not_matter(regression):
+    X, y = regression
+    model = regressor(shared_expert=LinearExpert())
+    ours = clone(model).fit(X, y).predict(X)
+    theirs = clone(model).fit(1e-9 * X, y).predict(1e-9 * X)
+    np.testing.assert_allclose(theirs, ours, rtol=1e-6)
+
+
+def test_a_rare_class_and_constant_columns():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 2)), np.zeros(60, int)
+    y[3] = 1
+    assert classifier().fit(X, y).score(X, y) > 0.9
+    same = regressor(shared_expert=Ridge(), n_experts=2).fit(
+        np.ones((20, 1)), X[:20, 0]
+    )
+    assert np.ptp(same.predict(np.ones((5, 1)))) < 1e-12
+
+
+def test_members_count_the_shared_expert_once(regression):
+    X, y = regression
+    model = regressor(shared_expert=Ridge(), n_members=2).fit(X, y)
+    own = [m.n_parameters_ for m in model.members_]
+    assert model.n_parameters_ == sum(own) - (X.shape[1] + 1)
+
+
+class Watched(Ridge):
+    """Checks that metadata of rows comes with its rows."""
+
+    def fit(self, X, y, sample_weight=None, extra=None):
+        assert extra is None or np.array_equal(extra, X[:, 0])
+        return super().fit(X, y, sample_weight=sample_weight)
+
+
+def test_metadata_of_rows_is_sliced_with_them(regression):
+    X, y = regression
+    weight = np.ones(len(y))
+    weight[::3] = 0.0
+    with config_context(enable_metadata_routing=True):
+        watched = Watched().set_fit_request(extra=True, sample_weight=True)
+        model = regressor(experts=watched, shared_expert=clone(watched), router=1)
+        model.fit(X, y, sample_weight=weight, extra=X[:, 0])
+    assert isinstance(model.shared_expert_, Watched)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_shared_expert_cannot_be_added_later(regression, method):
+    X, y = regression
+    model = regressor(trainer=Gradient(max_epochs=3), shared_expert=None)
+    getattr(model, method)(X, y)
+    model.set_params(shared_expert=Ridge(), warm_start=True)
+    with pytest.raises(ValueError, match="start afresh"):
+        getattr(model, method)(X, y)
+
+
+def test_outputs_must_agree(regression):
+    X, y = regression
+    frozen = FrozenEstimator(Ridge().fit(X, y))
+    with pytest.raises(ValueError, match="1 outputs, but y has 2"):
+        regressor(shared_expert=frozen).fit(X, np.column_stack([y, y]))
+
+
+def test_threads_of_blas_come_back(regression):
+    def threads():
+        return [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+
+    before = threads()
+    inner = MoERegressor(n_experts=2, trainer=Gradient(max_epochs=2), random_state=0)
+    for _ in range(3):
+        regressor(shared_expert=inner, n_jobs=2).fit(*regression)
+    assert threads() == before
+
+
+def test_limits_of_blas_nest_in_any_order():
+    first, second = single_threaded_blas(), single_threaded_blas()
+    first.__enter__(), second.__enter__()
+    first.__exit__(None, None, None)
+    assert _threads._limit.depth == 1
+    second.__exit__(None, None, None)
+    assert _threads._limit.depth == 0

@@ -16,7 +16,15 @@ LONGEST_FUNCTION = 40
 # Each layer may import those before it, and itself.
 LAYERS = [
     {"exceptions", "_sklearn", "_kernels"},
-    {"_linalg", "_design", "_features", "mixture", "initialization", "_objectives"},
+    {
+        "_linalg",
+        "_design",
+        "_tree",
+        "_features",
+        "mixture",
+        "initialization",
+        "_objectives",
+    },
     {"engines"},
     {"_multinomial", "_network", "likelihoods", "_inputs"},
     {"experts"},
@@ -27,6 +35,7 @@ LAYERS = [
     {"_parameters", "_reading", "_evaluation"},
     {"_base"},
     {"_moe"},
+    {"_hierarchical"},
     {"__init__"},
     {"inspection", "datasets", "distillation", "testing", "transfer"},
 ]

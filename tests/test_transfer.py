@@ -73,3 +73,29 @@ def test_bad_input(regimes):
         pretrain_experts(Ridge(), X, y, groups[:-1])
     with pytest.warns(NoSampleWeightWarning, match="KNeighbors"):
         pretrain_experts(KNeighborsRegressor(), X, y, groups)
+
+
+@pytest.mark.parametrize("expert", [LinearExpert(), MLPExpert((4,))])
+@pytest.mark.parametrize("kind", ["pandas", "polars", "list", "int"])
+def test_built_in_experts_read_tables(regimes, expert, kind):
+    X, y, groups = regimes
+    X = X.round()
+    if kind in ("pandas", "polars"):
+        frames = pytest.importorskip(kind)
+        X = frames.DataFrame({f"x{j}": column for j, column in enumerate(X.T)})
+    elif kind == "list":
+        X = X.tolist()
+    else:
+        X = X.astype(int)
+    model = MoERegressor(pretrain_experts(expert, X, y, groups), random_state=0)
+    assert model.fit(X, y).score(X, y) > 0.5
+
+
+def test_groups_are_named_in_errors(regimes):
+    X, y, groups = regimes
+    with pytest.raises(ValueError, match="group '1' with no row"):
+        pretrain_experts(Ridge(), X, y, groups, sample_weight=(groups == 0) * 1.0)
+    with pytest.raises(ValueError, match="missing values in groups"):
+        pretrain_experts(Ridge(), X, y, np.where(groups == 0, np.nan, 1.0))
+    with pytest.raises(ValueError, match="group '0' with rows of one class"):
+        pretrain_experts(LogisticRegression(), X, groups, groups)

@@ -2,8 +2,10 @@
 
 import functools
 import os
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -20,13 +22,36 @@ def _controller():
     return ThreadpoolController()
 
 
+class _Limit:
+    """The limit that is in force, and how many have asked for it."""
+
+    def __init__(self):
+        self.lock, self.depth, self.active = threading.Lock(), 0, None
+
+
+_limit = _Limit()
+
+
+@contextmanager
 def single_threaded_blas():
     """Context in which BLAS keeps to one thread per caller.
 
     Our products are blocks of a few hundred rows: the rows are what is shared among
-    threads, and BLAS threads beneath them would only wait for each other.
+    threads, and BLAS threads beneath them would only wait for each other.  The limit
+    is one of the whole process, so the first to enter sets it and the last to leave
+    lifts it.
     """
-    return _controller().limit(limits=1, user_api="blas")
+    with _limit.lock:
+        _limit.depth += 1
+        if _limit.depth == 1:
+            _limit.active = _controller().limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _limit.lock:
+            _limit.depth -= 1
+            if _limit.depth == 0:
+                _limit.active.restore_original_limits()
 
 
 def chunk_edges(n_rows):

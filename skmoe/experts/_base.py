@@ -1,6 +1,7 @@
 """What the built-in experts share."""
 
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
 
 
 class BuiltInExpert(BaseEstimator):
@@ -20,3 +21,10 @@ class BuiltInExpert(BaseEstimator):
     def for_values(self):
         """The regression expert with the same parameters."""
         return self._regressor(**self.get_params())
+
+
+def reads_numbers(expert):
+    """Whether an expert is a built-in one, frozen or not, which reads float arrays."""
+    if isinstance(expert, FrozenEstimator):
+        expert = expert.estimator
+    return isinstance(expert, BuiltInExpert)

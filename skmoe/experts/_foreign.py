@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
-from .._sklearn import routing_enabled, safe_indexing
+from .._sklearn import routing_enabled, safe_indexing, taken_params
 from ..exceptions import NoSampleWeightWarning
 
 
@@ -101,9 +101,11 @@ def fit_expert(expert, X, y, weight, seed, fit_params=None):
     fit_params = fit_params or {}
     if not takes_weight(expert):
         rows = weighted_resample(weight, seed)
+        fit_params = taken_params(X, fit_params, rows)
         return expert.fit(safe_indexing(X, rows), y[rows], **fit_params)
     rows = np.flatnonzero(weight > 0)
     if len(rows) < len(weight):
+        fit_params = taken_params(X, fit_params, rows)
         X, y, weight = safe_indexing(X, rows), y[rows], weight[rows]
     return expert.fit(X, y, **weight_arguments(expert, weight), **fit_params)
 

@@ -145,14 +145,18 @@ class MLPClassifierExpert(MLPExpert):
     classes_ : ndarray of shape (n_classes,)
     """
 
-    def fit(self, X, y, sample_weight=None):
-        """Fit to weighted rows with labels ``y``."""
+    def fit(self, X, y, sample_weight=None, offset=None):
+        """Fit to weighted rows with labels ``y``.
+
+        ``offset`` (n, n_classes) is added to the logits.
+        """
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         self.classes_, codes = np.unique(y, return_inverse=True)
         target = np.eye(len(self.classes_))[codes]
 
         def slope(outputs, rows):
-            log_proba = log_softmax(outputs, axis=1)
+            logits = outputs if offset is None else outputs + offset[rows]
+            log_proba = log_softmax(logits, axis=1)
             loss = -float(weight[rows] @ np.sum(target[rows] * log_proba, axis=1))
             return loss, weight[rows, None] * (np.exp(log_proba) - target[rows])
 

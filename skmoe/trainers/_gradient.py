@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from ._gradient_refit import AlternatingRun
-from ._gradient_run import GradientRun, guiding_responsibilities
+from ._gradient_run import GradientRun
 from ._gradient_task import GradientTask, Phase, check_gate, is_differentiable
 from ._task import check_router
 
@@ -175,8 +175,7 @@ class Gradient(BaseEstimator):
             return AlternatingRun(self, task).fit()
         problem = GradientTask(task, self.objective, state)
         guided = self.start == "linear" and state is None
-        guide = guiding_responsibilities(task) if guided else None
-        run = GradientRun(self, problem, state, guide=guide)
+        run = GradientRun(self, problem, state, guide=guided or None)
         run.train()
         return run.to_fit()
 

@@ -131,7 +131,8 @@ class AlternatingRun:
         router = self.task.router if state is None else state.router
         task = replace(self.task, router=copy.deepcopy(router), report=report)
         problem = GatingTask(task, self.trainer.objective, parts, predictions, state)
-        guide = resp if state is None else None
+        guided = state is None and self.trainer.start == "linear"
+        guide = resp if guided else None
         run = GradientRun(self.trainer, problem, state, self.split, guide)
         run.train()
         return run
@@ -141,7 +142,9 @@ class AlternatingRun:
         task = self.task
         if fit is None:
             if self.trainer.start == "linear":
-                return matched(self.experts, guiding_responsibilities(task))
+                return matched(
+                    self.experts, guiding_responsibilities(task, self.split[0])
+                )
             rng = np.random.default_rng(task.seed)
             return rng.dirichlet(np.ones(task.n_experts), size=len(task.weight))
         log_gate = fit.gate.predict_log_proba(task.gate_view)

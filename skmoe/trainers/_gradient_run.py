@@ -10,12 +10,14 @@ from sklearn.base import clone
 from .._network import Adam, batches
 from ..engines import single_threaded_blas
 from ._em import EM
-from ._gradient_task import Phase
+from ._gradient_task import Phase, check_continues
 from ._starts import start_responsibilities
 from ._task import Fit
 
 # Rows whose top expert is followed from epoch to epoch.
 FOLLOWED_ROWS = 2048
+# Weight of held-out rows, relative to their own, in the start from linear experts.
+LEAST_WEIGHT = 1e-9
 
 
 class Best(NamedTuple):
@@ -48,7 +50,9 @@ class GradientRun:
     state : State or None, of an earlier run to go on from
     split : pair of arrays or None
         Training rows, and held-out rows or None; drawn if None.
-    guide : (n, K) or None, responsibilities that the first epochs follow
+    guide : (n, K) or True or None
+        Responsibilities that the first epochs follow; True for those of a linear
+        mixture.
     goes_on : bool, whether the moments of the optimiser go on too
     """
 
@@ -62,6 +66,8 @@ class GradientRun:
         self.losses = [clone(loss) for loss in trainer.losses]
         split = drawn_split(trainer, self.task, self.rng) if split is None else split
         self.training, self.held_out = split
+        if guide is True:
+            guide = guiding_responsibilities(self.task, self.training)
         problem.guide = guide
         self._start(state, goes_on)
         self.frozen = np.flatnonzero(problem.frozen())
@@ -82,12 +88,7 @@ class GradientRun:
         if state is None:
             self.theta = problem.start()
             return
-        if len(state.theta) != problem.n_parameters:
-            raise ValueError(
-                f"The fitted mixture has {len(state.theta)} parameters, but gate and "
-                f"experts as they are set now have {problem.n_parameters}; clone the "
-                "estimator to start afresh."
-            )
+        check_continues(len(state.theta) == problem.n_parameters)
         self.theta = state.theta.copy()
         if goes_on:
             self.optimizer = copy.deepcopy(state.optimizer)
@@ -267,10 +268,14 @@ def drawn_split(trainer, task, rng):
     return np.sort(order[n_held:]), np.sort(order[:n_held])
 
 
-def guiding_responsibilities(task):
-    """Responsibilities (n, K) of a briefly trained linear mixture."""
+def guiding_responsibilities(task, rows):
+    """Responsibilities (n, K) of a linear mixture, briefly trained on some rows."""
+    # Held-out rows must not decide, but every part of the rows needs some weight.
+    weight = LEAST_WEIGHT * task.weight
+    weight[rows] = task.weight[rows]
     with single_threaded_blas():
         rng = np.random.RandomState(task.seed)
-        resp = start_responsibilities(EM(), replace(task, n_init=1), rng)[0]
+        task = replace(task, n_init=1, weight=weight)
+        resp = start_responsibilities(EM(), task, rng)[0]
     # By name, so that the order of the experts does not matter.
     return resp[:, np.argsort(np.argsort(task.names, kind="stable"), kind="stable")]

@@ -81,6 +81,15 @@ def is_differentiable(task):
     )
 
 
+def check_continues(fits):
+    """Raise ``ValueError`` unless an earlier run ``fits`` the parts as they are now."""
+    if not fits:
+        raise ValueError(
+            "The fitted mixture has other parameters than gate and experts as they are "
+            "set now; clone the estimator to start afresh."
+        )
+
+
 class GradientTask:
     """A task in standardised units, its parameters laid out in one vector.
 
@@ -100,6 +109,7 @@ class GradientTask:
         self._designs = {}
         self.scales = self._measure_target() if state is None else state.scales
         if state is not None:
+            check_continues(len(state.designs) == len(self._views()))
             for view, scales in zip(self._views(), state.designs, strict=True):
                 self._designs[id(view)] = Design(read_only(view), *scales)
         self._standardise_target()

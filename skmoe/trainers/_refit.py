@@ -1,6 +1,7 @@
 """EM of any parts: every M-step fits them anew with responsibilities as weights."""
 
 import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,11 @@ class RefitMixture:
     def without(self, k):
         """The same problem without the expert in position ``k``."""
         kept = self.kept[:k] + self.kept[k + 1 :]
-        return self.with_rule(kept=kept, n_active=min(self.n_active, len(kept)))
+        task = self.task
+        if hasattr(task.gate, "without"):
+            task = replace(task, gate=task.gate.without(k))
+        n_active = min(self.n_active, len(kept))
+        return self.with_rule(kept=kept, n_active=n_active, task=task)
 
     # -- E-step ---------------------------------------------------------------
 
@@ -222,10 +227,13 @@ class RefitMixture:
             # At the start there is nothing to keep: let the expert see all rows.
             weight = weight + FALLBACK_SHARE * task.weight
         expert, view = task.experts[number], task.expert_views[number]
+        offset = {} if task.offset is None else {"offset": task.offset}
         if isinstance(expert, LinearExpert):
-            given = () if task.offset is None else (task.offset,)
             design = self._design(view)
-            return clone(expert).fit_design(design, task.labels, weight, *given)
+            return clone(expert).fit_design(design, task.labels, weight, **offset)
+        if offset:
+            # Only built-in experts are let in beside a shared classifier.
+            return clone(expert).fit(view, task.labels, weight, **offset)
         return fit_expert(
             expert,
             view,
@@ -264,10 +272,8 @@ class RefitMixture:
         return len(np.unique(self.task.y[rows])) >= min(2, len(self.task.classes))
 
     def damp(self, parts, mapped, step):
-        """Foreign parts cannot be blended: only the gate takes a shorter step."""
-        if not hasattr(mapped.gate, "blend"):
-            return mapped
-        return mapped._replace(gate=mapped.gate.blend(parts.gate, step))
+        """There is nothing between two fits: a move is taken whole or not at all."""
+        return mapped
 
     def to_fit(self, run, n_iter=None):
         """Fitted parts of a run."""

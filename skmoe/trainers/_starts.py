@@ -6,8 +6,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from .. import initialization
+from .._design import make_design
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
+from ..gates._tree import TreeGate
 from ..likelihoods import Categorical, Gaussian
 from ._acceleration import Plain, Squarem
 from ._fused_task import FusedTask
@@ -18,6 +20,8 @@ from ._refit import Parts, RefitMixture
 FULL_RUNS = 0.25
 # Penalty of the linear mixture from which other parts start.
 START_ALPHA = 1.0
+# What a node of a tree starts with of the rows that belong to others.
+LEAST_SHARE = 1e-6
 
 
 def n_full_runs(n_init):
@@ -113,6 +117,8 @@ def start_responsibilities(trainer, task, rng):
     """Responsibilities (n, K) from a linear mixture, a gate's own start, or y alone."""
     if task.n_experts == 1:
         return [np.ones((len(task.weight), 1))]
+    if isinstance(task.gate, TreeGate):
+        return tree_starts(trainer, task, rng)
     own = getattr(task.gate, "start", None)
     if own is not None:
         resp = own(task.gate_view, task.n_experts, task.weight)
@@ -133,6 +139,53 @@ def start_responsibilities(trainer, task, rng):
         for _ in range(task.n_init - len(found))
     ]
     return found
+
+
+def tree_starts(trainer, task, rng):
+    """Responsibilities (n, K) of leaves: split from the root down, or flat ones."""
+    views = task.numeric_views()
+    starts = [split_down(trainer, task, rng)]
+    if views is None or task.gate.tree.depth == 1:
+        return starts
+    flat = start_responsibilities(trainer, replace(task, gate=task.gate.gate), rng)
+    Z = standardised_columns(views[0], task.weight)
+    for resp in flat:
+        weights = resp * task.weight[:, None]
+        mass = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
+        centers = (weights.T @ Z) / mass[:, None]
+        starts.append(resp[:, task.gate.tree.arranged(centers)])
+    return starts
+
+
+def standardised_columns(X, weight):
+    """Columns less their centres, times inverse scales."""
+    design = make_design(X, weight)
+    return (design.X - design.center) * design.inverse_scale
+
+
+def split_down(trainer, task, rng):
+    """Responsibilities (n, K) of leaves: from the root down, each node splits its rows.
+
+    So leaves that behave alike come to be siblings.
+    """
+    tree = task.gate.tree
+    mass = np.empty((len(task.weight), len(tree.beneath)))
+    for slots, parent in zip(tree.slots, tree.parents, strict=True):
+        own = np.ones(len(mass)) if parent < 0 else mass[:, parent]
+        n_children = slots.stop - slots.start
+        part = replace(
+            task,
+            gate=task.gate.gate,
+            names=task.names[:n_children],
+            experts=task.experts[:n_children],
+            expert_views=task.expert_views[:n_children],
+            weight=task.weight * np.maximum(own, LEAST_SHARE),
+            n_init=1,
+        )
+        split = start_responsibilities(trainer, part, rng)[0]
+        mass[:, slots] = own[:, None] * split
+    leaves = [path[-1] for path in tree.paths]
+    return mass[:, leaves]
 
 
 def matched(problem, resp):
