@@ -39,6 +39,7 @@ from ._sklearn import (
     raise_for_params,
     routing_enabled,
     safe_indexing,
+    taken_params,
 )
 from .experts._base import BuiltInExpert
 from .experts._foreign import is_frozen, warn_without_weight
@@ -481,6 +482,10 @@ def _positive_rows(task):
             cache[id(view)] = safe_indexing(view, rows)
         return cache[id(view)]
 
+    task.fit_params = [
+        taken_params(view, own, rows)
+        for view, own in zip(task.expert_views, task.fit_params, strict=False)
+    ]
     task.gate_view = take(task.gate_view)
     task.expert_views = [take(view) for view in task.expert_views]
     task.y, task.labels = task.y[rows], task.labels[rows]

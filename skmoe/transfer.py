@@ -110,8 +110,8 @@ def _check_group(label, y, classify):
     if len(y) == 0 or (classify and np.all(y == y[0])):
         what = "no row of positive weight" if len(y) == 0 else "rows of one class only"
         raise ValueError(
-            f"pretrain_experts got group {str(label)!r} with {what}; merge it with another "
-            "group, or leave its rows out."
+            f"pretrain_experts got group {str(label)!r} with {what}; merge it with "
+            "another group, or leave its rows out."
         )
 
 
