@@ -38,7 +38,9 @@ class Evaluation:
 
     def _route_block(self, gate_view):
         if self.router_.gated:
-            log_gate = self.gate_.predict_log_proba(gate_view)
+            gate, compares = self.gate_, self.router_.plain_top_k
+            weigh = gate.scores if compares else gate.predict_log_proba
+            log_gate = weigh(gate_view)
         else:
             shape = (gate_view.shape[0], len(self.experts_))
             log_gate = np.broadcast_to(-np.log(shape[1]), shape)

@@ -32,6 +32,10 @@ class BaseGate(BaseEstimator):
         """Log-weights as the E-step uses them; unnormalised for generative gates."""
         return self.predict_log_proba(X)
 
+    def scores(self, X):
+        """Log-weights up to a constant per row, for routers that only compare them."""
+        return self.predict_log_proba(X)
+
     def penalty(self):
         """Penalty in nats that the last fit paid."""
         return 0.0

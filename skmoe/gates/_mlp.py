@@ -114,7 +114,10 @@ class MLPGate(NetworkPart, BaseGate):
         return self.set_network(network, theta, design)
 
     def predict_log_proba(self, X):
-        return log_weights(self._outputs(X))
+        return log_weights(self.scores(X))
+
+    def scores(self, X):
+        return self._outputs(X)
 
     def penalty(self):
         return 0.5 * self.alpha * self._squared_norm

@@ -130,8 +130,11 @@ class SoftmaxGate(BaseGate):
         return self
 
     def predict_log_proba(self, X):
+        return log_weights(self.scores(X))
+
+    def scores(self, X):
         check_is_fitted(self)
-        return log_weights(X @ self.coef_.T + self.intercept_)
+        return X @ self.coef_.T + self.intercept_
 
     def penalty(self):
         return 0.5 * self.alpha * self._squared_norm
