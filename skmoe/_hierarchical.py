@@ -67,6 +67,11 @@ class Hierarchy:
             Inner nodes breadth first, then leaves; one where a row passes.
         """
         leaves = self.apply(X)
+        if not isinstance(self.gate_, TreeGate):
+            raise ValueError(
+                f"decision_path needs one tree, but n_members={self.n_members}; ask "
+                "each of members_ for its own."
+            )
         tree = self.gate_.tree
         visits = np.zeros((tree.n_leaves, tree.n_nodes + tree.n_leaves), dtype=bool)
         for leaf, path in enumerate(tree.paths):

@@ -185,6 +185,15 @@ def test_paths_lead_to_the_most_probable_leaf(four):
     assert np.all(path.toarray()[:, 0] == 1)
 
 
+def test_members_have_trees_of_their_own(four):
+    X, y = four
+    model = HierarchicalMoERegressor(n_members=2, random_state=0).fit(X, y)
+    assert model.apply(X).max() < model.n_experts_
+    with pytest.raises(ValueError, match="ask each of members_"):
+        model.decision_path(X)
+    assert model.members_[0].decision_path(X).shape[0] == len(X)
+
+
 def test_mixtures_nest(four):
     """A mixture of mixtures is trained level by level, by plain composition."""
     X, y = four
