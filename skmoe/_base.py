@@ -55,6 +55,7 @@ READING_ATTRIBUTES = (
     "shared_expert_",
     "_shared_features",
     "_dropped",
+    "_allowed",
     "_y_ndim",
 )
 

@@ -16,13 +16,18 @@ class Reading:
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        # A fitted mixture is asked several times per prediction.
+        allowed = getattr(self, "_allowed", None) or self._what_all_allow()
+        tags.input_tags.allow_nan, tags.input_tags.sparse = allowed
+        return tags
+
+    def _what_all_allow(self):
+        """Whether all parts allow NaN, and sparse matrices."""
         try:
-            tags.input_tags.allow_nan = self._all_allow("allow_nan")
-            tags.input_tags.sparse = self._all_allow("sparse")
+            return self._all_allow("allow_nan"), self._all_allow("sparse")
         except (TypeError, ValueError, AttributeError):
             # Tags are asked for before parameters are validated.
-            pass
-        return tags
+            return False, False
 
     def _all_allow(self, what):
         gate = resolve_gate(self.gate, type(self).__name__)
@@ -72,6 +77,8 @@ class Reading:
         linear = any(reads_numbers(e) and spec is None for e, spec in parts)
         drops = hasattr(gate, "segments")
         allow_text = not numeric_gate and (not linear or drops)
+        if reset:
+            self._allowed = self._what_all_allow()
         tags = get_tags(self).input_tags
         return read_table(self, X, reset=reset, allow_text=allow_text, tags=tags)
 
