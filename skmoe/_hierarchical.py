@@ -15,31 +15,29 @@ def without_n_experts(constraints):
     return {name: c for name, c in constraints.items() if name != "n_experts"}
 
 
+def is_branching(value):
+    """Whether ``value`` holds the children per level of a tree."""
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) > 0
+        and all(isinstance(width, numbers.Integral) and width >= 1 for width in value)
+    )
+
+
 class Hierarchy:
     """What a tree of gates adds to a mixture, whatever the task."""
 
     @property
     def n_experts(self):
-        """Leaves of the tree."""
-        self._check_branching()
-        return int(np.prod(self.branching))
-
-    def _check_branching(self):
-        branching = self.branching
-        if (
-            not isinstance(branching, (tuple, list))
-            or not branching
-            or not all(
-                isinstance(width, numbers.Integral) and width >= 1
-                for width in branching
-            )
-        ):
-            raise ValueError(
-                f"{type(self).__name__} got branching={branching!r}, but expected a "
-                "tuple of children per level, such as (2, 2)."
-            )
+        """Leaves of the tree; one where ``branching`` describes none."""
+        return int(np.prod(self.branching)) if is_branching(self.branching) else 1
 
     def _resolve_parts(self):
+        if not is_branching(self.branching):
+            raise ValueError(
+                f"{type(self).__name__} got branching={self.branching!r}, but expected "
+                "a tuple of children per level, such as (2, 2)."
+            )
         parts = super()._resolve_parts()
         if len(parts.experts) != self.n_experts:
             raise ValueError(
