@@ -12,7 +12,7 @@ def all_estimators():
     Examples
     --------
     >>> from skmoe.testing import all_estimators
-    >>> [name for name, _ in all_estimators()]
+    >>> [name for name, _ in all_estimators()][-2:]
     ['MoEClassifier', 'MoERegressor']
     """
     import skmoe

@@ -1,5 +1,6 @@
 """Shared data of the tests."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import pytest
 from skmoe.datasets import make_gated_classification, make_gated_regression
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_configure(config):
+    """Processes of ``-n`` share the cores: libraries in them keep to one thread."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
