@@ -142,17 +142,12 @@ class BaseMoE(
         names, experts = self._named_experts()
         if not isinstance(self.experts, (list, tuple)):
             names, experts = ["experts"], experts[:1]
-        if self.shared_expert is not None:
-            names, experts = [*names, SHARED], [*experts, self.shared_expert]
-        return router.add(
-            **dict(zip(names, experts, strict=True)), method_mapping=mapping
-        )
+        named = self._and_shared(names, experts)
+        return router.add(**named, method_mapping=mapping)
 
     def _sk_visual_block_(self):
-        names, experts = self._named_experts()
-        if self.shared_expert is not None:
-            names, experts = [*names, SHARED], [*experts, self.shared_expert]
-        return VisualBlock("parallel", experts, names=names)
+        named = self._and_shared(*self._named_experts())
+        return VisualBlock("parallel", list(named.values()), names=list(named))
 
     # ``set_output`` wraps the method only where the class defines it itself.
     def transform(self, X):

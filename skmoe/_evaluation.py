@@ -59,15 +59,7 @@ class Evaluation:
         return np.stack(self._each(views, offset), axis=1)
 
     def _log_prob(self, views, y, offset):
-        predictions = self._each(views, offset)
-        return np.column_stack(
-            [
-                likelihood.log_prob(y, prediction)
-                for likelihood, prediction in zip(
-                    self.likelihoods_, predictions, strict=True
-                )
-            ]
-        )
+        return mixture.log_prob(self.likelihoods_, y, self._each(views, offset))
 
     def _combined(self, X):
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""

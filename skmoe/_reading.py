@@ -38,13 +38,17 @@ class Reading:
             gate_ok = _features.allows(gate._resolved(), what)
         else:
             gate_ok = not gate.numeric or what == "sparse"
-        names, experts = self._named_experts()
-        parts = [*zip(names, experts, strict=True), (SHARED, self.shared_expert)]
+        named = self._and_shared(*self._named_experts())
         return gate_ok and all(
-            self._expert_allows(name, expert, what)
-            for name, expert in parts
-            if expert is not None
+            self._expert_allows(name, expert, what) for name, expert in named.items()
         )
+
+    def _and_shared(self, names, experts):
+        """Unfitted experts by name, the shared one included."""
+        named = dict(zip(names, experts, strict=True))
+        if self.shared_expert is not None:
+            named[SHARED] = self.shared_expert
+        return named
 
     def _expert_allows(self, name, expert, what):
         spec = _features.resolve(self._features_of(name), "expert_features")

@@ -8,9 +8,10 @@ import numpy as np
 from scipy import linalg
 from sklearn.base import BaseEstimator, clone
 
+from ._kernels.objectives import LOG_2PI
+
 __all__ = ["Categorical", "Gaussian"]
 
-LOG_2PI = float(np.log(2.0 * np.pi))
 # Probabilities of classifiers are mixed with the uniform distribution to this
 # extent, so that one overconfident expert cannot make a row impossible.
 PROBA_FLOOR = 1e-6

@@ -20,6 +20,12 @@ def log_weights(logits):
     return logits
 
 
+def log_prob(likelihoods, y, predictions):
+    """Log-densities (n, K) of rows ``y`` under each expert's likelihood."""
+    pairs = zip(likelihoods, predictions, strict=True)
+    return np.column_stack([own.log_prob(y, at) for own, at in pairs])
+
+
 def log_density(log_gate, log_prob):
     """``log sum_k g_k p_k`` per row."""
     return logsumexp(log_gate + log_prob, axis=1)

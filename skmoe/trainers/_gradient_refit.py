@@ -99,10 +99,13 @@ class AlternatingRun:
         """The best round, with the record of all."""
         history = {"bound": [], "load": [], "overflow": [], "switched": []}
         best, state, parts, fit = None, None, None, self.task.warm_start
+        predictions = None
         for number in range(self.n_rounds):
-            resp = self._responsibilities(fit, number)
+            resp = self._responsibilities(fit, predictions, number)
             parts = self.experts.refit(parts, resp)
-            run = self._train_gate(parts, state, len(history["bound"]), resp)
+            predictions = self.experts.predictions(parts)
+            n_done = len(history["bound"])
+            run = self._train_gate(parts, predictions, state, n_done, resp)
             fit = run.to_fit()
             state = fit.state
             for name, values in history.items():
@@ -117,8 +120,7 @@ class AlternatingRun:
             best[1], history=history, lower_bounds=bounds, n_iter=len(bounds)
         )
 
-    def _train_gate(self, parts, state, n_done, resp):
-        predictions = self.experts.predictions(parts)
+    def _train_gate(self, parts, predictions, state, n_done, resp):
         if self.task.classes is not None:
             predictions = [np.log(p) for p in predictions]
         if self.task.offset is not None:
@@ -137,7 +139,7 @@ class AlternatingRun:
         run.train()
         return run
 
-    def _responsibilities(self, fit, number):
+    def _responsibilities(self, fit, predictions, number):
         """Of the linear start at first; then those of the last round, routed late."""
         task = self.task
         if fit is None:
@@ -152,13 +154,7 @@ class AlternatingRun:
             routing = fit.router.route(log_gate, X=task.gate_view)
             with np.errstate(divide="ignore"):
                 log_gate = np.log(routing.dense())
-        predictions = self.experts.predictions(fit)
-        log_prob = np.column_stack(
-            [
-                likelihood.log_prob(task.y, prediction)
-                for likelihood, prediction in zip(
-                    fit.likelihoods, predictions, strict=True
-                )
-            ]
-        )
+        if predictions is None:
+            predictions = self.experts.predictions(fit)
+        log_prob = mixture.log_prob(fit.likelihoods, task.y, predictions)
         return mixture.responsibilities(log_gate, log_prob)

@@ -14,6 +14,7 @@ from ..engines import run_calls
 from ..experts import LinearExpert
 from ..experts._foreign import aligned_proba, fit_expert, is_frozen
 from ..likelihoods import smoothed
+from ..mixture import log_prob
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
 
@@ -115,15 +116,7 @@ class RefitMixture:
         weight = self.task.weight
         log_gate = self._log_gate(parts.gate)
         predictions = self.predictions(parts, needed=np.isfinite(log_gate))
-        log_prob = np.column_stack(
-            [
-                likelihood.log_prob(self.task.y, prediction)
-                for likelihood, prediction in zip(
-                    parts.likelihoods, predictions, strict=True
-                )
-            ]
-        )
-        joint = log_gate + log_prob
+        joint = log_gate + log_prob(parts.likelihoods, self.task.y, predictions)
         row = joint.max(axis=1) if self.hard else logsumexp(joint, axis=1)
         if self.hard:
             resp = np.zeros_like(joint)

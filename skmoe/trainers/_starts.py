@@ -7,6 +7,7 @@ from scipy.optimize import linear_sum_assignment
 
 from .. import initialization
 from .._design import make_design
+from .._network import standardised
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
@@ -108,7 +109,7 @@ def _start_columns(task, fused):
     target = fused.problem.target if task.classes is None else task.indicators()
 
     def columns(rows):
-        return (design.X[rows] - design.center) * design.inverse_scale
+        return standardised(design.X[rows], *design[1:])
 
     return columns, target
 
@@ -148,19 +149,13 @@ def tree_starts(trainer, task, rng):
     if views is None or task.gate.tree.depth == 1:
         return starts
     flat = start_responsibilities(trainer, replace(task, gate=task.gate.gate), rng)
-    Z = standardised_columns(views[0], task.weight)
+    Z = standardised(*make_design(views[0], task.weight))
     for resp in flat:
         weights = resp * task.weight[:, None]
         mass = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
         centers = (weights.T @ Z) / mass[:, None]
         starts.append(resp[:, task.gate.tree.arranged(centers)])
     return starts
-
-
-def standardised_columns(X, weight):
-    """Columns less their centres, times inverse scales."""
-    design = make_design(X, weight)
-    return (design.X - design.center) * design.inverse_scale
 
 
 def split_down(trainer, task, rng):
