@@ -27,6 +27,7 @@ from sklearn.linear_model import Ridge
 from skmoe import MoERegressor
 from skmoe._design import make_design, read_only
 from skmoe._linalg import use_exact_newton
+from skmoe._tree import flat
 from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.engines import single_threaded_blas
 from skmoe.gates import SoftmaxGate
@@ -51,7 +52,7 @@ def problem(X, y, n_experts, n_jobs):
         design,
         target,
         weight,
-        n_experts=n_experts,
+        tree=flat(n_experts),
         gate_alpha=0.1,
         expert_alpha=1.0,
         floor=1e-6,

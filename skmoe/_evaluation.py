@@ -7,11 +7,7 @@ from . import _sparse_linear, mixture
 from ._reading import SHARED
 from ._sklearn import check_sample_weight, safe_indexing
 from .engines import run_calls
-from .routers._base import stacked
 from .trainers._refit import predict_expert
-
-# Rows that are routed at a time.
-BLOCK_ROWS = 4096
 
 
 class Evaluation:
@@ -27,23 +23,10 @@ class Evaluation:
         return table, self._gate_view(table), self._expert_views(table)
 
     def _route(self, gate_view):
-        n_rows = gate_view.shape[0]
-        if n_rows <= BLOCK_ROWS or not isinstance(gate_view, np.ndarray):
-            return self._route_block(gate_view)
-        # Blocks, so that the gate's weights of all experts stay in cache.
-        starts = range(0, n_rows, BLOCK_ROWS)
-        return stacked(
-            [self._route_block(gate_view[i : i + BLOCK_ROWS]) for i in starts]
-        )
-
-    def _route_block(self, gate_view):
         if self.router_.gated:
-            gate, compares = self.gate_, self.router_.plain_top_k
-            weigh = gate.scores if compares else gate.predict_log_proba
-            log_gate = weigh(gate_view)
-        else:
-            shape = (gate_view.shape[0], len(self.experts_))
-            log_gate = np.broadcast_to(-np.log(shape[1]), shape)
+            return self.gate_.route(gate_view, self.router_)
+        shape = (gate_view.shape[0], len(self.experts_))
+        log_gate = np.broadcast_to(-np.log(shape[1]), shape)
         return self.router_.route(log_gate, X=gate_view)
 
     def _each(self, views, offset):

@@ -35,6 +35,10 @@ class MembersGate(BaseGate):
         parts = [gate.predict_log_proba(X) for gate in self.gates]
         return np.hstack(parts) - np.log(len(parts))
 
+    def route(self, X, router):
+        pairs = zip(self.gates, router.routers, strict=True)
+        return side_by_side([gate.route(X, own) for gate, own in pairs])
+
 
 class MembersRouter(BaseRouter):
     """Apply each member's router within the member.
@@ -70,10 +74,16 @@ class MembersRouter(BaseRouter):
             )
             for router, a, b in zip(self.routers, starts[:-1], starts[1:], strict=True)
         ]
-        indices = [
-            np.where(part.indices < 0, -1, part.indices + start)
-            for part, start in zip(parts, starts[:-1], strict=True)
-        ]
-        weights = np.hstack([part.weights for part in parts]) / len(parts)
-        load = np.concatenate([part.load for part in parts])
-        return Routing(np.hstack(indices), weights, load)
+        return side_by_side(parts)
+
+
+def side_by_side(parts):
+    """Routing over the experts of all members, each member with an equal share."""
+    starts = np.cumsum([0, *(len(part.load) for part in parts)])
+    indices = [
+        np.where(part.indices < 0, -1, part.indices + start)
+        for part, start in zip(parts, starts[:-1], strict=True)
+    ]
+    weights = np.hstack([part.weights for part in parts]) / len(parts)
+    load = np.concatenate([part.load for part in parts])
+    return Routing(np.hstack(indices), weights, load)

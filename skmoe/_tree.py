@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from ._kernels.tree import Branches
+from ._linalg import curvature_columns, use_exact_newton
+
 
 class Tree:
     """An ordered tree; nodes are numbered breadth first, leaves from left to right.
@@ -17,40 +20,51 @@ class Tree:
     Attributes
     ----------
     slots : list of slice, the slots of each node
-    beneath : (n_slots, n_leaves) array of 0.0 and 1.0, leaves beneath a slot
     parents : list of int, the slot above each node; -1 for the root
+    above : list of int, the same for each slot
+    positions : list of tuples, the places among siblings on the way to each slot
+    levels : list of int, the first slot of each level, and how many there are
+    leaves : list of int, the slot of each leaf
     paths : list of lists of int, the slots from the root to each leaf
-    depth : int, gates on the longest path
+    beneath : (n_slots, n_leaves) array of 0.0 and 1.0, leaves beneath a slot
     """
 
     def __init__(self, shape):
         self.shape = shape
-        self.slots, self.parents, self.paths = [], [], []
-        nodes, above = [(shape, -1)], {}
-        n_slots, leaf_slots = 0, []
-        while nodes:
-            node, parent = nodes.pop(0)
-            number = len(self.slots)
-            self.slots.append(slice(n_slots, n_slots + len(node)))
-            self.parents.append(parent)
-            for slot, child in enumerate(node, n_slots):
-                above[slot] = self.parents[number]
-                if child is None:
-                    leaf_slots.append(slot)
-                else:
-                    nodes.append((child, slot))
-            n_slots += len(node)
-        for slot in leaf_slots:
-            path = [slot]
-            while above[path[0]] >= 0:
-                path.insert(0, above[path[0]])
-            self.paths.append(path)
+        self.slots, self.parents, self.above = [], [], []
+        positions, leaves, levels = [], {}, [0]
+        # Nodes whose slots are not numbered yet: shape, slot above, position.
+        level = [(shape, -1, ())]
+        while level:
+            below = []
+            for node, parent, position in level:
+                start = len(self.above)
+                self.slots.append(slice(start, start + len(node)))
+                self.parents.append(parent)
+                for place, child in enumerate(node):
+                    slot, here = len(self.above), (*position, place)
+                    self.above.append(parent)
+                    positions.append(here)
+                    if child is None:
+                        leaves[here] = slot
+                    else:
+                        below.append((child, slot, here))
+            levels.append(len(self.above))
+            level = below
+        self.positions, self.levels = positions, levels
         # Positions among siblings order the leaves from left to right.
-        self.paths.sort(key=self._places)
-        self.beneath = np.zeros((n_slots, len(self.paths)))
+        self.leaves = [leaves[here] for here in sorted(leaves)]
+        self.paths = [self._path(slot) for slot in self.leaves]
+        self.beneath = np.zeros((len(self.above), len(self.leaves)))
         for leaf, path in enumerate(self.paths):
             self.beneath[path, leaf] = 1.0
-        self.depth = max(len(path) for path in self.paths)
+
+    def _path(self, slot):
+        path = []
+        while slot >= 0:
+            path.insert(0, slot)
+            slot = self.above[slot]
+        return path
 
     def arranged(self, centers):
         """Numbers of flat experts in the order of the leaves that suit them.
@@ -64,23 +78,113 @@ class Tree:
         """Number of the node that a slot belongs to."""
         return next(k for k, own in enumerate(self.slots) if slot < own.stop)
 
-    def _places(self, path):
-        return [slot - self.slots[self.node_of(slot)].start for slot in path]
+    @property
+    def widths(self):
+        """Number of children of each node."""
+        return [slots.stop - slots.start for slots in self.slots]
+
+    @property
+    def n_slots(self):
+        """Number of children of all nodes."""
+        return len(self.above)
 
     @property
     def n_leaves(self):
         """Number of leaves."""
-        return len(self.paths)
+        return len(self.leaves)
 
     @property
     def n_nodes(self):
         """Number of inner nodes, each of which has a gate."""
         return len(self.slots)
 
+    @property
+    def depth(self):
+        """Gates on the longest path."""
+        return len(self.levels) - 1
+
+    def curves(self, n_channels):
+        """First curvature column of each node's gate, and the number of columns."""
+        return np.cumsum([0, *(curvature_columns(n, n_channels) for n in self.widths)])
+
+    def branches(self, n_channels):
+        """Arrays for compiled code, for gates of ``n_channels`` numbers per child."""
+        # Nodes other than the root stand, in order, beneath the slots of no leaf.
+        below = np.full(self.n_slots, -1)
+        below[self.parents[1:]] = np.arange(1, self.n_nodes)
+        below[self.leaves] = -1 - np.arange(self.n_leaves)
+        return Branches(
+            bounds=np.cumsum([0, *self.widths]),
+            above=np.array(self.above),
+            leaves=np.array(self.leaves),
+            levels=np.array(self.levels),
+            below=below,
+            curves=self.curves(n_channels),
+            exact=np.array([use_exact_newton(n, n_channels) for n in self.widths]),
+        )
+
+    def on_beam(self, log_gate, k):
+        """Log-weights (n, K) of leaves, minus infinity off the best ``k`` paths.
+
+        From the root down, a row keeps the ``k`` best of the slots that it has reached;
+        of equal ones the first wins.
+        """
+        with np.errstate(divide="ignore"):
+            mass = np.log(np.exp(log_gate) @ self.beneath.T)
+        kept = np.zeros(mass.shape, dtype=bool)
+        for first, last in zip(self.levels[:-1], self.levels[1:], strict=True):
+            above = [slot for slot in self.leaves if slot < first]
+            slots = np.array(sorted(above) + list(range(first, last)))
+            reached = kept[:, slots]
+            reached[:, len(above) :] = first == 0 or kept[:, self.above[first:last]]
+            values = np.where(reached, mass[:, slots], -np.inf)
+            best = np.argsort(-values, axis=1, kind="stable")[:, :k]
+            chosen = np.zeros_like(reached)
+            np.put_along_axis(chosen, best, True, axis=1)
+            kept[:, slots] = chosen & reached
+        return np.where(kept[:, self.leaves], log_gate, -np.inf)
+
     def without(self, leaf):
-        """The tree less one leaf; a node that keeps one child gives way to it."""
-        position = self._places(self.paths[leaf])
-        return Tree(_pruned(self.shape, position))
+        """The tree less one leaf; a node that keeps one child gives way to it.
+
+        Returns
+        -------
+        tree : Tree
+        slots : list of int
+            Which slot of this tree each slot of the new one was; -1 for the only slot
+            of an only leaf.
+        """
+        position = self.positions[self.leaves[leaf]]
+        pruned = _pruned(self._labelled(), position)
+        return _renumbered(pruned if pruned[1] else (-1, (pruned,)))
+
+    def split(self, leaf, n_children=2):
+        """The tree with a node of ``n_children`` leaves in place of a leaf.
+
+        Returns
+        -------
+        tree : Tree
+        slots : list of int
+            Which slot of this tree each slot of the new one was, -1 for new ones.
+        """
+        position = self.positions[self.leaves[leaf]]
+        return _renumbered(_replaced(self._labelled(), position, n_children))
+
+    def _labelled(self, node=None, slot=-1, position=()):
+        """Nested pairs of a slot and the pairs beneath it, None for leaves."""
+        node = self.shape if slot < 0 else node
+        if node is None:
+            return slot, None
+        children = []
+        for place, child in enumerate(node):
+            here = (*position, place)
+            children.append(self._labelled(child, self.positions.index(here), here))
+        return slot, tuple(children)
+
+
+def flat(n_leaves):
+    """The tree of one node."""
+    return Tree((None,) * n_leaves)
 
 
 def balanced_shape(branching):
@@ -112,10 +216,39 @@ def _arranged(members, shape, centers):
     return found
 
 
-def _pruned(node, position):
+def _pruned(pair, position):
+    """Labelled pairs without the leaf at ``position``."""
+    slot, children = pair
     first, *rest = position
     if rest:
-        child = _pruned(node[first], rest)
-        return (*node[:first], child, *node[first + 1 :])
-    left = (*node[:first], *node[first + 1 :])
-    return left[0] if len(left) == 1 else left
+        child = _pruned(children[first], rest)
+        return slot, (*children[:first], child, *children[first + 1 :])
+    left = (*children[:first], *children[first + 1 :])
+    return (slot, left[0][1]) if len(left) == 1 else (slot, left)
+
+
+def _replaced(pair, position, n_children):
+    """Labelled pairs with a node in place of the leaf at ``position``."""
+    slot, children = pair
+    if not position:
+        return slot, ((-1, None),) * n_children
+    first, *rest = position
+    child = _replaced(children[first], rest, n_children)
+    return slot, (*children[:first], child, *children[first + 1 :])
+
+
+def _renumbered(pairs):
+    """Tree of labelled pairs, and the label of each of its slots."""
+    tree = Tree(_unlabelled(pairs))
+    return tree, [_label(pairs, place) for place in tree.positions]
+
+
+def _unlabelled(pair):
+    children = pair[1]
+    return None if children is None else tuple(_unlabelled(c) for c in children)
+
+
+def _label(pair, position):
+    for place in position:
+        pair = pair[1][place]
+    return pair[0]

@@ -1,9 +1,10 @@
 """Readable twins of the kernels, in plain NumPy, one line per formula."""
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 
 from skmoe import _objectives as objectives
+from skmoe._linalg import use_exact_newton
 
 
 def standardise(design):
@@ -26,14 +27,34 @@ def mask_top(logits, n_active):
     return out
 
 
-def posterior(logits, log_prob, hard):
+def posterior(log_gate, log_prob, hard):
     """Responsibilities and row objective."""
-    joint = logits + log_prob
+    joint = log_gate + log_prob
     if hard:
-        resp = np.eye(logits.shape[1])[joint.argmax(axis=1)]
-        return resp, joint.max(axis=1) - logsumexp(logits, axis=1)
-    row = logsumexp(joint, axis=1) - logsumexp(logits, axis=1)
-    return softmax(joint, axis=1), row
+        return np.eye(joint.shape[1])[joint.argmax(axis=1)], joint.max(axis=1)
+    return softmax(joint, axis=1), logsumexp(joint, axis=1)
+
+
+def tree_gate(logits, tree, n_active):
+    """Probabilities (n, S) within each node, and log-weights (n, K) of leaves."""
+    logs = np.hstack([log_softmax(logits[:, own], axis=1) for own in tree.slots])
+    log_gate = np.stack([logs[:, path].sum(axis=1) for path in tree.paths], axis=1)
+    if n_active < tree.n_leaves:
+        log_gate = log_softmax(tree.on_beam(log_gate, n_active), axis=1)
+    return np.exp(logs), log_gate
+
+
+def tree_slopes(tree, proba, weighted, weight, q):
+    """Slopes (n, S) of the slots' logits, and curvature columns of all nodes."""
+    slopes, columns = [], []
+    for own, above in zip(tree.slots, tree.parents, strict=True):
+        mass = weighted @ tree.beneath[own].T
+        total = weight if above < 0 else weighted @ tree.beneath[above]
+        slopes.append(mass - total[:, None] * proba[:, own])
+        if own.stop - own.start > 1:
+            exact = use_exact_newton(own.stop - own.start, q)
+            columns.append(curvature(proba[:, own], total, exact))
+    return np.hstack(slopes), np.hstack(columns)
 
 
 def curvature(proba, weight, exact):
@@ -47,42 +68,42 @@ def curvature(proba, weight, exact):
     return np.stack(columns, axis=1)
 
 
-def gaussian_statistics(gate, expert, Y, weight, theta, rule):
+def gaussian_statistics(gate, expert, Y, weight, theta, rule, tree):
     """The statistics of ``gaussian_pass``."""
     W, B, log_variance = theta
     Zg, Ze = standardise(gate), standardise(expert)
     n_experts, d = log_variance.shape
-    logits = mask_top(Zg @ W.T, rule.n_active)
-    g = softmax(Zg @ W.T, axis=1)
+    g, log_gate = tree_gate(Zg @ W.T, tree, rule.n_active)
     error = Y[:, None, :] - (Ze @ B.T).reshape(len(Y), n_experts, d)
     log_prob = -0.5 * np.sum(log_variance + error**2 / np.exp(log_variance), axis=2)
-    resp, row = posterior(logits, log_prob, rule.hard)
+    resp, row = posterior(log_gate, log_prob, rule.hard)
     weighted = weight[:, None] * resp
+    slopes, columns = tree_slopes(tree, g, weighted, weight, Zg.shape[1])
     targets = weighted[:, :, None] * Y[:, None, :]
     return {
         "total": weight @ row,
         "mass": weighted.sum(axis=0),
-        "gate_gradient": (weighted - weight[:, None] * g).T @ Zg,
-        "gate_gram": grams(Zg, curvature(g, weight, rule.exact_gate)),
+        "gate_gradient": slopes.T @ Zg,
+        "gate_gram": grams(Zg, columns),
         "expert_gram": grams(Ze, weighted),
         "cross": targets.reshape(len(Y), -1).T @ Ze,
         "square": np.einsum("nkd,nd->kd", targets, Y),
     }
 
 
-def categorical_statistics(gate, expert, labels, weight, theta, rule):
+def categorical_statistics(gate, expert, labels, weight, theta, rule, tree):
     """The statistics of ``categorical_pass``."""
     W, B = theta
     codes, offset = labels
-    n_experts = len(W)
+    n_experts = tree.n_leaves
     Zg, Ze = standardise(gate), standardise(expert)
-    logits = mask_top(Zg @ W.T, rule.n_active)
-    g = softmax(Zg @ W.T, axis=1)
+    g, log_gate = tree_gate(Zg @ W.T, tree, rule.n_active)
     scores = (Ze @ B.T).reshape(len(codes), n_experts, -1)
     proba = softmax(scores + (offset[:, None] if len(offset) else 0.0), axis=2)
     log_prob = np.log(proba[np.arange(len(codes)), :, codes])
-    resp, row = posterior(logits, log_prob, rule.hard)
+    resp, row = posterior(log_gate, log_prob, rule.hard)
     weighted = weight[:, None] * resp
+    slopes, gate_columns = tree_slopes(tree, g, weighted, weight, Zg.shape[1])
     hit = np.eye(proba.shape[2])[codes]
     residual = weighted[:, :, None] * (hit[:, None, :] - proba)
     columns = [
@@ -92,8 +113,8 @@ def categorical_statistics(gate, expert, labels, weight, theta, rule):
     return {
         "total": weight @ row,
         "mass": weighted.sum(axis=0),
-        "gate_gradient": (weighted - weight[:, None] * g).T @ Zg,
-        "gate_gram": grams(Zg, curvature(g, weight, rule.exact_gate)),
+        "gate_gradient": slopes.T @ Zg,
+        "gate_gram": grams(Zg, gate_columns),
         "expert_gram": grams(Ze, np.hstack(columns)),
         "cross": residual.reshape(len(codes), -1).T @ Ze,
     }

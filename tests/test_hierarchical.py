@@ -49,9 +49,21 @@ def test_trees_need_not_be_balanced():
     assert [len(path) for path in tree.paths] == [1, 2, 3, 3, 1]
     np.testing.assert_array_equal(tree.beneath.sum(axis=1), [1, 3, 1, 1, 2, 1, 1])
     # The node that loses a child of two gives way to the other.
-    smaller = tree.without(3)
+    smaller, slots = tree.without(3)
     assert smaller.shape == (None, (None, None), None)
-    assert smaller.without(0).shape == ((None, None), None)
+    assert slots == [0, 1, 2, 3, 4]
+    smallest, slots = smaller.without(0)
+    assert smallest.shape == ((None, None), None)
+    assert slots == [1, 2, 3, 4]
+    # A root of two children gives way to a subtree, or to a leaf.
+    assert smallest.without(2)[1] == [2, 3]
+    assert Tree((None, None)).without(0)[0].shape == (None,)
+
+
+def test_split_leaves():
+    tree, slots = Tree((None, (None, None))).split(1, 3)
+    assert tree.shape == (None, ((None, None, None), None))
+    assert slots == [0, 1, 2, 3, -1, -1, -1]
 
 
 def test_arranged_experts_are_neighbours():

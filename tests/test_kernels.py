@@ -22,6 +22,7 @@ from skmoe._kernels import (
 )
 from skmoe._linalg import curvature_columns, n_pairs, use_exact_newton
 from skmoe._network import ACTIVATIONS, Network
+from skmoe._tree import Tree, balanced_shape, flat
 from skmoe.routers._base import make_routing
 
 RNG = np.random.default_rng(0)
@@ -71,14 +72,6 @@ def test_softmax_columns_survives_huge_logits():
     np.testing.assert_allclose(peak + np.log(total), log_sum, rtol=1e-15)
 
 
-@pytest.mark.parametrize("n_active", [1, 2, 4])
-def test_keep_top(n_active):
-    logits = RNG.integers(0, 3, size=(4, 30)).astype(float)
-    expected = naive.mask_top(logits.T, n_active).T
-    vector.keep_top(logits, n_active)
-    np.testing.assert_array_equal(logits, expected)
-
-
 def test_one_hot_columns_takes_the_first_of_equals():
     values = np.array([[1.0, 0.0], [1.0, 2.0]])
     vector.one_hot_columns(values)
@@ -95,13 +88,13 @@ def make_data(p_gate, p_expert, dtype):
     return gate, make_design(other, weight), weight
 
 
-def zero_statistics(n_experts, q_gate, q_expert, own, rows, shared):
-    columns = curvature_columns(n_experts, q_gate)
+def zero_statistics(tree, q_gate, q_expert, own, rows, shared):
+    n_experts, columns = tree.n_leaves, tree.curves(q_gate)[-1]
     expert_shape = (0, 0) if shared else (n_pairs(q_expert), own)
     return em.Statistics(
         np.zeros(1),
         np.zeros(n_experts),
-        np.zeros((n_experts, q_gate)),
+        np.zeros((tree.n_slots, q_gate)),
         np.zeros((n_pairs(q_gate), columns + own * shared)),
         np.zeros(expert_shape),
         np.zeros((n_experts * rows, q_expert)),
@@ -126,55 +119,69 @@ def compare(statistics, expected, shared):
 DESIGNS = [(3, None), (3, 2), (0, 2), (25, None)]
 
 
+TREES = [
+    flat(2),
+    flat(4),
+    Tree(balanced_shape((2, 2))),
+    Tree((None, (None, (None, None, None)), None)),
+]
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("designs", DESIGNS)
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: str(tree.shape))
 @pytest.mark.parametrize(
-    ("n_experts", "n_outputs", "n_active", "hard"),
-    [(2, 1, 2, False), (4, 2, 4, False), (4, 1, 2, False), (3, 1, 3, True)],
+    ("n_outputs", "n_active", "hard"),
+    [(1, 9, False), (2, 9, False), (1, 2, False), (1, 1, False), (1, 9, True)],
 )
-def test_gaussian_pass(designs, dtype, n_experts, n_outputs, n_active, hard):
+def test_gaussian_pass(designs, dtype, tree, n_outputs, n_active, hard):
     gate, expert, weight = make_data(*designs, dtype)
     q_gate, q_expert = gate.X.shape[1] + 1, expert.X.shape[1] + 1
+    n_experts, n_active = tree.n_leaves, min(n_active, tree.n_leaves)
     theta = (
-        RNG.normal(size=(n_experts, q_gate)),
+        RNG.normal(size=(tree.n_slots, q_gate)),
         RNG.normal(size=(n_experts * n_outputs, q_expert)),
         RNG.normal(size=(n_experts, n_outputs)),
     )
     Y = read_only(RNG.normal(size=(N_ROWS, n_outputs)))
     shared = expert is gate
-    exact = use_exact_newton(n_experts, q_gate)
-    rule = em.Rule(n_active, hard, shared, exact, False)
-    found = zero_statistics(n_experts, q_gate, q_expert, n_experts, n_outputs, shared)
-    em.gaussian_pass(gate, expert, Y, weight, theta, rule, found, 0, 30)
-    em.gaussian_pass(gate, expert, Y, weight, theta, rule, found, 30, N_ROWS)
-    expected = naive.gaussian_statistics(gate, expert, Y, weight, theta, rule)
+    rule, branches = em.Rule(n_active, hard, shared, False), tree.branches(q_gate)
+    found = zero_statistics(tree, q_gate, q_expert, n_experts, n_outputs, shared)
+    for rows in ((0, 30), (30, N_ROWS)):
+        em.gaussian_pass(gate, expert, Y, weight, theta, rule, branches, found, *rows)
+    expected = naive.gaussian_statistics(gate, expert, Y, weight, theta, rule, tree)
     compare(found, expected, shared)
 
 
 @pytest.mark.parametrize("designs", DESIGNS)
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: str(tree.shape))
 @pytest.mark.parametrize(
-    ("n_experts", "n_classes", "n_active", "hard"),
-    [(2, 2, 2, False), (4, 3, 4, False), (3, 11, 2, False), (3, 2, 3, True)],
+    ("n_classes", "n_active", "hard"),
+    [(2, 9, False), (3, 9, False), (11, 2, False), (2, 9, True)],
 )
 @pytest.mark.parametrize("n_offset", [0, N_ROWS])
-def test_categorical_pass(designs, n_experts, n_classes, n_active, hard, n_offset):
+def test_categorical_pass(designs, tree, n_classes, n_active, hard, n_offset):
     gate, expert, weight = make_data(*designs, np.float64)
     q_gate, q_expert = gate.X.shape[1] + 1, expert.X.shape[1] + 1
+    n_experts, n_active = tree.n_leaves, min(n_active, tree.n_leaves)
     theta = (
-        RNG.normal(size=(n_experts, q_gate)),
+        RNG.normal(size=(tree.n_slots, q_gate)),
         RNG.normal(size=(n_experts * n_classes, q_expert)),
     )
     labels = em.Labels(
         read_only(RNG.integers(0, n_classes, N_ROWS)),
         read_only(RNG.normal(size=(n_offset, n_classes))),
     )
-    shared = expert is gate
-    exact = use_exact_newton(n_classes, q_expert)
-    rule = em.Rule(n_active, hard, shared, use_exact_newton(n_experts, q_gate), exact)
+    shared, exact = expert is gate, use_exact_newton(n_classes, q_expert)
+    rule, branches = em.Rule(n_active, hard, shared, exact), tree.branches(q_gate)
     own = n_experts * curvature_columns(n_classes, q_expert)
-    found = zero_statistics(n_experts, q_gate, q_expert, own, n_classes, shared)
-    em.categorical_pass(gate, expert, labels, weight, theta, rule, found, 0, N_ROWS)
-    expected = naive.categorical_statistics(gate, expert, labels, weight, theta, rule)
+    found = zero_statistics(tree, q_gate, q_expert, own, n_classes, shared)
+    em.categorical_pass(
+        gate, expert, labels, weight, theta, rule, branches, found, 0, N_ROWS
+    )
+    expected = naive.categorical_statistics(
+        gate, expert, labels, weight, theta, rule, tree
+    )
     compare(found, expected, shared)
 
 

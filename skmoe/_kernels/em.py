@@ -20,7 +20,8 @@ from .blocks import (
     load_weights,
     multinomial_curvature,
 )
-from .vector import keep_top, log_inplace, one_hot_columns, softmax_columns
+from .tree import ascend, descend, node_slopes, node_softmax
+from .vector import log_inplace, one_hot_columns, softmax_columns
 
 
 class Design(NamedTuple):
@@ -44,7 +45,6 @@ class Rule(NamedTuple):
     n_active: int
     hard: bool
     shared_design: bool
-    exact_gate: bool
     exact_expert: bool
 
 
@@ -55,7 +55,7 @@ class Statistics(NamedTuple):
     ----------
     total : (1,) weighted log-likelihood.
     mass : (K,) weighted responsibilities.
-    gate_gradient : (K, q_gate).
+    gate_gradient : (S, q_gate) for the slots of the gates.
     gate_gram : (pairs, m) curvature of the gate; with a shared design the columns
         of the experts follow.
     expert_gram : (pairs, m) weighted Gram matrices of the experts.
@@ -78,6 +78,8 @@ class Workspace(NamedTuple):
     gate_block: np.ndarray
     expert_block: np.ndarray
     columns: np.ndarray
+    proba: np.ndarray
+    slots: np.ndarray
     joint: np.ndarray
     scratch: np.ndarray
     responsible: np.ndarray
@@ -87,10 +89,10 @@ class Workspace(NamedTuple):
 
 
 @jit
-def make_workspace(gate_coef, expert_coef, shared, stats, n_rows):
+def make_workspace(branches, gate_coef, expert_coef, shared, stats, n_rows):
     """Allocate the scratch of a pass over ``n_rows`` rows."""
     width = min(BLOCK_ROWS, n_rows)
-    n_experts = gate_coef.shape[0]
+    n_slots, n_experts = gate_coef.shape[0], branches.leaves.size
     gate_block = np.empty((gate_coef.shape[1], width))
     expert_block = gate_block if shared else np.empty((expert_coef.shape[1], width))
     n_columns = stats.gate_gram.shape[1]
@@ -101,8 +103,10 @@ def make_workspace(gate_coef, expert_coef, shared, stats, n_rows):
         gate_block,
         expert_block,
         np.empty((n_columns, width)),
+        np.empty((n_slots, width)),
+        np.empty((n_slots, width)),
         np.empty((n_experts, width)),
-        np.empty((n_experts, width)),
+        np.empty((max(n_slots, n_experts), width)),
         np.empty((n_experts, width)),
         np.empty((expert_coef.shape[0], width)),
         np.empty((min(TILE_PAIRS, pairs), width)),
@@ -111,13 +115,8 @@ def make_workspace(gate_coef, expert_coef, shared, stats, n_rows):
 
 
 @jit
-def gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work):
-    """Load a block, standardised once if gate and experts share columns.
-
-    Returns the logits as routed, and before routing: the E-step uses the former, the
-    M-step of the gate the latter, for a masked softmax has no gradient by which an
-    expert could win a row back.
-    """
+def load_rows(gate, expert, weight, rule, first, n_rows, work):
+    """Load a block, standardised once if gate and experts share columns."""
     load_weights(weight, first, n_rows, work.weight)
     load_block(gate.X, gate.center, gate.inverse_scale, first, n_rows, work.gate_block)
     if not rule.shared_design:
@@ -129,56 +128,56 @@ def gate_logits(gate, expert, weight, gate_coef, rule, first, n_rows, work):
             n_rows,
             work.expert_block,
         )
-    dense = np.dot(gate_coef, work.gate_block)
-    routed = dense
-    if rule.n_active < gate_coef.shape[0]:
-        routed = dense.copy()
-        keep_top(routed, rule.n_active)
-    return routed, dense
 
 
 @jit
-def posterior(logits, joint, weight, rule, scratch, total):
-    """Gate probabilities in ``logits``, responsibilities in ``joint``, in place.
+def add_prior(branches, gate_coef, rule, work):
+    """Log-weights of the experts in ``work.joint``, as routed.
+
+    The probabilities within each node stay as they were before routing: the E-step uses
+    the former, the M-step of the gate the latter, for a masked softmax has no gradient
+    by which an expert could win a row back.
+    """
+    logits = np.dot(gate_coef, work.gate_block)
+    node_softmax(branches, logits, work.proba, work.scratch[: logits.shape[0]])
+    descend(branches, rule.n_active, logits, work.joint)
+
+
+@jit
+def posterior(joint, weight, rule, scratch, total):
+    """Responsibilities in ``joint``, in place.
 
     Adds the log-likelihood (soft) or the classification likelihood (hard) of the
     block to ``total``.
     """
-    width = logits.shape[1]
-    gate_peak, gate_sum = np.empty(width), np.empty(width)
+    width = joint.shape[1]
     peak, mass = np.empty(width), np.empty(width)
-    softmax_columns(logits, gate_peak, gate_sum, scratch)
     softmax_columns(joint, peak, mass, scratch)
     if rule.hard:
         one_hot_columns(joint)
         mass[:] = 1.0
-    for r in range(width):
-        mass[r] /= gate_sum[r]
-    log_inplace(mass, gate_sum)
+    log_inplace(mass, scratch[0])
     for r in range(width):
         if weight[r] > 0.0:
-            total[0] += weight[r] * (peak[r] - gate_peak[r] + mass[r])
+            total[0] += weight[r] * (peak[r] + mass[r])
 
 
 @jit
-def add_gate(logits, dense, rule, work, stats):
-    """Responsibilities, their mass, and gradient and curvature of the gate."""
-    posterior(logits, work.joint, work.weight, rule, work.scratch, stats.total)
-    n_experts, width = logits.shape
-    proba = logits
-    if rule.n_active < n_experts:
-        proba = dense
-        softmax_columns(proba, np.empty(width), np.empty(width), work.scratch)
+def add_gate(branches, rule, work, stats):
+    """Responsibilities, their mass, and gradient and curvature of the gates."""
+    n_slots = work.slots.shape[0]
+    n_experts, width = work.joint.shape
+    scratch = work.scratch[:n_experts]
+    posterior(work.joint, work.weight, rule, scratch, stats.total)
     for k in range(n_experts):
         for r in range(width):
-            weighted = work.weight[r] * work.joint[k, r]
-            work.responsible[k, r] = weighted
-            work.scratch[k, r] = weighted - work.weight[r] * proba[k, r]
+            work.responsible[k, r] = work.weight[r] * work.joint[k, r]
     # The last channel is all ones.
-    ones = work.gate_block[-1]
-    stats.mass[:] += np.dot(work.responsible, ones)
-    add_product(work.scratch, work.gate_block, stats.gate_gradient)
-    multinomial_curvature(proba, work.weight, rule.exact_gate, work.columns)
+    stats.mass[:] += np.dot(work.responsible, work.gate_block[-1])
+    ascend(branches, work.responsible, work.slots)
+    slopes = work.scratch[:n_slots]
+    node_slopes(branches, work.weight, work.slots, work.proba, slopes, work.columns)
+    add_product(slopes, work.gate_block, stats.gate_gradient)
 
 
 @jit
@@ -198,12 +197,10 @@ def add_experts(rule, gate_columns, work, stats):
 
 
 @jit
-def gaussian_joint(Y, start, n_rows, means, log_variance, logits, joint):
-    """``joint = logits + log N(y | mean, variance)`` up to ``log(2 pi)``."""
+def add_gaussian(Y, start, n_rows, means, log_variance, joint):
+    """``joint += log N(y | mean, variance)`` up to ``log(2 pi)``."""
     n_experts, n_outputs = log_variance.shape
     for k in range(n_experts):
-        for r in range(joint.shape[1]):
-            joint[k, r] = logits[k, r]
         for d in range(n_outputs):
             precision = np.exp(-log_variance[k, d])
             offset = -0.5 * log_variance[k, d]
@@ -228,44 +225,41 @@ def gaussian_targets(Y, start, n_rows, weights, targets, square):
 
 
 @jit
-def gaussian_pass(gate, expert, Y, weight, theta, rule, stats, start, stop):
-    """Fused E-step and statistics of linear-Gaussian experts with a softmax gate.
+def gaussian_pass(gate, expert, Y, weight, theta, rule, branches, stats, start, stop):
+    """Fused E-step and statistics of linear-Gaussian experts under softmax gates.
 
-    ``theta`` is the triple of gate coefficients (K, q_gate), expert coefficients
+    ``theta`` is the triple of gate coefficients (S, q_gate), expert coefficients
     (K * n_outputs, q_expert) and log variances (K, n_outputs).
     """
     gate_coef, expert_coef, log_variance = theta
-    n_experts = gate_coef.shape[0]
+    n_experts = log_variance.shape[0]
     work = make_workspace(
-        gate_coef, expert_coef, rule.shared_design, stats, stop - start
+        branches, gate_coef, expert_coef, rule.shared_design, stats, stop - start
     )
     width = work.weight.shape[0]
     gate_columns = work.columns.shape[0] - n_experts
     for first in range(start, stop, width):
         n_rows = min(width, stop - first)
-        logits, dense = gate_logits(
-            gate, expert, weight, gate_coef, rule, first, n_rows, work
-        )
+        load_rows(gate, expert, weight, rule, first, n_rows, work)
+        add_prior(branches, gate_coef, rule, work)
         means = np.dot(expert_coef, work.expert_block)
-        gaussian_joint(Y, first, n_rows, means, log_variance, logits, work.joint)
-        add_gate(logits, dense, rule, work, stats)
+        add_gaussian(Y, first, n_rows, means, log_variance, work.joint)
+        add_gate(branches, rule, work, stats)
         work.columns[gate_columns:] = work.responsible
         gaussian_targets(Y, first, n_rows, work.responsible, work.targets, stats.square)
         add_experts(rule, gate_columns, work, stats)
 
 
 @jit
-def categorical_joint(codes, start, n_rows, n_classes, proba, logits, joint):
-    """``joint = logits + log p_k(y)``; turns class logits into probabilities."""
+def add_categorical(codes, start, n_rows, n_classes, proba, joint):
+    """``joint += log p_k(y)``; turns class logits into probabilities."""
     n_experts, width = joint.shape
     peak, mass = np.empty(width), np.empty(width)
     scratch = np.empty((n_classes, width))
     for k in range(n_experts):
         block = proba[k * n_classes : (k + 1) * n_classes]
         for r in range(n_rows):
-            joint[k, r] = logits[k, r] + block[codes[start + r], r]
-        for r in range(n_rows, width):
-            joint[k, r] = logits[k, r]
+            joint[k, r] += block[codes[start + r], r]
         softmax_columns(block, peak, mass, scratch)
         log_inplace(mass, scratch[0])
         for r in range(n_rows):
@@ -284,31 +278,32 @@ def categorical_residual(codes, start, n_rows, n_classes, proba, weights, residu
 
 
 @jit
-def categorical_pass(gate, expert, labels, weight, theta, rule, stats, start, stop):
+def categorical_pass(
+    gate, expert, labels, weight, theta, rule, branches, stats, start, stop
+):
     """Fused E-step and Newton statistics of multinomial logistic experts.
 
-    ``theta`` is the pair of gate coefficients (K, q_gate) and class coefficients
+    ``theta`` is the pair of gate coefficients (S, q_gate) and class coefficients
     (K * n_classes, q_expert).
     """
     codes = labels.codes
     gate_coef, expert_coef = theta
-    n_experts = gate_coef.shape[0]
+    n_experts = branches.leaves.size
     n_classes = expert_coef.shape[0] // n_experts
     per_expert = n_classes * (n_classes - 1) // 2 if rule.exact_expert else n_classes
     work = make_workspace(
-        gate_coef, expert_coef, rule.shared_design, stats, stop - start
+        branches, gate_coef, expert_coef, rule.shared_design, stats, stop - start
     )
     width = work.weight.shape[0]
     gate_columns = work.columns.shape[0] - n_experts * per_expert
     for first in range(start, stop, width):
         n_rows = min(width, stop - first)
-        logits, dense = gate_logits(
-            gate, expert, weight, gate_coef, rule, first, n_rows, work
-        )
+        load_rows(gate, expert, weight, rule, first, n_rows, work)
+        add_prior(branches, gate_coef, rule, work)
         proba = np.dot(expert_coef, work.expert_block)
         add_offset(labels.offset, first, n_rows, proba)
-        categorical_joint(codes, first, n_rows, n_classes, proba, logits, work.joint)
-        add_gate(logits, dense, rule, work, stats)
+        add_categorical(codes, first, n_rows, n_classes, proba, work.joint)
+        add_gate(branches, rule, work, stats)
         categorical_residual(
             codes, first, n_rows, n_classes, proba, work.responsible, work.targets
         )

@@ -143,27 +143,6 @@ def log_softmax_rows(values):
 
 
 @jit
-def keep_top(logits, n_active):
-    """Set all but the ``n_active`` largest logits of each column to minus infinity.
-
-    Of equal logits the lower channel wins, so routing is deterministic.
-    """
-    n_channels, n_rows = logits.shape
-    kept = np.empty(n_channels, dtype=np.bool_)
-    for r in range(n_rows):
-        kept[:] = False
-        for _ in range(n_active):
-            best = -1
-            for k in range(n_channels):
-                if not kept[k] and (best < 0 or logits[k, r] > logits[best, r]):
-                    best = k
-            kept[best] = True
-        for k in range(n_channels):
-            if not kept[k]:
-                logits[k, r] = -np.inf
-
-
-@jit
 def one_hot_columns(values):
     """Replace each column by the indicator of its first maximum."""
     n_channels, n_rows = values.shape

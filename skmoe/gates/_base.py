@@ -1,6 +1,12 @@
 """What a gate must do; the defaults serve gates without special structure."""
 
+import numpy as np
 from sklearn.base import BaseEstimator
+
+from ..routers._base import stacked
+
+# Rows that are routed at a time, so that the weights of all experts stay in cache.
+BLOCK_ROWS = 4096
 
 
 class BaseGate(BaseEstimator):
@@ -35,6 +41,15 @@ class BaseGate(BaseEstimator):
     def scores(self, X):
         """Log-weights up to a constant per row, for routers that only compare them."""
         return self.predict_log_proba(X)
+
+    def route(self, X, router):
+        """Routing of rows at prediction."""
+        weigh = self.scores if router.plain_top_k else self.predict_log_proba
+        if X.shape[0] <= BLOCK_ROWS or not isinstance(X, np.ndarray):
+            return router.route(weigh(X), X=X)
+        starts = range(0, len(X), BLOCK_ROWS)
+        blocks = (X[start : start + BLOCK_ROWS] for start in starts)
+        return stacked([router.route(weigh(block), X=block) for block in blocks])
 
     def penalty(self):
         """Penalty in nats that the last fit paid."""

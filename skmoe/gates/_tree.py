@@ -3,8 +3,15 @@
 import copy
 
 import numpy as np
+from sklearn.base import clone
 
+from .._design import read_only
+from .._kernels.tree import linear_beam
+from .._sklearn import safe_indexing
+from ..mixture import dispatch
+from ..routers import Routing
 from ._base import BaseGate
+from ._softmax import SoftmaxGate
 
 
 class TreeGate(BaseGate):
@@ -38,9 +45,42 @@ class TreeGate(BaseGate):
     def check(self):
         self.gate.check()
 
-    def without(self, leaf):
-        """An unfitted gate for the tree less one leaf."""
-        return TreeGate(self.gate, self.tree.without(leaf))
+    def on(self, tree):
+        """An unfitted gate for another tree."""
+        return TreeGate(self.gate, tree)
+
+    @property
+    def linear_alpha(self):
+        """Penalty for the fused EM, if it can fit the nodes' gates itself."""
+        return self.gate.linear_alpha
+
+    @property
+    def linear_columns(self):
+        """Columns that the fused EM gives to the nodes' gates."""
+        return self.gate.linear_columns
+
+    @property
+    def network(self):
+        """Architecture of the nodes' gates, if a gradient can reach them."""
+        return self.gate.network
+
+    @property
+    def coef_(self):
+        """Coefficients (S, p) of linear gates, by slot."""
+        return np.vstack([gate.coef_ for gate in self.gates_])
+
+    @property
+    def intercept_(self):
+        """Intercepts (S,) of linear gates, by slot."""
+        return np.concatenate([gate.intercept_ for gate in self.gates_])
+
+    def set_standardised(self, coef, design):
+        """Set coefficients (S, q) of standardised columns."""
+        self.gates_ = [
+            clone(self.gate).set_standardised(coef[slots], design)
+            for slots in self.tree.slots
+        ]
+        return self
 
     def fit(self, X, resp, sample_weight=None):
         """Fit each node to the responsibilities of its children."""
@@ -66,6 +106,61 @@ class TreeGate(BaseGate):
 
     def predict_log_proba(self, X):
         return self.slot_log_proba(X) @ self.tree.beneath
+
+    def route(self, X, router):
+        """Routing of rows at prediction.
+
+        Plain top-k follows the best k paths at each level of the tree, so that a row
+        meets only the gates on its way.
+        """
+        k = router.n_active(self.tree.n_leaves)
+        if not router.plain_top_k or k >= self.tree.n_leaves:
+            return super().route(X, router)
+        linear = all(type(gate) is SoftmaxGate for gate in self.gates_)
+        beam = self._linear_beam if linear and isinstance(X, np.ndarray) else self._beam
+        indices, weights = beam(X, k)
+        used = indices[indices >= 0]
+        return Routing(
+            indices, weights, np.bincount(used, minlength=self.tree.n_leaves)
+        )
+
+    def _linear_beam(self, X, k):
+        coef = np.column_stack([self.coef_, self.intercept_])
+        indices, weights = np.empty((len(X), k), dtype=np.int64), np.empty((len(X), k))
+        branches = self.tree.branches(coef.shape[1])
+        linear_beam(read_only(X), coef, branches, indices, weights)
+        return indices, weights
+
+    def _beam(self, X, k):
+        """The same for any gates: each is asked for the rows that reach its node."""
+        below = self.tree.branches(1).below
+        slots, logs = (
+            np.zeros((X.shape[0], 1), dtype=np.int64),
+            np.zeros((X.shape[0], 1)),
+        )
+        nodes = slots
+        for _ in range(self.tree.depth):
+            slots, logs = self._opened(X, nodes, slots, logs)
+            best = np.lexsort((slots, -logs), axis=1)[:, :k]
+            slots = np.take_along_axis(slots, best, axis=1)
+            logs = np.take_along_axis(logs, best, axis=1)
+            nodes = np.where(np.isfinite(logs), below[slots], -1)
+        indices = np.where(np.isfinite(logs), -1 - nodes, -1)
+        weights = np.exp(logs - logs[:, :1])
+        return indices, weights / weights.sum(axis=1, keepdims=True)
+
+    def _opened(self, X, nodes, slots, logs):
+        """Candidates (n, m) of the next level: leaves stay, nodes give children."""
+        shape = (*slots.shape, max(self.tree.widths))
+        found, found_logs = np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)
+        leaves = nodes < 0
+        found[leaves, 0], found_logs[leaves, 0] = slots[leaves], logs[leaves]
+        for node, rows, place in dispatch(nodes, self.tree.n_nodes):
+            own, width = self.tree.slots[node], self.tree.widths[node]
+            children = self.gates_[node].predict_log_proba(safe_indexing(X, rows))
+            found[rows, place, :width] = np.arange(own.start, own.stop)
+            found_logs[rows, place, :width] = children + logs[rows, place][:, None]
+        return found.reshape(len(nodes), -1), found_logs.reshape(len(nodes), -1)
 
     def penalty(self):
         return sum(gate.penalty() for gate in self.gates_)

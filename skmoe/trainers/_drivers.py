@@ -10,7 +10,6 @@ from ._fused_task import FusedTask
 from ._loop import run_em
 from ._refit import EStep, Parts, RefitMixture
 from ._starts import (
-    drop_expert,
     linear_starts,
     matched,
     n_full_runs,
@@ -40,24 +39,20 @@ class FusedDriver:
         runs = []
         with single_threaded_blas():
             for theta in self._starts(problem):
-                runs.append(self._long_run(problem, theta, trainer.max_iter))
+                runs.append(self._run(problem, theta, trainer.max_iter))
                 if runs[-1][0].stopped:
                     break
-            run, kept = max(runs, key=lambda r: self._rank(*r))
-            if _sparse_finish(task, len(kept)) and not run.stopped:
-                run, kept = self._finish(run, kept)
-        return self._to_fit(run, kept)
+            run, problem = max(runs, key=lambda r: rank(r[1], r[0]))
+            if _sparse_finish(task, problem.n_experts) and not run.stopped:
+                run, problem = self._finish(run, problem)
+        return self._to_fit(run, problem)
 
-    def _finish(self, run, kept):
-        problem = self.fused.problem.with_rule(
-            n_active=task_active(self.task, len(kept)), n_experts=len(kept)
-        )
-        sparse, still = self._long_run(
-            problem, run.theta, SPARSE_ITERATIONS, list(kept)
-        )
+    def _finish(self, run, problem):
+        sparse = problem.with_rule(n_active=task_active(self.task, problem.n_experts))
+        finished, problem = self._run(sparse, run.theta, SPARSE_ITERATIONS)
         # The brief refit is a fixed budget, so that it ends is not a failure.
-        sparse.converged = run.converged
-        return sparse, still
+        finished.converged = run.converged
+        return finished, problem
 
     def _starts(self, problem):
         if self.task.warm_start is not None:
@@ -67,9 +62,8 @@ class FusedDriver:
         starts = linear_starts(self.trainer, self.task, self.fused, self.rng)
         return starts[: n_full_runs(self.task.n_init)]
 
-    def _long_run(self, problem, theta, max_iter, kept=None):
+    def _run(self, problem, theta, max_iter):
         """Run to convergence, removing experts that lose their rows."""
-        kept = list(range(self.task.n_experts)) if kept is None else kept
         while True:
             run = run_em(
                 problem,
@@ -77,37 +71,31 @@ class FusedDriver:
                 self._accelerator(),
                 max_iter=max_iter,
                 tol=self.trainer.tol,
-                on_iteration=self._reporter(kept),
+                on_iteration=self._reporter(problem),
             )
             weakest = collapsed_expert(problem, run, self.trainer.min_load)
             if weakest is None or run.stopped:
-                return run, kept
-            theta = drop_expert(problem, run.theta, weakest)
-            kept = kept[:weakest] + kept[weakest + 1 :]
-            problem = problem.with_rule(
-                n_experts=len(kept), n_active=min(problem.n_active, len(kept))
-            )
+                return run, problem
+            theta = problem.drop(run.theta, weakest)
+            problem = problem.without(weakest)
 
     def _accelerator(self):
         wanted = self.trainer.accelerate and not self.trainer.hard
         return Squarem() if wanted and self.fused.problem.extrapolates else Plain()
 
-    def _reporter(self, kept):
+    def _reporter(self, problem):
         def report(iteration, run):
             self.iteration += 1
             return self.task.report(
                 self.iteration - 1,
                 run.value + self.fused.log_jacobian,
-                lambda: self._to_fit(run, kept),
+                lambda: self._to_fit(run, problem),
             )
 
         return report
 
-    def _rank(self, run, kept):
-        return rank(self.fused.problem.with_rule(n_experts=len(kept)), run)
-
-    def _to_fit(self, run, kept):
-        fit = self.fused.to_fit(run, kept)
+    def _to_fit(self, run, problem):
+        fit = self.fused.to_fit(run, problem)
         fit.history = run_history(run, fit.lower_bounds)
         return fit
 

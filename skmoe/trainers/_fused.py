@@ -1,4 +1,4 @@
-"""EM of linear experts under a softmax gate: one fused pass per iteration.
+"""EM of linear experts under softmax gates: one fused pass per iteration.
 
 A problem knows how to *evaluate* parameters (E-step: penalised objective and
 sufficient statistics) and to *maximise* given the statistics (M-step).  Parameters
@@ -30,7 +30,9 @@ ROWS_PER_CHANNEL = 2
 
 
 class LinearMixture:
-    """Linear experts and a softmax gate on row blocks; see the two subclasses.
+    """Linear experts and a tree of softmax gates on row blocks; see the two subclasses.
+
+    A flat gate is a tree of one node.
 
     Parameters
     ----------
@@ -39,7 +41,8 @@ class LinearMixture:
     target : ndarray
         Standardised outputs (n, d), or ``Labels``.
     weight : (n,) ndarray
-    n_experts : int
+    tree : Tree
+        Its leaves are the experts.
     gate_alpha, expert_alpha : float
         Ridge penalties in units of rows, on standardised coefficients.
     n_active : int
@@ -56,7 +59,7 @@ class LinearMixture:
         target,
         weight,
         *,
-        n_experts,
+        tree,
         gate_alpha,
         expert_alpha,
         n_active=None,
@@ -65,13 +68,18 @@ class LinearMixture:
     ):
         self.gate, self.expert = gate, expert
         self.target, self.weight = target, weight
-        self.n_experts = n_experts
+        self.tree, self.kept = tree, list(range(tree.n_leaves))
         self.gate_alpha, self.expert_alpha = gate_alpha, expert_alpha
-        self.n_active = n_experts if n_active is None else n_active
+        self.n_active = tree.n_leaves if n_active is None else n_active
         self.hard, self.n_jobs = hard, n_jobs
         self.total_weight = weight.sum()
         self.gate_channels = gate.X.shape[1] + 1
         self.expert_channels = expert.X.shape[1] + 1
+
+    @property
+    def n_experts(self):
+        """Number of leaves."""
+        return self.tree.n_leaves
 
     def on_rows(self, rows):
         """The same problem, with the same standardisation, on some of the rows."""
@@ -94,6 +102,22 @@ class LinearMixture:
         other.__dict__.update(self.__dict__)
         other.__dict__.update(changes)
         return other
+
+    def without(self, k):
+        """The same problem without the expert in position ``k``."""
+        return self.with_rule(
+            tree=self.tree.without(k)[0],
+            kept=self.kept[:k] + self.kept[k + 1 :],
+            n_active=min(self.n_active, self.n_experts - 1),
+        )
+
+    def drop(self, theta, k):
+        """Parameters of ``without(k)`` from those of this problem."""
+        gate, *experts = self.unpack(theta)
+        slots = self.tree.without(k)[1]
+        keep = np.arange(self.n_experts) != k
+        left = [part.reshape(self.n_experts, -1)[keep].ravel() for part in experts]
+        return np.concatenate([take_slots(gate, slots).ravel(), *left])
 
     # -- E-step ---------------------------------------------------------------
 
@@ -118,13 +142,8 @@ class LinearMixture:
 
     def _accumulate(self, parts):
         shared = self.expert is self.gate
-        rule = Rule(
-            self.n_active,
-            self.hard,
-            shared,
-            use_exact_newton(self.n_experts, self.gate_channels),
-            self._exact_expert(),
-        )
+        rule = Rule(self.n_active, self.hard, shared, self._exact_expert())
+        branches = self.tree.branches(self.gate_channels)
 
         def accumulate(statistics, start, stop):
             self._kernel(
@@ -134,6 +153,7 @@ class LinearMixture:
                 self.weight,
                 parts,
                 rule,
+                branches,
                 Statistics(*statistics),
                 start,
                 stop,
@@ -146,14 +166,14 @@ class LinearMixture:
 
     def _zero_statistics(self):
         shared = self.expert is self.gate
-        gate_columns = curvature_columns(self.n_experts, self.gate_channels)
+        gate_columns = self.tree.curves(self.gate_channels)[-1]
         own = self.n_experts * self._columns_per_expert()
         expert_shape = (0, 0) if shared else (n_pairs(self.expert_channels), own)
         outputs = self._n_rows_per_expert()
         return Statistics(
             np.zeros(1),
             np.zeros(self.n_experts),
-            np.zeros((self.n_experts, self.gate_channels)),
+            np.zeros((self.tree.n_slots, self.gate_channels)),
             np.zeros((n_pairs(self.gate_channels), gate_columns + own * shared)),
             np.zeros(expert_shape),
             np.zeros((self.n_experts * outputs, self.expert_channels)),
@@ -163,7 +183,7 @@ class LinearMixture:
     def _split_grams(self, statistics):
         if self.expert is not self.gate:
             return statistics
-        columns = curvature_columns(self.n_experts, self.gate_channels)
+        columns = self.tree.curves(self.gate_channels)[-1]
         grams = statistics.gate_gram
         return statistics._replace(
             gate_gram=grams[:, :columns], expert_gram=grams[:, columns:]
@@ -179,12 +199,23 @@ class LinearMixture:
 
     def _update_gate(self, coef, statistics):
         if self.gate_channels == 1:
-            mass = np.maximum(statistics.mass, np.finfo(float).tiny)
-            logit = np.log(mass)
-            return (logit - logit.mean())[:, None]
-        return coef + newton_direction(
-            statistics.gate_gradient, statistics.gate_gram, coef, self.gate_alpha
-        )
+            return self._shares(statistics.mass)
+        curves, updated = self.tree.curves(self.gate_channels), np.empty_like(coef)
+        for node, slots in enumerate(self.tree.slots):
+            updated[slots] = coef[slots] + newton_direction(
+                statistics.gate_gradient[slots],
+                statistics.gate_gram[:, curves[node] : curves[node + 1]],
+                coef[slots],
+                self.gate_alpha,
+            )
+        return updated
+
+    def _shares(self, mass):
+        """Intercepts (S, 1) that give the leaves these masses."""
+        logit = np.log(np.maximum(self.tree.beneath @ mass, np.finfo(float).tiny))
+        for slots in self.tree.slots:
+            logit[slots] -= logit[slots].mean()
+        return logit[:, None]
 
     def damp(self, theta, mapped, step):
         """Shorten the Newton parts of the move from ``theta`` to ``mapped``."""
@@ -194,21 +225,26 @@ class LinearMixture:
     def start(self, responsibilities):
         """Parameters fitted to given responsibilities (n, K)."""
         targets = read_only(responsibilities, float)
-        gate = np.zeros((self.n_experts, self.gate_channels))
         share = np.maximum(self.weight @ targets, 1e-3 * self.total_weight)
-        gate[:, -1] = np.log(share) - np.log(share).mean()
+        gate = np.zeros((self.tree.n_slots, self.gate_channels))
+        gate[:, -1:] = self._shares(share)
         if self.gate_channels > 1:
-            gate, _ = fit_multinomial(
-                self.gate,
-                targets,
-                self.weight,
-                gate,
-                # Separable starts would otherwise send the gate to infinity.
-                max(self.gate_alpha, 1e-3 * self.total_weight),
-                max_iter=START_STEPS,
-                n_jobs=self.n_jobs,
-            )
+            for slots in self.tree.slots:
+                gate[slots] = self._start_node(gate[slots], slots, targets)
         return self.pack(gate, *self._start_experts(targets))
+
+    def _start_node(self, coef, slots, targets):
+        """Gate of a node near the responsibilities of its children."""
+        return fit_multinomial(
+            self.gate,
+            read_only(targets @ self.tree.beneath[slots].T),
+            self.weight,
+            coef,
+            # Separable starts would otherwise send the gate to infinity.
+            max(self.gate_alpha, 1e-3 * self.total_weight),
+            max_iter=START_STEPS,
+            n_jobs=self.n_jobs,
+        )[0]
 
     def _gate_penalty(self, gate):
         return 0.5 * self.gate_alpha * np.sum(gate[:, :-1] ** 2)
@@ -246,12 +282,12 @@ class LinearGaussianMixture(LinearMixture):
         return np.concatenate([gate.ravel(), coef.ravel(), log_variance.ravel()])
 
     def unpack(self, theta):
-        """Gate (K, q), experts (K * d, q), log variances (K, d)."""
+        """Gates (S, q), experts (K * d, q), log variances (K, d)."""
         n, d = self.n_experts, self.n_outputs
-        first = n * self.gate_channels
+        first = self.tree.n_slots * self.gate_channels
         second = first + n * d * self.expert_channels
         return (
-            theta[:first].reshape(n, -1),
+            theta[:first].reshape(-1, self.gate_channels),
             theta[first:second].reshape(n * d, -1),
             theta[second:].reshape(n, d),
         )
@@ -343,12 +379,11 @@ class LinearCategoricalMixture(LinearMixture):
         return np.concatenate([gate.ravel(), coef.ravel()])
 
     def unpack(self, theta):
-        """Gate (K, q) and class coefficients (K * C, q)."""
-        n = self.n_experts
-        first = n * self.gate_channels
+        """Gates (S, q) and class coefficients (K * C, q)."""
+        first = self.tree.n_slots * self.gate_channels
         return (
-            theta[:first].reshape(n, -1),
-            theta[first:].reshape(n * self.n_classes, -1),
+            theta[:first].reshape(-1, self.gate_channels),
+            theta[first:].reshape(-1, self.expert_channels),
         )
 
     def _penalty(self, parts):
@@ -394,6 +429,12 @@ class LinearCategoricalMixture(LinearMixture):
             for k in range(self.n_experts)
         ]
         return (np.concatenate(fits),)
+
+
+def take_slots(coef, slots):
+    """Rows of gate coefficients (S, q) for renumbered slots; zero for new ones."""
+    slots = np.asarray(slots)
+    return np.where(slots[:, None] >= 0, coef[slots], 0.0)
 
 
 def weighted_grams(design, weights, targets, n_jobs=None):

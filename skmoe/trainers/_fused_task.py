@@ -5,7 +5,9 @@ from sklearn.base import clone
 
 from .._design import empty_design, from_data_scale, make_design, read_only
 from .._kernels.em import Labels
+from .._tree import flat
 from ..experts import LinearExpert
+from ..gates._tree import TreeGate
 from ..likelihoods import LOG_2PI
 from ._fused import LinearCategoricalMixture, LinearGaussianMixture
 from ._task import Fit
@@ -26,6 +28,11 @@ def fits_fused(task):
             or isinstance(task.gate.linear_columns(task.gate_view), np.ndarray)
         )
     )
+
+
+def tree_of(task):
+    """The tree of the task's gates; a flat gate is a tree of one node."""
+    return task.gate.tree if isinstance(task.gate, TreeGate) else flat(task.n_experts)
 
 
 class FusedTask:
@@ -52,7 +59,7 @@ class FusedTask:
     def _make_problem(self, weight, hard):
         task = self.task
         common = {
-            "n_experts": task.n_experts,
+            "tree": tree_of(task),
             "gate_alpha": task.gate.linear_alpha(),
             "expert_alpha": task.experts[0].alpha,
             "hard": hard,
@@ -88,11 +95,12 @@ class FusedTask:
         d = len(self.y_scale)
         return -0.5 * d * LOG_2PI - np.log(self.y_scale).sum()
 
-    def to_fit(self, run, kept, n_iter=None):
-        """Fitted parts from a run of the fused problem."""
-        problem = self.problem
-        parts = problem.with_rule(n_experts=len(kept)).unpack(run.theta)
-        gate = clone(self.task.gate).set_standardised(parts[0], self.gate_design)
+    def to_fit(self, run, problem, n_iter=None):
+        """Fitted parts from a run of the problem, or of what is left of it."""
+        parts, kept = problem.unpack(run.theta), problem.kept
+        gate = self.task.gate
+        gate = gate.on(problem.tree) if isinstance(gate, TreeGate) else clone(gate)
+        gate.set_standardised(parts[0], self.gate_design)
         make = self._regressors if self.task.classes is None else self._classifiers
         experts, likelihoods = make(parts, kept)
         jacobian = self.log_jacobian

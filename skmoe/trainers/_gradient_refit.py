@@ -40,20 +40,18 @@ class GatingTask(GradientTask):
         return [self.task.gate_view]
 
     def _lay_out(self):
-        self.gate_design = self._design(self.task.gate_view)
-        columns = self.task.router.gate_outputs(self.n_experts)
-        self.gate = self.task.gate.network(self.task.gate_view.shape[1], columns)
+        self._lay_out_gate()
         self.n_parameters = self.gate.n_parameters
         self.variances = slice(self.n_parameters, self.n_parameters)
 
     def start(self):
-        return self.start_gate(self.draws())
+        return self.gate.start(self.task.seed, self.draws())
 
     def is_weight(self):
         return self.gate.is_weight()
 
     def ridge(self):
-        return self.is_weight() * self.task.gate.alpha / len(self.weight)
+        return self.is_weight() * self.gate.alpha / len(self.weight)
 
     def penalty_gradient(self, theta, ridge):
         return ridge * theta

@@ -1,6 +1,5 @@
 """A mixture of networks as one parameter vector: layout, batches, and the way back."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,13 +7,7 @@ from sklearn.base import clone
 
 from .. import _objectives as objectives
 from .._design import Design, make_design, read_only
-from .._kernels.network import (
-    backward,
-    experts_backward,
-    experts_forward,
-    forward,
-    gather,
-)
+from .._kernels.network import experts_backward, experts_forward, gather
 from .._kernels.routing import group_slots
 from .._network import NO_MASK, Network
 from ..experts import LinearExpert
@@ -22,9 +15,7 @@ from ..losses import GateBatch
 from ..mixture import log_weights
 from ..routers import Routing
 from ..routers._base import make_routing
-
-# Scale of the last layer of the gate at the start.
-START_GAIN = 0.1
+from ._gradient_gate import gate_network
 
 
 class Family(NamedTuple):
@@ -147,12 +138,20 @@ class GradientTask:
         self.target = (task.y - scales.center) / scales.spread
         self.n_outputs = task.y.shape[1]
 
+    def _lay_out_gate(self):
+        task = self.task
+        self.gate_design = self._design(task.gate_view)
+        self.gate = gate_network(
+            task.gate,
+            task.gate_view.shape[1],
+            self.n_experts,
+            task.router.gate_outputs(self.n_experts),
+        )
+
     def _lay_out(self):
         """Gate first, then the experts, then the log-variances."""
         task = self.task
-        gate_columns = task.router.gate_outputs(self.n_experts)
-        self.gate_design = self._design(task.gate_view)
-        self.gate = task.gate.network(task.gate_view.shape[1], gate_columns)
+        self._lay_out_gate()
         at, families = self.gate.n_parameters, {}
         self.expert_slices = []
         for k, (expert, view) in enumerate(
@@ -195,7 +194,7 @@ class GradientTask:
         """
         theta = np.zeros(self.n_parameters)
         draws = self.draws()
-        theta[: self.gate.n_parameters] = self.start_gate(draws)
+        theta[: self.gate.n_parameters] = self.gate.start(self.task.seed, draws)
         parts = zip(self.expert_slices, self.networks(), draws, strict=True)
         for where, network, rng in parts:
             theta[where] = network.start(rng)
@@ -206,20 +205,10 @@ class GradientTask:
         seeds = self.task.expert_seeds or list(range(self.n_experts))
         return [np.random.default_rng([self.task.seed, seed]) for seed in seeds]
 
-    def start_gate(self, draws):
-        """Nearly equal weights at first: the experts decide who is good at what."""
-        gate = self.gate.start(np.random.default_rng(self.task.seed))
-        weights, _ = self.gate.layers(gate)[-1]
-        weights[:] = 0.0
-        for k, rng in enumerate(draws):
-            weights[:, k] = START_GAIN * rng.normal(size=len(weights))
-        weights /= np.sqrt(len(weights))
-        return gate
-
     def ridge(self):
         """Penalty of each parameter, per row."""
         ridge = self.is_weight()
-        ridge[: self.gate.n_parameters] *= self.task.gate.alpha
+        ridge[: self.gate.n_parameters] *= self.gate.alpha
         for expert, where in zip(self.task.experts, self.expert_slices, strict=True):
             ridge[where] *= expert.alpha
         return ridge / len(self.weight)
@@ -288,9 +277,7 @@ class GradientTask:
         X = _rows(self.gate_design, rows)
         X = np.ascontiguousarray(router.jitter(X, rng))
         gate_theta = theta[: self.gate.n_parameters]
-        work = np.empty(len(rows) * sum(self.gate.sizes[1:]))
-        raw = forward(X, gate_theta, *self.gate.arguments, NO_MASK, work)
-        outputs = raw / phase.temperature
+        outputs, kept = self.gate.forward(X, gate_theta, phase.temperature)
         logits, pull = router.perturb(outputs, rng)
         routing, log_gate, normalised = self._route(logits, rows, rng, phase.dense)
         scratch = self._forward_experts(theta, rows, routing, phase.dropout, rng)
@@ -303,15 +290,12 @@ class GradientTask:
             push = push + objectives.weights_to_logits(
                 weighted, routing, log_gate, normalised
             )
-        delta = (pull(push) + extra.outputs) / phase.temperature
-        backward(
+        self.gate.backward(
             X,
             gate_theta,
-            *self.gate.arguments,
-            NO_MASK,
-            1.0,
-            work,
-            np.ascontiguousarray(delta),
+            kept,
+            pull(push) + extra.outputs,
+            phase.temperature,
             gradient[: self.gate.n_parameters],
         )
         self._backward_experts(
@@ -331,8 +315,11 @@ class GradientTask:
             indices = np.tile(np.arange(self.n_experts), (len(rows), 1))
             return make_routing(log_gate, indices), log_gate, True
         router = self.task.router
+        reached = log_gate
+        if not training and router.plain_top_k:
+            reached = self.gate.reached(log_gate, router.n_active(self.n_experts))
         routing = router.route(
-            log_gate, X=self.task.gate_view[rows], rng=rng, training=training
+            reached, X=self.task.gate_view[rows], rng=rng, training=training
         )
         return routing, log_gate, router.normalised or not training
 
@@ -421,10 +408,12 @@ class GradientTask:
 
     def log_gate(self, theta, rows, temperature):
         """Log-weights (n, K) of rows without noise."""
-        outputs = self.gate.outputs(
-            theta[: self.gate.n_parameters], _rows(self.gate_design, rows)
+        outputs, _ = self.gate.forward(
+            _rows(self.gate_design, rows),
+            theta[: self.gate.n_parameters],
+            temperature,
         )
-        return log_weights(outputs[:, : self.n_experts] / temperature)
+        return log_weights(outputs[:, : self.n_experts])
 
     def top_experts(self, theta, rows, phase):
         """Expert with the largest weight of each row, as it would be predicted."""
@@ -509,11 +498,8 @@ def _auxiliary(losses, batch):
 
 def fitted_gate(problem, theta, temperature):
     """The gate with its parameters, the temperature among them."""
-    gate_theta = theta[: problem.gate.n_parameters].copy()
-    for part in problem.gate.layers(gate_theta)[-1]:
-        part /= temperature
-    network, own = first_outputs(problem.gate, gate_theta, problem.n_experts)
-    return clone(problem.task.gate).set_network(network, own, problem.gate_design)
+    own = theta[: problem.gate.n_parameters]
+    return problem.gate.fitted(own, temperature, problem.gate_design)
 
 
 def fitted_experts(problem, theta):
@@ -543,16 +529,3 @@ def _centred(theta, network, expert, classes):
     for part in network.layers(theta)[0]:
         part -= part.mean(axis=-1, keepdims=True)
     return theta
-
-
-def first_outputs(network, theta, n_outputs):
-    """The network with only its first outputs, and its parameters."""
-    if network.sizes[-1] == n_outputs:
-        return network, theta
-    smaller = replace(network, sizes=(*network.sizes[:-1], n_outputs))
-    own = theta[: smaller.n_parameters].copy()
-    for (w, b), (wide, bias) in zip(
-        smaller.layers(own), network.layers(theta.copy()), strict=True
-    ):
-        w[:], b[:] = wide[:, : w.shape[1]], bias[: len(b)]
-    return smaller, own

@@ -13,6 +13,7 @@ from .._sklearn import safe_indexing
 from ..engines import run_calls
 from ..experts import LinearExpert
 from ..experts._foreign import aligned_proba, fit_expert, is_frozen
+from ..gates._tree import TreeGate
 from ..likelihoods import smoothed
 from ..mixture import log_prob
 from ._fused import ROWS_PER_CHANNEL
@@ -70,8 +71,9 @@ class RefitMixture:
         """The same problem without the expert in position ``k``."""
         kept = self.kept[:k] + self.kept[k + 1 :]
         task = self.task
-        if hasattr(task.gate, "without"):
-            task = replace(task, gate=task.gate.without(k))
+        if isinstance(task.gate, TreeGate):
+            left, _ = task.gate.tree.without(k)
+            task = replace(task, gate=task.gate.on(left))
         n_active = min(self.n_active, len(kept))
         return self.with_rule(kept=kept, n_active=n_active, task=task)
 
@@ -131,13 +133,20 @@ class RefitMixture:
         log_gate = gate.log_joint(self.task.gate_view)
         if self.n_active == log_gate.shape[1] and not self.masks:
             return log_gate
-        routing = self.task.router.route(log_gate, X=self.task.gate_view, training=True)
+        routing = self._training_route(gate, log_gate)
         with np.errstate(divide="ignore"):
             routed = np.log(routing.dense())
         # Rows that no expert took keep the whole gate.
         missed = (routing.indices < 0).all(axis=1)
         routed[missed] = log_gate[missed]
         return routed - logsumexp(routed, axis=1, keepdims=True)
+
+    def _training_route(self, gate, log_gate):
+        router, view = self.task.router, self.task.gate_view
+        if isinstance(gate, TreeGate) and router.plain_top_k and not self.masks:
+            # The paths that prediction will follow.
+            return gate.route(view, router)
+        return router.route(log_gate, X=view, training=True)
 
     def _penalty(self, parts):
         total = parts.gate.penalty()

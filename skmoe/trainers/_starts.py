@@ -23,6 +23,9 @@ FULL_RUNS = 0.25
 START_ALPHA = 1.0
 # What a node of a tree starts with of the rows that belong to others.
 LEAST_SHARE = 1e-6
+# A node splits the rows that belong to it by more than this, if there are enough.
+SERVED = 1e-3
+ROWS_TO_SPLIT = 20
 
 
 def n_full_runs(n_init):
@@ -33,14 +36,6 @@ def n_full_runs(n_init):
 def rank(problem, run):
     """Sound solutions before spikes, then by objective."""
     return not problem.is_spike(run.theta, run.statistics), run.value
-
-
-def drop_expert(problem, theta, k):
-    """Parameters without expert ``k``."""
-    n = problem.n_experts
-    keep = np.arange(n) != k
-    parts = [p.reshape(n, -1)[keep] for p in problem.unpack(theta)]
-    return np.concatenate([p.ravel() for p in parts])
 
 
 def in_canonical_order(problem, theta):
@@ -58,7 +53,9 @@ def in_canonical_order(problem, theta):
 def linear_starts(trainer, task, fused, rng):
     """Start parameters, best first: candidates after short runs on a sample."""
     problem = fused.problem.with_rule(n_active=task.n_experts, hard=False)
-    problem, Z, target = _sampled(task, fused, problem)
+    if problem.tree.depth > 1:
+        return tree_parameters(trainer, task, problem, rng)
+    problem, Z, target = _sampled(task, problem)
     makers = _candidates(task, Z, target, problem.weight, rng)
     runs = [
         _run(trainer, problem, problem.start(make()), trainer.short_iter, trainer.tol)
@@ -67,6 +64,19 @@ def linear_starts(trainer, task, fused, rng):
     runs.sort(key=lambda run: rank(problem, run), reverse=True)
     runs = runs[: n_full_runs(task.n_init)]
     return [in_canonical_order(problem, run.theta) for run in runs]
+
+
+def tree_parameters(trainer, task, problem, rng):
+    """Start parameters of a tree, best first, after short runs on a sample."""
+    rows = initialization.content_sample(*_start_columns(task, problem), problem.weight)
+    if rows is not None:
+        task, problem = task.on_rows(rows), problem.on_rows(rows)
+    runs = [
+        _run(trainer, problem, problem.start(resp), trainer.short_iter, trainer.tol)
+        for resp in tree_starts(trainer, task, rng)
+    ]
+    runs.sort(key=lambda run: rank(problem, run), reverse=True)
+    return [run.theta for run in runs[: n_full_runs(task.n_init)]]
 
 
 def _run(trainer, problem, theta, max_iter, tol):
@@ -92,21 +102,19 @@ def _candidates(task, Z, target, weight, rng):
     return [makers[task.start] if task.start < len(makers) else random]
 
 
-def _sampled(task, fused, problem):
+def _sampled(task, problem):
     """The problem on the rows that starts are compared on; their columns, targets."""
-    columns, target = _start_columns(task, fused)
+    columns, target = _start_columns(task, problem)
     rows = initialization.content_sample(columns, target, problem.weight)
     if rows is None:
         return problem, columns(slice(None)), target
     return problem.on_rows(rows), columns(rows), target[rows]
 
 
-def _start_columns(task, fused):
+def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
-    design = fused.gate_design
-    if design.X.shape[1] == 0:
-        design = fused.expert_design
-    target = fused.problem.target if task.classes is None else task.indicators()
+    design = problem.gate if problem.gate.X.shape[1] else problem.expert
+    target = problem.target if task.classes is None else task.indicators()
 
     def columns(rows):
         return standardised(design.X[rows], *design[1:])
@@ -132,7 +140,7 @@ def start_responsibilities(trainer, task, rng):
         return [initialization.quantile_partition(values, task.weight, task.n_experts)]
     fused = FusedTask(_linear_task(task, views))
     found = _linear_responsibilities(trainer, fused, rng)
-    columns, target = _start_columns(fused.task, fused)
+    columns, target = _start_columns(fused.task, fused.problem)
     Z = columns(slice(None))
     # Optima of other likelihoods may lie far from those of linear mixtures.
     found += [
@@ -164,23 +172,31 @@ def split_down(trainer, task, rng):
     So leaves that behave alike come to be siblings.
     """
     tree = task.gate.tree
-    mass = np.empty((len(task.weight), len(tree.beneath)))
+    mass = np.empty((len(task.weight), tree.n_slots))
     for slots, parent in zip(tree.slots, tree.parents, strict=True):
         own = np.ones(len(mass)) if parent < 0 else mass[:, parent]
-        n_children = slots.stop - slots.start
-        part = replace(
-            task,
-            gate=task.gate.gate,
-            names=task.names[:n_children],
-            experts=task.experts[:n_children],
-            expert_views=task.expert_views[:n_children],
-            weight=task.weight * np.maximum(own, LEAST_SHARE),
-            n_init=1,
-        )
-        split = start_responsibilities(trainer, part, rng)[0]
-        mass[:, slots] = own[:, None] * split
-    leaves = [path[-1] for path in tree.paths]
-    return mass[:, leaves]
+        mass[:, slots] = own[:, None] * _split(trainer, task, own, slots, rng)
+    return mass[:, tree.leaves]
+
+
+def _split(trainer, task, own, slots, rng):
+    """Shares (n, children) of a node whose share of the rows is ``own``."""
+    width = slots.stop - slots.start
+    part = replace(
+        task,
+        gate=task.gate.gate,
+        names=task.names[:width],
+        experts=task.experts[:width],
+        expert_views=task.expert_views[:width],
+        weight=task.weight * np.maximum(own, LEAST_SHARE),
+        n_init=1,
+    )
+    rows = np.flatnonzero(own > SERVED)
+    if len(rows) < ROWS_TO_SPLIT * width:
+        return start_responsibilities(trainer, part, rng)[0]
+    shares = np.full((len(own), width), 1.0 / width)
+    shares[rows] = start_responsibilities(trainer, part.on_rows(rows), rng)[0]
+    return shares
 
 
 def matched(problem, resp):
@@ -238,6 +254,6 @@ def linear_responsibilities(fused, theta):
     """Responsibilities (n, K) of a linear mixture for its training rows."""
     problem = RefitMixture(fused.task)
     run = Run(theta, *fused.problem.evaluate(theta))
-    fit = fused.to_fit(run, range(fused.task.n_experts))
+    fit = fused.to_fit(run, fused.problem)
     parts = Parts(fit.gate, fit.experts, fit.likelihoods)
     return problem.evaluate(parts)[1].resp

@@ -1,10 +1,12 @@
 """What a trainer is given, and what it returns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from .._sklearn import safe_indexing
 
 
 @dataclass
@@ -69,6 +71,20 @@ class Task:
         """The one view of all experts, or None if they see different columns."""
         first = self.expert_views[0]
         return first if all(v is first for v in self.expert_views) else None
+
+    def on_rows(self, rows):
+        """The same task on some of the rows."""
+        views = {id(v): v for v in (self.gate_view, *self.expert_views)}
+        parts = {key: safe_indexing(view, rows) for key, view in views.items()}
+        return replace(
+            self,
+            gate_view=parts[id(self.gate_view)],
+            expert_views=[parts[id(view)] for view in self.expert_views],
+            y=self.y[rows],
+            labels=self.labels[rows],
+            weight=self.weight[rows],
+            offset=None if self.offset is None else self.offset[rows],
+        )
 
     def numeric_views(self):
         """Float arrays (gate's, experts') to start from; None if there is none."""

@@ -1,0 +1,170 @@
+"""Gates as networks: the logits or log-weights of the experts, and the way back."""
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import clone
+
+from .._kernels.network import backward, forward
+from .._network import NO_MASK
+from ..gates._tree import TreeGate
+from ..mixture import log_weights
+
+# Scale of the last layer at the start.
+START_GAIN = 0.1
+
+
+def gate_network(gate, n_inputs, n_experts, n_outputs):
+    """The gate of a task as one network, or as one per node of its tree."""
+    if isinstance(gate, TreeGate):
+        return TreeNetworks(gate, n_inputs, n_outputs)
+    return GateNetwork(gate, n_inputs, n_experts, n_outputs)
+
+
+class GateNetwork:
+    """A gate that is one network.
+
+    Parameters
+    ----------
+    gate : gate
+    n_inputs : int
+    n_experts : int
+    n_outputs : int
+        Logits of the experts, and what the router needs besides.
+    """
+
+    def __init__(self, gate, n_inputs, n_experts, n_outputs):
+        self.gate, self.n_experts, self.alpha = gate, n_experts, gate.alpha
+        self.network = gate.network(n_inputs, n_outputs)
+        self.n_parameters = self.network.n_parameters
+
+    def forward(self, X, theta, temperature):
+        """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs."""
+        work = np.empty(len(X) * sum(self.network.sizes[1:]))
+        raw = forward(X, theta, *self.network.arguments, NO_MASK, work)
+        return raw / temperature, work
+
+    def backward(self, X, theta, kept, slope, temperature, gradient):
+        """Add to ``gradient`` that of the parameters, given that of the outputs."""
+        delta = np.ascontiguousarray(slope / temperature)
+        arguments = self.network.arguments
+        backward(X, theta, *arguments, NO_MASK, 1.0, kept, delta, gradient)
+
+    def reached(self, log_gate, n_active):
+        """Log-weights of the experts that prediction compares: all of them."""
+        return log_gate
+
+    def is_weight(self):
+        """Mask of the parameters that decay."""
+        return self.network.is_weight()
+
+    def start(self, seed, draws):
+        """Nearly equal weights at first: the experts decide who is good at what.
+
+        ``draws`` are the random generators of the experts.
+        """
+        theta = self.network.start(np.random.default_rng(seed))
+        weights, _ = self.network.layers(theta)[-1]
+        weights[:] = 0.0
+        for k, rng in enumerate(draws):
+            weights[:, k] = START_GAIN * rng.normal(size=len(weights))
+        weights /= np.sqrt(len(weights))
+        return theta
+
+    def fitted(self, theta, temperature, design):
+        """The gate with its parameters, the temperature among them."""
+        theta = theta.copy()
+        for part in self.network.layers(theta)[-1]:
+            part /= temperature
+        network, own = first_outputs(self.network, theta, self.n_experts)
+        return clone(self.gate).set_network(network, own, design)
+
+
+class TreeNetworks:
+    """A tree whose nodes are networks; what it gives are log-weights of the leaves.
+
+    Parameters
+    ----------
+    gate : TreeGate
+    n_inputs, n_outputs : int
+        What the router needs besides the log-weights comes from a network of its own.
+    """
+
+    def __init__(self, gate, n_inputs, n_outputs):
+        self.gate, self.tree, self.alpha = gate, gate.tree, gate.gate.alpha
+        self.n_experts = self.tree.n_leaves
+        widths = [*self.tree.widths]
+        if n_outputs > self.n_experts:
+            widths.append(n_outputs - self.n_experts)
+        self.nodes = [
+            GateNetwork(gate.gate, n_inputs, width, width) for width in widths
+        ]
+        ends = np.cumsum([0, *(node.n_parameters for node in self.nodes)])
+        self.places = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+        self.n_parameters = ends[-1]
+
+    def _each(self):
+        return zip(self.nodes, self.places, strict=True)
+
+    def forward(self, X, theta, temperature):
+        """Log-weights (n, K) of the leaves, and what else the router needs."""
+        found = [
+            node.forward(X, theta[place], temperature) for node, place in self._each()
+        ]
+        works = [work for _, work in found]
+        logs = [log_weights(own) for own, _ in found[: self.tree.n_nodes]]
+        rest = [own for own, _ in found[self.tree.n_nodes :]]
+        outputs = np.hstack(logs) @ self.tree.beneath
+        return np.hstack([outputs, *rest]), (works, logs)
+
+    def backward(self, X, theta, kept, slope, temperature, gradient):
+        """Add to ``gradient`` that of the parameters, given that of the outputs."""
+        works, logs = kept
+        paths = slope[:, : self.n_experts] @ self.tree.beneath.T
+        slopes = []
+        for own, slots in zip(logs, self.tree.slots, strict=True):
+            total = paths[:, slots].sum(axis=1, keepdims=True)
+            slopes.append(paths[:, slots] - np.exp(own) * total)
+        slopes.append(slope[:, self.n_experts :])
+        for (node, place), work, own in zip(self._each(), works, slopes, strict=False):
+            node.backward(X, theta[place], work, own, temperature, gradient[place])
+
+    def reached(self, log_gate, n_active):
+        """Log-weights of the experts that prediction compares, on the best paths."""
+        return self.tree.on_beam(log_gate, n_active)
+
+    def is_weight(self):
+        """Mask of the parameters that decay."""
+        return np.concatenate([node.is_weight() for node in self.nodes])
+
+    def start(self, seed, draws):
+        """Nearly equal weights at first, by generators of the slots' own."""
+        draws = [np.random.default_rng([seed, s]) for s in range(self.tree.n_slots)]
+        parts = [
+            node.start(seed, draws[slots])
+            for node, slots in zip(self.nodes, self.tree.slots, strict=False)
+        ]
+        parts += [node.start(seed, []) for node in self.nodes[self.tree.n_nodes :]]
+        return np.concatenate(parts)
+
+    def fitted(self, theta, temperature, design):
+        """The gates with their parameters, the temperature among them."""
+        gate = self.gate.on(self.tree)
+        pairs = list(self._each())[: self.tree.n_nodes]
+        gate.gates_ = [
+            node.fitted(theta[place], temperature, design) for node, place in pairs
+        ]
+        return gate
+
+
+def first_outputs(network, theta, n_outputs):
+    """The network with only its first outputs, and its parameters."""
+    if network.sizes[-1] == n_outputs:
+        return network, theta
+    smaller = replace(network, sizes=(*network.sizes[:-1], n_outputs))
+    own = theta[: smaller.n_parameters].copy()
+    for (w, b), (wide, bias) in zip(
+        smaller.layers(own), network.layers(theta.copy()), strict=True
+    ):
+        w[:], b[:] = wide[:, : w.shape[1]], bias[: len(b)]
+    return smaller, own
