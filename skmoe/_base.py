@@ -19,7 +19,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from . import mixture
-from ._evaluation import Evaluation, count_parameters, expert_parameters
+from ._evaluation import Evaluation, count_parameters
 from ._members import MembersGate, MembersRouter
 from ._parameters import ExpertParameters
 from ._reading import SHARED, Reading
@@ -38,11 +38,9 @@ from ._sklearn import (
     VisualBlock,
     raise_for_params,
     routing_enabled,
-    safe_indexing,
-    taken_params,
 )
 from .experts._base import BuiltInExpert
-from .experts._foreign import is_frozen, warn_without_weight
+from .experts._foreign import expert_parameters, is_frozen, warn_without_weight
 from .trainers._task import Fit, Task
 
 # What ``fit`` learned of X and y before training; members and snapshots need it too.
@@ -471,23 +469,7 @@ def _positive_rows(task):
     rows = np.flatnonzero(task.weight > 0)
     if len(rows) == len(task.weight):
         return task
-    cache = {}
-
-    def take(view):
-        if id(view) not in cache:
-            cache[id(view)] = safe_indexing(view, rows)
-        return cache[id(view)]
-
-    task.fit_params = [
-        taken_params(view, own, rows)
-        for view, own in zip(task.expert_views, task.fit_params, strict=False)
-    ]
-    task.gate_view = take(task.gate_view)
-    task.expert_views = [take(view) for view in task.expert_views]
-    task.y, task.labels = task.y[rows], task.labels[rows]
-    task.offset = None if task.offset is None else task.offset[rows]
-    task.weight = task.weight[rows]
-    return task
+    return task.on_rows(rows)
 
 
 def joined(members, attributes):

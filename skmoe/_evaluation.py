@@ -7,6 +7,7 @@ from . import _sparse_linear, mixture
 from ._reading import SHARED
 from ._sklearn import check_sample_weight, safe_indexing
 from .engines import run_calls
+from .experts._foreign import expert_parameters
 from .trainers._refit import predict_expert
 
 
@@ -166,15 +167,6 @@ class Evaluation:
             ensure_non_negative=True,
             allow_all_zero_weights=False,
         )
-
-
-def expert_parameters(expert):
-    """Number of free parameters of a fitted expert, or None if it has no count."""
-    if hasattr(expert, "n_parameters_"):
-        return expert.n_parameters_
-    if hasattr(expert, "coef_") and hasattr(expert, "intercept_"):
-        return np.count_nonzero(expert.coef_) + np.size(expert.intercept_)
-    return None
 
 
 def uncounted(model):

@@ -6,13 +6,21 @@ import numpy as np
 from scipy import sparse
 
 from ._moe import MoEClassifier, MoERegressor
-from ._tree import Tree, balanced_shape
+from ._sklearn import Interval, StrOptions
+from ._tree import Tree, balanced_shape, flat
 from .gates._tree import TreeGate
+from .trainers._growth import GrowingTrainer
 
 
-def without_n_experts(constraints):
-    """Constraints of the parameters of a flat mixture that a hierarchy has too."""
-    return {name: c for name, c in constraints.items() if name != "n_experts"}
+def tree_constraints(flat_constraints):
+    """Constraints of the parameters of a hierarchy, from those of a flat mixture."""
+    common = {name: c for name, c in flat_constraints.items() if name != "n_experts"}
+    return {
+        **common,
+        "branching": [tuple, list, StrOptions({"grow"})],
+        "max_leaf_nodes": [Interval(numbers.Integral, 1, None, closed="left")],
+        "criterion": [StrOptions({"held-out", "bic"})],
+    }
 
 
 def is_branching(value):
@@ -29,14 +37,21 @@ class Hierarchy:
 
     @property
     def n_experts(self):
-        """Leaves of the tree; one where ``branching`` describes none."""
+        """Leaves that the tree has, or may have; one where ``branching`` has none."""
+        if self._grows():
+            return self.max_leaf_nodes
         return int(np.prod(self.branching)) if is_branching(self.branching) else 1
 
+    def _grows(self):
+        return isinstance(self.branching, str) and self.branching == "grow"
+
     def _resolve_parts(self):
+        if self._grows():
+            return self._resolve_growth()
         if not is_branching(self.branching):
             raise ValueError(
                 f"{type(self).__name__} got branching={self.branching!r}, but expected "
-                "a tuple of children per level, such as (2, 2)."
+                "a tuple of children per level, such as (2, 2), or 'grow'."
             )
         parts = super()._resolve_parts()
         if len(parts.experts) != self.n_experts:
@@ -47,6 +62,26 @@ class Hierarchy:
             )
         tree = Tree(balanced_shape(self.branching))
         return parts._replace(gate=TreeGate(parts.gate, tree))
+
+    def _resolve_growth(self):
+        if isinstance(self.experts, (list, tuple)):
+            raise ValueError(
+                f"{type(self).__name__} got {len(self.experts)} experts with "
+                "branching='grow', but a tree whose leaves are not known beforehand "
+                "needs one expert that is cloned for each."
+            )
+        if self.warm_start:
+            raise ValueError(
+                f"{type(self).__name__} got warm_start=True with branching='grow', but "
+                "a tree grows afresh; give the grown tree's shape as branching."
+            )
+        parts = super()._resolve_parts()
+        growing = GrowingTrainer(parts.trainer, self.max_leaf_nodes, self.criterion)
+        return parts._replace(gate=TreeGate(parts.gate, flat(1)), trainer=growing)
+
+    def _check_size(self, table, weight, n_experts):
+        # A tree does not grow beyond its rows.
+        super()._check_size(table, weight, 1 if self._grows() else n_experts)
 
     def apply(self, X):
         """Number of the most probable leaf of each row, shape (n,)."""
@@ -89,8 +124,15 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
     ----------
     experts : None, estimator, or list of estimators or (name, estimator), default=None
         As in :class:`MoERegressor`; a list has one expert per leaf, left to right.
-    branching : tuple of int, default=(2, 2)
-        Children of each node, level by level.
+    branching : tuple of int or "grow", default=(2, 2)
+        Children of each node, level by level.  ``"grow"`` splits leaves in two as long
+        as ``criterion`` rises, the leaf with the largest gain first, then gives up
+        splits that do not pay, and trains the tree as a whole [2]_.
+    max_leaf_nodes : int, default=8
+        Leaves that a growing tree may have.
+    criterion : {"held-out", "bic"}, default="held-out"
+        Whether splits are judged by the log-likelihood of a fifth of the rows, which
+        growth does not see, or by BIC on all of them.
     gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
         Copied for each inner node.
     router, trainer, likelihood, shared_expert, gate_features, expert_features, \
@@ -110,6 +152,8 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
     ----------
     .. [1] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
        the EM algorithm. Neural Computation 6, 181-214.
+    .. [2] Waterhouse, S., Robinson, A. (1996). Constructive algorithms for
+       hierarchical mixtures of experts. NIPS 8, 584-590.
 
     Examples
     --------
@@ -121,20 +165,15 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
     ((500,), (500, 7))
     """
 
-    _parameter_constraints = {
-        **{
-            k: v
-            for k, v in MoERegressor._parameter_constraints.items()
-            if k != "n_experts"
-        },
-        "branching": [tuple, list],
-    }
+    _parameter_constraints = tree_constraints(MoERegressor._parameter_constraints)
 
     def __init__(
         self,
         experts=None,
         branching=(2, 2),
         *,
+        max_leaf_nodes=8,
+        criterion="held-out",
         gate="softmax",
         router=None,
         trainer="em",
@@ -151,6 +190,8 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
     ):
         self.experts = experts
         self.branching = branching
+        self.max_leaf_nodes = max_leaf_nodes
+        self.criterion = criterion
         self.gate = gate
         self.router = router
         self.trainer = trainer
@@ -177,8 +218,15 @@ class HierarchicalMoEClassifier(Hierarchy, MoEClassifier):
     ----------
     experts : None, estimator, or list of estimators or (name, estimator), default=None
         As in :class:`MoEClassifier`; a list has one expert per leaf, left to right.
-    branching : tuple of int, default=(2, 2)
-        Children of each node, level by level.
+    branching : tuple of int or "grow", default=(2, 2)
+        Children of each node, level by level.  ``"grow"`` splits leaves in two as long
+        as ``criterion`` rises, the leaf with the largest gain first, then gives up
+        splits that do not pay, and trains the tree as a whole [2]_.
+    max_leaf_nodes : int, default=8
+        Leaves that a growing tree may have.
+    criterion : {"held-out", "bic"}, default="held-out"
+        Whether splits are judged by the log-likelihood of a fifth of the rows, which
+        growth does not see, or by BIC on all of them.
     gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
         Copied for each inner node.
     router, trainer, class_weight, shared_expert, gate_features, expert_features, \
@@ -198,6 +246,8 @@ class HierarchicalMoEClassifier(Hierarchy, MoEClassifier):
     ----------
     .. [1] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
        the EM algorithm. Neural Computation 6, 181-214.
+    .. [2] Waterhouse, S., Robinson, A. (1996). Constructive algorithms for
+       hierarchical mixtures of experts. NIPS 8, 584-590.
 
     Examples
     --------
@@ -209,20 +259,15 @@ class HierarchicalMoEClassifier(Hierarchy, MoEClassifier):
     (2, 3)
     """
 
-    _parameter_constraints = {
-        **{
-            k: v
-            for k, v in MoEClassifier._parameter_constraints.items()
-            if k != "n_experts"
-        },
-        "branching": [tuple, list],
-    }
+    _parameter_constraints = tree_constraints(MoEClassifier._parameter_constraints)
 
     def __init__(
         self,
         experts=None,
         branching=(2, 2),
         *,
+        max_leaf_nodes=8,
+        criterion="held-out",
         gate="softmax",
         router=None,
         trainer="em",
@@ -239,6 +284,8 @@ class HierarchicalMoEClassifier(Hierarchy, MoEClassifier):
     ):
         self.experts = experts
         self.branching = branching
+        self.max_leaf_nodes = max_leaf_nodes
+        self.criterion = criterion
         self.gate = gate
         self.router = router
         self.trainer = trainer

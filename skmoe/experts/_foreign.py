@@ -120,6 +120,15 @@ def weighted_resample(weight, seed):
     return np.sort(rng.choice(len(weight), size=n_rows, p=proba))
 
 
+def expert_parameters(expert):
+    """Number of free parameters of a fitted expert, or None if it has no count."""
+    if hasattr(expert, "n_parameters_"):
+        return expert.n_parameters_
+    if hasattr(expert, "coef_") and hasattr(expert, "intercept_"):
+        return np.count_nonzero(expert.coef_) + np.size(expert.intercept_)
+    return None
+
+
 def aligned_proba(expert, X, classes):
     """Class probabilities of an expert in the order of the mixture's classes."""
     proba = expert.predict_proba(X)

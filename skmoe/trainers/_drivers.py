@@ -59,6 +59,8 @@ class FusedDriver:
             return [self.fused.from_fit(self.task.warm_start)]
         if self.task.n_experts == 1:
             return [problem.start(np.ones((len(problem.weight), 1)))]
+        if self.task.resp is not None:
+            return [problem.start(self.task.resp)]
         starts = linear_starts(self.trainer, self.task, self.fused, self.rng)
         return starts[: n_full_runs(self.task.n_init)]
 

@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 from .._network import Adam, batches
 from ..engines import single_threaded_blas
+from ..gates._tree import TreeGate
 from ._em import EM
 from ._gradient_task import Phase, check_continues
 from ._starts import start_responsibilities
@@ -277,5 +278,7 @@ def guiding_responsibilities(task, rows):
         rng = np.random.RandomState(task.seed)
         task = replace(task, n_init=1, weight=weight)
         resp = start_responsibilities(EM(), task, rng)[0]
+    if isinstance(task.gate, TreeGate):
+        return resp
     # By name, so that the order of the experts does not matter.
     return resp[:, np.argsort(np.argsort(task.names, kind="stable"), kind="stable")]

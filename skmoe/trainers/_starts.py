@@ -123,7 +123,12 @@ def _start_columns(task, problem):
 
 
 def start_responsibilities(trainer, task, rng):
-    """Responsibilities (n, K) from a linear mixture, a gate's own start, or y alone."""
+    """Responsibilities (n, K) from a linear mixture, a gate's own start, or y alone.
+
+    Those of the task come first, if it has any.
+    """
+    if task.resp is not None:
+        return [task.resp]
     if task.n_experts == 1:
         return [np.ones((len(task.weight), 1))]
     if isinstance(task.gate, TreeGate):

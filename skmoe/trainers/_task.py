@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._sklearn import safe_indexing
+from .._sklearn import safe_indexing, taken_params
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Task:
     report : callable(iteration, bound, make_fit) -> bool, True asks to stop
     warm_start : Fit or None, the fit to continue from
     start : int or None, the one start to use (members of an average)
+    resp : (n, K) responsibilities to start from, or None
     freeze : None, "experts", "gate" or list of names that training leaves alone
     has_shared : bool, whether the mixture has a shared expert
     offset : (n, C) log-probabilities of the shared expert that the experts add to, or
@@ -57,6 +58,7 @@ class Task:
     report: Callable = lambda iteration, bound, make_fit: False
     warm_start: Any = None
     start: int | None = None
+    resp: np.ndarray | None = None
     freeze: Any = None
     has_shared: bool = False
     offset: np.ndarray | None = None
@@ -82,7 +84,12 @@ class Task:
             expert_views=[parts[id(view)] for view in self.expert_views],
             y=self.y[rows],
             labels=self.labels[rows],
+            fit_params=[
+                taken_params(view, own, rows)
+                for view, own in zip(self.expert_views, self.fit_params, strict=False)
+            ],
             weight=self.weight[rows],
+            resp=None if self.resp is None else self.resp[rows],
             offset=None if self.offset is None else self.offset[rows],
         )
 

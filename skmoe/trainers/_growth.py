@@ -1,0 +1,262 @@
+"""Trees that grow: split the leaf that gains most, collapse splits that do not pay."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import clone
+
+from .. import mixture
+from .._tree import flat
+from ..experts._foreign import expert_parameters
+from ..gates._tree import TreeGate
+from ..initialization import content_hash
+from ._em import EM
+from ._refit import predict_expert
+
+# Share of the rows on which splits are judged.
+HELD_OUT = 0.2
+# A split tries this long to show what it is worth.
+BRIEF = {"max_iter": 50, "max_refits": 3, "short_iter": 5}
+# Responsibility of a leaf for a row below which its split does not see the row.
+SERVED = 1e-3
+# A leaf of fewer rows is not split.
+ROWS_TO_SPLIT = 10
+NO_SPLIT = 0.0, None
+
+
+class GrowingTrainer:
+    """Grow a tree by short runs of EM, then train it as a whole.
+
+    Parameters
+    ----------
+    trainer : trainer of the grown tree
+    max_leaf_nodes : int
+    criterion : {"held-out", "bic"}
+    """
+
+    def __init__(self, trainer, max_leaf_nodes, criterion):
+        self.trainer = trainer
+        self.max_leaf_nodes = max_leaf_nodes
+        self.criterion = criterion
+
+    def fit_task(self, task):
+        """Train a task whose experts are as many as the tree may get."""
+        brief = clone(self.trainer) if isinstance(self.trainer, EM) else EM()
+        growth = Growth(brief.set_params(**BRIEF), task, self.criterion)
+        with warnings.catch_warnings():
+            # Short runs do not converge, and a leaf that dies was a poor split.
+            warnings.simplefilter("ignore")
+            grown = growth.grow(self.max_leaf_nodes)
+            resp = growth.responsibilities(grown)
+        fit = self.trainer.fit_task(growth.with_tree(task, grown.gate.tree, resp=resp))
+        fit.history["growth"] = growth.record
+        return fit
+
+
+class Growth:
+    """The search for a tree.
+
+    Parameters
+    ----------
+    trainer : EM
+    task : Task
+        All leaves are clones of its first expert.
+    criterion : {"held-out", "bic"}
+
+    Attributes
+    ----------
+    record : list of (number of leaves, score in nats per unit of weight)
+    """
+
+    def __init__(self, trainer, task, criterion):
+        self.trainer, self.criterion = trainer, criterion
+        self.task = replace(task, report=_silent, warm_start=None, n_init=1)
+        self.training = self.judging = self.task
+        if criterion == "held-out":
+            held = held_out_rows(task)
+            self.judging = self.task.on_rows(np.flatnonzero(held))
+            self.training = self.task.on_rows(np.flatnonzero(~held))
+        self.record = []
+
+    def grow(self, max_leaf_nodes):
+        """Fit of the best tree found, to the training rows."""
+        fit = self._train(flat(1))
+        score = self._score(fit)
+        self.record.append((1, score))
+        splits = [self._best_split(fit, 0)]
+        while len(fit.experts) < max_leaf_nodes:
+            leaf = int(np.argmax([gain for gain, _ in splits]))
+            gain, pair = splits[leaf]
+            if gain <= 0.0:
+                break
+            grown = self._train(*self._split(fit, leaf, pair))
+            if self._score(grown) <= score or len(grown.experts) <= len(fit.experts):
+                splits[leaf] = NO_SPLIT
+                continue
+            fit, score = grown, self._score(grown)
+            self.record.append((len(fit.experts), score))
+            splits[leaf : leaf + 1] = [
+                self._best_split(fit, leaf),
+                self._best_split(fit, leaf + 1),
+            ]
+        return self._collapse(fit, score)
+
+    def responsibilities(self, fit):
+        """Of all rows of the task, shape (n, K)."""
+        return mixture.responsibilities(*self._log_parts(fit, self.task))
+
+    def with_tree(self, task, tree, **changes):
+        """A task for the leaves of a tree."""
+        n = tree.n_leaves
+        return replace(
+            task,
+            gate=TreeGate(task.gate.gate, tree),
+            names=task.names[:n],
+            experts=task.experts[:n],
+            expert_views=task.expert_views[:n],
+            expert_seeds=task.expert_seeds[:n],
+            fit_params=task.fit_params[:n],
+            **changes,
+        )
+
+    def _train(self, tree, start=None, resp=None):
+        task = self.with_tree(self.training, tree, warm_start=start, resp=resp)
+        return self.trainer.fit_task(task)
+
+    # -- what a tree is worth ---------------------------------------------------
+
+    def _log_parts(self, fit, task):
+        """Log-weights and log-densities (n, K)."""
+        predictions = [
+            predict_expert(expert, view, task.classes, task.offset)
+            for expert, view in zip(fit.experts, task.expert_views, strict=False)
+        ]
+        log_gate = fit.gate.predict_log_proba(task.gate_view)
+        return log_gate, mixture.log_prob(fit.likelihoods, task.y, predictions)
+
+    def _score(self, fit):
+        """Log-likelihood that the criterion sees, per unit of weight."""
+        task = self.judging
+        density = mixture.log_density(*self._log_parts(fit, task))
+        total = task.weight @ density - self._price(fit)
+        return float(total / task.weight.sum())
+
+    def _price(self, fit):
+        """What BIC charges for the parameters of a fit, in nats."""
+        if self.criterion != "bic":
+            return 0.0
+        counts = [expert_parameters(part) for part in [fit.gate, *fit.experts]]
+        if None in counts:
+            raise ValueError(
+                "criterion='bic' needs experts and a gate with a count of parameters, "
+                "such as LinearExpert and SoftmaxGate; use criterion='held-out'."
+            )
+        free = sum(counts) + sum(own.n_parameters_ for own in fit.likelihoods)
+        return 0.5 * free * np.log(self.task.weight.sum())
+
+    # -- splits -------------------------------------------------------------------
+
+    def _best_split(self, fit, leaf):
+        """Gain in nats, and the fit of two experts to the rows of a leaf."""
+        own = mixture.responsibilities(*self._log_parts(fit, self.training))[:, leaf]
+        rows = np.flatnonzero(own > SERVED)
+        part = self.with_tree(self.training, flat(2)).on_rows(rows)
+        part = replace(part, gate=part.gate.gate, weight=part.weight * own[rows])
+        if len(rows) < ROWS_TO_SPLIT:
+            return NO_SPLIT
+        split = self.trainer.fit_task(part)
+        if len(split.experts) < 2:
+            return NO_SPLIT
+        log_gate, log_prob = self._log_parts(fit, self.judging)
+        resp = mixture.responsibilities(log_gate, log_prob)
+        share = self.judging.weight * resp[:, leaf]
+        pair = mixture.log_density(*self._log_parts(split, self.judging))
+        gain = share @ (pair - log_prob[:, leaf])
+        return float(gain - self._extra_price(fit, leaf, split)), split
+
+    def _extra_price(self, fit, leaf, split):
+        one = replace(
+            fit,
+            gate=_Free(),
+            experts=[fit.experts[leaf]],
+            likelihoods=[fit.likelihoods[leaf]],
+        )
+        return self._price(split) - self._price(one)
+
+    def _split(self, fit, leaf, pair):
+        """The larger tree, and parts to start it from."""
+        gates = [pair.gate]
+        if len(fit.experts) == 1:
+            tree = flat(2)
+        else:
+            old = fit.gate.tree
+            tree, labels = old.split(leaf)
+            # A node whose slots are all new is the one that the split brings.
+            gates = [
+                fit.gate.gates_[old.node_of(labels[own.start])]
+                if labels[own.start] >= 0
+                else pair.gate
+                for own in tree.slots
+            ]
+        gate = TreeGate(self.task.gate.gate, tree)
+        gate.gates_ = gates
+        start = replace(
+            fit,
+            gate=gate,
+            experts=[*fit.experts[:leaf], *pair.experts, *fit.experts[leaf + 1 :]],
+            likelihoods=[
+                *fit.likelihoods[:leaf],
+                *pair.likelihoods,
+                *fit.likelihoods[leaf + 1 :],
+            ],
+            kept=list(range(tree.n_leaves)),
+        )
+        return tree, start
+
+    def _collapse(self, fit, score):
+        """Give up splits without which the tree is worth as much."""
+        for leaf in self._collapsible(fit):
+            resp = mixture.responsibilities(*self._log_parts(fit, self.training))
+            resp[:, leaf] += resp[:, leaf + 1]
+            tree, _ = fit.gate.tree.without(leaf + 1)
+            smaller = self._train(tree, resp=np.delete(resp, leaf + 1, axis=1))
+            if self._score(smaller) >= score:
+                score = self._score(smaller)
+                self.record.append((len(smaller.experts), score))
+                return self._collapse(smaller, score)
+        return fit
+
+    def _collapsible(self, fit):
+        """First leaves of the nodes whose children are two leaves."""
+        tree = fit.gate.tree
+        if tree.n_leaves == 1:
+            return []
+        number = {slot: leaf for leaf, slot in enumerate(tree.leaves)}
+        pairs = [(own.start, own.stop - 1) for own in tree.slots]
+        return [number[a] for a, b in pairs if a in number and b in number]
+
+
+class _Free:
+    """No gate at all."""
+
+    n_parameters_ = 0
+
+
+def _silent(iteration, bound, make_fit):
+    return False
+
+
+def held_out_rows(task):
+    """Mask (n,) of rows to judge splits on; equal rows are in or out together."""
+    views = task.numeric_views()
+    columns = task.indicators()
+    if views is not None:
+        columns = np.column_stack([views[0], columns])
+    held = content_hash(columns) < HELD_OUT
+    if held.all() or not held.any():
+        raise ValueError(
+            f"A tree cannot grow on {len(held)} rows of which {held.sum()} are held "
+            "out to judge splits; use criterion='bic', or a fixed branching."
+        )
+    return held
