@@ -61,6 +61,12 @@ def take_rows(design, rows):
     return design._replace(X=read_only(design.X[rows]))
 
 
+def column_scale(design):
+    """Standard deviations (p,) of the columns; zero where they are constant."""
+    inverse = design.inverse_scale
+    return np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
+
+
 def to_data_scale(coef, design):
     """Split standardised (m, q) coefficients into slopes and intercepts of the data."""
     slopes = coef[:, :-1] * design.inverse_scale
@@ -69,6 +75,6 @@ def to_data_scale(coef, design):
 
 def from_data_scale(slopes, intercepts, design):
     """Inverse of :func:`to_data_scale`."""
-    inverse = design.inverse_scale
-    scale = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
-    return np.column_stack([slopes * scale, intercepts + slopes @ design.center])
+    return np.column_stack(
+        [slopes * column_scale(design), intercepts + slopes @ design.center]
+    )

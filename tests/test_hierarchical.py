@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import (
@@ -16,12 +17,13 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
-from skmoe._tree import Tree, balanced_shape
 from skmoe.datasets import make_gated_regression
+from skmoe.exceptions import ExpertCollapseWarning
 from skmoe.experts import LinearExpert
-from skmoe.gates import ClassifierGate, ConstantGate, MLPGate, SoftmaxGate
-from skmoe.gates._tree import TreeGate
-from skmoe.trainers import EM
+from skmoe.gates import MLPGate, SoftmaxGate
+from skmoe.losses import LoadLoss
+from skmoe.routers import NoisyTopKRouter
+from skmoe.trainers import EM, Gradient
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -33,76 +35,6 @@ FOLDER = Path(__file__).parent / "known_answers"
 @pytest.fixture(scope="module")
 def four():
     return make_gated_regression(600, 3, 4, random_state=0)
-
-
-def test_shape_of_a_tree():
-    tree = Tree(balanced_shape((2, 3)))
-    assert (tree.n_nodes, tree.n_leaves, tree.depth) == (3, 6, 2)
-    assert tree.paths == [[0, 2], [0, 3], [0, 4], [1, 5], [1, 6], [1, 7]]
-    assert tree.parents == [-1, 0, 1]
-    assert [tree.node_of(slot) for slot in range(8)] == [0, 0, 1, 1, 1, 2, 2, 2]
-    np.testing.assert_array_equal(tree.beneath[0], [1, 1, 1, 0, 0, 0])
-
-
-def test_trees_need_not_be_balanced():
-    tree = Tree((None, (None, (None, None)), None))
-    assert [len(path) for path in tree.paths] == [1, 2, 3, 3, 1]
-    np.testing.assert_array_equal(tree.beneath.sum(axis=1), [1, 3, 1, 1, 2, 1, 1])
-    # The node that loses a child of two gives way to the other.
-    smaller, slots = tree.without(3)
-    assert smaller.shape == (None, (None, None), None)
-    assert slots == [0, 1, 2, 3, 4]
-    smallest, slots = smaller.without(0)
-    assert smallest.shape == ((None, None), None)
-    assert slots == [1, 2, 3, 4]
-    # A root of two children gives way to a subtree, or to a leaf.
-    assert smallest.without(2)[1] == [2, 3]
-    assert Tree((None, None)).without(0)[0].shape == (None,)
-
-
-def test_split_leaves():
-    tree, slots = Tree((None, (None, None))).split(1, 3)
-    assert tree.shape == (None, ((None, None, None), None))
-    assert slots == [0, 1, 2, 3, -1, -1, -1]
-
-
-def test_arranged_experts_are_neighbours():
-    centers = np.array([[3.0, 0], [-3, 1], [3, 0.1], [-3, 1.1]])
-    order = Tree(balanced_shape((2, 2))).arranged(centers)
-    assert {frozenset(order[:2]), frozenset(order[2:])} == {
-        frozenset([0, 2]),
-        frozenset([1, 3]),
-    }
-
-
-@pytest.mark.parametrize(
-    "gate",
-    [
-        SoftmaxGate(),
-        ConstantGate(),
-        MLPGate((4,)),
-        ClassifierGate(LogisticRegression()),
-    ],
-)
-def test_leaf_weights_are_products(gate):
-    rng = np.random.default_rng(0)
-    X, resp = rng.normal(size=(80, 2)), rng.dirichlet(np.ones(6), size=80)
-    fitted = TreeGate(gate, Tree(balanced_shape((2, 3)))).fit(X, resp)
-    root, left, right = (np.exp(g.predict_log_proba(X)) for g in fitted.gates_)
-    expected = np.hstack([root[:, :1] * left, root[:, 1:] * right])
-    np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), expected)
-
-
-def test_lower_gates_are_weighted_by_the_mass_of_their_node():
-    """The M-step of Jordan & Jacobs: targets given the node, weights of the node."""
-    rng = np.random.default_rng(0)
-    X, resp = rng.normal(size=(80, 2)), rng.dirichlet(np.ones(4), size=80)
-    weight = rng.uniform(0.5, 2.0, size=80)
-    gate = SoftmaxGate(alpha=0.0)
-    fitted = TreeGate(gate, Tree(balanced_shape((2, 2)))).fit(X, resp, weight)
-    mass = resp[:, :2].sum(axis=1)
-    left = clone(gate).fit(X, resp[:, :2] / mass[:, None], weight * mass)
-    np.testing.assert_allclose(fitted.gates_[1].coef_, left.coef_, atol=1e-5)
 
 
 def test_densities_are_those_of_the_product_gate(four):
@@ -134,16 +66,33 @@ def test_objective_never_falls(four, trainer, gate):
     assert np.all(np.diff(bounds) >= -1e-9 * np.abs(bounds).max())
 
 
-def test_one_level_is_the_flat_mixture(four):
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"router": 2}, {"experts": Ridge()}, {"trainer": Gradient(max_epochs=5)}],
+)
+def test_one_level_is_the_flat_mixture(four, changes):
     X, y = four
-    exact = EM(tol=1e-12, max_refits=1000, max_iter=5000)
-    tree = HierarchicalMoERegressor(branching=(4,), trainer=exact, random_state=0)
-    flat = MoERegressor(n_experts=4, trainer=exact, random_state=0)
+    tree = HierarchicalMoERegressor(branching=(4,), random_state=0, **changes)
+    flat = MoERegressor(n_experts=4, random_state=0, **changes)
     tree.fit(X, y), flat.fit(X, y)
-    np.testing.assert_allclose(
-        tree.lower_bounds_[-1], flat.lower_bounds_[-1], rtol=1e-8
-    )
-    np.testing.assert_allclose(tree.predict(X), flat.predict(X), atol=1e-3)
+    np.testing.assert_allclose(tree.log_density(X, y), flat.log_density(X, y))
+    np.testing.assert_allclose(tree.predict(X), flat.predict(X), rtol=1e-8)
+    np.testing.assert_allclose(tree.gate_proba(X), flat.gate_proba(X), atol=1e-8)
+
+
+def test_known_answer_of_a_curve():
+    """Accelerations of a helmet (R's MASS); one of 150 starts finds the optimum."""
+    table = pd.read_csv(FOLDER / "mcycle_k4.csv")
+    model = HierarchicalMoERegressor(
+        LinearExpert(alpha=0),
+        branching=(2, 2),
+        gate=SoftmaxGate(alpha=0),
+        trainer=EM(tol=1e-9, max_iter=3000, min_load=0.0),
+        n_init=100,
+        random_state=0,
+    ).fit(table[["times"]].to_numpy(), table["y"].to_numpy())
+    assert model.log_likelihood_ > -550.248147741639 - 1e-3
+    assert model.n_parameters_ == 18
 
 
 def test_known_answer():
@@ -232,3 +181,110 @@ def test_more_leaves_than_rows_are_refused(four):
     X, y = four
     with pytest.raises(ValueError, match="64 experts need at least 64 rows"):
         HierarchicalMoERegressor(branching=(4, 4, 4)).fit(X[:50], y[:50])
+
+
+def test_fused_and_general_em_agree(four):
+    """Linear leaves in one pass, and the same fitted anew, reach the same optimum."""
+    X, y = four
+    exact = EM(tol=1e-10, max_refits=500, max_iter=5000)
+    fused = HierarchicalMoERegressor(branching=(2, 2), trainer=exact, random_state=0)
+    fused.fit(X, y)
+    # Equal transformers that are not the same object keep the parts out of the pass.
+    other = clone(fused).set_params(expert_features=FunctionTransformer())
+    anew = (
+        clone(other)
+        .set_params(
+            experts=[(f"e{k}", LinearExpert(alpha=1.0 + 1e-12 * k)) for k in range(4)]
+        )
+        .fit(X, y)
+    )
+    np.testing.assert_allclose(
+        anew.lower_bounds_[-1], fused.lower_bounds_[-1], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("trainer", ["em", "hard-em", Gradient(max_epochs=40)])
+@pytest.mark.parametrize("gate", ["softmax", MLPGate((4,))])
+def test_trained_as_one(four, trainer, gate):
+    X, y = four
+    model = HierarchicalMoERegressor(gate=gate, trainer=trainer, random_state=0)
+    assert model.fit(X, y).score(X, y) > Ridge().fit(X, y).score(X, y) + 0.1
+    alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(10)])
+    np.testing.assert_allclose(alone, model.predict(X[:10]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("trainer", ["em", Gradient(max_epochs=10)])
+def test_n_jobs_changes_nothing(four, trainer):
+    X, y = four
+    model = HierarchicalMoERegressor(trainer=trainer, random_state=0)
+    found = [clone(model).set_params(n_jobs=n).fit(X, y).predict(X) for n in (1, 2)]
+    np.testing.assert_array_equal(*found)
+
+
+def test_weights_are_repetitions(four):
+    X, y = four
+    weight = np.random.default_rng(0).integers(0, 3, len(X))
+    model = HierarchicalMoERegressor(trainer=EM(tol=1e-10), random_state=0)
+    weighted = clone(model).fit(X, y, sample_weight=weight)
+    repeated = clone(model).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("expert", [None, Ridge()])
+def test_beams_ask_for_the_leaves_on_the_way(four, k, expert):
+    X, y = four
+    model = HierarchicalMoERegressor(expert, (2, 3), router=k, random_state=0)
+    model.fit(X, y)
+    routing = model.route(X)
+    assert routing.indices.shape == (len(X), k)
+    np.testing.assert_allclose(routing.weights.sum(axis=1), 1.0)
+    each = np.take_along_axis(model.predict_experts(X), routing.indices, axis=1)
+    expected = np.sum(routing.weights * each, axis=1)
+    np.testing.assert_allclose(model.predict(X), expected)
+    np.testing.assert_allclose(
+        model.gate_proba(X).sum(axis=1), np.ones(len(X)), rtol=1e-12
+    )
+
+
+def test_a_leaf_that_loses_its_rows_is_removed_with_a_warning(four):
+    X, y = four
+    model = HierarchicalMoERegressor(branching=(3, 3), trainer=EM(min_load=0.08))
+    with pytest.warns(ExpertCollapseWarning, match="lost its rows"):
+        model.fit(X, y)
+    assert model.n_experts_ == model.gate_.tree.n_leaves < 9
+    assert (
+        model.decision_path(X).shape[1] == model.gate_.tree.n_nodes + model.n_experts_
+    )
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_warm_start_goes_on(four):
+    X, y = four
+    model = HierarchicalMoERegressor(trainer=EM(max_iter=5), random_state=0)
+    first = clone(model).fit(X, y)
+    again = clone(model).set_params(warm_start=True).fit(X, y).fit(X, y)
+    assert again.lower_bounds_[-1] >= first.lower_bounds_[-1]
+    np.testing.assert_allclose(
+        again.lower_bounds_[0], first.lower_bounds_[-1], atol=0.05
+    )
+
+
+def test_noise_of_a_router_has_a_network_of_its_own(four):
+    X, y = four
+    model = HierarchicalMoERegressor(
+        router=NoisyTopKRouter(2),
+        trainer=Gradient(max_epochs=20, losses=[LoadLoss()]),
+        random_state=0,
+    )
+    assert model.fit(X, y).score(X, y) > Ridge().fit(X, y).score(X, y)
+    assert [gate.coef_.shape for gate in model.gate_.gates_] == [(2, 3)] * 3
+    assert np.all((model.gate_proba(X) > 0).sum(axis=1) == 2)
+
+
+def test_pyramid_with_a_shared_expert(four):
+    X, y = four
+    model = HierarchicalMoERegressor(
+        branching=(2, 2), shared_expert=Ridge(), random_state=0
+    ).fit(X, y)
+    assert model.score(X, y) > Ridge().fit(X, y).score(X, y)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import make_design, read_only, to_data_scale
+from .._design import column_scale, make_design, read_only, to_data_scale
 from .._kernels.blocks import gram_pass
 from .._linalg import n_pairs, ridge_diagonal, solve_symmetric, unpack_grams
 from .._multinomial import fit_multinomial
@@ -40,6 +40,8 @@ class LinearExpert(BuiltInExpert):
     coef_ : ndarray of shape (p,), (n_outputs, p) or (n_classes, p)
         Coefficients on the scale of the data.  Two classes have two rows.
     intercept_ : float or ndarray
+    scale_ : ndarray of shape (p,)
+        Standard deviations of the columns in training.
     n_parameters_ : int
 
     See Also
@@ -114,6 +116,7 @@ class LinearExpert(BuiltInExpert):
         self._squared_norms = np.sum(coef[:, :-1] ** 2, axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
+        self.scale_ = column_scale(design)
         self.n_parameters_ = self._count(slopes)
         self.n_features_in_ = slopes.shape[1]
         return self

@@ -3,7 +3,13 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import from_data_scale, make_design, read_only, to_data_scale
+from .._design import (
+    column_scale,
+    from_data_scale,
+    make_design,
+    read_only,
+    to_data_scale,
+)
 from .._multinomial import fit_multinomial
 from .._network import Network
 from ..mixture import log_weights
@@ -32,6 +38,8 @@ class SoftmaxGate(BaseGate):
     coef_ : ndarray of shape (K, p)
         Columns sum to zero; on the scale of the data.
     intercept_ : ndarray of shape (K,)
+    scale_ : ndarray of shape (p,)
+        Standard deviations of the columns in training.
     n_parameters_ : int
 
     References
@@ -125,6 +133,7 @@ class SoftmaxGate(BaseGate):
         coef = coef - coef.mean(axis=0)
         self._squared_norm = float(np.sum(coef[:, :-1] ** 2))
         self.coef_, self.intercept_ = to_data_scale(coef, design)
+        self.scale_ = column_scale(design)
         self.n_parameters_ = (coef.shape[0] - 1) * coef.shape[1]
         self.n_features_in_ = self.coef_.shape[1]
         return self

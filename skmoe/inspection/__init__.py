@@ -2,6 +2,7 @@
 
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
 from ._tables import expert_usage, explain, gate_importance
+from ._trees import export_text, plot_tree
 
 __all__ = [
     "ConvergenceDisplay",
@@ -9,5 +10,7 @@ __all__ = [
     "GateDisplay",
     "expert_usage",
     "explain",
+    "export_text",
     "gate_importance",
+    "plot_tree",
 ]

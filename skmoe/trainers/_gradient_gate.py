@@ -138,8 +138,12 @@ class TreeNetworks:
         return np.concatenate([node.is_weight() for node in self.nodes])
 
     def start(self, seed, draws):
-        """Nearly equal weights at first, by generators of the slots' own."""
-        draws = [np.random.default_rng([seed, s]) for s in range(self.tree.n_slots)]
+        """Nearly equal weights at first; inner slots have generators of their own."""
+        leaf_draws = dict(zip(self.tree.leaves, draws, strict=True))
+        draws = [
+            leaf_draws.get(slot, np.random.default_rng([seed, slot]))
+            for slot in range(self.tree.n_slots)
+        ]
         parts = [
             node.start(seed, draws[slots])
             for node, slots in zip(self.nodes, self.tree.slots, strict=False)

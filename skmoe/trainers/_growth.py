@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
-from .._tree import flat
+from .._tree import Tree, flat
 from ..experts._foreign import expert_parameters
+from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
-from ..initialization import content_hash
+from ..initialization import content_hash, content_sample
 from ._em import EM
 from ._refit import predict_expert
 
@@ -23,6 +24,14 @@ SERVED = 1e-3
 # A leaf of fewer rows is not split.
 ROWS_TO_SPLIT = 10
 NO_SPLIT = 0.0, None
+# Rounds of splitting and rearranging.
+ROUNDS = 3
+# Up to this many experts, all ways of dividing them in two are tried; with more, cuts
+# along the principal axes of their centres.
+FEW_EXPERTS = 5
+N_AXES = 2
+# Newton steps of the gates that such divisions are judged by.
+PROBE_STEPS = 8
 
 
 class GrowingTrainer:
@@ -53,6 +62,13 @@ class GrowingTrainer:
         fit.history["growth"] = growth.record
         return fit
 
+    def partial_task(self, task):
+        """A tree that grows needs all rows at once."""
+        raise ValueError(
+            "partial_fit got branching='grow', but a tree grows on all rows at once; "
+            "give the shape of the tree as branching."
+        )
+
 
 class Growth:
     """The search for a tree.
@@ -66,6 +82,7 @@ class Growth:
 
     Attributes
     ----------
+    fit, score : the best so far
     record : list of (number of leaves, score in nats per unit of weight)
     """
 
@@ -82,25 +99,57 @@ class Growth:
     def grow(self, max_leaf_nodes):
         """Fit of the best tree found, to the training rows."""
         fit = self._train(flat(1))
-        score = self._score(fit)
-        self.record.append((1, score))
-        splits = [self._best_split(fit, 0)]
-        while len(fit.experts) < max_leaf_nodes:
+        self._keep(fit, self._score(fit))
+        for _ in range(ROUNDS):
+            self._split_leaves(max_leaf_nodes)
+            if not self._rearrange() or len(self.fit.experts) == max_leaf_nodes:
+                break
+        self._collapse()
+        return self.fit
+
+    def _keep(self, fit, score):
+        """Go on from a better fit."""
+        self.fit, self.score = fit, score
+        self.record.append((len(fit.experts), score))
+
+    def _split_leaves(self, max_leaf_nodes):
+        """Split the leaf that gains most, until none gains."""
+        splits = [self._best_split(leaf) for leaf in range(len(self.fit.experts))]
+        while len(self.fit.experts) < max_leaf_nodes:
             leaf = int(np.argmax([gain for gain, _ in splits]))
             gain, pair = splits[leaf]
             if gain <= 0.0:
                 break
-            grown = self._train(*self._split(fit, leaf, pair))
-            if self._score(grown) <= score or len(grown.experts) <= len(fit.experts):
+            grown = self._train(*self._split(self.fit, leaf, pair))
+            score = self._score(grown)
+            if score <= self.score or len(grown.experts) <= len(self.fit.experts):
                 splits[leaf] = NO_SPLIT
                 continue
-            fit, score = grown, self._score(grown)
-            self.record.append((len(fit.experts), score))
+            self._keep(grown, score)
             splits[leaf : leaf + 1] = [
-                self._best_split(fit, leaf),
-                self._best_split(fit, leaf + 1),
+                self._best_split(leaf),
+                self._best_split(leaf + 1),
             ]
-        return self._collapse(fit, score)
+
+    def _rearrange(self):
+        """The same leaves in the tree that tells them apart best, if that is better.
+
+        Splits are chosen one by one, and the first ones do not know of the later.
+        """
+        views = self.training.numeric_views()
+        if len(self.fit.experts) < 3 or views is None:
+            return False
+        resp = self._training_responsibilities()
+        shape, order = separating_tree(views[0], resp, self.training.weight)
+        fit = self._train(Tree(shape), resp=resp[:, order])
+        score = self._score(fit)
+        if score <= self.score:
+            return False
+        self._keep(fit, score)
+        return True
+
+    def _training_responsibilities(self):
+        return mixture.responsibilities(*self._log_parts(self.fit, self.training))
 
     def responsibilities(self, fit):
         """Of all rows of the task, shape (n, K)."""
@@ -157,9 +206,9 @@ class Growth:
 
     # -- splits -------------------------------------------------------------------
 
-    def _best_split(self, fit, leaf):
+    def _best_split(self, leaf):
         """Gain in nats, and the fit of two experts to the rows of a leaf."""
-        own = mixture.responsibilities(*self._log_parts(fit, self.training))[:, leaf]
+        fit, own = self.fit, self._training_responsibilities()[:, leaf]
         rows = np.flatnonzero(own > SERVED)
         part = self.with_tree(self.training, flat(2)).on_rows(rows)
         part = replace(part, gate=part.gate.gate, weight=part.weight * own[rows])
@@ -214,18 +263,18 @@ class Growth:
         )
         return tree, start
 
-    def _collapse(self, fit, score):
+    def _collapse(self):
         """Give up splits without which the tree is worth as much."""
-        for leaf in self._collapsible(fit):
-            resp = mixture.responsibilities(*self._log_parts(fit, self.training))
+        for leaf in self._collapsible(self.fit):
+            resp = self._training_responsibilities()
             resp[:, leaf] += resp[:, leaf + 1]
-            tree, _ = fit.gate.tree.without(leaf + 1)
+            tree, _ = self.fit.gate.tree.without(leaf + 1)
             smaller = self._train(tree, resp=np.delete(resp, leaf + 1, axis=1))
-            if self._score(smaller) >= score:
-                score = self._score(smaller)
-                self.record.append((len(smaller.experts), score))
-                return self._collapse(smaller, score)
-        return fit
+            score = self._score(smaller)
+            if score >= self.score:
+                self._keep(smaller, score)
+                self._collapse()
+                return
 
     def _collapsible(self, fit):
         """First leaves of the nodes whose children are two leaves."""
@@ -235,6 +284,71 @@ class Growth:
         number = {slot: leaf for leaf, slot in enumerate(tree.leaves)}
         pairs = [(own.start, own.stop - 1) for own in tree.slots]
         return [number[a] for a, b in pairs if a in number and b in number]
+
+
+def separating_tree(X, resp, weight):
+    """Shape of a tree, and the order of its leaves, that tells experts apart.
+
+    From the root down, a linear gate divides the experts so that the branch a row takes
+    says as much as possible about who serves it: the largest mutual information.
+
+    Parameters
+    ----------
+    X : (n, p)
+    resp : (n, K)
+    weight : (n,)
+
+    Returns
+    -------
+    shape : nested tuples, as of :class:`Tree`
+    order : list of int, the experts from left to right
+    """
+    rows = content_sample(lambda block: X[block], resp, weight)
+    if rows is not None:
+        X, resp, weight = X[rows], resp[rows], weight[rows]
+    return _divided(X, resp * weight[:, None], list(range(resp.shape[1])))
+
+
+def _divided(X, mass, members):
+    if len(members) == 1:
+        return None, members
+    if len(members) == 2:
+        return (None, None), members
+    found = [_information(X, mass, members, left) for left in _halves(X, mass, members)]
+    left = max(found, key=lambda pair: pair[0])[1]
+    right = [k for k in members if k not in left]
+    parts = [_divided(X, mass, part) for part in (left, right)]
+    return tuple(shape for shape, _ in parts), parts[0][1] + parts[1][1]
+
+
+def _halves(X, mass, members):
+    """Candidates for the left half of the experts: all if they are few."""
+    first, *others = members
+    if len(members) <= FEW_EXPERTS:
+        return [
+            [first, *(k for bit, k in enumerate(others) if code >> bit & 1)]
+            for code in range(2 ** len(others) - 1)
+        ]
+    own = mass[:, members]
+    centers = (own.T @ X) / np.maximum(own.sum(axis=0), 1e-12)[:, None]
+    spread = np.maximum(X.std(axis=0), np.finfo(float).tiny)
+    centers = (centers - centers.mean(axis=0)) / spread
+    axes = np.linalg.svd(centers, full_matrices=False)[2][:N_AXES]
+    cuts = [[k] for k in members]
+    for axis in axes:
+        order = [members[i] for i in np.argsort(centers @ axis, kind="stable")]
+        cuts += [order[:size] for size in range(2, len(order) - 1)]
+    return cuts
+
+
+def _information(X, mass, members, left):
+    """Mutual information, in nats, of a linear gate's branch; and the left half."""
+    right = [k for k in members if k not in left]
+    target = np.column_stack([mass[:, left].sum(axis=1), mass[:, right].sum(axis=1)])
+    gate = SoftmaxGate(alpha=1.0, max_iter=PROBE_STEPS).fit(X, target)
+    share = target.sum(axis=0) / target.sum()
+    log_share = np.log(np.maximum(share, np.finfo(float).tiny))
+    return float(np.sum(target * (gate.predict_log_proba(X) - log_share))), left
 
 
 class _Free:
