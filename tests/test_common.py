@@ -44,7 +44,11 @@ CONFIGURATIONS = [
     MoEClassifier(n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9))),
     MoEClassifier(n_experts=2, n_members=2),
     HierarchicalMoERegressor(),
+    HierarchicalMoERegressor(branching="grow", max_leaf_nodes=3),
+    HierarchicalMoERegressor(branching=(2, 2), router=1),
+    HierarchicalMoERegressor(branching=(2, 1), trainer=Gradient(max_epochs=60)),
     HierarchicalMoEClassifier(branching=(2,)),
+    HierarchicalMoEClassifier(branching="grow", max_leaf_nodes=3, criterion="bic"),
     MoERegressor(n_experts=2, trainer=Gradient(max_epochs=60)),
     MoERegressor(
         MLPExpert((8,)),

@@ -52,11 +52,9 @@ def test_text_shows_gates_loads_and_coefficients(model):
     assert len(leaves) == model.n_experts_ == 3
     loads = [float(line.split("load ")[1]) for line in leaves]
     np.testing.assert_allclose(loads, model.expert_load_, atol=0.006)
-    east = model.experts_[int(model.apply(pd.DataFrame([[0.9, 0.0]], columns=COLUMNS)))]
+    (leaf,) = model.apply(pd.DataFrame([[0.9, 0.0]], columns=["east", "north"]))
+    east = model.experts_[leaf]
     assert f"{east.coef_[0]:+.3g} east" in "\n".join(lines)
-
-
-COLUMNS = ["east", "north"]
 
 
 def test_depth_and_names(model):

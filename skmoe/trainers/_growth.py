@@ -21,7 +21,7 @@ HELD_OUT = 0.2
 BRIEF = {"max_iter": 50, "max_refits": 3, "short_iter": 5}
 # Responsibility of a leaf for a row below which its split does not see the row.
 SERVED = 1e-3
-# A leaf of fewer rows is not split.
+# A leaf of less weight, in rows, is not split.
 ROWS_TO_SPLIT = 10
 NO_SPLIT = 0.0, None
 # Rounds of splitting and rearranging.
@@ -90,8 +90,11 @@ class Growth:
         self.trainer, self.criterion = trainer, criterion
         self.task = replace(task, report=_silent, warm_start=None, n_init=1)
         self.training = self.judging = self.task
+        self.judges = True
         if criterion == "held-out":
             held = held_out_rows(task)
+            self.judges = held.any() and not held.all()
+        if criterion == "held-out" and self.judges:
             self.judging = self.task.on_rows(np.flatnonzero(held))
             self.training = self.task.on_rows(np.flatnonzero(~held))
         self.record = []
@@ -100,7 +103,7 @@ class Growth:
         """Fit of the best tree found, to the training rows."""
         fit = self._train(flat(1))
         self._keep(fit, self._score(fit))
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if self.judges else 0):
             self._split_leaves(max_leaf_nodes)
             if not self._rearrange() or len(self.fit.experts) == max_leaf_nodes:
                 break
@@ -212,7 +215,7 @@ class Growth:
         rows = np.flatnonzero(own > SERVED)
         part = self.with_tree(self.training, flat(2)).on_rows(rows)
         part = replace(part, gate=part.gate.gate, weight=part.weight * own[rows])
-        if len(rows) < ROWS_TO_SPLIT:
+        if part.weight.sum() < ROWS_TO_SPLIT:
             return NO_SPLIT
         split = self.trainer.fit_task(part)
         if len(split.experts) < 2:
@@ -367,10 +370,4 @@ def held_out_rows(task):
     columns = task.indicators()
     if views is not None:
         columns = np.column_stack([views[0], columns])
-    held = content_hash(columns) < HELD_OUT
-    if held.all() or not held.any():
-        raise ValueError(
-            f"A tree cannot grow on {len(held)} rows of which {held.sum()} are held "
-            "out to judge splits; use criterion='bic', or a fixed branching."
-        )
-    return held
+    return content_hash(columns) < HELD_OUT

@@ -197,7 +197,7 @@ def _split(trainer, task, own, slots, rng):
         n_init=1,
     )
     rows = np.flatnonzero(own > SERVED)
-    if len(rows) < ROWS_TO_SPLIT * width:
+    if part.weight[rows].sum() < ROWS_TO_SPLIT * width:
         return start_responsibilities(trainer, part, rng)[0]
     shares = np.full((len(own), width), 1.0 / width)
     shares[rows] = start_responsibilities(trainer, part.on_rows(rows), rng)[0]
