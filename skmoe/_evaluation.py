@@ -49,8 +49,8 @@ class Evaluation:
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""
         table, gate_view, views = self._views(X)
         offset = self._offset(table)
-        if _sparse_linear.serves(self, gate_view, views):
-            mean = _sparse_linear.predict(self, gate_view)
+        mean = _sparse_linear.predict(self, gate_view, views)
+        if mean is not None:
             return mean if offset is None else mean + offset
         routing = self._route(gate_view)
         if routing.indices.shape[1] == len(self.experts_):

@@ -1,37 +1,45 @@
-"""Sparse prediction of linear mixtures in one pass over the rows."""
+"""Sparse prediction of linear experts without a gather of their rows."""
 
 import numpy as np
 
 from ._design import read_only
-from ._kernels.predict import sparse_linear_mean
+from ._kernels.predict import routed_linear_mean, sparse_linear_mean
 from .engines import map_rows, single_threaded_blas
 from .experts import LinearExpert
 from .gates import SoftmaxGate
 
 
-def serves(model, gate_view, views):
-    """Whether gate and experts are linear on the same columns, under plain top-k."""
-    return (
+def predict(model, gate_view, views):
+    """Mean (n, d) of the experts that rows are routed to; None if it is not for us.
+
+    For linear regressions on the same dense columns of which few serve a row.
+    """
+    experts, router = model.experts_, model.router_
+    if router.n_active(len(experts)) == len(experts) or not are_linear(experts, views):
+        return None
+    coef = stacked_coefficients(experts)
+    if (
         type(model.gate_) is SoftmaxGate
-        and model.router_.plain_top_k
-        and model.router_.n_active(len(model.experts_)) < len(model.experts_)
-        and all(type(expert) is LinearExpert for expert in model.experts_)
-        and isinstance(gate_view, np.ndarray)
-        and all(view is gate_view for view in views)
+        and router.plain_top_k
+        and views[0] is gate_view
+    ):
+        return _top_mean(model, gate_view, coef)
+    return _routed_mean(views[0], model._route(gate_view), coef, model.n_jobs)
+
+
+def are_linear(experts, views):
+    """Whether all experts are linear regressions on the same dense columns."""
+    return (
+        all(type(expert) is LinearExpert for expert in experts)
+        and isinstance(views[0], np.ndarray)
+        and all(view is views[0] for view in views)
     )
 
 
-def predict(model, X):
-    """Mean (n, d) of the most probable experts of each row."""
+def _top_mean(model, X, experts):
+    """Gate and experts in one pass."""
     gate = np.column_stack([model.gate_.coef_, model.gate_.intercept_])
-    experts = np.stack(
-        [
-            np.column_stack([np.atleast_2d(e.coef_), np.atleast_1d(e.intercept_)])
-            for e in model.experts_
-        ]
-    )
-    p = X.shape[1]
-    n_active = model.router_.n_active(len(experts))
+    p, n_active = X.shape[1], model.router_.n_active(len(experts))
     arguments = read_only(X), np.zeros(p), np.ones(p), gate, experts, n_active
     out = np.zeros((len(X), experts.shape[1]))
 
@@ -41,3 +49,26 @@ def predict(model, X):
     with single_threaded_blas():
         map_rows(run, tuple, len(X), model.n_jobs)
     return out
+
+
+def _routed_mean(X, routing, experts, n_jobs):
+    """Experts in one pass over rows that any gate and router have routed."""
+    indices = read_only(routing.indices, np.int64)
+    arguments = read_only(X), indices, read_only(routing.weights), experts
+    out = np.zeros((len(X), experts.shape[1]))
+
+    def run(_, start, stop):
+        routed_linear_mean(*arguments, out, start, stop)
+
+    map_rows(run, tuple, len(X), n_jobs)
+    return out
+
+
+def stacked_coefficients(experts):
+    """Coefficients (K, d, p + 1) of linear experts, last the intercept."""
+    return np.stack(
+        [
+            np.column_stack([np.atleast_2d(e.coef_), np.atleast_1d(e.intercept_)])
+            for e in experts
+        ]
+    )

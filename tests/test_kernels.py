@@ -399,3 +399,17 @@ def test_kernels_as_plain_python():
         command, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout[-3000:]
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_routed_linear_mean(n_outputs):
+    X, coef = RNG.normal(size=(30, 3)), RNG.normal(size=(5, n_outputs, 4))
+    indices, weights = RNG.integers(-1, 5, size=(30, 2)), RNG.random((30, 2))
+    out = np.zeros((30, n_outputs))
+    for rows in ((0, 10), (10, 30)):
+        predict.routed_linear_mean(X, indices, weights, coef, out, *rows)
+    means = np.einsum("nj,kdj->nkd", np.column_stack([X, np.ones(30)]), coef)
+    for i in range(30):
+        pairs = zip(indices[i], weights[i], strict=True)
+        expected = sum(w * means[i, k] for k, w in pairs if k >= 0)
+        np.testing.assert_allclose(out[i], expected * np.ones(n_outputs), atol=1e-12)

@@ -63,3 +63,23 @@ def sparse_linear_mean(
                     out[first + r, d] += weight * mean
             for d in range(out.shape[1]):
                 out[first + r, d] /= total
+
+
+@jit
+def routed_linear_mean(X, indices, weights, expert_coef, out, start, stop):
+    """Weighted mean of the linear experts that rows ``start : stop`` were routed to.
+
+    ``indices`` and ``weights`` are (n, k), empty slots negative; ``expert_coef`` is
+    (K, d, p + 1), last the intercept; ``out`` (n, d) is added to.
+    """
+    p = X.shape[1]
+    for i in range(start, stop):
+        for slot in range(indices.shape[1]):
+            if indices[i, slot] < 0:
+                continue
+            coef = expert_coef[indices[i, slot]]
+            for d in range(out.shape[1]):
+                mean = coef[d, p]
+                for j in range(p):
+                    mean += coef[d, j] * X[i, j]
+                out[i, d] += weights[i, slot] * mean

@@ -23,7 +23,7 @@ FULL_RUNS = 0.25
 START_ALPHA = 1.0
 # What a node of a tree starts with of the rows that belong to others.
 LEAST_SHARE = 1e-6
-# A node splits the rows that belong to it by more than this, if there are enough.
+# A node learns to split from the rows that belong to it by more than this.
 SERVED = 1e-3
 ROWS_TO_SPLIT = 20
 
@@ -198,7 +198,9 @@ def _split(trainer, task, own, slots, rng):
     )
     rows = np.flatnonzero(own > SERVED)
     if part.weight[rows].sum() < ROWS_TO_SPLIT * width:
-        return start_responsibilities(trainer, part, rng)[0]
+        # Too few to learn from: any division of the target will do.
+        target = task.indicators()[:, 0]
+        return initialization.quantile_partition(target, task.weight, width)
     shares = np.full((len(own), width), 1.0 / width)
     shares[rows] = start_responsibilities(trainer, part.on_rows(rows), rng)[0]
     return shares
