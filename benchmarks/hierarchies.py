@@ -29,8 +29,19 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
+from sklearn.utils.validation import validate_data
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
+
+
+class LinearTree(LinearTreeRegressor):
+    """linear-tree 0.3.5 as scikit-learn 1.9 needs it: validation is a function now."""
+
+    def _validate_data(self, X, *args, force_all_finite=True, **options):
+        return validate_data(
+            self, X, *args, ensure_all_finite=force_all_finite, **options
+        )
+
 
 TABLES = [
     "mcycle",
@@ -52,7 +63,7 @@ def models():
     """Name and unfitted model, mixtures first."""
     tree = DecisionTreeRegressor(random_state=0)
     sizes = {"max_leaf_nodes": [4, 8, 16, 32, 64, 128, 256]}
-    linear = LinearTreeRegressor(Ridge(), max_depth=3, min_samples_leaf=0.05)
+    linear = LinearTree(Ridge(), max_depth=3, min_samples_leaf=0.05)
     return {
         "flat": MoERegressor(n_experts=LEAVES, random_state=0),
         "2 x 2 x 2": HierarchicalMoERegressor(branching=(2, 2, 2), random_state=0),
