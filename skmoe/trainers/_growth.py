@@ -23,9 +23,9 @@ BRIEF = {"max_iter": 50, "max_refits": 3, "short_iter": 5}
 SERVED = 1e-3
 # A leaf of less weight, in rows, is not split.
 ROWS_TO_SPLIT = 10
-NO_SPLIT = 0.0, None
-# Rounds of splitting and rearranging.
-ROUNDS = 3
+NO_SPLIT = -np.inf, None
+# Growth ends after so many splits without a better tree.
+PATIENCE = 3
 # Up to this many experts, all ways of dividing them in two are tried; with more, cuts
 # along the principal axes of their centres.
 FEW_EXPERTS = 5
@@ -82,7 +82,7 @@ class Growth:
 
     Attributes
     ----------
-    fit, score : the best so far
+    fit, score : where the search is
     record : list of (number of leaves, score in nats per unit of weight)
     """
 
@@ -100,56 +100,61 @@ class Growth:
         self.record = []
 
     def grow(self, max_leaf_nodes):
-        """Fit of the best tree found, to the training rows."""
-        fit = self._train(flat(1))
-        self._keep(fit, self._score(fit))
-        for _ in range(ROUNDS if self.judges else 0):
-            self._split_leaves(max_leaf_nodes)
-            if not self._rearrange() or len(self.fit.experts) == max_leaf_nodes:
+        """Fit of the best tree found, to the training rows.
+
+        Growth goes on for some steps after the best tree, for the gain of a split may
+        show only when others have followed.
+        """
+        self.fit = self._train(flat(1))
+        self._record()
+        best, idle = (self.score, self.fit), 0
+        splits = [self._best_split(0)] if self.judges else [NO_SPLIT]
+        while len(self.fit.experts) < max_leaf_nodes and idle < PATIENCE:
+            leaf = int(np.argmax([gain for gain, _ in splits]))
+            if splits[leaf] is NO_SPLIT:
                 break
+            grown = self._train(*self._split(self.fit, leaf, splits[leaf][1]))
+            if len(grown.experts) <= len(self.fit.experts):
+                splits[leaf] = NO_SPLIT
+                continue
+            self.fit = grown
+            changed = range(leaf, leaf + 2)
+            if self._rearrange():
+                changed = range(len(self.fit.experts))
+            self._record()
+            splits[leaf : leaf + 1] = [NO_SPLIT] * 2
+            splits = splits[: len(self.fit.experts)]
+            for k in changed:
+                splits[k] = self._best_split(k)
+            idle = 0 if self.score > best[0] else idle + 1
+            best = max(best, (self.score, self.fit), key=lambda pair: pair[0])
+        self.score, self.fit = best
         self._collapse()
         return self.fit
 
-    def _keep(self, fit, score):
-        """Go on from a better fit."""
-        self.fit, self.score = fit, score
-        self.record.append((len(fit.experts), score))
-
-    def _split_leaves(self, max_leaf_nodes):
-        """Split the leaf that gains most, until none gains."""
-        splits = [self._best_split(leaf) for leaf in range(len(self.fit.experts))]
-        while len(self.fit.experts) < max_leaf_nodes:
-            leaf = int(np.argmax([gain for gain, _ in splits]))
-            gain, pair = splits[leaf]
-            if gain <= 0.0:
-                break
-            grown = self._train(*self._split(self.fit, leaf, pair))
-            score = self._score(grown)
-            if score <= self.score or len(grown.experts) <= len(self.fit.experts):
-                splits[leaf] = NO_SPLIT
-                continue
-            self._keep(grown, score)
-            splits[leaf : leaf + 1] = [
-                self._best_split(leaf),
-                self._best_split(leaf + 1),
-            ]
+    def _record(self):
+        self.score = self._score(self.fit)
+        self.record.append((len(self.fit.experts), self.score))
 
     def _rearrange(self):
-        """The same leaves in the tree that tells them apart best, if that is better.
+        """As many leaves otherwise, if that is better; returns whether it is.
 
-        Splits are chosen one by one, and the first ones do not know of the later.
+        Splits are chosen one by one, and the first ones do not know of the later. Tried
+        are the tree that tells the experts apart best, and a fresh start of this one.
         """
+        n_leaves = len(self.fit.experts)
+        if n_leaves < 3:
+            return False
+        fits = [self._train(self.fit.gate.tree)]
         views = self.training.numeric_views()
-        if len(self.fit.experts) < 3 or views is None:
-            return False
-        resp = self._training_responsibilities()
-        shape, order = separating_tree(views[0], resp, self.training.weight)
-        fit = self._train(Tree(shape), resp=resp[:, order])
-        score = self._score(fit)
-        if score <= self.score:
-            return False
-        self._keep(fit, score)
-        return True
+        if views is not None:
+            resp = self._training_responsibilities()
+            shape, order = separating_tree(views[0], resp, self.training.weight)
+            fits.append(self._train(Tree(shape), resp=resp[:, order]))
+        fits = [fit for fit in fits if len(fit.experts) == n_leaves]
+        best = max([self.fit, *fits], key=self._score)
+        changed, self.fit = best is not self.fit, best
+        return changed
 
     def _training_responsibilities(self):
         return mixture.responsibilities(*self._log_parts(self.fit, self.training))
@@ -273,9 +278,9 @@ class Growth:
             resp[:, leaf] += resp[:, leaf + 1]
             tree, _ = self.fit.gate.tree.without(leaf + 1)
             smaller = self._train(tree, resp=np.delete(resp, leaf + 1, axis=1))
-            score = self._score(smaller)
-            if score >= self.score:
-                self._keep(smaller, score)
+            if self._score(smaller) >= self.score:
+                self.fit = smaller
+                self._record()
                 self._collapse()
                 return
 
