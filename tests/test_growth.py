@@ -57,7 +57,8 @@ def test_the_best_of_all_steps_is_trained():
     assert leaves[0] == 1
     assert max(leaves) <= model.max_leaf_nodes
     assert model.gate_.tree.n_leaves == model.n_experts_
-    assert model.n_experts_ == leaves[int(np.argmax(scores))]
+    # Splits whose gain is within a standard error are given up.
+    assert model.n_experts_ == leaves[-1] <= leaves[int(np.argmax(scores))]
     assert np.all(np.diff(model.lower_bounds_) >= -1e-9)
 
 

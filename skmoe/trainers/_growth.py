@@ -192,12 +192,23 @@ class Growth:
         log_gate = fit.gate.predict_log_proba(task.gate_view)
         return log_gate, mixture.log_prob(fit.likelihoods, task.y, predictions)
 
+    def _density(self, fit):
+        """Log-densities (n,) of the rows that judge."""
+        return mixture.log_density(*self._log_parts(fit, self.judging))
+
     def _score(self, fit):
         """Log-likelihood that the criterion sees, per unit of weight."""
-        task = self.judging
-        density = mixture.log_density(*self._log_parts(fit, task))
-        total = task.weight @ density - self._price(fit)
-        return float(total / task.weight.sum())
+        weight = self.judging.weight
+        return float((weight @ self._density(fit) - self._price(fit)) / weight.sum())
+
+    def _doubt(self, best, other):
+        """Standard error of the difference of two scores; none in BIC."""
+        if self.criterion == "bic":
+            return 0.0
+        weight = self.judging.weight
+        gap = self._density(best) - self._density(other)
+        mean = np.average(gap, weights=weight)
+        return np.sqrt(np.average((gap - mean) ** 2, weights=weight) / weight.sum())
 
     def _price(self, fit):
         """What BIC charges for the parameters of a fit, in nats."""
@@ -272,21 +283,28 @@ class Growth:
         return tree, start
 
     def _collapse(self):
-        """Give up splits without which the tree is worth as much."""
-        for leaf in self._collapsible(self.fit):
-            resp = self._training_responsibilities()
-            resp[:, leaf] += resp[:, leaf + 1]
-            tree, _ = self.fit.gate.tree.without(leaf + 1)
-            smaller = self._train(tree, resp=np.delete(resp, leaf + 1, axis=1))
-            if self._score(smaller) >= self.score:
-                self.fit = smaller
-                self._record()
-                self._collapse()
-                return
+        """Give up splits without which the tree is as good, within a standard error."""
+        best, score = self.fit, self.score
+        while True:
+            smaller = [self._without_split(leaf) for leaf in self._collapsible()]
+            if not smaller:
+                break
+            found = max(smaller, key=self._score)
+            if self._score(found) < score - self._doubt(best, found):
+                break
+            self.fit = found
+            self._record()
 
-    def _collapsible(self, fit):
+    def _without_split(self, leaf):
+        """A leaf and its sibling to the right as one."""
+        resp = self._training_responsibilities()
+        resp[:, leaf] += resp[:, leaf + 1]
+        tree, _ = self.fit.gate.tree.without(leaf + 1)
+        return self._train(tree, resp=np.delete(resp, leaf + 1, axis=1))
+
+    def _collapsible(self):
         """First leaves of the nodes whose children are two leaves."""
-        tree = fit.gate.tree
+        tree = self.fit.gate.tree
         if tree.n_leaves == 1:
             return []
         number = {slot: leaf for leaf, slot in enumerate(tree.leaves)}
