@@ -10,10 +10,15 @@ from .gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
 from .gates._base import BaseGate
 from .likelihoods import Gaussian
 from .routers import DenseRouter, TopKRouter
-from .trainers import EM, Gradient, HardEM
+from .trainers import EM, Gradient, HardEM, TwoStage
 
 GATES = {"softmax": SoftmaxGate, "gaussian": GaussianGate, "constant": ConstantGate}
-TRAINERS = {"em": EM, "hard-em": HardEM, "gradient": Gradient}
+TRAINERS = {
+    "em": EM,
+    "hard-em": HardEM,
+    "gradient": Gradient,
+    "two-stage": TwoStage,
+}
 LIKELIHOODS = {"gaussian": Gaussian}
 
 

@@ -23,8 +23,12 @@ class BuiltInExpert(BaseEstimator):
         return self._regressor(**self.get_params())
 
 
+class CorrectedExpert(BaseEstimator):
+    """Base of fitted experts whose answers are corrected."""
+
+
 def reads_numbers(expert):
     """Whether an expert is a built-in one, frozen or not, which reads float arrays."""
-    if isinstance(expert, FrozenEstimator):
+    while isinstance(expert, (FrozenEstimator, CorrectedExpert)):
         expert = expert.estimator
     return isinstance(expert, BuiltInExpert)

@@ -2,5 +2,6 @@
 
 from ._em import EM, HardEM
 from ._gradient import Gradient
+from ._two_stage import TwoStage
 
-__all__ = ["EM", "Gradient", "HardEM"]
+__all__ = ["EM", "Gradient", "HardEM", "TwoStage"]

@@ -1,0 +1,59 @@
+"""Experts whose answers are corrected before they enter the mixture."""
+
+import numpy as np
+
+from ..likelihoods import smoothed
+from ._base import CorrectedExpert
+from ._foreign import aligned_proba
+
+
+class CorrectedRegressor(CorrectedExpert):
+    """A fitted regressor, ``intercept + slope * prediction``.
+
+    Parameters
+    ----------
+    estimator : fitted regressor
+    slope, intercept : ndarray of shape (n_outputs,)
+    """
+
+    def __init__(self, estimator, slope, intercept):
+        self.estimator = estimator
+        self.slope = slope
+        self.intercept = intercept
+
+    def predict(self, X):
+        """Corrected predictions."""
+        prediction = np.asarray(self.estimator.predict(X), dtype=float)
+        one = len(self.slope) == 1
+        slope, intercept = (
+            (self.slope[0], self.intercept[0]) if one else (self.slope, self.intercept)
+        )
+        return intercept + slope * prediction
+
+
+class CorrectedClassifier(CorrectedExpert):
+    """A fitted classifier whose log-probabilities are divided by a temperature.
+
+    Parameters
+    ----------
+    estimator : fitted classifier
+    temperature : float
+    classes : ndarray of shape (C,)
+        Those of the mixture.
+    """
+
+    def __init__(self, estimator, temperature, classes):
+        self.estimator = estimator
+        self.temperature = temperature
+        self.classes = classes
+
+    @property
+    def classes_(self):
+        """Class labels, in the order of the columns of ``predict_proba``."""
+        return self.classes
+
+    def predict_proba(self, X):
+        """Corrected probabilities."""
+        proba = smoothed(aligned_proba(self.estimator, X, self.classes))
+        proba = np.exp(np.log(proba) / self.temperature)
+        return proba / proba.sum(axis=1, keepdims=True)

@@ -1,0 +1,48 @@
+"""Predictions of rows by experts that have not seen them."""
+
+import numpy as np
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from .._sklearn import safe_indexing
+from ..experts._foreign import fit_expert, is_frozen
+from ._refit import predict_expert
+
+
+def draw_folds(labels, classes, cv, seed):
+    """Training and test rows of each fold; classes are spread where they suffice.
+
+    Parameters
+    ----------
+    labels : (n,) or (n, d)
+    classes : class labels, or None
+    cv : int, or object with ``split``
+    seed : int
+        Shuffles the rows if ``cv`` is a number.
+    """
+    if hasattr(cv, "split"):
+        return list(cv.split(np.zeros((len(labels), 1)), labels))
+    n_folds, kind = min(cv, len(labels)), KFold
+    if classes is not None:
+        rarest = np.unique(labels, return_counts=True)[1].min()
+        kind = StratifiedKFold if rarest >= n_folds else KFold
+    splitter = kind(n_folds, shuffle=True, random_state=seed)
+    return list(splitter.split(labels, labels))
+
+
+def predict_fold(expert, view, labels, weight, fold, *, classes, seed, fit_params=None):
+    """Predictions (m, d), or class probabilities, of the test rows of a fold.
+
+    ``fold`` is a pair of training and test rows; ``weight`` (n,) are row weights.
+    """
+    train, test = fold
+    part = safe_indexing(view, test)
+    if is_frozen(expert):
+        return predict_expert(expert, part, classes)
+    if classes is not None and np.all(labels[train] == labels[train[0]]):
+        # Most classifiers refuse a single class; the answer is known anyway.
+        only = np.asarray(classes == labels[train[0]], dtype=float)
+        return np.tile(only, (len(test), 1))
+    kept = np.zeros_like(weight)
+    kept[train] = weight[train]
+    fitted = fit_expert(expert, view, labels, kept, seed, fit_params)
+    return predict_expert(fitted, part, classes)

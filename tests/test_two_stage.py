@@ -1,0 +1,254 @@
+"""Experts first, then the gate on their out-of-fold predictions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import KFold, TimeSeriesSplit, cross_val_predict
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from skmoe import (
+    HierarchicalMoERegressor,
+    MoEClassifier,
+    MoERegressor,
+)
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.gates import MLPGate
+from skmoe.routers import SwitchRouter
+from skmoe.trainers import TwoStage
+from skmoe.trainers._two_stage import GateStage
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore::skmoe.exceptions.NoSampleWeightWarning",
+)
+REGRESSORS = [("line", Ridge()), ("tree", DecisionTreeRegressor(max_depth=4))]
+CLASSIFIERS = [("bayes", GaussianNB()), ("tree", DecisionTreeClassifier(max_depth=4))]
+
+
+def stage_of(model, X, y, monkeypatch):
+    """The gate's problem as ``fit`` sets it up."""
+    kept = []
+
+    class Spy(GateStage):
+        def __init__(self, *args):
+            super().__init__(*args)
+            kept.append(self)
+
+    monkeypatch.setattr("skmoe.trainers._two_stage.GateStage", Spy)
+    model.fit(X, y)
+    return kept[0]
+
+
+@pytest.mark.parametrize("kind", ["values", "two values", "alone", "classes", "tree"])
+@pytest.mark.parametrize("gate", ["softmax", MLPGate((3,))])
+def test_gradient(kind, gate, regression, classification, monkeypatch):
+    X, y = classification if kind == "classes" else regression
+    X, y = X[:60], y[:60]
+    common = {"trainer": "two-stage", "gate": gate, "random_state": 0}
+    if kind == "classes":
+        model = MoEClassifier(CLASSIFIERS, **common)
+    elif kind == "tree":
+        experts = [*REGRESSORS, ("mean", Ridge(1e6))]
+        model = HierarchicalMoERegressor(experts, (1, 3), **common)
+    else:
+        y = np.column_stack([y, -(y**2)]) if kind == "two values" else y
+        model = MoERegressor(
+            REGRESSORS, router=1 if kind == "alone" else None, **common
+        )
+    stage = stage_of(model, X, y, monkeypatch)
+    rng = np.random.default_rng(0)
+    theta = stage.start() + 0.3 * rng.normal(size=len(stage.start()))
+    rows = np.arange(5, 40)
+    gradient = stage.loss(theta, rows)[1]
+    moves = 1e-6 * np.eye(len(theta))
+    found = [
+        (stage.loss(theta + m, rows)[0] - stage.loss(theta - m, rows)[0]) / 2e-6
+        for m in moves
+    ]
+    np.testing.assert_allclose(gradient, found, rtol=1e-5, atol=1e-8)
+
+
+def test_experts_that_memorise_get_no_credit():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = X @ [1.0, -2.0, 0.5] + 0.5 * rng.normal(size=400)
+    experts = [("line", Ridge()), ("memory", KNeighborsRegressor(1))]
+    model = MoERegressor(experts, trainer=TwoStage(calibrate=False)).fit(X, y)
+    line, memory = model.gate_proba(X).mean(axis=0)
+    assert line > 0.85
+    in_sample = MoERegressor(experts).fit(X, y)
+    assert in_sample.gate_proba(X)[:, 1].mean() > memory + 0.1
+
+
+def test_out_of_fold_means_out_of_fold(regression, monkeypatch):
+    X, y = regression
+    folds = KFold(4, shuffle=True, random_state=3)
+    model = MoERegressor(REGRESSORS, trainer=TwoStage(cv=folds), random_state=0)
+    stage = stage_of(model, X, y, monkeypatch)
+    expected = cross_val_predict(Ridge(), X, y, cv=folds)
+    found = stage.answers[:, 0, 0] * stage.scale + stage.center
+    np.testing.assert_allclose(found, expected)
+
+
+def test_experts_are_fitted_to_all_rows(regression):
+    X, y = regression
+    model = MoERegressor(REGRESSORS, trainer="two-stage", random_state=0).fit(X, y)
+    line = model.named_experts_["line"]
+    np.testing.assert_allclose(line.estimator.coef_, Ridge().fit(X, y).coef_)
+    corrected = line.intercept[0] + line.slope[0] * Ridge().fit(X, y).predict(X)
+    np.testing.assert_allclose(model.predict_experts(X)[:, 0], corrected)
+    plain = clone(model).set_params(trainer=TwoStage(calibrate=False)).fit(X, y)
+    np.testing.assert_allclose(
+        plain.predict_experts(X)[:, 0], Ridge().fit(X, y).predict(X)
+    )
+
+
+def test_corrections_repair_scale_and_confidence(classification):
+    """An expert that shrinks is stretched, one that is too sure is cooled down."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2))
+    y = X @ [1.0, 1.0] + 0.1 * rng.normal(size=500)
+    model = MoERegressor([Ridge(500.0)], trainer="two-stage").fit(X, y)
+    assert model.experts_[0].slope[0] > 1.5
+    assert model.score(X, y) > 0.97
+    X, y = classification
+    sure = [DecisionTreeClassifier(random_state=0)]
+    model = MoEClassifier(sure, trainer="two-stage").fit(X, y)
+    assert model.experts_[0].temperature > 2.0
+
+
+def test_regimes_are_gated():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(800, 2))
+    left = X[:, 0] < 0
+    y = np.where(left, 3 * X[:, 1], np.sign(X[:, 1])) + 0.1 * rng.normal(size=800)
+    experts = [
+        ("line", LinearRegression()),
+        ("steps", DecisionTreeRegressor(max_depth=2)),
+    ]
+    model = MoERegressor(
+        experts, trainer=TwoStage(alphas=[0.1, 1.0]), router=1, random_state=0
+    ).fit(X, y)
+    chosen = model.route(X).indices[:, 0]
+    # Either expert serves one side more often than the other.
+    share = [np.mean(chosen[side] == 1) for side in (left, ~left)]
+    assert share[1] > share[0] + 0.3
+    assert model.history_["alpha"] in (0.1, 1.0)
+
+
+@pytest.mark.parametrize("router", [None, 1, 2])
+def test_predictions_and_densities(regression, router):
+    X, y = regression
+    experts = [*REGRESSORS, ("mean", Ridge(1e6))]
+    model = MoERegressor(experts, trainer="two-stage", router=router, random_state=0)
+    model.fit(X, y)
+    weights, each = model.gate_proba(X), model.predict_experts(X)
+    np.testing.assert_allclose(model.predict(X), np.sum(weights * each, axis=1))
+    alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(10)])
+    np.testing.assert_allclose(alone, model.predict(X[:10]))
+    assert np.isfinite(model.log_density(X, y)).all()
+    assert model.score(X, y) > 0.3
+
+
+@pytest.mark.parametrize("trainer", [TwoStage(), TwoStage(calibrate=False, cv=3)])
+def test_n_jobs_and_order_change_nothing(regression, trainer):
+    X, y = regression
+    model = MoERegressor(REGRESSORS, trainer=trainer, random_state=0)
+    first = clone(model).fit(X, y).predict(X)
+    np.testing.assert_array_equal(
+        clone(model).set_params(n_jobs=2).fit(X, y).predict(X), first
+    )
+    swapped = clone(model).set_params(experts=REGRESSORS[::-1]).fit(X, y)
+    np.testing.assert_allclose(swapped.predict(X), first, rtol=1e-3, atol=1e-3)
+
+
+def test_rows_that_are_never_tested_do_not_train_the_gate(regression, monkeypatch):
+    X, y = regression
+    model = MoERegressor(REGRESSORS, trainer=TwoStage(cv=TimeSeriesSplit(3)))
+    stage = stage_of(model, X, y, monkeypatch)
+    tested = sum(len(test) for _, test in TimeSeriesSplit(3).split(X))
+    assert len(stage.weight) == tested < len(X)
+
+
+def test_one_expert_is_itself(regression):
+    X, y = regression
+    model = MoERegressor([Ridge()], trainer=TwoStage(calibrate=False)).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), Ridge().fit(X, y).predict(X))
+
+
+def test_weights_of_zero_are_no_rows(regression):
+    X, y = regression
+    weight = (np.arange(len(X)) % 3 > 0).astype(float)
+    model = MoERegressor(REGRESSORS, trainer="two-stage", random_state=0)
+    weighted = clone(model).fit(X, y, sample_weight=weight)
+    fewer = clone(model).fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_allclose(weighted.predict(X), fewer.predict(X))
+
+
+def test_classes(classification):
+    X, y = classification
+    labels = np.array(["a", "b", "c"])[y]
+    model = MoEClassifier(CLASSIFIERS, trainer="two-stage", random_state=0)
+    model.fit(X, labels)
+    proba = model.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    assert model.score(X, labels) > 0.6
+    # A class that some folds do not know.
+    rare = labels.astype(object)
+    rare[:2] = "rare"
+    assert clone(model).fit(X, rare).predict_proba(X).shape[1] == 4
+
+
+def test_raw_tables_and_frozen_experts(classification):
+    X, y = classification
+    frame = pd.DataFrame(X, columns=[f"c{j}" for j in range(X.shape[1])])
+    frame["c0"] = frame["c0"].where(frame["c0"] > -1.0)
+    frozen = FrozenEstimator(HistGradientBoostingClassifier(max_iter=5).fit(frame, y))
+    model = MoEClassifier(
+        [("frozen", frozen), ("trees", HistGradientBoostingClassifier(max_iter=5))],
+        trainer="two-stage",
+        gate_features=SimpleImputer(),
+    ).fit(frame, y)
+    assert model.named_experts_["frozen"].estimator is frozen
+    assert model.predict(frame).shape == y.shape
+
+
+def test_built_in_experts_and_shared_ones(regression):
+    X, y = regression
+    model = MoERegressor(
+        [LinearExpert(), MLPExpert((8,))],
+        trainer="two-stage",
+        shared_expert=Ridge(),
+        n_members=2,
+        random_state=0,
+    ).fit(X, y)
+    assert model.score(X, y) > 0.3
+
+
+def test_what_makes_no_sense_is_refused(regression, classification):
+    X, y = regression
+    for trainer, match in [
+        (TwoStage(cv=1), "cv=1"),
+        (TwoStage(gate_cv=1), "gate_cv=1"),
+        (TwoStage(max_iter=0), "max_iter=0"),
+        (TwoStage(alphas=[-1.0]), "alphas="),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            MoERegressor(REGRESSORS, trainer=trainer).fit(X, y)
+    with pytest.raises(ValueError, match="is no network"):
+        MoERegressor(REGRESSORS, gate="gaussian", trainer="two-stage").fit(X, y)
+    with pytest.raises(ValueError, match="whose rule needs"):
+        MoERegressor(REGRESSORS, router=SwitchRouter(), trainer="two-stage").fit(X, y)
+    X, y = classification
+    model = MoEClassifier(
+        n_experts=2, shared_expert=LogisticRegression(), trainer="two-stage"
+    )
+    with pytest.raises(ValueError, match="give it as one of the experts"):
+        model.fit(X, y)
