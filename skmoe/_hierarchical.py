@@ -7,7 +7,7 @@ from scipy import sparse
 
 from ._moe import MoEClassifier, MoERegressor
 from ._sklearn import Interval, StrOptions
-from ._tree import Tree, balanced_shape, flat
+from ._tree import Tree, balanced_shape, flat, n_leaves
 from .gates._tree import TreeGate
 from .trainers._growth import GrowingTrainer
 
@@ -23,13 +23,17 @@ def tree_constraints(flat_constraints):
     }
 
 
-def is_branching(value):
-    """Whether ``value`` holds the children per level of a tree."""
-    return (
-        isinstance(value, (tuple, list))
-        and len(value) > 0
-        and all(isinstance(width, numbers.Integral) and width >= 1 for width in value)
-    )
+def shape_of(branching):
+    """Nested tuples of the tree that ``branching`` describes, or None."""
+    if not isinstance(branching, (tuple, list)) or not branching:
+        return None
+    if all(isinstance(own, numbers.Integral) and own >= 1 for own in branching):
+        return balanced_shape(branching)
+    children = [None if own is None else shape_of(own) for own in branching]
+    pairs = zip(children, branching, strict=True)
+    if any(child is None and own is not None for child, own in pairs):
+        return None
+    return tuple(children)
 
 
 class Hierarchy:
@@ -40,7 +44,8 @@ class Hierarchy:
         """Leaves that the tree has, or may have; one where ``branching`` has none."""
         if self._grows():
             return self.max_leaf_nodes
-        return int(np.prod(self.branching)) if is_branching(self.branching) else 1
+        shape = shape_of(self.branching)
+        return 1 if shape is None else n_leaves(shape)
 
     def _grows(self):
         return isinstance(self.branching, str) and self.branching == "grow"
@@ -48,10 +53,12 @@ class Hierarchy:
     def _resolve_parts(self):
         if self._grows():
             return self._resolve_growth()
-        if not is_branching(self.branching):
+        shape = shape_of(self.branching)
+        if shape is None:
             raise ValueError(
                 f"{type(self).__name__} got branching={self.branching!r}, but expected "
-                "a tuple of children per level, such as (2, 2), or 'grow'."
+                "a tuple of children per level, such as (2, 2), nested tuples that "
+                "end in None, or 'grow'."
             )
         parts = super()._resolve_parts()
         if len(parts.experts) != self.n_experts:
@@ -60,8 +67,7 @@ class Hierarchy:
                 f"branching={self.branching!r} has {self.n_experts} leaves; give one "
                 "expert per leaf, or one that is cloned for each."
             )
-        tree = Tree(balanced_shape(self.branching))
-        return parts._replace(gate=TreeGate(parts.gate, tree))
+        return parts._replace(gate=TreeGate(parts.gate, Tree(shape)))
 
     def _resolve_growth(self):
         if isinstance(self.experts, (list, tuple)):
@@ -69,6 +75,12 @@ class Hierarchy:
                 f"{type(self).__name__} got {len(self.experts)} experts with "
                 "branching='grow', but a tree whose leaves are not known beforehand "
                 "needs one expert that is cloned for each."
+            )
+        if isinstance(self.expert_features, dict):
+            raise ValueError(
+                f"{type(self).__name__} got expert_features by name with "
+                "branching='grow', but leaves come and go while a tree grows; give one "
+                "specification for all."
             )
         if self.warm_start:
             raise ValueError(
@@ -78,6 +90,18 @@ class Hierarchy:
         parts = super()._resolve_parts()
         growing = GrowingTrainer(parts.trainer, self.max_leaf_nodes, self.criterion)
         return parts._replace(gate=TreeGate(parts.gate, flat(1)), trainer=growing)
+
+    def _previous(self, n_experts):
+        previous = super()._previous(n_experts)
+        shape = shape_of(self.branching)
+        for fit in previous or []:
+            if fit.gate.tree.shape != shape:
+                raise ValueError(
+                    f"{type(self).__name__} got branching={self.branching!r}, but was "
+                    f"fitted with a tree of shape {fit.gate.tree.shape}; clone the "
+                    "estimator to start afresh."
+                )
+        return previous
 
     def _check_size(self, table, weight, n_experts):
         # A tree does not grow beyond its rows.
@@ -124,8 +148,10 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
     ----------
     experts : None, estimator, or list of estimators or (name, estimator), default=None
         As in :class:`MoERegressor`; a list has one expert per leaf, left to right.
-    branching : tuple of int or "grow", default=(2, 2)
-        Children of each node, level by level.  ``"grow"`` splits leaves in two as long
+    branching : tuple or "grow", default=(2, 2)
+        Children of each node, level by level; or a tree as nested tuples that end in
+        None, such as ``(None, (None, None))``, as ``gate_.tree.shape`` has it.
+        ``"grow"`` splits leaves in two as long
         as ``criterion`` rises, the leaf with the largest gain first, then gives up
         splits that do not pay, and trains the tree as a whole [2]_.
     max_leaf_nodes : int, default=8
@@ -218,8 +244,10 @@ class HierarchicalMoEClassifier(Hierarchy, MoEClassifier):
     ----------
     experts : None, estimator, or list of estimators or (name, estimator), default=None
         As in :class:`MoEClassifier`; a list has one expert per leaf, left to right.
-    branching : tuple of int or "grow", default=(2, 2)
-        Children of each node, level by level.  ``"grow"`` splits leaves in two as long
+    branching : tuple or "grow", default=(2, 2)
+        Children of each node, level by level; or a tree as nested tuples that end in
+        None, such as ``(None, (None, None))``, as ``gate_.tree.shape`` has it.
+        ``"grow"`` splits leaves in two as long
         as ``criterion`` rises, the leaf with the largest gain first, then gives up
         splits that do not pay, and trains the tree as a whole [2]_.
     max_leaf_nodes : int, default=8

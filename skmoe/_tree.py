@@ -123,6 +123,22 @@ class Tree:
             exact=np.array([use_exact_newton(n, n_channels) for n in self.widths]),
         )
 
+    def to_leaves(self, slots):
+        """Sums (n, K) over the slots (n, S) on the way to each leaf."""
+        total = slots.copy()
+        for node, above in enumerate(self.parents):
+            if above >= 0:
+                total[:, self.slots[node]] += total[:, [above]]
+        return total[:, self.leaves]
+
+    def to_slots(self, leaves):
+        """Sums (n, S) over the leaves (n, K) beneath each slot."""
+        total = np.zeros((len(leaves), self.n_slots))
+        total[:, self.leaves] = leaves
+        for node in reversed(range(1, self.n_nodes)):
+            total[:, self.parents[node]] = total[:, self.slots[node]].sum(axis=1)
+        return total
+
     def on_beam(self, log_gate, k):
         """Log-weights (n, K) of leaves, minus infinity off the best ``k`` paths.
 
@@ -130,7 +146,7 @@ class Tree:
         of equal ones the first wins.
         """
         with np.errstate(divide="ignore"):
-            mass = np.log(np.exp(log_gate) @ self.beneath.T)
+            mass = np.log(self.to_slots(np.exp(log_gate)))
         kept = np.zeros(mass.shape, dtype=bool)
         for first, last in zip(self.levels[:-1], self.levels[1:], strict=True):
             above = [slot for slot in self.leaves if slot < first]
@@ -204,7 +220,7 @@ def _arranged(members, shape, centers):
     if shape is None:
         return list(members)
     own = centers[members]
-    axis = np.linalg.svd(own - own.mean(axis=0))[2][0]
+    axis = np.linalg.svd(own - own.mean(axis=0), full_matrices=False)[2][0]
     # The sign of a singular vector is arbitrary.
     axis = axis * np.sign(axis[np.abs(axis).argmax()])
     members = members[np.argsort(own @ axis, kind="stable")]
@@ -220,10 +236,12 @@ def _pruned(pair, position):
     """Labelled pairs without the leaf at ``position``."""
     slot, children = pair
     first, *rest = position
+    left = (*children[:first], *children[first + 1 :])
     if rest:
         child = _pruned(children[first], rest)
-        return slot, (*children[:first], child, *children[first + 1 :])
-    left = (*children[:first], *children[first + 1 :])
+        # A node that had but this child goes with it.
+        if child[1] != ():
+            left = (*children[:first], child, *children[first + 1 :])
     return (slot, left[0][1]) if len(left) == 1 else (slot, left)
 
 

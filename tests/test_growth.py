@@ -1,16 +1,19 @@
 """Trees that grow: which leaves split, what is given up, what is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import HierarchicalMoEClassifier, HierarchicalMoERegressor
 from skmoe._tree import balanced_shape, flat
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import MLPExpert
-from skmoe.gates import GaussianGate
+from skmoe.gates import GaussianGate, GroupGate
 from skmoe.gates._tree import TreeGate
 from skmoe.likelihoods import Gaussian
 from skmoe.routers import DenseRouter
@@ -217,3 +220,16 @@ def test_what_cannot_grow_is_refused():
     model = HierarchicalMoERegressor(branching="grow", trainer="gradient")
     with pytest.raises(ValueError, match="partial_fit"):
         model.partial_fit(X, y)
+
+
+def test_classes_of_frames_are_held_out_by_rows_not_by_class():
+    X, y, leaf = planted(400)
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "word": "w"})
+    columns = make_column_transformer(("passthrough", ["a", "b"]))
+    experts = make_pipeline(columns, LogisticRegression())
+    model = HierarchicalMoEClassifier(
+        experts, "grow", gate=GroupGate("word"), max_leaf_nodes=2, random_state=0
+    )
+    model.fit(frame, leaf)
+    assert np.isfinite(model.history_["growth"][-1][1])
+    assert model.history_["growth"][-1][1] > -5

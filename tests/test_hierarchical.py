@@ -20,9 +20,9 @@ from skmoe import (
 from skmoe.datasets import make_gated_regression
 from skmoe.exceptions import ExpertCollapseWarning
 from skmoe.experts import LinearExpert
-from skmoe.gates import MLPGate, SoftmaxGate
-from skmoe.losses import LoadLoss
-from skmoe.routers import NoisyTopKRouter
+from skmoe.gates import ClassifierGate, GroupGate, MLPGate, SoftmaxGate
+from skmoe.losses import LoadLoss, RouterZLoss
+from skmoe.routers import HashRouter, NoisyTopKRouter, SwitchRouter
 from skmoe.trainers import EM, Gradient
 
 pytestmark = pytest.mark.filterwarnings(
@@ -59,7 +59,7 @@ def test_densities_are_those_of_the_product_gate(four):
 
 
 @pytest.mark.parametrize("trainer", ["em", "hard-em"])
-@pytest.mark.parametrize("gate", ["softmax", "constant", MLPGate((4,))])
+@pytest.mark.parametrize("gate", ["softmax", "constant", "gaussian", MLPGate((4,))])
 def test_objective_never_falls(four, trainer, gate):
     model = HierarchicalMoERegressor(gate=gate, trainer=trainer, random_state=0)
     bounds = np.array(model.fit(*four).lower_bounds_)
@@ -68,7 +68,13 @@ def test_objective_never_falls(four, trainer, gate):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"router": 2}, {"experts": Ridge()}, {"trainer": Gradient(max_epochs=5)}],
+    [
+        {},
+        {"router": 2},
+        {"experts": Ridge(), "n_init": 3},
+        {"gate": "gaussian"},
+        {"trainer": Gradient(max_epochs=5)},
+    ],
 )
 def test_one_level_is_the_flat_mixture(four, changes):
     X, y = four
@@ -288,3 +294,71 @@ def test_pyramid_with_a_shared_expert(four):
         branching=(2, 2), shared_expert=Ridge(), random_state=0
     ).fit(X, y)
     assert model.score(X, y) > Ridge().fit(X, y).score(X, y)
+
+
+@pytest.mark.parametrize("branching", [(2, 1), (4, 1), (2, 2, 1)])
+def test_only_children_may_lose_their_rows(branching):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = 2 * X[:, 0] + 0.01 * rng.normal(size=400)
+    for min_load in (0.005, 0.4):
+        model = HierarchicalMoERegressor(
+            branching=branching, trainer=EM(min_load=min_load), random_state=0
+        ).fit(X, y)
+        assert model.score(X, y) > 0.99
+
+
+@pytest.mark.parametrize("gate", [ClassifierGate(), GroupGate(3), "gaussian"])
+@pytest.mark.parametrize("branching", [(2, 2, 2), "grow"])
+def test_gates_of_any_kind(four, gate, branching):
+    X, y = four
+    X = np.column_stack([X, np.arange(len(X)) % 3])
+    model = HierarchicalMoERegressor(branching=branching, gate=gate, random_state=0)
+    density = model.fit(X, y).log_density(X, y)
+    assert density.mean() > -np.log(y.std() * np.sqrt(2 * np.pi)) - 0.5
+    np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("branching", [(2, 2), "grow"])
+def test_routers_that_take_part_in_training(four, branching):
+    X, y = four
+    model = HierarchicalMoERegressor(
+        branching=branching, router=HashRouter(), random_state=0
+    )
+    assert np.isfinite(model.fit(X, y).predict(X)).all()
+    model.set_params(router=SwitchRouter(), trainer=Gradient(max_epochs=5))
+    assert np.isfinite(model.fit(X, y).predict(X)).all()
+
+
+def test_shapes_as_nested_tuples(four):
+    X, y = four
+    shape = (None, (None, (None, None)))
+    model = HierarchicalMoERegressor(branching=shape, random_state=0).fit(X, y)
+    assert model.gate_.tree.shape == shape
+    for bad in [(None, ()), (None, (0, 2)), (None, "x"), ((), None)]:
+        with pytest.raises(ValueError, match="nested tuples"):
+            clone(model).set_params(branching=bad).fit(X, y)
+
+
+@pytest.mark.parametrize("expert", [None, DecisionTreeRegressor(max_depth=2)])
+def test_warm_starts_keep_the_shape(four, expert):
+    X, y = four
+    model = HierarchicalMoERegressor(expert, (4,), warm_start=True, random_state=0)
+    model.fit(X, y).fit(X, y)
+    with pytest.raises(ValueError, match="was fitted with a tree of shape"):
+        model.set_params(branching=(2, 2)).fit(X, y)
+
+
+def test_few_rows_are_divided_evenly(four):
+    X, y = four
+    model = HierarchicalMoERegressor(branching=(2, 2, 2), trainer=EM(max_iter=1))
+    assert model.fit(X[:40], y[:40]).expert_load_.max() < 0.5
+
+
+def test_what_a_tree_cannot_use_is_refused(four):
+    trainer = Gradient(losses=[RouterZLoss()])
+    with pytest.raises(ValueError, match="nothing to bound"):
+        HierarchicalMoERegressor(trainer=trainer).fit(*four)
+    features = {"expert0": [0], "expert1": [1]}
+    with pytest.raises(ValueError, match="leaves come and go"):
+        HierarchicalMoERegressor(branching="grow", expert_features=features).fit(*four)

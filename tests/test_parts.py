@@ -11,6 +11,7 @@ from skmoe import initialization, mixture
 from skmoe._features import PiecewiseLinear
 from skmoe._linalg import solve_symmetric
 from skmoe.experts import LinearExpert
+from skmoe.experts._foreign import fit_expert
 from skmoe.gates import (
     ClassifierGate,
     ConstantGate,
@@ -219,3 +220,25 @@ def test_content_sample_keeps_copies_together():
     both = sample(np.vstack([Z, Z]), np.vstack([y, y]), np.full(120_000, 0.5))
     np.testing.assert_array_equal(both, np.r_[rows, rows + 60_000])
     assert sample(Z[:100], y[:100], np.ones(100)) is None
+
+
+def test_weights_of_one_are_passed_only_where_they_must_be():
+    seen = []
+
+    class Insists(Ridge):
+        def fit(self, X, y, sample_weight):
+            seen.append(sample_weight)
+            return super().fit(X, y, sample_weight)
+
+    class Spies(Ridge):
+        def fit(self, X, y, sample_weight=None):
+            seen.append(sample_weight)
+            return super().fit(X, y, sample_weight)
+
+    X, y = np.eye(4), np.arange(4.0)
+    fit_expert(Insists(), X, y, np.ones(4), 0)
+    fit_expert(Spies(), X, y, np.array([1.0, 1.0, 1.0, 0.0]), 0)
+    fit_expert(Spies(), X, y, np.array([1.0, 2.0, 1.0, 1.0]), 0)
+    assert seen[0] is not None
+    assert seen[1] is None
+    np.testing.assert_array_equal(seen[2], [1.0, 2.0, 1.0, 1.0])

@@ -5,11 +5,19 @@ from itertools import product
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from skmoe._design import Design
 from skmoe._tree import Tree, balanced_shape, flat
-from skmoe.gates import ClassifierGate, ConstantGate, MLPGate, SoftmaxGate
+from skmoe.gates import (
+    ClassifierGate,
+    ConstantGate,
+    GaussianGate,
+    GroupGate,
+    MLPGate,
+    SoftmaxGate,
+)
 from skmoe.gates._tree import TreeGate
 from skmoe.routers import TopKRouter
 from skmoe.trainers._gradient_gate import TreeNetworks
@@ -204,3 +212,69 @@ def test_the_fitted_tree_is_the_trained_one():
 def test_flat_is_one_node():
     tree = flat(3)
     assert (tree.shape, tree.n_nodes, tree.depth) == ((None,) * 3, 1, 1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_along_paths(shape):
+    tree = Tree(shape)
+    slots, leaves = (
+        RNG.normal(size=(5, tree.n_slots)),
+        RNG.normal(size=(5, tree.n_leaves)),
+    )
+    np.testing.assert_allclose(tree.to_leaves(slots), slots @ tree.beneath)
+    np.testing.assert_allclose(tree.to_slots(leaves), leaves @ tree.beneath.T)
+
+
+@pytest.mark.parametrize("branching", [(2, 1), (1, 2), (2, 2, 1), (3, 1, 2)])
+def test_nodes_are_never_empty(branching):
+    """Whatever leaves go, in whatever order."""
+    tree = Tree(balanced_shape(branching))
+    while tree.n_leaves > 1:
+        smaller, slots = tree.without(RNG.integers(tree.n_leaves))
+        assert smaller.n_leaves == tree.n_leaves - 1
+        assert min(smaller.widths) >= 1
+        assert len(slots) == smaller.n_slots
+        tree = smaller
+
+
+def test_a_gate_of_a_classifier_weighs_rows_by_the_mass_of_its_node():
+    X, resp = (
+        np.zeros((3, 1)),
+        np.array([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0, 0, 1.0]]),
+    )
+    tree = Tree((None, (None, None)))
+    gate = TreeGate(ClassifierGate(DummyClassifier()), tree).fit(X, resp)
+    exact = TreeGate(ConstantGate(), tree).fit(X, resp)
+    np.testing.assert_allclose(
+        gate.predict_log_proba(X), exact.predict_log_proba(X), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("gate", [GroupGate(0), ClassifierGate(), SoftmaxGate()])
+def test_nodes_without_rows(gate):
+    X, resp = np.arange(4.0)[:, None], np.zeros((4, 4))
+    resp[:, 0] = 1.0
+    fitted = TreeGate(gate, Tree(SHAPES[0])).fit(X, resp)
+    proba = np.exp(fitted.predict_log_proba(X))
+    assert np.all(proba[:, 0] > 0.5)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+
+
+def test_leaf_weights_of_many_linear_gates():
+    """In one pass, as by the gates one by one, over more than one block of rows."""
+    tree, X = Tree(SHAPES[4]), RNG.normal(size=(600, 3))
+    gate = TreeGate(SoftmaxGate(), tree).fit(X, RNG.dirichlet(np.ones(6), size=600))
+    expected = gate.slot_log_proba(X) @ tree.beneath
+    np.testing.assert_allclose(gate.predict_log_proba(X), expected, atol=1e-12)
+    assert gate.predict_log_proba(X[:0]).shape == (0, 6)
+
+
+def test_generative_gates_give_joint_densities():
+    X = RNG.normal(size=(50, 2))
+    resp = RNG.dirichlet(np.ones(4), size=50)
+    fitted = TreeGate(GaussianGate(), Tree(SHAPES[0])).fit(X, resp)
+    parts = np.hstack([gate.log_joint(X) for gate in fitted.gates_])
+    np.testing.assert_allclose(fitted.log_joint(X), parts @ fitted.tree.beneath)
+    # Leaves of unequal depth are compared by their weights given x.
+    uneven = TreeGate(GaussianGate(), Tree((None, (None, None)))).fit(X, resp[:, :3])
+    np.testing.assert_allclose(uneven.log_joint(X), uneven.predict_log_proba(X))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import jit
-from .blocks import multinomial_curvature
+from .blocks import BLOCK_ROWS, multinomial_curvature
 from .vector import exp_inplace, log_inplace, subtract_peak
 
 
@@ -148,6 +148,32 @@ def node_slopes(branches, weight, mass, proba, slopes, columns):
                 slopes[s, r] = mass[s, r] - own[r] * proba[s, r]
         curves = columns[branches.curves[node] :]
         multinomial_curvature(proba[first:last], own, branches.exact[node], curves)
+
+
+@jit
+def linear_leaves(X, coef, branches, out):
+    """Log-weights ``out`` (n, K) of all leaves of a tree of linear gates.
+
+    ``coef`` is (S, p + 1), last the intercept.
+    """
+    n_slots, p = coef.shape[0], X.shape[1]
+    width = min(BLOCK_ROWS, len(X))
+    block = np.empty((p + 1, width))
+    proba, scratch = np.empty((n_slots, width)), np.empty((n_slots, width))
+    prior = np.empty((out.shape[1], width))
+    for first in range(0, len(X), max(width, 1)):
+        n_rows = min(width, len(X) - first)
+        block[:p, n_rows:] = 0.0
+        block[p] = 1.0
+        for r in range(n_rows):
+            for j in range(p):
+                block[j, r] = X[first + r, j]
+        logits = np.dot(coef, block)
+        node_softmax(branches, logits, proba, scratch)
+        descend(branches, out.shape[1], logits, prior)
+        for r in range(n_rows):
+            for k in range(out.shape[1]):
+                out[first + r, k] = prior[k, r]
 
 
 @jit

@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from inspect import signature
 
 import numpy as np
 from sklearn.base import clone
@@ -108,8 +109,14 @@ def fit_expert(expert, X, y, weight, seed, fit_params=None):
         fit_params = taken_params(X, fit_params, rows)
         X, y, weight = safe_indexing(X, rows), y[rows], weight[rows]
     # Weights of one are the same as none, and boosted trees bin much faster without.
-    weights = {} if np.all(weight == 1.0) else weight_arguments(expert, weight)
+    needless = np.all(weight == 1.0) and not _must_have_weight(expert)
+    weights = {} if needless else weight_arguments(expert, weight)
     return expert.fit(X, y, **weights, **fit_params)
+
+
+def _must_have_weight(expert):
+    parameter = signature(expert.fit).parameters.get("sample_weight")
+    return parameter is not None and parameter.default is parameter.empty
 
 
 def weighted_resample(weight, seed):

@@ -70,14 +70,18 @@ class ClassifierGate(BaseGate):
         self.check()
         resp = np.asarray(resp)
         weight = np.ones(len(resp)) if sample_weight is None else sample_weight
-        shares = np.where(resp < SMALLEST_SHARE, 0.0, resp)
-        shares *= (weight / shares.sum(axis=1))[:, None]
+        # In a tree rows sum to the mass of the node, which is part of their weight.
+        mass = resp.sum(axis=1, keepdims=True)
+        shares = np.where(resp < SMALLEST_SHARE * mass, 0.0, resp)
+        total = shares.sum(axis=1, keepdims=True)
+        shares *= np.divide(mass, total, out=np.zeros_like(total), where=total > 0)
+        shares *= weight[:, None]
         self._n_experts = resp.shape[1]
         labels, rows = np.nonzero(shares.T)
         stacked = shares.T[labels, rows]
-        if len(np.unique(labels)) == 1:
+        if len(np.unique(labels)) <= 1:
             # Many classifiers refuse a single class; the answer is known anyway.
-            self._only = int(labels[0])
+            self._only = int(labels[0]) if len(labels) else 0
             return self
         self._only = None
         classifier = clone(self._resolved())

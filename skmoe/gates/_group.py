@@ -85,7 +85,9 @@ class GroupGate(BaseGate):
         self.groups_, codes = np.unique(self.segments(X), return_inverse=True)
         mass = np.zeros((len(self.groups_), resp.shape[1]))
         np.add.at(mass, codes, resp * weight[:, None])
-        self.prior_ = mass.sum(axis=0) / mass.sum()
+        # A node of a tree may have no rows.
+        equal = np.full(resp.shape[1], 1.0 / resp.shape[1])
+        self.prior_ = mass.sum(axis=0) / mass.sum() if mass.sum() > 0 else equal
         mass += self.alpha * self.prior_
         total = mass.sum(axis=1, keepdims=True)
         self.weights_ = np.divide(

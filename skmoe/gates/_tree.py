@@ -6,12 +6,15 @@ import numpy as np
 from sklearn.base import clone
 
 from .._design import read_only
-from .._kernels.tree import linear_beam
+from .._kernels.tree import linear_beam, linear_leaves
 from .._sklearn import safe_indexing
 from ..mixture import dispatch
 from ..routers import Routing
 from ._base import BaseGate
 from ._softmax import SoftmaxGate
+
+# Rows that any gates route at a time: many, for each gate is asked once per block.
+BEAM_ROWS = 32768
 
 
 class TreeGate(BaseGate):
@@ -97,7 +100,7 @@ class TreeGate(BaseGate):
 
     def _shares(self, resp):
         """Responsibilities (n, children) of each node; rows sum to its mass."""
-        mass = resp @ self.tree.beneath.T
+        mass = self.tree.to_slots(resp)
         return [mass[:, slots] for slots in self.tree.slots]
 
     def slot_log_proba(self, X):
@@ -105,7 +108,29 @@ class TreeGate(BaseGate):
         return np.hstack([gate.predict_log_proba(X) for gate in self.gates_])
 
     def predict_log_proba(self, X):
-        return self.slot_log_proba(X) @ self.tree.beneath
+        if self._is_linear(X):
+            return self._linear_log_proba(X)
+        return self.tree.to_leaves(self.slot_log_proba(X))
+
+    def log_joint(self, X):
+        """As the E-step uses them: generative gates give joint densities.
+
+        Leaves of unequal depth have unequal numbers of such factors, so there the
+        weights given x are used.
+        """
+        if len({len(path) for path in self.tree.paths}) > 1:
+            return self.predict_log_proba(X)
+        return self.tree.to_leaves(np.hstack([g.log_joint(X) for g in self.gates_]))
+
+    def _is_linear(self, X):
+        linear = all(type(gate) is SoftmaxGate for gate in self.gates_)
+        return linear and isinstance(X, np.ndarray)
+
+    def _linear_log_proba(self, X):
+        coef = np.column_stack([self.coef_, self.intercept_])
+        out = np.empty((len(X), self.tree.n_leaves))
+        linear_leaves(read_only(X), coef, self.tree.branches(coef.shape[1]), out)
+        return out
 
     def route(self, X, router):
         """Routing of rows at prediction.
@@ -116,9 +141,12 @@ class TreeGate(BaseGate):
         k = router.n_active(self.tree.n_leaves)
         if not router.plain_top_k or k >= self.tree.n_leaves:
             return super().route(X, router)
-        linear = all(type(gate) is SoftmaxGate for gate in self.gates_)
-        beam = self._linear_beam if linear and isinstance(X, np.ndarray) else self._beam
-        indices, weights = beam(X, k)
+        if self._is_linear(X):
+            indices, weights = self._linear_beam(X, k)
+        else:
+            starts = range(0, X.shape[0], BEAM_ROWS)
+            parts = [self._beam(X[i : i + BEAM_ROWS], k) for i in starts]
+            indices, weights = (np.vstack(own) for own in zip(*parts, strict=True))
         used = indices[indices >= 0]
         return Routing(
             indices, weights, np.bincount(used, minlength=self.tree.n_leaves)

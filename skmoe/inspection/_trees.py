@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._tree import flat
+from ..experts import LinearExpert
+from ..gates import SoftmaxGate
 from ._displays import _axes
 from ._tables import _feature_names
 
@@ -37,7 +39,7 @@ def described(model, feature_names=None, n_features=3, precision=3):
             f"A tree is shown of one mixture, but n_members={model.n_members}; pass "
             "one of members_."
         )
-    return _Describer(model, feature_names, n_features, precision).node(0, -1)
+    return _Describer(model, feature_names, n_features, precision).node(0)
 
 
 class _Describer:
@@ -51,8 +53,8 @@ class _Describer:
         self.below = self.tree.branches(1).below
         self.load = self.tree.beneath @ model.expert_load_
 
-    def node(self, number, slot):
-        """Node of a gate, which stands beneath a slot."""
+    def node(self, number):
+        """Node of a gate."""
         own = self.tree.slots[number]
         slots = range(own.start, own.stop)
         children = [self.child(s, s - own.start, number) for s in slots]
@@ -63,14 +65,14 @@ class _Describer:
         """What stands in a slot, the child at ``place`` of a node."""
         pull = self.pull(self.gates[number], place)
         if self.below[slot] >= 0:
-            return self.node(self.below[slot], slot)._replace(pull=pull)
+            return self.node(self.below[slot])._replace(pull=pull)
         leaf = -1 - self.below[slot]
         name = list(self.model.named_experts_)[leaf]
         return Node(name, float(self.load[slot]), pull, self.formulas(leaf), [])
 
     def pull(self, gate, place):
         """The strongest coefficients of a linear gate, per standard deviation."""
-        if not hasattr(gate, "scale_") or len(gate.coef_) == 1:
+        if not isinstance(gate, SoftmaxGate) or len(gate.coef_) == 1:
             return []
         names = self.names(gate.coef_.shape[1], self.model.gate_features_)
         coef = gate.coef_[place] * gate.scale_
@@ -79,7 +81,7 @@ class _Describer:
     def formulas(self, leaf):
         """Terms of a linear expert, the strongest first, for each output or class."""
         expert = self.model.experts_[leaf]
-        if not hasattr(expert, "scale_"):
+        if not isinstance(expert, LinearExpert):
             return [[type(expert).__name__]]
         coef, intercept = np.atleast_2d(expert.coef_), np.atleast_1d(expert.intercept_)
         number = self.model._kept[leaf]

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from ..gates._tree import TreeGate
+from ..losses import RouterZLoss
 from ._gradient_refit import AlternatingRun
 from ._gradient_run import GradientRun
 from ._gradient_task import GradientTask, Phase, check_gate, is_differentiable
@@ -198,9 +200,19 @@ class Gradient(BaseEstimator):
         self.check()
         check_router(task.router, "gradient", self, task.has_shared)
         check_gate(task)
+        if isinstance(task.gate, TreeGate):
+            self._check_tree()
         state = _state_of(task.warm_start)
         router = clone(task.router) if state is None else copy.deepcopy(state.router)
         return replace(task, router=router), state
+
+    def _check_tree(self):
+        if any(isinstance(loss, RouterZLoss) for loss in self.losses):
+            raise ValueError(
+                "Gradient got RouterZLoss with a tree of gates, whose log-weights are "
+                "normalised at every node, so that it has nothing to bound; leave it "
+                "out, or use a flat mixture."
+            )
 
     def phase(self, epoch, router, guided=False):
         """Temperature, and whether all experts are active, in an epoch."""

@@ -114,13 +114,13 @@ class TreeNetworks:
         works = [work for _, work in found]
         logs = [log_weights(own) for own, _ in found[: self.tree.n_nodes]]
         rest = [own for own, _ in found[self.tree.n_nodes :]]
-        outputs = np.hstack(logs) @ self.tree.beneath
+        outputs = self.tree.to_leaves(np.hstack(logs))
         return np.hstack([outputs, *rest]), (works, logs)
 
     def backward(self, X, theta, kept, slope, temperature, gradient):
         """Add to ``gradient`` that of the parameters, given that of the outputs."""
         works, logs = kept
-        paths = slope[:, : self.n_experts] @ self.tree.beneath.T
+        paths = self.tree.to_slots(slope[:, : self.n_experts])
         slopes = []
         for own, slots in zip(logs, self.tree.slots, strict=True):
             total = paths[:, slots].sum(axis=1, keepdims=True)
@@ -144,12 +144,16 @@ class TreeNetworks:
             leaf_draws.get(slot, np.random.default_rng([seed, slot]))
             for slot in range(self.tree.n_slots)
         ]
-        parts = [
-            node.start(seed, draws[slots])
-            for node, slots in zip(self.nodes, self.tree.slots, strict=False)
-        ]
-        parts += [node.start(seed, []) for node in self.nodes[self.tree.n_nodes :]]
-        return np.concatenate(parts)
+        own = [draws[slots] for slots in self.tree.slots]
+        own += [[]] * (len(self.nodes) - self.tree.n_nodes)
+        # The root's seed is that of a flat gate; hidden layers differ between nodes.
+        seeds = [seed, *([seed, number] for number in range(1, len(self.nodes)))]
+        return np.concatenate(
+            [
+                node.start(*pair)
+                for node, *pair in zip(self.nodes, seeds, own, strict=True)
+            ]
+        )
 
     def fitted(self, theta, temperature, design):
         """The gates with their parameters, the temperature among them."""

@@ -149,7 +149,7 @@ class AlternatingRun:
             return rng.dirichlet(np.ones(task.n_experts), size=len(task.weight))
         log_gate = fit.gate.predict_log_proba(task.gate_view)
         if number >= task.router.soft_share * self.n_rounds:
-            routing = fit.router.route(log_gate, X=task.gate_view)
+            routing = fit.gate.route(task.gate_view, fit.router)
             with np.errstate(divide="ignore"):
                 log_gate = np.log(routing.dense())
         if predictions is None:

@@ -12,6 +12,7 @@ from ..experts._foreign import expert_parameters
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
 from ..initialization import content_hash, content_sample
+from ..routers import DenseRouter
 from ._em import EM
 from ._refit import predict_expert
 
@@ -88,7 +89,8 @@ class Growth:
 
     def __init__(self, trainer, task, criterion):
         self.trainer, self.criterion = trainer, criterion
-        self.task = replace(task, report=_silent, warm_start=None, n_init=1)
+        # Rules of routing are for the tree as a whole.
+        self.task = replace(task, report=_silent, warm_start=None, router=DenseRouter())
         self.training = self.judging = self.task
         self.judges = True
         if criterion == "held-out":
@@ -108,7 +110,9 @@ class Growth:
         self.fit = self._train(flat(1))
         self._record()
         best, idle = (self.score, self.fit), 0
-        splits = [self._best_split(0)] if self.judges else [NO_SPLIT]
+        splits = [NO_SPLIT]
+        if self.judges and max_leaf_nodes > 1:
+            splits = [self._best_split(0, self._training_responsibilities())]
         while len(self.fit.experts) < max_leaf_nodes and idle < PATIENCE:
             leaf = int(np.argmax([gain for gain, _ in splits]))
             if splits[leaf] is NO_SPLIT:
@@ -124,8 +128,9 @@ class Growth:
             self._record()
             splits[leaf : leaf + 1] = [NO_SPLIT] * 2
             splits = splits[: len(self.fit.experts)]
+            resp = self._training_responsibilities()
             for k in changed:
-                splits[k] = self._best_split(k)
+                splits[k] = self._best_split(k, resp)
             idle = 0 if self.score > best[0] else idle + 1
             best = max(best, (self.score, self.fit), key=lambda pair: pair[0])
         self.score, self.fit = best
@@ -225,12 +230,13 @@ class Growth:
 
     # -- splits -------------------------------------------------------------------
 
-    def _best_split(self, leaf):
+    def _best_split(self, leaf, resp):
         """Gain in nats, and the fit of two experts to the rows of a leaf."""
-        fit, own = self.fit, self._training_responsibilities()[:, leaf]
+        fit, own = self.fit, resp[:, leaf]
         rows = np.flatnonzero(own > SERVED)
         part = self.with_tree(self.training, flat(2)).on_rows(rows)
-        part = replace(part, gate=part.gate.gate, weight=part.weight * own[rows])
+        weight = part.weight * own[rows]
+        part = replace(part, gate=part.gate.gate, weight=weight, n_init=1)
         if part.weight.sum() < ROWS_TO_SPLIT:
             return NO_SPLIT
         split = self.trainer.fit_task(part)
@@ -388,9 +394,12 @@ def _silent(iteration, bound, make_fit):
 
 
 def held_out_rows(task):
-    """Mask (n,) of rows to judge splits on; equal rows are in or out together."""
+    """Mask (n,) of rows to judge splits on.
+
+    Equal rows are in or out together, if their columns are numbers.
+    """
     views = task.numeric_views()
-    columns = task.indicators()
-    if views is not None:
-        columns = np.column_stack([views[0], columns])
-    return content_hash(columns) < HELD_OUT
+    if views is None:
+        # The target alone would hold out whole classes.
+        return np.random.default_rng(task.seed).random(len(task.y)) < HELD_OUT
+    return content_hash(np.column_stack([views[0], task.indicators()])) < HELD_OUT

@@ -12,6 +12,7 @@ from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
 from ..likelihoods import Categorical, Gaussian
+from ..routers import DenseRouter
 from ._acceleration import Plain, Squarem
 from ._fused_task import FusedTask
 from ._loop import Run, run_em
@@ -158,10 +159,13 @@ def start_responsibilities(trainer, task, rng):
 def tree_starts(trainer, task, rng):
     """Responsibilities (n, K) of leaves: split from the root down, or flat ones."""
     views = task.numeric_views()
+    flat_task = replace(task, gate=task.gate.gate)
+    if task.gate.tree.depth == 1:
+        return start_responsibilities(trainer, flat_task, rng)
     starts = [split_down(trainer, task, rng)]
-    if views is None or task.gate.tree.depth == 1:
+    if views is None:
         return starts
-    flat = start_responsibilities(trainer, replace(task, gate=task.gate.gate), rng)
+    flat = start_responsibilities(trainer, flat_task, rng)
     Z = standardised(*make_design(views[0], task.weight))
     for resp in flat:
         weights = resp * task.weight[:, None]
@@ -190,6 +194,8 @@ def _split(trainer, task, own, slots, rng):
     part = replace(
         task,
         gate=task.gate.gate,
+        # Rules of routing are for the leaves.
+        router=DenseRouter(),
         names=task.names[:width],
         experts=task.experts[:width],
         expert_views=task.expert_views[:width],
@@ -200,7 +206,7 @@ def _split(trainer, task, own, slots, rng):
     if part.weight[rows].sum() < ROWS_TO_SPLIT * width:
         # Too few to learn from: any division of the target will do.
         target = task.indicators()[:, 0]
-        return initialization.quantile_partition(target, task.weight, width)
+        return initialization.quantile_partition(target, part.weight, width)
     shares = np.full((len(own), width), 1.0 / width)
     shares[rows] = start_responsibilities(trainer, part.on_rows(rows), rng)[0]
     return shares
