@@ -36,7 +36,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
     router : int or router, default=None
         ``None`` is a dense mixture, an integer k keeps the k most probable experts
         of each row (:class:`~skmoe.routers.TopKRouter`).
-    trainer : {"em", "hard-em"} or trainer, default="em"
+    trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
     likelihood : {"gaussian"} or likelihood, default="gaussian"
         Density of y around the prediction of an expert.
@@ -305,7 +305,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     router : int or router, default=None
         ``None`` is a dense mixture, an integer k keeps the k most probable experts
         of each row (:class:`~skmoe.routers.TopKRouter`).
-    trainer : {"em", "hard-em"} or trainer, default="em"
+    trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into ``sample_weight``.
