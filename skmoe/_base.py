@@ -163,7 +163,8 @@ class BaseMoE(
         y, weight = self._read_target(table, y, sample_weight)
         self._check_size(table, weight, n_experts)
         self._fit_features(table, y, weight, experts)
-        warn_without_weight(experts)
+        if getattr(parts.trainer, "weighs_rows", True) or np.ptp(weight) > 0:
+            warn_without_weight(experts)
         fit_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
         task.fit_params = [fit_params[name] for name in parts.names]

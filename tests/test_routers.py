@@ -311,7 +311,7 @@ def test_blocks_of_rows_change_nothing(regression, name, monkeypatch):
         n_experts=3, router=clone(ROUTERS[name]), trainer=trainer, random_state=0
     ).fit(X, y)
     whole, mean = model.route(X), model.predict(X)
-    monkeypatch.setattr("skmoe._evaluation.BLOCK_ROWS", 64)
+    monkeypatch.setattr("skmoe.gates._base.BLOCK_ROWS", 64)
     parts = model.route(X)
     np.testing.assert_allclose(parts.dense(), whole.dense(), atol=1e-12)
     np.testing.assert_array_equal(parts.load, whole.load)

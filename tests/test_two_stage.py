@@ -1,5 +1,7 @@
 """Experts first, then the gate on their out-of-fold predictions."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
+from skmoe.exceptions import NoSampleWeightWarning
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import MLPGate
 from skmoe.routers import SwitchRouter
@@ -108,6 +111,18 @@ def test_experts_are_fitted_to_all_rows(regression):
     np.testing.assert_allclose(
         plain.predict_experts(X)[:, 0], Ridge().fit(X, y).predict(X)
     )
+
+
+def test_experts_without_weights_see_the_rows_as_they_are(regression):
+    X, y = regression
+    model = MoERegressor([KNeighborsRegressor(3)], trainer=TwoStage(calibrate=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoSampleWeightWarning)
+        model.fit(X, y)
+    expected = KNeighborsRegressor(3).fit(X, y).predict(X)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    with pytest.warns(NoSampleWeightWarning):
+        model.fit(X, y, sample_weight=np.arange(len(X)) % 2 + 1.0)
 
 
 def test_corrections_repair_scale_and_confidence(classification):

@@ -101,7 +101,9 @@ def fit_expert(expert, X, y, weight, seed, fit_params=None):
     expert = clone(expert)
     fit_params = fit_params or {}
     if not takes_weight(expert):
-        rows = weighted_resample(weight, seed)
+        rows = np.flatnonzero(weight > 0)
+        if np.ptp(weight[rows]) > 0:
+            rows = weighted_resample(weight, seed)
         fit_params = taken_params(X, fit_params, rows)
         return expert.fit(safe_indexing(X, rows), y[rows], **fit_params)
     rows = np.flatnonzero(weight > 0)

@@ -69,6 +69,9 @@ class TwoStage(BaseEstimator):
     (300, 2)
     """
 
+    #: Whether experts are fitted to rows of unequal weight where the user's are equal.
+    weighs_rows = False
+
     def __init__(
         self,
         cv=5,
