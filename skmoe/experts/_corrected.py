@@ -24,11 +24,7 @@ class CorrectedRegressor(CorrectedExpert):
     def predict(self, X):
         """Corrected predictions."""
         prediction = np.asarray(self.estimator.predict(X), dtype=float)
-        one = len(self.slope) == 1
-        slope, intercept = (
-            (self.slope[0], self.intercept[0]) if one else (self.slope, self.intercept)
-        )
-        return intercept + slope * prediction
+        return self.intercept + self.slope * prediction
 
 
 class CorrectedClassifier(CorrectedExpert):

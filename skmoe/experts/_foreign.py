@@ -2,7 +2,6 @@
 
 import inspect
 import warnings
-from inspect import signature
 
 import numpy as np
 from sklearn.base import clone
@@ -117,7 +116,7 @@ def fit_expert(expert, X, y, weight, seed, fit_params=None):
 
 
 def _must_have_weight(expert):
-    parameter = signature(expert.fit).parameters.get("sample_weight")
+    parameter = inspect.signature(expert.fit).parameters.get("sample_weight")
     return parameter is not None and parameter.default is parameter.empty
 
 

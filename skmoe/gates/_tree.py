@@ -118,7 +118,8 @@ class TreeGate(BaseGate):
         Leaves of unequal depth have unequal numbers of such factors, so there the
         weights given x are used.
         """
-        if len({len(path) for path in self.tree.paths}) > 1:
+        uneven = len({len(path) for path in self.tree.paths}) > 1
+        if uneven or self._is_linear(X):
             return self.predict_log_proba(X)
         return self.tree.to_leaves(np.hstack([g.log_joint(X) for g in self.gates_]))
 
@@ -162,11 +163,8 @@ class TreeGate(BaseGate):
     def _beam(self, X, k):
         """The same for any gates: each is asked for the rows that reach its node."""
         below = self.tree.branches(1).below
-        slots, logs = (
-            np.zeros((X.shape[0], 1), dtype=np.int64),
-            np.zeros((X.shape[0], 1)),
-        )
-        nodes = slots
+        logs = np.zeros((X.shape[0], 1))
+        nodes = slots = np.zeros(logs.shape, dtype=np.int64)
         for _ in range(self.tree.depth):
             slots, logs = self._opened(X, nodes, slots, logs)
             best = np.lexsort((slots, -logs), axis=1)[:, :k]

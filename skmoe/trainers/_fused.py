@@ -229,15 +229,16 @@ class LinearMixture:
         gate = np.zeros((self.tree.n_slots, self.gate_channels))
         gate[:, -1:] = self._shares(share)
         if self.gate_channels > 1:
+            mass = self.tree.to_slots(targets)
             for slots in self.tree.slots:
-                gate[slots] = self._start_node(gate[slots], slots, targets)
+                gate[slots] = self._start_node(gate[slots], mass[:, slots])
         return self.pack(gate, *self._start_experts(targets))
 
-    def _start_node(self, coef, slots, targets):
-        """Gate of a node near the responsibilities of its children."""
+    def _start_node(self, coef, mass):
+        """Gate of a node near the responsibilities (n, children) of its children."""
         return fit_multinomial(
             self.gate,
-            read_only(targets @ self.tree.beneath[slots].T),
+            read_only(mass),
             self.weight,
             coef,
             # Separable starts would otherwise send the gate to infinity.

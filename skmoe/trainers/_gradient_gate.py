@@ -165,6 +165,12 @@ class TreeNetworks:
         return gate
 
 
+def expert_draws(task):
+    """Random generators of the experts, by the seeds of their names."""
+    seeds = task.expert_seeds or range(task.n_experts)
+    return [np.random.default_rng([task.seed, seed]) for seed in seeds]
+
+
 def first_outputs(network, theta, n_outputs):
     """The network with only its first outputs, and its parameters."""
     if network.sizes[-1] == n_outputs:

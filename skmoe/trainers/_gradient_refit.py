@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import mixture
 from ..experts._foreign import is_frozen
+from ._gradient_gate import expert_draws
 from ._gradient_run import GradientRun, drawn_split, guiding_responsibilities
 from ._gradient_task import GradientTask, fitted_gate
 from ._refit import RefitMixture
@@ -45,7 +46,7 @@ class GatingTask(GradientTask):
         self.variances = slice(self.n_parameters, self.n_parameters)
 
     def start(self):
-        return self.gate.start(self.task.seed, self.draws())
+        return self.gate.start(self.task.seed, expert_draws(self.task))
 
     def is_weight(self):
         return self.gate.is_weight()

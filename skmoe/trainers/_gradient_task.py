@@ -15,7 +15,7 @@ from ..losses import GateBatch
 from ..mixture import log_weights
 from ..routers import Routing
 from ..routers._base import make_routing
-from ._gradient_gate import gate_network
+from ._gradient_gate import expert_draws, gate_network
 
 
 class Family(NamedTuple):
@@ -193,17 +193,12 @@ class GradientTask:
         So the order of the experts does not matter.
         """
         theta = np.zeros(self.n_parameters)
-        draws = self.draws()
+        draws = expert_draws(self.task)
         theta[: self.gate.n_parameters] = self.gate.start(self.task.seed, draws)
         parts = zip(self.expert_slices, self.networks(), draws, strict=True)
         for where, network, rng in parts:
             theta[where] = network.start(rng)
         return theta
-
-    def draws(self):
-        """Random generators of the experts."""
-        seeds = self.task.expert_seeds or list(range(self.n_experts))
-        return [np.random.default_rng([self.task.seed, seed]) for seed in seeds]
 
     def ridge(self):
         """Penalty of each parameter, per row."""

@@ -15,7 +15,7 @@ from ..engines import run_calls, single_threaded_blas
 from ..experts._corrected import CorrectedClassifier, CorrectedRegressor
 from ..experts._foreign import fit_expert
 from ._folds import draw_folds, predict_fold
-from ._gradient_gate import gate_network
+from ._gradient_gate import expert_draws, gate_network
 from ._gradient_task import check_gate
 from ._task import Fit, check_router
 
@@ -216,11 +216,8 @@ class GateStage:
 
     def start(self):
         """Equal weights, nearly, and no correction."""
-        seeds = self.task.expert_seeds or range(self.task.n_experts)
-        draws = [np.random.default_rng([self.task.seed, seed]) for seed in seeds]
-        return np.concatenate(
-            [self.network.start(self.task.seed, draws), self.identity]
-        )
+        gate = self.network.start(self.task.seed, expert_draws(self.task))
+        return np.concatenate([gate, self.identity])
 
     def minimise(self, alpha, rows=slice(None), start=None, *, max_iter):
         """Result of L-BFGS on some of the rows."""
