@@ -3,6 +3,7 @@
 import copy
 import functools
 import numbers
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -35,12 +36,14 @@ from ._shared import contribution, fit_shared
 from ._sklearn import (
     HasMethods,
     Interval,
+    StrOptions,
     VisualBlock,
     raise_for_params,
     routing_enabled,
 )
 from .experts._base import BuiltInExpert
 from .experts._foreign import expert_parameters, is_frozen, warn_without_weight
+from .trainers import TwoStage
 from .trainers._task import Fit, Task
 
 # What ``fit`` learned of X and y before training; members and snapshots need it too.
@@ -111,7 +114,14 @@ class BaseMoE(
     _doc_link_module = "skmoe"
 
     _parameter_constraints = {
-        "experts": [HasMethods(["fit"]), list, tuple, None],
+        "experts": [
+            HasMethods(["fit"]),
+            HasMethods(["members"]),
+            StrOptions({"auto"}),
+            list,
+            tuple,
+            None,
+        ],
         "n_experts": [Interval(numbers.Integral, 1, None, closed="left")],
         "gate": [str, HasMethods(["fit"])],
         "router": [
@@ -138,14 +148,24 @@ class BaseMoE(
         router = MetadataRouter(owner=self).add_self_request(self)
         mapping = MethodMapping().add(caller="fit", callee="fit")
         names, experts = self._named_experts()
-        if not isinstance(self.experts, (list, tuple)):
+        if not self._experts_by_name():
             names, experts = ["experts"], experts[:1]
         named = self._and_shared(names, experts)
+        splitter = getattr(self.trainer, "splitter", None)
+        if splitter is not None:
+            splitting = MethodMapping().add(caller="fit", callee="split")
+            router.add(splitter=splitter, method_mapping=splitting)
         return router.add(**named, method_mapping=mapping)
 
     def _sk_visual_block_(self):
         named = self._and_shared(*self._named_experts())
-        return VisualBlock("parallel", list(named.values()), names=list(named))
+        notes = {
+            member.name: f"{member.name} (left out: {member.dropped})"
+            for member in getattr(self, "expert_pool_", ())
+            if member.dropped
+        }
+        names = [notes.get(name, name) for name in named]
+        return VisualBlock("parallel", list(named.values()), names=names)
 
     # ``set_output`` wraps the method only where the class defines it itself.
     def transform(self, X):
@@ -156,17 +176,18 @@ class BaseMoE(
 
     def _fit(self, X, y, sample_weight, fit_params):
         parts = self._resolve_parts()
-        n_experts = len(parts.experts)
-        previous = self._previous(n_experts) if self.warm_start else None
-        experts = parts.by_name()
-        table = self._read(X, reset=True, gate=parts.gate, experts=experts)
+        table = self._read(X, reset=True, gate=parts.gate, experts=parts.by_name())
         y, weight = self._read_target(table, y, sample_weight)
+        parts = self._screen(parts, table, y)
+        n_experts, experts = len(parts.experts), parts.by_name()
+        previous = self._previous(n_experts) if self.warm_start else None
         self._check_size(table, weight, n_experts)
-        self._fit_features(table, y, weight, experts)
+        self._fit_features(table, y, weight, parts.gate, experts)
         if getattr(parts.trainer, "weighs_rows", True) or np.ptp(weight) > 0:
             warn_without_weight(experts)
-        fit_params = self._route_fit_params(experts, fit_params)
+        fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
+        task.split_params = split_params
         task.fit_params = [fit_params[name] for name in parts.names]
         own = fit_params.get(SHARED, {})
         task = self._with_shared(task, self._fit_shared(parts, table, y, weight, own))
@@ -186,7 +207,7 @@ class BaseMoE(
         table = self._read(X, reset=fresh, gate=parts.gate, experts=experts)
         y, weight = self._read_batch(table, y, sample_weight, fresh, classes)
         if fresh:
-            self._fit_features(table, y, weight, experts)
+            self._fit_features(table, y, weight, parts.gate, experts)
             offset = self._fit_shared(parts, table, y, weight, {})
         else:
             offset = self._offset(table)
@@ -202,6 +223,8 @@ class BaseMoE(
         """Objects for what the user wrote, checked and cloned."""
         owner = type(self).__name__
         gate = resolve_gate(self.gate, owner)
+        if self._pool() is not None:
+            self._pool().check()
         names, experts = self._named_experts()
         if not names:
             raise ValueError(f"{owner} got experts=[], but expected at least one.")
@@ -215,6 +238,27 @@ class BaseMoE(
         likelihood = self._make_likelihood()
         shared = self._resolve_shared(names, experts, owner)
         return ResolvedParts(gate, names, experts, trainer, router, likelihood, shared)
+
+    def _screen(self, parts, table, y):
+        """The parts without the members of a pool that do not suit the data."""
+        self.__dict__.pop("expert_pool_", None)
+        pool = self._pool()
+        if pool is None:
+            return parts
+        if not isinstance(parts.trainer, TwoStage):
+            warnings.warn(
+                f"{type(self).__name__} got experts={self.experts!r} with "
+                f"trainer={self.trainer!r}, which gives credit to the members that "
+                "memorise; use trainer='two-stage'.",
+                UserWarning,
+                stacklevel=7,
+            )
+        self.expert_pool_ = pool.screen(parts.names, parts.experts, table.raw, y)
+        kept = [member for member in self.expert_pool_ if not member.dropped]
+        return parts._replace(
+            names=[member.name for member in kept],
+            experts=[member.estimator for member in kept],
+        )
 
     def _resolve_shared(self, names, experts, owner):
         if self.shared_expert is None:
@@ -308,17 +352,15 @@ class BaseMoE(
             )
 
     def _route_fit_params(self, names, fit_params):
-        """Arguments of each expert's ``fit``, by name."""
+        """Arguments of each expert's ``fit``, by name, and of the splitter."""
         if not routing_enabled():
             raise_for_params(fit_params, self, "fit", allow=[])
-            return {name: {} for name in names}
+            return {name: {} for name in names}, {}
         routed = process_routing(self, "fit", **fit_params)
-        if isinstance(self.experts, (list, tuple)):
-            return {name: dict(routed[name]["fit"]) for name in names}
-        return {
-            name: dict(routed[SHARED if name == SHARED else "experts"]["fit"])
-            for name in names
-        }
+        splitting = dict(routed.get("splitter", {}).get("split", {}))
+        common = not self._experts_by_name()
+        keys = {n: "experts" if common and n != SHARED else n for n in names}
+        return {n: dict(routed[key]["fit"]) for n, key in keys.items()}, splitting
 
     def _seed_experts(self, names, experts):
         """Seed unseeded experts by name, so that neither order nor chance matters.

@@ -51,6 +51,12 @@ class Hierarchy:
         return isinstance(self.branching, str) and self.branching == "grow"
 
     def _resolve_parts(self):
+        if self._pool() is not None:
+            raise ValueError(
+                f"{type(self).__name__} got experts={self.experts!r}, but how many "
+                "members a pool keeps is not known before fit; list the experts, one "
+                f"per leaf, or use {self._flat.__name__}."
+            )
         if self._grows():
             return self._resolve_growth()
         shape = shape_of(self.branching)

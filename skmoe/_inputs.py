@@ -64,6 +64,13 @@ def text_columns(X):
     return [j for j in range(array.shape[1]) if not _is_floats(array[:, j])]
 
 
+def number_columns(X):
+    """Names (positions) of the other columns."""
+    text = set(text_columns(X))
+    columns = X.columns if is_frame(X) else range(X.shape[1])
+    return [c for c in columns if c not in text]
+
+
 def _numeric_dtype(dtype):
     if hasattr(dtype, "is_numeric"):
         return dtype.is_numeric() or str(dtype) == "Boolean"

@@ -24,9 +24,12 @@ class MoERegressor(RegressorMixin, BaseMoE):
 
     Parameters
     ----------
-    experts : None, estimator, or list of estimators or (name, estimator), default=None
+    experts : None, estimator, list of estimators or (name, estimator), or "auto", \
+    default=None
         ``None`` stands for :class:`~skmoe.experts.LinearExpert`. One estimator is
-        cloned ``n_experts`` times; a list may mix kinds.
+        cloned ``n_experts`` times; a list may mix kinds.  ``"auto"`` is
+        :class:`~skmoe.experts.AutoPool`, different experts for raw tables, made for
+        ``trainer="two-stage"``.
     n_experts : int, default=4
         Number of experts; ignored where ``experts`` is a list.
     gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
@@ -46,7 +49,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         mixture itself: few experts first, more of them after (a pyramid). A
         ``FrozenEstimator`` is taken as fitted on other rows.
     gate_features : None, str, selector or transformer, default=None
-        What the gate sees: ``None`` for X as it is; a list, slice, mask or callable
+        What the gate sees: ``None`` for X as it is (as numbers, where the experts are
+        a pool); a list, slice, mask or callable
         that selects columns; a transformer, which is cloned and fitted once;
         ``"piecewise-linear"`` for continuous piecewise-linear columns.
     expert_features : None, str, selector, transformer or dict, default=None
@@ -92,6 +96,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
     history_ : dict
         Per iteration ``bound`` and ``load`` of the experts; ``rejected``, the number
         of moves that were refused because they lowered the objective.
+    expert_pool_ : list of PoolMember
+        Members of the pool, with the reason for each that was left out; with
+        ``experts="auto"``.
     members_ : list of fitted estimators
         The parts of the average, with ``n_members > 1``.
 
@@ -165,6 +172,11 @@ class MoERegressor(RegressorMixin, BaseMoE):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+    @property
+    def _flat(self):
+        """The flat mixture for the same task."""
+        return MoERegressor
 
     def _default_expert(self):
         return LinearExpert()
@@ -293,9 +305,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     Parameters
     ----------
-    experts : None, estimator, or list of estimators or (name, estimator), default=None
+    experts : None, estimator, list of estimators or (name, estimator), or "auto", \
+    default=None
         Classifiers with ``predict_proba``. ``None`` stands for
-        :class:`~skmoe.experts.LinearExpert`, multinomial logistic regression.
+        :class:`~skmoe.experts.LinearExpert`, multinomial logistic regression;
+        ``"auto"`` for :class:`~skmoe.experts.AutoPool`, different experts for raw
+        tables, made for ``trainer="two-stage"``.
     n_experts : int, default=4
         Number of experts; ignored where ``experts`` is a list.
     gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
@@ -315,7 +330,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         classifiers fitted to the other folds. It may be a mixture itself. A
         ``FrozenEstimator`` is taken as fitted on other rows.
     gate_features : None, str, selector or transformer, default=None
-        What the gate sees: ``None`` for X as it is; a list, slice, mask or callable
+        What the gate sees: ``None`` for X as it is (as numbers, where the experts are
+        a pool); a list, slice, mask or callable
         that selects columns; a transformer, which is cloned and fitted once;
         ``"piecewise-linear"`` for continuous piecewise-linear columns.
     expert_features : None, str, selector, transformer or dict, default=None
@@ -362,6 +378,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     history_ : dict
         Per iteration ``bound`` and ``load`` of the experts; ``rejected``, the number
         of moves that were refused because they lowered the objective.
+    expert_pool_ : list of PoolMember
+        Members of the pool, with the reason for each that was left out; with
+        ``experts="auto"``.
     members_ : list of fitted estimators
         The parts of the average, with ``n_members > 1``.
 
@@ -428,6 +447,11 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @property
+    def _flat(self):
+        """The flat mixture for the same task."""
+        return MoEClassifier
 
     def _default_expert(self):
         return LinearExpert()

@@ -3,8 +3,12 @@
 from sklearn.base import BaseEstimator
 
 from ._resolve import named_experts
+from .experts import AutoPool
+from .gates import SoftmaxGate
 
 PRESETS = {
+    "auto": "AutoPool()",
+    "two-stage": "TwoStage()",
     "softmax": "SoftmaxGate()",
     "constant": "ConstantGate()",
     "em": "EM()",
@@ -17,7 +21,20 @@ PRESETS = {
 class ExpertParameters(BaseEstimator):
     """``get_params`` and ``set_params`` that reach the experts by name."""
 
+    def _pool(self):
+        """The pool that gives the experts, or None."""
+        if isinstance(self.experts, str):
+            return AutoPool() if self.experts == "auto" else None
+        return self.experts if isinstance(self.experts, AutoPool) else None
+
+    def _experts_by_name(self):
+        """Whether experts have names of their own, and are no copies of one."""
+        return isinstance(self.experts, (list, tuple)) or self._pool() is not None
+
     def _named_experts(self):
+        pool = self._pool()
+        if pool is not None:
+            return pool.members(self._classify, self._flat, SoftmaxGate)
         return named_experts(self.experts, self.n_experts, self._default_expert())
 
     def get_params(self, deep=True):

@@ -31,7 +31,7 @@ class Reading:
 
     def _all_allow(self, what):
         gate = resolve_gate(self.gate, type(self).__name__)
-        gate_features = _features.resolve(self.gate_features, "gate_features")
+        gate_features = _features.resolve(self._gate_columns(gate), "gate_features")
         if gate_features is not None:
             gate_ok = _features.allows(gate_features, what)
         elif hasattr(gate, "_resolved"):
@@ -68,6 +68,16 @@ class Reading:
             return self.expert_features.get(name)
         return None if name == SHARED else self.expert_features
 
+    def _gate_columns(self, gate):
+        """Specification of what the gate sees: numbers, where the experts are a pool.
+
+        A gate of known segments reads its column as it is.
+        """
+        pool = self._pool()
+        if self.gate_features is None and pool and not hasattr(gate, "segments"):
+            return pool.encoding()
+        return self.gate_features
+
     def _read(self, X, *, reset, gate=None, experts=None):
         """Validated table; ``experts`` maps names to unfitted experts."""
         gate = self.gate_ if gate is None else gate
@@ -77,7 +87,7 @@ class Reading:
             parts.append((self.shared_expert_, self._shared_features))
         else:
             parts = [(e, self._features_of(name)) for name, e in experts.items()]
-        numeric_gate = gate.numeric and self.gate_features is None
+        numeric_gate = gate.numeric and self._gate_columns(gate) is None
         linear = any(reads_numbers(e) and spec is None for e, spec in parts)
         drops = hasattr(gate, "segments")
         allow_text = not numeric_gate and (not linear or drops)
@@ -86,7 +96,7 @@ class Reading:
         tags = get_tags(self).input_tags
         return read_table(self, X, reset=reset, allow_text=allow_text, tags=tags)
 
-    def _fit_features(self, table, y, weight, experts):
+    def _fit_features(self, table, y, weight, gate, experts):
         """Fit the transformers of the gate and of ``experts``, a dict by name."""
         self._dropped = []
         built_in = any(reads_numbers(e) for e in experts.values())
@@ -113,7 +123,7 @@ class Reading:
                     f"expert_features names {unknown}, but the experts are "
                     f"{list(experts)}."
                 )
-        self.gate_features_ = fitted(self.gate_features, "gate_features")
+        self.gate_features_ = fitted(self._gate_columns(gate), "gate_features")
         found = {
             name: fitted(self._features_of(name), "expert_features") for name in experts
         }

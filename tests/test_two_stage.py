@@ -5,12 +5,18 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.model_selection import KFold, TimeSeriesSplit, cross_val_predict
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    TimeSeriesSplit,
+    cross_val_predict,
+)
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -22,10 +28,11 @@ from skmoe import (
 )
 from skmoe.exceptions import NoSampleWeightWarning
 from skmoe.experts import LinearExpert, MLPExpert
-from skmoe.gates import MLPGate
+from skmoe.gates import ClassifierGate, MLPGate
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import TwoStage
-from skmoe.trainers._two_stage import GateStage
+from skmoe.trainers._folds import draw_folds
+from skmoe.trainers._gate_stage import NetworkStage
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -39,12 +46,12 @@ def stage_of(model, X, y, monkeypatch):
     """The gate's problem as ``fit`` sets it up."""
     kept = []
 
-    class Spy(GateStage):
+    class Spy(NetworkStage):
         def __init__(self, *args):
             super().__init__(*args)
             kept.append(self)
 
-    monkeypatch.setattr("skmoe.trainers._two_stage.GateStage", Spy)
+    monkeypatch.setattr("skmoe.trainers._gate_stage.NetworkStage", Spy)
     model.fit(X, y)
     return kept[0]
 
@@ -247,18 +254,131 @@ def test_built_in_experts_and_shared_ones(regression):
     assert model.score(X, y) > 0.3
 
 
+def test_groups_reach_the_splitter(regression, monkeypatch):
+    X, y = regression
+    groups = np.arange(len(X)) // 10
+    trainer = TwoStage(cv=GroupKFold(4))
+    model = MoERegressor(REGRESSORS, trainer=trainer, random_state=0)
+    with pytest.raises(ValueError, match="enable_metadata_routing"):
+        model.fit(X, y, groups=groups)
+    weight = (np.arange(len(X)) % 20 > 0).astype(float)
+    with config_context(enable_metadata_routing=True):
+        kept = []
+
+        class Spy(NetworkStage):
+            def solve(self, alpha, rows=slice(None), start=None):
+                kept.append(rows)
+                return super().solve(alpha, rows, start)
+
+        monkeypatch.setattr("skmoe.trainers._gate_stage.NetworkStage", Spy)
+        model.set_fit_request(sample_weight=True)
+        model.fit(X, y, groups=groups, sample_weight=weight)
+    left = groups[weight > 0]
+    expected = cross_val_predict(
+        Ridge(), X[weight > 0], y[weight > 0], cv=GroupKFold(4), groups=left
+    )
+    stage_rows = [rows for rows in kept if not isinstance(rows, slice)]
+    for rows in stage_rows:
+        # The penalty is chosen on whole groups too.
+        assert not set(left[rows]) & set(np.delete(left, rows))
+    assert np.isfinite(expected).all()
+    assert stage_rows
+
+
+@pytest.mark.parametrize(
+    "gate",
+    ["gaussian", "constant", ClassifierGate(DecisionTreeClassifier(max_depth=3))],
+)
+@pytest.mark.parametrize("calibrate", [True, False])
+def test_gates_that_are_no_networks(gate, calibrate, regression, classification):
+    X, y = regression
+    common = {"gate": gate, "trainer": TwoStage(calibrate=calibrate), "random_state": 0}
+    model = MoERegressor(REGRESSORS, **common).fit(X, y)
+    assert model.score(X, y) > 0.3
+    bounds = np.array(model.lower_bounds_)
+    if not calibrate and gate == "constant":
+        # Corrections are penalised, trees greedy, and Gaussian gates fitted to the
+        # joint density.
+        assert (np.diff(bounds) > -1e-8).all()
+    X, y = classification
+    model = MoEClassifier(CLASSIFIERS, **common).fit(X, y)
+    assert model.score(X, y) > 0.6
+    assert model.converged_
+
+
+def test_constant_gate_is_found_by_em(regression):
+    """With a constant gate and given predictions EM finds the maximum."""
+    X, y = regression
+    model = MoERegressor(
+        REGRESSORS, gate="constant", trainer=TwoStage(calibrate=False, cv=3)
+    ).fit(X, y)
+    predictions = [
+        cross_val_predict(e, X, y, cv=draw_folds(y, None, 3, 0)) for _, e in REGRESSORS
+    ]
+    weights = model.gate_proba(X)[0]
+    assert weights.argmin() == int(
+        np.argmax([np.mean((p - y) ** 2) for p in predictions])
+    )
+
+
+def regimes(n_rows=600):
+    """A line that goes down, and one that goes up."""
+    rng = np.random.default_rng(1)
+    X = rng.uniform(-1, 1, size=(n_rows, 1))
+    return X, 3 * np.abs(X[:, 0]) + 0.1 * rng.normal(size=n_rows)
+
+
+def test_refinement_specialises_experts():
+    X, y = regimes()
+    experts = [("line", Ridge()), ("stump", DecisionTreeRegressor(max_depth=1))]
+    plain = MoERegressor(experts, trainer="two-stage", random_state=0).fit(X, y)
+    model = MoERegressor(experts, trainer=TwoStage(refine=5), random_state=0)
+    model.fit(X, y)
+    losses = model.history_["validation_loss"]
+    assert len(losses) > 1
+    assert min(losses) < 0.9 * losses[0]
+    assert model.score(X, y) > plain.score(X, y)
+
+
+def test_refinement_is_kept_only_if_it_pays(regression, monkeypatch):
+    X, y = regression
+    model = MoERegressor(REGRESSORS, trainer=TwoStage(refine=1), random_state=0)
+    plain = clone(model).set_params(trainer=TwoStage()).fit(X, y)
+    choose, losses = TwoStage._choose, iter([1.0, 2.0])
+
+    def worse(self, *args):
+        return choose(self, *args)._replace(loss=next(losses))
+
+    monkeypatch.setattr(TwoStage, "_choose", worse)
+    model.fit(X, y)
+    assert model.history_["validation_loss"] == [1.0, 2.0]
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+
+
+def test_refinement_with_rows_that_are_never_tested(regression, classification):
+    X, y = regression
+    trainer = TwoStage(cv=TimeSeriesSplit(4), refine=2)
+    assert MoERegressor(REGRESSORS, trainer=trainer).fit(X, y).score(X, y) > 0.3
+    X, y = classification
+    rare = np.where(np.arange(len(y)) < 2, 7, y)
+    for gate in ("softmax", "gaussian"):
+        model = MoEClassifier(
+            CLASSIFIERS, gate=gate, trainer=TwoStage(refine=2), random_state=0
+        )
+        assert model.fit(X, rare).predict_proba(X).shape == (len(y), 4)
+
+
 def test_what_makes_no_sense_is_refused(regression, classification):
     X, y = regression
     for trainer, match in [
         (TwoStage(cv=1), "cv=1"),
         (TwoStage(gate_cv=1), "gate_cv=1"),
         (TwoStage(max_iter=0), "max_iter=0"),
+        (TwoStage(refine=-1), "refine=-1"),
         (TwoStage(alphas=[-1.0]), "alphas="),
     ]:
         with pytest.raises(ValueError, match=match):
             MoERegressor(REGRESSORS, trainer=trainer).fit(X, y)
-    with pytest.raises(ValueError, match="is no network"):
-        MoERegressor(REGRESSORS, gate="gaussian", trainer="two-stage").fit(X, y)
     with pytest.raises(ValueError, match="whose rule needs"):
         MoERegressor(REGRESSORS, router=SwitchRouter(), trainer="two-stage").fit(X, y)
     X, y = classification

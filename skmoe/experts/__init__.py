@@ -2,5 +2,6 @@
 
 from ._linear import LinearExpert
 from ._mlp import MLPExpert
+from ._pool import AutoPool
 
-__all__ = ["LinearExpert", "MLPExpert"]
+__all__ = ["AutoPool", "LinearExpert", "MLPExpert"]

@@ -8,7 +8,7 @@ from ..experts._foreign import fit_expert, is_frozen
 from ._refit import predict_expert
 
 
-def draw_folds(labels, classes, cv, seed):
+def draw_folds(labels, classes, cv, seed, split_params=None):
     """Training and test rows of each fold; classes are spread where they suffice.
 
     Parameters
@@ -18,9 +18,12 @@ def draw_folds(labels, classes, cv, seed):
     cv : int, or object with ``split``
     seed : int
         Shuffles the rows if ``cv`` is a number.
+    split_params : dict, default=None
+        What ``cv.split`` is given besides, such as groups.
     """
     if hasattr(cv, "split"):
-        return list(cv.split(np.zeros((len(labels), 1)), labels))
+        rows = np.zeros((len(labels), 1))
+        return list(cv.split(rows, labels, **(split_params or {})))
     n_folds, kind = min(cv, len(labels)), KFold
     if classes is not None:
         rarest = np.unique(labels, return_counts=True)[1].min()

@@ -176,7 +176,8 @@ class Gradient(BaseEstimator):
         if not is_differentiable(task):
             return AlternatingRun(self, task).fit()
         problem = GradientTask(task, self.objective, state)
-        guided = self.start == "linear" and state is None
+        # One expert has no role to find; guided epochs would only not stop early.
+        guided = self.start == "linear" and state is None and task.n_experts > 1
         run = GradientRun(self, problem, state, guide=guided or None)
         run.train()
         return run.to_fit()

@@ -29,6 +29,7 @@ class Task:
     seed : int
     expert_seeds : list of int, one per expert, independent of their order
     fit_params : list of dict, routed to each expert's fit
+    split_params : dict, routed to the splitter of the trainer
     report : callable(iteration, bound, make_fit) -> bool, True asks to stop
     warm_start : Fit or None, the fit to continue from
     start : int or None, the one start to use (members of an average)
@@ -55,6 +56,7 @@ class Task:
     seed: int = 0
     expert_seeds: list = field(default_factory=list)
     fit_params: list = field(default_factory=list)
+    split_params: dict = field(default_factory=dict)
     report: Callable = lambda iteration, bound, make_fit: False
     warm_start: Any = None
     start: int | None = None
@@ -88,6 +90,7 @@ class Task:
                 taken_params(view, own, rows)
                 for view, own in zip(self.expert_views, self.fit_params, strict=False)
             ],
+            split_params=taken_params(self.gate_view, self.split_params, rows),
             weight=self.weight[rows],
             resp=None if self.resp is None else self.resp[rows],
             offset=None if self.offset is None else self.offset[rows],

@@ -1,0 +1,355 @@
+"""A pool of different experts for tables as they come."""
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    StandardScaler,
+)
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+
+from .._inputs import number_columns, text_columns
+from .._sklearn import safe_indexing
+from ._foreign import fit_expert
+from ._linear import LinearExpert
+from ._mlp import MLPExpert
+
+# Categories of a column that are told apart; rarer ones are taken together.
+MOST_CATEGORIES = 32
+# HistGradientBoosting takes 255 categories; one is for those taken together.
+MOST_TREE_CATEGORIES = 254
+# Rows of the pilot fits by which a time budget is shared out.
+PILOT_ROWS = 1000
+# Fits that a member costs: five folds, and all rows.
+FITS_PER_MEMBER = 6
+# Rows, and rows per column, below which a member is left out.
+FEWEST_ROWS = {"boosting": 50, "neighbours": 125, "network": 50, "mixture": 100}
+FEWEST_PER_COLUMN = {"mixture": 50}
+MOST_ROWS = {"neighbours": 200_000}
+MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
+
+
+class PoolMember(NamedTuple):
+    """A member of a pool.
+
+    Attributes
+    ----------
+    name : str
+    estimator : unfitted estimator
+    dropped : str or None
+        Why it was left out; None if it is an expert of the mixture.
+    """
+
+    name: str
+    estimator: Any
+    dropped: str | None
+
+
+def numeric_encoding(scaler=None):
+    """Raw columns as numbers: medians for gaps, which are marked; one-hot categories.
+
+    Parameters
+    ----------
+    scaler : transformer, default=None
+        Of the numeric columns; None standardises.
+    """
+    scaler = StandardScaler() if scaler is None else scaler
+    imputer = SimpleImputer(
+        strategy="median", add_indicator=True, keep_empty_features=True
+    )
+    one_hot = OneHotEncoder(
+        handle_unknown="infrequent_if_exist",
+        max_categories=MOST_CATEGORIES,
+        sparse_output=False,
+    )
+    return ColumnTransformer(
+        [
+            ("numbers", make_pipeline(imputer, scaler), number_columns),
+            ("categories", one_hot, text_columns),
+        ]
+    )
+
+
+def ordinal_encoding(unknown, most):
+    """Raw columns for trees: categories first, as numbers, then the numeric ones."""
+    ordinal = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=unknown,
+        encoded_missing_value=unknown,
+        max_categories=most,
+    )
+    return ColumnTransformer(
+        [
+            ("categories", ordinal, text_columns),
+            ("numbers", "passthrough", number_columns),
+        ]
+    )
+
+
+def _has_proba(model):
+    return hasattr(model.estimator, "predict_proba")
+
+
+class TreesOnTables(BaseEstimator):
+    """Histogram-based boosted trees that split raw categories as categories.
+
+    Parameters
+    ----------
+    estimator : HistGradientBoostingRegressor or HistGradientBoostingClassifier
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.regressor_tags, tags.classifier_tags = (
+            inner.regressor_tags,
+            inner.classifier_tags,
+        )
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit the encoder and the trees, one model per output; returns self."""
+        self.encoder_ = ordinal_encoding(np.nan, MOST_TREE_CATEGORIES).fit(X)
+        encoded = self.encoder_.transform(X)
+        categories = list(range(len(text_columns(X))))
+        trees = clone(self.estimator).set_params(categorical_features=categories)
+        if np.ndim(y) == 2:
+            trees = MultiOutputRegressor(trees)
+        self.estimator_ = trees.fit(encoded, y, sample_weight=sample_weight)
+        if is_classifier(trees):
+            self.classes_ = trees.classes_
+        return self
+
+    def predict(self, X):
+        """Predictions of the trees."""
+        return self.estimator_.predict(self.encoder_.transform(X))
+
+    @available_if(_has_proba)
+    def predict_proba(self, X):
+        """Class probabilities of the trees."""
+        return self.estimator_.predict_proba(self.encoder_.transform(X))
+
+
+class AutoPool(BaseEstimator):
+    """Experts of different kinds, each in the pipeline that a raw table needs.
+
+    What ``experts="auto"`` stands for; made for ``trainer="two-stage"``.  Categories
+    (columns that are no numbers) and missing values may stay in the table.
+
+    ============  =======================================================
+    member        estimator
+    ============  =======================================================
+    linear        ridge with its penalty by cross-validation; logistic
+    boosting      histogram-based boosted trees on raw categories
+    forest        extremely randomised trees
+    neighbours    ten nearest neighbours on columns made normal
+    network       average of five two-layer perceptrons
+    mixture       mixture of linear experts
+    ============  =======================================================
+
+    Parameters
+    ----------
+    include : list of str, default=None
+        Members to consider; None for all of them.
+    max_time : float, default=None
+        Seconds that fitting all members may take on one core, estimated by pilot fits
+        on up to 1000 rows; the cheapest members come first.  Results then depend on
+        the machine.
+
+    Notes
+    -----
+    A fitted mixture lists all members in ``expert_pool_``, with the reason for those
+    that it left out: too few rows (boosting and network need 50, neighbours 125, the
+    mixture 100, and 50 per column), too many rows (neighbours: 200 000) or columns
+    (neighbours and mixture: 300), or the time.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.experts import AutoPool
+    >>> X, y = make_regimes(60, random_state=0)
+    >>> pool = AutoPool(include=["linear", "neighbours"])
+    >>> model = MoERegressor(pool, trainer="two-stage", random_state=0).fit(X, y)
+    >>> [member.name for member in model.expert_pool_]
+    ['linear', 'neighbours']
+    """
+
+    def __init__(self, include=None, max_time=None):
+        self.include = include
+        self.max_time = max_time
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+        known = [*MEMBERS]
+        unknown = [name for name in self.include or [] if name not in known]
+        if unknown or (self.include is not None and not len(self.include)):
+            raise ValueError(
+                f"AutoPool got include={self.include!r}, but expected None or some of "
+                f"{known}."
+            )
+        if self.max_time is not None and not self.max_time > 0:
+            raise ValueError(
+                f"AutoPool got max_time={self.max_time!r}, but expected None or "
+                "seconds > 0."
+            )
+
+    def encoding(self):
+        """Unfitted transformer from raw columns to numbers, for the gate."""
+        return numeric_encoding()
+
+    def members(self, classify, mixture, gate):
+        """Names and unfitted estimators.
+
+        Parameters
+        ----------
+        classify : bool
+        mixture, gate : class
+            Of the mixtures among the members, and of their gate.
+        """
+        names = [n for n in MEMBERS if self.include is None or n in self.include]
+        return names, [MEMBERS[name](classify, mixture, gate) for name in names]
+
+    def screen(self, names, experts, X, y):
+        """All members, with the reasons of those that are left out.
+
+        Parameters
+        ----------
+        names : list of str
+        experts : list of unfitted estimators
+        X : table of shape (n, p)
+        y : (n,) or (n, n_outputs)
+
+        Returns
+        -------
+        list of PoolMember
+
+        Raises
+        ------
+        ValueError
+            If nobody is left.
+        """
+        reasons = {name: _misfit(name, *X.shape) for name in names}
+        if all(reasons.values()):
+            raise ValueError(
+                f"AutoPool got {X.shape[0]} rows of {X.shape[1]} columns, for which "
+                f"none of its members {names} is made; include 'linear'."
+            )
+        if self.max_time is not None:
+            fits = {n: e for n, e in zip(names, experts, strict=True) if not reasons[n]}
+            reasons |= self._too_slow(fits, X, y)
+        return [
+            PoolMember(name, expert, reasons[name])
+            for name, expert in zip(names, experts, strict=True)
+        ]
+
+    def _too_slow(self, experts, X, y):
+        """Reasons of the members that do not fit into the time, cheapest first."""
+        n_rows = X.shape[0]
+        rows = np.linspace(0, n_rows - 1, min(n_rows, PILOT_ROWS)).astype(int)
+        pilot, labels, seconds = safe_indexing(X, rows), y[rows], {}
+        for name, expert in experts.items():
+            started = time.perf_counter()
+            fit_expert(expert, pilot, labels, np.ones(len(rows)), 0)
+            spent = time.perf_counter() - started
+            seconds[name] = FITS_PER_MEMBER * spent * n_rows / len(rows)
+        reasons, left = {}, self.max_time
+        for position, name in enumerate(sorted(seconds, key=seconds.get)):
+            if position and seconds[name] > left:
+                reasons[name] = (
+                    f"would take about {seconds[name]:.3g} s of max_time="
+                    f"{self.max_time}"
+                )
+            else:
+                left -= seconds[name]
+        return reasons
+
+
+def _misfit(name, n_rows, n_columns):
+    """Why a member does not suit the size of a table, or None."""
+    if n_rows < FEWEST_ROWS.get(name, 0):
+        return f"needs at least {FEWEST_ROWS[name]} rows"
+    if n_rows < FEWEST_PER_COLUMN.get(name, 0) * n_columns:
+        return f"needs at least {FEWEST_PER_COLUMN[name]} rows per column"
+    if n_rows > MOST_ROWS.get(name, np.inf):
+        return f"is too slow beyond {MOST_ROWS[name]} rows"
+    if n_columns > MOST_COLUMNS.get(name, np.inf):
+        return f"suits at most {MOST_COLUMNS[name]} columns"
+    return None
+
+
+def _linear(classify, mixture, gate):
+    last = LogisticRegression(max_iter=500)
+    last = last if classify else RidgeCV(np.logspace(-2, 4, 13))
+    return Pipeline([("encode", numeric_encoding()), ("linear", last)])
+
+
+def _boosting(classify, mixture, gate):
+    # Early stopping would hold rows out, and cannot where a class has a single one.
+    # Classifiers are the more cautious: the log-loss punishes those too sure.
+    if classify:
+        trees = HistGradientBoostingClassifier(
+            max_leaf_nodes=15, l2_regularization=1.0, max_iter=300
+        )
+    else:
+        trees = HistGradientBoostingRegressor(max_features=0.5, max_iter=300)
+    return TreesOnTables(trees.set_params(learning_rate=0.05, early_stopping=False))
+
+
+def _forest(classify, mixture, gate):
+    kind = ExtraTreesClassifier if classify else ExtraTreesRegressor
+    encoding = ordinal_encoding(-1, MOST_TREE_CATEGORIES)
+    return Pipeline([("encode", encoding), ("forest", kind(n_estimators=200))])
+
+
+def _neighbours(classify, mixture, gate):
+    kind = KNeighborsClassifier if classify else KNeighborsRegressor
+    normal = QuantileTransformer(n_quantiles=100, output_distribution="normal")
+    last = kind(n_neighbors=10, weights="distance")
+    return Pipeline([("encode", numeric_encoding(normal)), ("neighbours", last)])
+
+
+def _network(classify, mixture, gate):
+    # A mixture of one expert is that expert; its members are the networks.
+    last = mixture(MLPExpert((64, 64)), n_experts=1, trainer="gradient", n_members=5)
+    return Pipeline([("encode", numeric_encoding()), ("network", last)])
+
+
+def _mixture(classify, mixture, gate):
+    last = mixture(n_experts=8)
+    if classify:
+        last = mixture(LinearExpert(alpha=1.0), n_experts=4, gate=gate(alpha=1.0))
+    return Pipeline([("encode", numeric_encoding()), ("mixture", last)])
+
+
+MEMBERS = {
+    "linear": _linear,
+    "boosting": _boosting,
+    "forest": _forest,
+    "neighbours": _neighbours,
+    "network": _network,
+    "mixture": _mixture,
+}

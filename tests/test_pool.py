@@ -1,0 +1,157 @@
+"""experts="auto": different experts for tables as they come."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.utils import estimator_html_repr
+
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe.experts import AutoPool
+from skmoe.experts._pool import MEMBERS
+from skmoe.gates import GroupGate
+from skmoe.trainers import TwoStage
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore::skmoe.exceptions.ExpertCollapseWarning",
+    "ignore::skmoe.exceptions.NoSampleWeightWarning",
+)
+QUICK = AutoPool(include=["linear", "neighbours", "boosting"])
+TRAINER = TwoStage(cv=3, alphas=[10.0])
+
+
+def raw_table(n_rows=200, seed=0):
+    """Numbers with gaps, text with gaps, a category, a flag, a constant."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=n_rows),
+            "gaps": np.where(rng.random(n_rows) < 0.2, np.nan, rng.random(n_rows)),
+            "town": rng.choice(["x", "y", "z"], n_rows).astype(object),
+            "kind": pd.Categorical(rng.choice(["p", "q"], n_rows)),
+            "flag": rng.random(n_rows) < 0.5,
+            "same": 1.0,
+        }
+    )
+    frame.loc[::17, "town"] = None
+    target = frame["size"] + 2.0 * (frame["kind"] == "p") + 0.1 * rng.random(n_rows)
+    return frame, target.to_numpy()
+
+
+@pytest.mark.parametrize("name", list(MEMBERS))
+@pytest.mark.parametrize("classify", [False, True])
+def test_every_member_takes_raw_tables(name, classify):
+    X, y = raw_table(360)
+    y = np.where(y > 1, "high", "low") if classify else y
+    kind = MoEClassifier if classify else MoERegressor
+    model = kind(AutoPool(include=[name]), trainer=TRAINER, random_state=0)
+    model.fit(X[:350], y[:350])
+    assert [m.dropped for m in model.expert_pool_] == [None]
+    assert model.score(X[:350], y[:350]) > 0.7
+    # A category that was not seen.
+    later = X[350:].assign(town="new")
+    assert model.predict(later).shape == (10,)
+
+
+def test_polars_and_arrays_of_objects():
+    X, y = raw_table()
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
+    expected = clone(model).fit(X, y).predict(X)
+    frame = pl.from_pandas(X.astype({"kind": str}))
+    np.testing.assert_allclose(clone(model).fit(frame, y).predict(frame), expected)
+    array = X.astype(object).to_numpy()
+    np.testing.assert_allclose(clone(model).fit(array, y).predict(array), expected)
+
+
+def test_two_outputs():
+    X, y = raw_table()
+    both = np.column_stack([y, -2 * y])
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0).fit(X, both)
+    assert model.predict(X).shape == (200, 2)
+    assert model.score(X, both) > 0.8
+
+
+def test_what_is_left_out_and_why():
+    X, y = raw_table(40)
+    model = MoERegressor("auto", trainer=TRAINER, random_state=0).fit(X, y)
+    reasons = {m.name: m.dropped for m in model.expert_pool_}
+    assert list(reasons) == list(MEMBERS)
+    assert reasons["neighbours"] == "needs at least 125 rows"
+    assert list(model.named_experts_) == ["linear", "forest"]
+    assert "left out: needs at least 125 rows" in estimator_html_repr(model)
+    with pytest.raises(ValueError, match="include 'linear'"):
+        MoERegressor(AutoPool(include=["neighbours"]), trainer=TRAINER).fit(X, y)
+
+
+def test_time_budget(monkeypatch):
+    X, y = raw_table()
+    pool = AutoPool(include=["linear", "neighbours"], max_time=1e-9)
+    model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
+    dropped = [m.dropped for m in model.expert_pool_ if m.dropped]
+    assert len(dropped) == 1
+    assert "max_time" in dropped[0]
+    pool.set_params(max_time=1e6)
+    model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
+    assert model.n_experts_ == 2
+
+
+def test_parameters_reach_the_pool():
+    model = MoERegressor(AutoPool(), trainer="two-stage")
+    model.set_params(experts__include=["linear"])
+    assert model.experts.include == ["linear"]
+    with pytest.raises(ValueError, match=r"pass the object, such as .*AutoPool"):
+        MoERegressor("auto").set_params(experts__include=["linear"])
+
+
+def test_gate_reads_numbers_or_its_segment():
+    X, y = raw_table()
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0).fit(X, y)
+    names = model.gate_features_.get_feature_names_out()
+    assert len(names) == model.gate_.coef_.shape[1]
+    X["kind"] = X["kind"].astype(str)
+    by_kind = MoERegressor(QUICK, gate=GroupGate("kind"), trainer=TRAINER)
+    proba = by_kind.fit(X, y).gate_proba(X)
+    for kind in ("p", "q"):
+        assert np.ptp(proba[X["kind"] == kind], axis=0).max() < 1e-12
+
+
+def test_n_jobs_changes_nothing():
+    X, y = raw_table()
+    pool = AutoPool(include=["linear", "boosting", "forest", "mixture"])
+    model = MoERegressor(pool, trainer=TRAINER, random_state=0)
+    first = clone(model).fit(X, y).predict(X)
+    again = clone(model).set_params(n_jobs=2).fit(X, y).predict(X)
+    np.testing.assert_allclose(again, first, rtol=1e-10)
+
+
+def test_what_makes_no_sense_is_refused():
+    X, y = raw_table()
+    with pytest.raises(ValueError, match=r"include=\['trees'\]"):
+        MoERegressor(AutoPool(include=["trees"]), trainer=TRAINER).fit(X, y)
+    with pytest.raises(ValueError, match="max_time=-1"):
+        MoERegressor(AutoPool(max_time=-1), trainer=TRAINER).fit(X, y)
+    with pytest.raises(ValueError, match="list the experts"):
+        HierarchicalMoERegressor("auto", trainer=TRAINER).fit(X, y)
+    with pytest.raises(ValueError, match="'experts' parameter"):
+        MoERegressor("manual").fit(X, y)
+
+
+def test_in_sample_training_is_warned_of():
+    X, y = raw_table()
+    pool = AutoPool(include=["linear"])
+    with pytest.warns(UserWarning, match="credit to the members that memorise"):
+        MoERegressor(pool).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        MoERegressor(pool, trainer=TRAINER).fit(X, y)
+
+
+def test_refit_without_a_pool_forgets_it():
+    X, y = raw_table()
+    model = MoERegressor(QUICK, trainer=TRAINER).fit(X, y)
+    model.set_params(experts=None, n_experts=2, trainer="em").fit(X[["size"]], y)
+    assert not hasattr(model, "expert_pool_")
