@@ -207,20 +207,32 @@ class NetworkStage(GateStage):
         return self.network.fitted(solution.state, 1.0, self.design)
 
     def held_out(self, solution, rows):
-        """Mean loss of rows that the solution has not seen."""
-        return self.loss(np.concatenate(solution[:2]), rows)[0]
+        """Losses (m,) of rows that the solution has not seen."""
+        outputs, _ = self._forward(solution.state, rows)
+        share = np.ones(len(outputs))
+        return self._slopes(outputs, solution.correction, rows, share)[0]
 
     def loss(self, theta, rows):
         """Mean loss of the combined prediction of some rows, and its gradient."""
-        X, gate = self.X[rows], np.ascontiguousarray(theta[: self.n_gate])
-        outputs, kept = self.network.forward(np.ascontiguousarray(X), gate, 1.0)
+        gate = np.ascontiguousarray(theta[: self.n_gate])
+        outputs, kept = self._forward(gate, rows)
         share = self.weight[rows] / self.weight[rows].sum()
-        kind = self._squared if self.task.classes is None else self._log_loss
-        value, push, correction = kind(outputs, theta[self.n_gate :], rows, share)
+        each, push, correction = self._slopes(
+            outputs, theta[self.n_gate :], rows, share
+        )
         gradient = np.zeros_like(theta)
         gradient[self.n_gate :] = correction
+        X = self.X[rows]
         self.network.backward(X, gate, kept, push, 1.0, gradient[: self.n_gate])
-        return value, gradient
+        return float(share @ each), gradient
+
+    def _forward(self, gate, rows):
+        return self.network.forward(np.ascontiguousarray(self.X[rows]), gate, 1.0)
+
+    def _slopes(self, outputs, correction, rows, share):
+        """Losses of the rows; slopes of their weighted sum."""
+        kind = self._squared if self.task.classes is None else self._log_loss
+        return kind(outputs, correction, rows, share)
 
     def _squared(self, outputs, correction, rows, share):
         """Half the squared error; slopes of the logits and of the corrections.
@@ -233,18 +245,18 @@ class NetworkStage(GateStage):
         if self.alone:
             error = corrected - self.target[rows][:, None, :]
             on_weights = 0.5 * np.sum(error**2, axis=2)
-            value = float(share @ np.sum(weights * on_weights, axis=1))
+            each = np.sum(weights * on_weights, axis=1)
             push = error
         else:
             error = mixture.mean(weights, corrected) - self.target[rows]
             on_weights = np.einsum("nd,nkd->nk", error, corrected)
-            value = 0.5 * float(share @ np.sum(error**2, axis=1))
+            each = 0.5 * np.sum(error**2, axis=1)
             push = error[:, None, :]
         mean = np.sum(weights * on_weights, axis=1, keepdims=True)
         weighted = share[:, None] * weights
         on_answers = weighted[:, :, None] * push
         slopes = np.sum(on_answers * answers, axis=0), on_answers.sum(axis=0)
-        return value, weighted * (on_weights - mean), np.stack(slopes).ravel()
+        return each, weighted * (on_weights - mean), np.stack(slopes).ravel()
 
     def _log_loss(self, outputs, temper, rows, share):
         """Log-loss; slopes of the logits and of the inverse temperatures."""
@@ -258,7 +270,7 @@ class NetworkStage(GateStage):
         expected = np.sum(np.exp(log_proba) * answers, axis=2)
         pull = share[:, None] * resp * (answers[hit] - expected)
         push = share[:, None] * (np.exp(log_gate) - resp)
-        return -float(share @ row), push, -pull.sum(axis=0)
+        return -row, push, -pull.sum(axis=0)
 
 
 class ResponsibilityStage(GateStage):
@@ -298,13 +310,12 @@ class ResponsibilityStage(GateStage):
         return solution.state
 
     def held_out(self, solution, rows):
-        """Mean negative log-density of rows that the solution has not seen."""
+        """Negative log-densities (m,) of rows that the solution has not seen."""
         task = self.task.on_rows(rows)
         log_gate = solution.state.predict_log_proba(task.gate_view)
         predictions = self.corrected(solution.correction, rows)
         log_prob = mixture.log_prob(solution.likelihoods, task.y, predictions)
-        density = mixture.log_density(log_gate, log_prob)
-        return -float(task.weight @ density / task.weight.sum())
+        return -mixture.log_density(log_gate, log_prob)
 
     def _correction(self, resp, rows, correction):
         """Corrections that fit best with given responsibilities."""

@@ -39,8 +39,9 @@ class TwoStage(BaseEstimator):
     calibrate : bool, default=True
         Whether answers are corrected: an affine function of each regressor's, a
         temperature of each classifier's.
-    alphas : sequence of float or None, default=(1.0, 10.0, 100.0, 1000.0)
-        Penalties of the gate to choose from, in units of rows; None takes the gate's.
+    alphas : sequence of float or None, default=(1.0, 10.0, 100.0, 1000.0, 10000.0)
+        Penalties of the gate to choose from, in units of rows; the strongest of those
+        within a standard error of the best is taken.  None takes the gate's own.
     gate_cv : int, default=3
         Parts of that choice; each leaves out whole folds of ``cv``.
     max_iter : int, default=200
@@ -76,7 +77,7 @@ class TwoStage(BaseEstimator):
         self,
         cv=5,
         calibrate=True,
-        alphas=(1.0, 10.0, 100.0, 1000.0),
+        alphas=(1.0, 10.0, 100.0, 1000.0, 10000.0),
         gate_cv=3,
         max_iter=200,
         refine=0,
@@ -200,26 +201,24 @@ class TwoStage(BaseEstimator):
         return rows, found[rows], fold_of[rows]
 
     def _choose_alpha(self, stage, fold_of):
-        """Penalty with the least loss on rows left out, and that loss per row.
+        """Penalty for rows left out, and the mean loss of those rows.
 
         Rows are left out by whole folds, so that groups stay together.
         """
-        alphas = self.alphas if self.alphas and stage.has_penalty else [None]
+        alphas = [None]
+        if self.alphas is not None and stage.has_penalty:
+            alphas = sorted(self.alphas, reverse=True)
         single = len(alphas) == 1 or stage.task.n_experts == 1
         if single and not self.refine:
             return alphas[0], np.nan
-        blocks = self._blocks(fold_of, stage.task.seed)
-        losses, order = np.zeros(len(alphas)), np.argsort(alphas)[::-1]
-        if alphas == [None]:
-            order = [0]
-        for train, test in blocks:
+        losses = np.empty((len(alphas), len(fold_of)))
+        for train, test in self._blocks(fold_of, stage.task.seed):
             solution = None
-            for i in order:
-                solution = stage.solve(alphas[i], train, solution)
-                share = stage.weight[test].sum() / len(stage.weight)
-                losses[i] += share * stage.held_out(solution, test)
-        best = int(np.argmin(losses))
-        return alphas[best], float(losses[best])
+            for own, alpha in zip(losses, alphas, strict=True):
+                solution = stage.solve(alpha, train, solution)
+                own[test] = stage.held_out(solution, test)
+        chosen = largest_within_error(losses, stage.weight)
+        return alphas[chosen], float(np.average(losses[chosen], weights=stage.weight))
 
     def _blocks(self, fold_of, seed):
         """Rows to train with and rows to leave out."""
@@ -252,6 +251,19 @@ class Choice(NamedTuple):
     solution: Any
     alpha: float | None
     loss: float
+
+
+def largest_within_error(losses, weight):
+    """First row of ``losses`` within a paired standard error of the best one.
+
+    ``losses`` (m, n) are those of n rows, for the strongest penalty first.
+    """
+    best = losses[np.argmin(losses @ weight)]
+    worse = losses - best
+    mean = np.average(worse, axis=1, weights=weight)
+    spread = (weight * (worse - mean[:, None])) ** 2
+    error = np.sqrt(spread.sum(axis=1)) / weight.sum()
+    return int(np.argmax(mean <= error))
 
 
 def _responsibilities(choice, task):

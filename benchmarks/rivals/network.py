@@ -1,0 +1,10 @@
+"""The pool's expert "network" alone."""
+
+from ._alone import expert_alone
+
+NAME = "five networks"
+
+
+def make(classify, seed, pool):
+    """The expert."""
+    return expert_alone(pool, "network", classify)

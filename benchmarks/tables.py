@@ -1,0 +1,183 @@
+"""All models on all tables: the same folds, preprocessing and budget for each.
+
+    python benchmarks/tables.py run --data DIR --out results.parquet [--jobs 2]
+    python benchmarks/tables.py run --openml abalone credit-g --out results.parquet
+    python benchmarks/tables.py report --out results.parquet
+
+Five folds, twice for tables of fewer than 5000 rows; larger tables are cut to MAX_ROWS
+random rows.  DIR holds NAME.parquet with the target in the last column.  Nothing is
+tuned per table; the models are the files of benchmarks/rivals, those that are slow
+(SLOW) only when named by --models.  A run that was stopped goes on where it stopped,
+and a fixed seed gives the same losses again.  Loss is the RMSE in regression and the
+log-loss in classification; seconds are those of one core.
+"""
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+
+# Before numerical libraries are loaded: one thread for each job.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from rich.progress import track
+from rivals import all_rivals, serves
+from rivals._memory import SharedPool, forget, timed
+from sklearn.base import clone
+from sklearn.datasets import fetch_openml
+from sklearn.metrics import log_loss, root_mean_squared_error
+from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
+from tables_report import report
+
+MAX_ROWS = 4000
+REPEATED_BELOW = 5000
+FOLDS = 5
+SLOW = ("EBM",)
+# Predicted probabilities are kept this far from zero, for every model.
+PROBA_FLOOR = 1e-6
+
+
+def load_parquet(folder, name):
+    """Columns and target of a stored table."""
+    frame = pd.read_parquet(Path(folder) / f"{name}.parquet")
+    return frame, frame.pop(frame.columns[-1])
+
+
+def load_openml(_, name):
+    """Columns and target of a table that is online."""
+    bunch = fetch_openml(name, as_frame=True, parser="auto")
+    return bunch.data, bunch.target
+
+
+def prepared(X, y, max_rows, seed):
+    """Task, and at most ``max_rows`` random rows; labels become codes."""
+    classify = not pd.api.types.is_numeric_dtype(y)
+    n_rows = len(X)
+    rows = np.arange(n_rows)
+    if n_rows > max_rows:
+        rows = np.random.default_rng(seed).permutation(n_rows)[:max_rows]
+    X, y = X.iloc[rows].reset_index(drop=True), y.iloc[rows]
+    codes = np.unique(y.astype(str), return_inverse=True)[1] if classify else None
+    y = codes if classify else y.to_numpy(dtype=float)
+    return ("classification" if classify else "regression"), X, y, n_rows
+
+
+def splits(task, X, y, n_rows, seed):
+    """Training and test rows of each fold, repeats one after another."""
+    kind = RepeatedKFold if task == "regression" else RepeatedStratifiedKFold
+    n_repeats = 2 if n_rows < REPEATED_BELOW else 1
+    splitter = kind(n_splits=FOLDS, n_repeats=n_repeats, random_state=seed)
+    return list(splitter.split(X, y))
+
+
+def loss_of(task, model, X, y, classes):
+    """Loss on test rows."""
+    if task == "regression":
+        return root_mean_squared_error(y, model.predict(X))
+    proba = np.zeros((len(X), len(classes)))
+    proba[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
+    proba = np.maximum(proba, PROBA_FLOOR)
+    return log_loss(y, proba / proba.sum(axis=1, keepdims=True), labels=classes)
+
+
+def run_fold(load, folder, name, number, models, arguments):
+    """Rows of results of some models on one fold of one table."""
+    warnings.simplefilter("ignore")
+    forget()
+    rivals, seed = all_rivals()[0], arguments.seed
+    task, X, y, n_rows = prepared(*load(folder, name), arguments.max_rows, seed)
+    folds = splits(task, X, y, n_rows, seed)
+    if number >= len(folds):
+        return []
+    train, test = folds[number]
+    rows = []
+    for model in models:
+        if not serves(rivals[model], task):
+            continue
+        row = {"table": name, "task": task, "fold": number, "model": model}
+        estimator = rivals[model].make(task == "classification", seed, SharedPool())
+        try:
+            fitted, fit_seconds = timed(
+                clone(estimator).fit, X.iloc[train].reset_index(drop=True), y[train]
+            )
+            loss, seconds = timed(
+                loss_of,
+                task,
+                fitted,
+                X.iloc[test].reset_index(drop=True),
+                y[test],
+                np.unique(y),
+            )
+        except Exception as error:  # A rival that breaks must not stop the others.
+            rows.append({**row, "error": repr(error)[:300]})
+            continue
+        rows.append(
+            {
+                **row,
+                "loss": loss,
+                "fit_seconds": fit_seconds,
+                "predict_seconds": seconds,
+            }
+        )
+    return rows
+
+
+def run(arguments):
+    """Run what is missing, and store it after each fold."""
+    rivals, missing = all_rivals()
+    print(*missing, sep="\n")
+    out = arguments.out
+    done = pd.read_parquet(out) if out.exists() else pd.DataFrame()
+    tables = arguments.tables or sorted(
+        p.stem for p in arguments.data.glob("*.parquet")
+    )
+    load = load_openml if arguments.openml else load_parquet
+    models = arguments.models or list(rivals)
+    calls = []
+    for name in arguments.openml or tables:
+        for number in range(2 * FOLDS):
+            left = [m for m in models if not is_done(done, name, number, m)]
+            if left:
+                calls.append((load, arguments.data, name, number, left, arguments))
+    results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
+        delayed(run_fold)(*call) for call in calls
+    )
+    for rows in track(results, total=len(calls), description="folds"):
+        if not rows:
+            continue
+        done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
+        done.to_parquet(out.with_suffix(".part"), index=False)
+        out.with_suffix(".part").replace(out)
+
+
+def is_done(done, table, fold, model):
+    """Whether a result is stored."""
+    if done.empty:
+        return False
+    own = (done.table == table) & (done.fold == fold) & (done.model == model)
+    return bool(own.any())
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=["run", "report"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--openml", nargs="*")
+    parser.add_argument("--tables", nargs="*")
+    parser.add_argument("--models", nargs="*")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--max-rows", type=int, default=MAX_ROWS)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run(arguments)
+    print(report(pd.read_parquet(arguments.out)))
+
+
+if __name__ == "__main__":
+    main()
