@@ -17,7 +17,6 @@ from skmoe.trainers import TwoStage
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
-    "ignore::skmoe.exceptions.ExpertCollapseWarning",
     "ignore::skmoe.exceptions.NoSampleWeightWarning",
 )
 QUICK = AutoPool(include=["linear", "neighbours", "boosting"])

@@ -1,6 +1,7 @@
 """A pool of different experts for tables as they come."""
 
 import time
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
@@ -28,6 +30,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .._inputs import number_columns, text_columns
 from .._sklearn import safe_indexing
+from ..exceptions import ExpertCollapseWarning
 from ._foreign import fit_expert
 from ._linear import LinearExpert
 from ._mlp import MLPExpert
@@ -41,7 +44,13 @@ PILOT_ROWS = 1000
 # Fits that a member costs: five folds, and all rows.
 FITS_PER_MEMBER = 6
 # Rows, and rows per column, below which a member is left out.
-FEWEST_ROWS = {"boosting": 50, "neighbours": 125, "network": 50, "mixture": 100}
+FEWEST_ROWS = {
+    "boosting": 50,
+    "neighbours": 125,
+    "network": 50,
+    "smooth_network": 50,
+    "mixture": 100,
+}
 FEWEST_PER_COLUMN = {"mixture": 50}
 MOST_ROWS = {"neighbours": 200_000}
 MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
@@ -104,6 +113,21 @@ def ordinal_encoding(unknown, most):
     )
 
 
+class QuietPipeline(Pipeline):
+    """A pipeline without warnings that only its author could heed.
+
+    Whether a member converged, or a mixture among them lost an expert, shows in the
+    loss of its predictions, by which the gate judges it.
+    """
+
+    def fit(self, X, y=None, **params):
+        """Fit all steps; returns self."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", ExpertCollapseWarning)
+            return super().fit(X, y, **params)
+
+
 def _has_proba(model):
     return hasattr(model.estimator, "predict_proba")
 
@@ -159,16 +183,17 @@ class AutoPool(BaseEstimator):
     What ``experts="auto"`` stands for; made for ``trainer="two-stage"``.  Categories
     (columns that are no numbers) and missing values may stay in the table.
 
-    ============  =======================================================
-    member        estimator
-    ============  =======================================================
-    linear        ridge with its penalty by cross-validation; logistic
-    boosting      histogram-based boosted trees on raw categories
-    forest        extremely randomised trees
-    neighbours    ten nearest neighbours on columns made normal
-    network       average of five two-layer perceptrons
-    mixture       mixture of linear experts
-    ============  =======================================================
+    ==============  =====================================================
+    member          estimator
+    ==============  =====================================================
+    linear          ridge with its penalty by cross-validation; logistic
+    boosting        histogram-based boosted trees on raw categories
+    forest          extremely randomised trees
+    neighbours      ten nearest neighbours on columns made normal
+    network         average of three two-layer perceptrons
+    smooth_network  the same, with a stronger penalty
+    mixture         mixture of linear experts
+    ==============  =====================================================
 
     Parameters
     ----------
@@ -182,7 +207,7 @@ class AutoPool(BaseEstimator):
     Notes
     -----
     A fitted mixture lists all members in ``expert_pool_``, with the reason for those
-    that it left out: too few rows (boosting and network need 50, neighbours 125, the
+    that it left out: too few rows (boosting and networks need 50, neighbours 125, the
     mixture 100, and 50 per column), too many rows (neighbours: 200 000) or columns
     (neighbours and mixture: 300), or the time.
 
@@ -304,7 +329,7 @@ def _misfit(name, n_rows, n_columns):
 def _linear(classify, mixture, gate):
     last = LogisticRegression(max_iter=500)
     last = last if classify else RidgeCV(np.logspace(-2, 4, 13))
-    return Pipeline([("encode", numeric_encoding()), ("linear", last)])
+    return QuietPipeline([("encode", numeric_encoding()), ("linear", last)])
 
 
 def _boosting(classify, mixture, gate):
@@ -322,27 +347,36 @@ def _boosting(classify, mixture, gate):
 def _forest(classify, mixture, gate):
     kind = ExtraTreesClassifier if classify else ExtraTreesRegressor
     encoding = ordinal_encoding(-1, MOST_TREE_CATEGORIES)
-    return Pipeline([("encode", encoding), ("forest", kind(n_estimators=200))])
+    return QuietPipeline([("encode", encoding), ("forest", kind(n_estimators=200))])
 
 
 def _neighbours(classify, mixture, gate):
     kind = KNeighborsClassifier if classify else KNeighborsRegressor
     normal = QuantileTransformer(n_quantiles=100, output_distribution="normal")
     last = kind(n_neighbors=10, weights="distance")
-    return Pipeline([("encode", numeric_encoding(normal)), ("neighbours", last)])
+    return QuietPipeline([("encode", numeric_encoding(normal)), ("neighbours", last)])
+
+
+def _networks(alpha, mixture):
+    # A mixture of one expert is that expert; its members are the networks.
+    expert = MLPExpert((64, 64), alpha=alpha)
+    last = mixture(expert, n_experts=1, trainer="gradient", n_members=3)
+    return QuietPipeline([("encode", numeric_encoding()), ("network", last)])
 
 
 def _network(classify, mixture, gate):
-    # A mixture of one expert is that expert; its members are the networks.
-    last = mixture(MLPExpert((64, 64)), n_experts=1, trainer="gradient", n_members=5)
-    return Pipeline([("encode", numeric_encoding()), ("network", last)])
+    return _networks(1.0, mixture)
+
+
+def _smooth_network(classify, mixture, gate):
+    return _networks(30.0, mixture)
 
 
 def _mixture(classify, mixture, gate):
     last = mixture(n_experts=8)
     if classify:
         last = mixture(LinearExpert(alpha=1.0), n_experts=4, gate=gate(alpha=1.0))
-    return Pipeline([("encode", numeric_encoding()), ("mixture", last)])
+    return QuietPipeline([("encode", numeric_encoding()), ("mixture", last)])
 
 
 MEMBERS = {
@@ -351,5 +385,6 @@ MEMBERS = {
     "forest": _forest,
     "neighbours": _neighbours,
     "network": _network,
+    "smooth_network": _smooth_network,
     "mixture": _mixture,
 }
