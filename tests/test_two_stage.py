@@ -56,22 +56,24 @@ def stage_of(model, X, y, monkeypatch):
     return kept[0]
 
 
-@pytest.mark.parametrize("kind", ["values", "two values", "alone", "classes", "tree"])
+KINDS = ["values", "two values", "alone", "classes", "classes alone", "tree"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gate", ["softmax", MLPGate((3,))])
 def test_gradient(kind, gate, regression, classification, monkeypatch):
-    X, y = classification if kind == "classes" else regression
+    X, y = classification if "classes" in kind else regression
     X, y = X[:60], y[:60]
     common = {"trainer": "two-stage", "gate": gate, "random_state": 0}
-    if kind == "classes":
-        model = MoEClassifier(CLASSIFIERS, **common)
+    router = 1 if "alone" in kind else None
+    if "classes" in kind:
+        model = MoEClassifier(CLASSIFIERS, router=router, **common)
     elif kind == "tree":
         experts = [*REGRESSORS, ("mean", Ridge(1e6))]
         model = HierarchicalMoERegressor(experts, (1, 3), **common)
     else:
         y = np.column_stack([y, -(y**2)]) if kind == "two values" else y
-        model = MoERegressor(
-            REGRESSORS, router=1 if kind == "alone" else None, **common
-        )
+        model = MoERegressor(REGRESSORS, router=router, **common)
     stage = stage_of(model, X, y, monkeypatch)
     rng = np.random.default_rng(0)
     theta = stage.start() + 0.3 * rng.normal(size=len(stage.start()))

@@ -259,18 +259,26 @@ class NetworkStage(GateStage):
         return each, weighted * (on_weights - mean), np.stack(slopes).ravel()
 
     def _log_loss(self, outputs, temper, rows, share):
-        """Log-loss; slopes of the logits and of the inverse temperatures."""
+        """Log-loss; slopes of the logits and of the inverse temperatures.
+
+        Where few experts serve a row, the mean loss of experts that answer alone.
+        """
         answers, codes = self.answers[rows], self.task.y[rows]
         log_gate = log_softmax(outputs, axis=1)
         log_proba = log_softmax(temper[:, None] * answers, axis=2)
         hit = np.arange(len(codes)), slice(None), codes
-        joint = log_gate + log_proba[hit]
-        row = logsumexp(joint, axis=1)
-        resp = np.exp(joint - row[:, None])
+        gate = np.exp(log_gate)
+        if self.alone:
+            each = -np.sum(gate * log_proba[hit], axis=1)
+            resp, push = gate, gate * (-log_proba[hit] - each[:, None])
+        else:
+            joint = log_gate + log_proba[hit]
+            each = -logsumexp(joint, axis=1)
+            resp = np.exp(joint + each[:, None])
+            push = gate - resp
         expected = np.sum(np.exp(log_proba) * answers, axis=2)
         pull = share[:, None] * resp * (answers[hit] - expected)
-        push = share[:, None] * (np.exp(log_gate) - resp)
-        return -row, push, -pull.sum(axis=0)
+        return each, share[:, None] * push, -pull.sum(axis=0)
 
 
 class ResponsibilityStage(GateStage):
