@@ -114,14 +114,8 @@ def run_fold(load, folder, name, number, models, arguments):
         except Exception as error:  # A rival that breaks must not stop the others.
             rows.append({**row, "error": repr(error)[:300]})
             continue
-        rows.append(
-            {
-                **row,
-                "loss": loss,
-                "fit_seconds": fit_seconds,
-                "predict_seconds": seconds,
-            }
-        )
+        row |= {"loss": loss, "fit_seconds": fit_seconds, "predict_seconds": seconds}
+        rows.append({**row, "error": None})
     return rows
 
 
@@ -131,17 +125,8 @@ def run(arguments):
     print(*missing, sep="\n")
     out = arguments.out
     done = pd.read_parquet(out) if out.exists() else pd.DataFrame()
-    tables = arguments.tables or sorted(
-        p.stem for p in arguments.data.glob("*.parquet")
-    )
-    load = load_openml if arguments.openml else load_parquet
-    models = arguments.models or list(rivals)
-    calls = []
-    for name in arguments.openml or tables:
-        for number in range(2 * FOLDS):
-            left = [m for m in models if not is_done(done, name, number, m)]
-            if left:
-                calls.append((load, arguments.data, name, number, left, arguments))
+    models = arguments.models or [name for name in rivals if name not in SLOW]
+    calls = list(missing_calls(arguments, models, done))
     results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
         delayed(run_fold)(*call) for call in calls
     )
@@ -151,6 +136,19 @@ def run(arguments):
         done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
         done.to_parquet(out.with_suffix(".part"), index=False)
         out.with_suffix(".part").replace(out)
+
+
+def missing_calls(arguments, models, done):
+    """Arguments of ``run_fold`` for what is not stored, first folds first."""
+    tables = arguments.openml or arguments.tables
+    if not tables:
+        tables = sorted(path.stem for path in arguments.data.glob("*.parquet"))
+    load = load_openml if arguments.openml else load_parquet
+    for number in range(2 * FOLDS):
+        for name in tables:
+            left = [m for m in models if not is_done(done, name, number, m)]
+            if left:
+                yield load, arguments.data, name, number, left, arguments
 
 
 def is_done(done, table, fold, model):

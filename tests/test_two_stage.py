@@ -308,6 +308,24 @@ def test_gates_that_are_no_networks(gate, calibrate, regression, classification)
     assert model.converged_
 
 
+def test_gates_can_be_trained_for_densities():
+    """Two experts that are equally good on average, but not equally sure."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(600, 2))
+    noise = np.where(X[:, 0] < 0, 0.1, 1.0)
+    y = X[:, 1] + noise * rng.normal(size=600)
+    experts = [("one", LinearRegression()), ("two", Ridge(1.0))]
+    density = []
+    for objective in ("prediction", "likelihood"):
+        trainer = TwoStage(objective=objective, alphas=[0.1, 1.0])
+        model = MoERegressor(experts, trainer=trainer, random_state=0).fit(X, y)
+        density.append(model.log_density(X, y).mean())
+        assert model.history_["alpha"] in (0.1, 1.0)
+    assert density[1] > density[0] + 0.2
+    _, std = model.predict(X, return_std=True)
+    assert std[X[:, 0] < -0.3].mean() < 0.5 * std[X[:, 0] > 0.3].mean()
+
+
 def test_constant_gate_is_found_by_em(regression):
     """With a constant gate and given predictions EM finds the maximum."""
     X, y = regression
@@ -377,6 +395,7 @@ def test_what_makes_no_sense_is_refused(regression, classification):
         (TwoStage(gate_cv=1), "gate_cv=1"),
         (TwoStage(max_iter=0), "max_iter=0"),
         (TwoStage(refine=-1), "refine=-1"),
+        (TwoStage(objective="both"), "objective='both'"),
         (TwoStage(alphas=[-1.0]), "alphas="),
     ]:
         with pytest.raises(ValueError, match=match):

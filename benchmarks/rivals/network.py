@@ -2,7 +2,7 @@
 
 from ._alone import expert_alone
 
-NAME = "five networks"
+NAME = "networks"
 
 
 def make(classify, seed, pool):

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from .. import mixture
 from .._design import make_design
 from ..experts._corrected import CorrectedClassifier, CorrectedRegressor
+from ..gates._tree import TreeGate
 from ._gradient_gate import expert_draws, gate_network
 from ._task import Fit
 
@@ -40,10 +41,14 @@ class Solution(NamedTuple):
     likelihoods: Any = None
 
 
-def gate_stage(task, predictions, calibrate, max_iter):
-    """The stage that suits the gate of a task."""
+def gate_stage(task, predictions, calibrate, max_iter, objective):
+    """The stage that suits the objective and the gate of a task.
+
+    For class labels both objectives are the same, the log-loss.
+    """
+    by_gradient = objective == "prediction" or task.classes is not None
     is_network = hasattr(task.gate, "network")
-    if is_network and isinstance(task.gate_view, np.ndarray):
+    if by_gradient and is_network and isinstance(task.gate_view, np.ndarray):
         return NetworkStage(task, predictions, calibrate, max_iter)
     return ResponsibilityStage(task, predictions, calibrate, max_iter)
 
@@ -60,9 +65,6 @@ class GateStage:
     max_iter : int
     """
 
-    #: Whether the penalties of ``TwoStage`` are those of the gate.
-    has_penalty = False
-
     def __init__(self, task, predictions, calibrate, max_iter):
         self.task, self.calibrate, self.max_iter = task, calibrate, max_iter
         self.weight = task.weight / task.weight.mean()
@@ -77,6 +79,17 @@ class GateStage:
         else:
             self.answers = np.log(predictions)
             self.identity = np.ones(task.n_experts)
+
+    @property
+    def has_penalty(self):
+        """Whether the gate has a penalty that can be chosen."""
+        return self.penalised_gate() is not None
+
+    def penalised_gate(self):
+        """A copy of the gate, and of its part with a penalty, or None."""
+        gate = clone(self.task.gate)
+        part = gate.gate if isinstance(gate, TreeGate) else gate
+        return (gate, part) if "alpha" in part.get_params() else None
 
     def affine(self, correction):
         """Slopes and intercepts (K, d)."""
@@ -152,8 +165,6 @@ class GateStage:
 
 class NetworkStage(GateStage):
     """Gates that are networks: L-BFGS on the loss of the combined prediction."""
-
-    has_penalty = True
 
     def __init__(self, task, predictions, calibrate, max_iter):
         super().__init__(task, predictions, calibrate, max_iter)
@@ -303,15 +314,19 @@ class ResponsibilityStage(GateStage):
             converged = len(bounds) > 1 and bounds[-1] - bounds[-2] < TOLERANCE
             if self.calibrate:
                 correction = self._correction(resp, rows, correction)
-            gate = self._gate(gate, task, resp)
+            gate = self._gate(gate, alpha, task, resp)
             log_gate = gate.log_joint(task.gate_view)
         return Solution(gate, correction, bounds, converged, likelihoods)
 
-    def _gate(self, gate, task, resp):
+    def _gate(self, gate, alpha, task, resp):
         """The gate after another fit, or step."""
-        if gate is None:
-            return clone(task.gate).fit(task.gate_view, resp, task.weight)
-        return gate.update(task.gate_view, resp, task.weight)
+        if gate is not None:
+            return gate.update(task.gate_view, resp, task.weight)
+        gate = clone(task.gate)
+        if alpha is not None:
+            gate, part = self.penalised_gate()
+            part.set_params(alpha=alpha)
+        return gate.fit(task.gate_view, resp, task.weight)
 
     def gate_of(self, solution):
         """The fitted gate."""

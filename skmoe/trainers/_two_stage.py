@@ -26,8 +26,8 @@ class TwoStage(BaseEstimator):
     memorises gets no credit.  A gate that is a network minimises the squared error of
     the combined prediction, or the log-loss, together with a correction of each
     expert's answer: so plain averaging, linear stacking and the best single expert are
-    special cases.  Other gates, and the corrections with them, are fitted to
-    responsibilities by EM.  The penalty of a network is
+    special cases.  Other gates, and all under ``objective="likelihood"``, are fitted to
+    responsibilities by EM, and the corrections with them.  The penalty of the gate is
     chosen by cross-validation.  Finally the experts are fitted to all rows.
 
     Parameters
@@ -50,6 +50,11 @@ class TwoStage(BaseEstimator):
         Rounds of cross-fitted EM at most: experts are fitted again, to rows weighted
         by their out-of-fold responsibilities, as long as that lowers the loss of rows
         that the gate has not seen.
+
+    objective : {"prediction", "likelihood"}, default="prediction"
+        What the gate is for in regression: the squared error of the combined
+        prediction, or the log-likelihood of the mixture, for densities, intervals and
+        standard deviations.
 
     References
     ----------
@@ -81,6 +86,7 @@ class TwoStage(BaseEstimator):
         gate_cv=3,
         max_iter=200,
         refine=0,
+        objective="prediction",
     ):
         self.cv = cv
         self.calibrate = calibrate
@@ -88,6 +94,7 @@ class TwoStage(BaseEstimator):
         self.gate_cv = gate_cv
         self.max_iter = max_iter
         self.refine = refine
+        self.objective = objective
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -105,6 +112,11 @@ class TwoStage(BaseEstimator):
                     f"TwoStage got {name}={value!r}, but expected an integer >= "
                     f"{least}{also}."
                 )
+        if self.objective not in ("prediction", "likelihood"):
+            raise ValueError(
+                f"TwoStage got objective={self.objective!r}, but expected 'prediction' "
+                "or 'likelihood'."
+            )
         if self.alphas is not None and not all(0 <= a < np.inf for a in self.alphas):
             raise ValueError(
                 f"TwoStage got alphas={self.alphas!r}, but expected finite numbers "
@@ -160,7 +172,11 @@ class TwoStage(BaseEstimator):
         """The gate and its penalty, for experts fitted to shares of the rows."""
         rows, predictions, fold_of = self._out_of_fold(task, folds, shares)
         stage = gate_stage(
-            task.on_rows(rows), predictions, self.calibrate, self.max_iter
+            task.on_rows(rows),
+            predictions,
+            self.calibrate,
+            self.max_iter,
+            self.objective,
         )
         with single_threaded_blas():
             alpha, loss = self._choose_alpha(stage, fold_of)
