@@ -34,7 +34,8 @@ def ranks(means):
     """Mean rank per model, the Friedman test and the critical difference."""
     ranked = means.rank(axis=1)
     n_tables, n_models = means.shape
-    p_value = stats.friedmanchisquare(*means.to_numpy().T).pvalue
+    several = n_models > 2
+    p_value = stats.friedmanchisquare(*means.to_numpy().T).pvalue if several else np.nan
     q = stats.studentized_range.ppf(0.95, n_models, np.inf) / np.sqrt(2)
     critical = q * np.sqrt(n_models * (n_models + 1) / (6 * n_tables))
     return ranked.mean().sort_values(), p_value, critical

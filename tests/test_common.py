@@ -14,7 +14,7 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
-from skmoe.experts import MLPExpert
+from skmoe.experts import AutoPool, MLPExpert
 from skmoe.gates import ClassifierGate, GaussianGate, MLPGate
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import Gradient
@@ -33,8 +33,10 @@ CONFIGURATIONS = [
         [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))],
         trainer="two-stage",
     ),
+    MoERegressor(AutoPool(include=["linear", "neighbours"]), trainer="two-stage"),
     MoEClassifier(),
     MoEClassifier(n_experts=2, trainer="two-stage"),
+    MoEClassifier(AutoPool(include=["linear", "neighbours"]), trainer="two-stage"),
     MoEClassifier(n_experts=2, shared_expert=LogisticRegression(tol=1e-9)),
     # The default solver of LogisticRegression stops short of the seven digits to
     # which weights are compared with repetitions.

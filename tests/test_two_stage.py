@@ -309,12 +309,15 @@ def test_gates_that_are_no_networks(gate, calibrate, regression, classification)
 
 
 def test_gates_can_be_trained_for_densities():
-    """Two experts that are equally good on average, but not equally sure."""
+    """The expert with the larger errors takes the rows with more noise."""
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, size=(600, 2))
     noise = np.where(X[:, 0] < 0, 0.1, 1.0)
     y = X[:, 1] + noise * rng.normal(size=600)
-    experts = [("one", LinearRegression()), ("two", Ridge(1.0))]
+    experts = [
+        ("line", LinearRegression()),
+        ("steps", DecisionTreeRegressor(max_depth=2)),
+    ]
     density = []
     for objective in ("prediction", "likelihood"):
         trainer = TwoStage(objective=objective, alphas=[0.1, 1.0])

@@ -1,0 +1,90 @@
+"""Prediction of a two-stage mixture with one expert per row, and what it must cost.
+
+    python benchmarks/speed_two_stage.py --data DIR [--tables elevators ...]
+
+The pool of ``experts="auto"`` is fitted to 3000 rows; the other rows of each table, up to
+MAX_ROWS, are predicted by the sparse mixture.  That is compared with the price of its
+parts: the gate on all rows, and each expert on as many rows as it is given (its time on
+all rows times its load).  Best of five, seconds per million rows.
+"""
+
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+
+# Before numerical libraries are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from rivals._memory import SharedPool
+from sklearn.base import clone
+from tables import load_parquet, prepared
+
+from skmoe import MoEClassifier, MoERegressor
+
+TABLES = ["elevators", "california", "bike_hourly", "magic", "electricity", "adult"]
+TRAIN_ROWS = 3000
+MAX_ROWS = 20_000
+
+
+def best_of(call, *arguments, times=5):
+    """Seconds of the fastest call."""
+    found = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call(*arguments)
+        found.append(time.perf_counter() - started)
+    return min(found)
+
+
+class Pool(SharedPool):
+    """The pool without memory, which would answer for the experts."""
+
+    def members(self, classify, mixture, gate):
+        """Names and unfitted experts."""
+        names, experts = super().members(classify, mixture, gate)
+        return names, [expert.estimator for expert in experts]
+
+
+def measure(folder, name):
+    """Seconds per million rows: sparse, its parts, dense; and the largest load."""
+    task, X, y, _ = prepared(*load_parquet(folder, name), MAX_ROWS, 0)
+    classify = task == "classification"
+    kind = MoEClassifier if classify else MoERegressor
+    model = kind(Pool(), trainer="two-stage", router=1, random_state=0)
+    model.fit(X[:TRAIN_ROWS], y[:TRAIN_ROWS])
+    rest = X[TRAIN_ROWS:].reset_index(drop=True)
+    answer = "predict_proba" if classify else "predict"
+    parts = best_of(model.gate_proba, rest)
+    load = np.bincount(model.route(rest).indices[:, 0], minlength=model.n_experts_)
+    for expert, own in zip(model.experts_, load / len(rest), strict=True):
+        parts += own * best_of(getattr(expert, answer), rest)
+    sparse = best_of(getattr(model, answer), rest)
+    dense = clone(model).set_params(router=None)
+    dense.fit(X[:TRAIN_ROWS], y[:TRAIN_ROWS])
+    whole = best_of(getattr(dense, answer), rest, times=1)
+    return 1e6 / len(rest) * np.array([sparse, parts, whole]), load.max() / len(rest)
+
+
+def main():
+    """Run the tables and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--tables", nargs="*", default=TABLES)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print("| table | router=1 | gate + load x cost | ratio | dense | largest load |")
+    print("|---" * 6 + "|")
+    for name in arguments.tables:
+        (sparse, parts, dense), load = measure(arguments.data, name)
+        print(
+            f"| {name} | {sparse:.2f} | {parts:.2f} | {sparse / parts:.2f} | "
+            f"{dense:.2f} | {load:.2f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The benchmark harness: what it remembers, and what it reports."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+if not FOLDER.exists():
+    pytest.skip("not a source tree", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def _on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def results(factor=0.9, n_tables=6):
+    """Losses of three models; ours is better by a factor than stacking."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for table in range(n_tables):
+        for fold in range(5):
+            loss = (1 + table) * (1 + 0.1 * rng.random())
+            for model, times in (
+                ("stacking", 1.0),
+                ("skmoe two-stage", factor),
+                ("ridge / logistic", 1.5),
+            ):
+                rows.append(
+                    {
+                        "table": f"t{table}",
+                        "task": "regression",
+                        "fold": fold,
+                        "model": model,
+                        "loss": times * loss,
+                        "fit_seconds": 1.0,
+                        "predict_seconds": 0.1,
+                        "error": None,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def test_report_names_ratios_ranks_and_pairs():
+    from tables_report import pair, ranks, relative, report
+
+    losses = results()
+    shown = relative(losses)
+    np.testing.assert_allclose(shown["skmoe two-stage"], 0.9)
+    np.testing.assert_allclose(shown["stacking"], 1.0)
+    order, p_value, critical = ranks(shown)
+    assert order.to_dict() == {
+        "skmoe two-stage": 1.0,
+        "stacking": 2.0,
+        "ridge / logistic": 3.0,
+    }
+    # Demsar (2006): q = 2.343 for three models.
+    assert critical == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 6)), rel=1e-3)
+    assert p_value < 0.01
+    found = pair(losses, "skmoe two-stage", "stacking")
+    assert found["geometric mean"] == "0.9000"
+    assert found["better on"] == "6 of 6"
+    assert "skmoe two-stage / stacking" in report(losses)
+
+
+def test_report_names_what_failed():
+    from tables_report import report
+
+    losses = results()
+    broken = losses.iloc[[0]].assign(model="other", loss=np.nan, error="ValueError()")
+    text = report(pd.concat([losses, broken]))
+    assert "other failed on t0: ValueError()" in text
+
+
+def test_worse_beyond_error():
+    from tables_report import beyond_error
+
+    losses = results(factor=1.3)
+    assert len(beyond_error(losses, "skmoe two-stage", "stacking")) == 6
+    losses = results(factor=1.01)
+    assert beyond_error(losses, "skmoe two-stage", "stacking") == []
+
+
+def test_fits_are_remembered_and_credited():
+    from rivals import _memory
+
+    calls = []
+
+    class Counting(Ridge):
+        def fit(self, X, y):
+            calls.append(len(X))
+            return super().fit(X, y)
+
+    _memory.forget()
+    X, y = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2))), np.arange(50.0)
+    expert = _memory.Remembered(Counting())
+    first, seconds = _memory.timed(expert.fit, X, y)
+    again, credited = _memory.timed(_memory.Remembered(Counting()).fit, X, y)
+    assert calls == [50]
+    assert credited > 0.5 * seconds
+    np.testing.assert_array_equal(again.predict(X), first.predict(X))
+    _memory.Remembered(Counting(alpha=2.0)).fit(X, y)
+    _memory.Remembered(Counting()).fit(X[:40], y[:40])
+    assert calls == [50, 50, 40]
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    import tables
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["u", "v"])
+        frame["kind"] = pd.Categorical(rng.choice(["p", "q"], 60))
+        frame["target"] = frame["u"] + (frame["kind"] == "p")
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    out = tmp_path / "results" / "out.parquet"
+    out.parent.mkdir()
+    command = ["tables.py", "run", "--data", str(tmp_path), "--out", str(out)]
+    models = ["--models", "ridge / logistic", "random forest"]
+    monkeypatch.setattr(sys, "argv", [*command, *models])
+    monkeypatch.setattr(tables, "FOLDS", 2)
+    tables.main()
+    found = pd.read_parquet(out)
+    assert len(found) == 2 * 2 * 2 * 2
+    assert "mean rank" in capsys.readouterr().out
+    found.iloc[:-1].to_parquet(out)
+    tables.main()
+    again = pd.read_parquet(out)
+    np.testing.assert_allclose(
+        again.sort_values(["table", "fold", "model"]).loss,
+        found.sort_values(["table", "fold", "model"]).loss,
+    )
