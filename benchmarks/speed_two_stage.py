@@ -2,8 +2,8 @@
 
     python benchmarks/speed_two_stage.py --data DIR [--tables elevators ...]
 
-The pool of ``experts="auto"`` is fitted to 3000 rows; the other rows of each table, up to
-MAX_ROWS, are predicted by the sparse mixture.  That is compared with the price of its
+The pool of ``experts="auto"`` is fitted to 3000 random rows; the other rows of each
+table, up to MAX_ROWS, are predicted by the sparse mixture.  That is compared with the price of its
 parts: the gate on all rows, and each expert on as many rows as it is given (its time on
 all rows times its load).  Best of five, seconds per million rows.
 """
@@ -51,6 +51,8 @@ class Pool(SharedPool):
 def measure(folder, name):
     """Seconds per million rows: sparse, its parts, dense; and the largest load."""
     task, X, y, _ = prepared(*load_parquet(folder, name), MAX_ROWS, 0)
+    order = np.random.default_rng(0).permutation(len(X))
+    X, y = X.iloc[order], y[order]
     classify = task == "classification"
     kind = MoEClassifier if classify else MoERegressor
     model = kind(Pool(), trainer="two-stage", router=1, random_state=0)
