@@ -3,9 +3,9 @@
     python benchmarks/speed_two_stage.py --data DIR [--tables elevators ...]
 
 The pool of ``experts="auto"`` is fitted to 3000 random rows; the other rows of each
-table, up to MAX_ROWS, are predicted by the sparse mixture.  That is compared with the price of its
-parts: the gate on all rows, and each expert on as many rows as it is given (its time on
-all rows times its load).  Best of five, seconds per million rows.
+table, up to MAX_ROWS, are predicted by the sparse mixture.  That is compared with the
+price of its parts: the gate on all rows, and each expert on as many rows as it is given
+(its time on all rows times its load).  Best of five, seconds per million rows.
 """
 
 import argparse
