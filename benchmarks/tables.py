@@ -125,6 +125,9 @@ def run(arguments):
     print(*missing, sep="\n")
     out = arguments.out
     done = pd.read_parquet(out) if out.exists() else pd.DataFrame()
+    if "error" in done:
+        # What failed is tried again.
+        done = done[done.error.isna()]
     models = arguments.models or [name for name in rivals if name not in SLOW]
     calls = list(missing_calls(arguments, models, done))
     results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(

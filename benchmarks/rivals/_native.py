@@ -54,7 +54,7 @@ class CatBoostCategories(NativeCategories):
     def _frame(self, X):
         X = X.copy()
         for column in self.categories_:
-            X[column] = X[column].astype(str)
+            X[column] = X[column].astype(object).fillna("missing").astype(str)
         return X
 
     def fit(self, X, y):
