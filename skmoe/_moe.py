@@ -10,13 +10,14 @@ from sklearn.utils.validation import check_consistent_length
 
 from . import mixture
 from ._base import BaseMoE, can_partial_fit, transactional
+from ._predictive import Predictive
 from ._resolve import LIKELIHOODS, preset
 from ._sklearn import HasMethods, fit_context
 from .experts import LinearExpert
 from .likelihoods import Categorical
 
 
-class MoERegressor(RegressorMixin, BaseMoE):
+class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     """Mixture of experts for regression, p(y|x) = sum_k g_k(x) p_k(y|x).
 
     A gate decides how far each expert is responsible for a row; gate and experts are

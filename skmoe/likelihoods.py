@@ -5,7 +5,7 @@ A likelihood is given to a mixture unfitted; after ``fit`` the mixture's
 """
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, special
 from sklearn.base import BaseEstimator, clone
 
 from ._kernels.objectives import LOG_2PI
@@ -162,6 +162,31 @@ class Gaussian(BaseEstimator):
             log_scale = np.log(sigma).sum()
         quadratic = np.einsum("ij,ij->i", error, error)
         return -0.5 * (quadratic + error.shape[1] * LOG_2PI) - log_scale
+
+    def _sigmas(self, n_outputs):
+        return np.sqrt(self.variance_of(n_outputs))
+
+    def cdf(self, y, prediction):
+        """P(Y <= y) of each output by itself, shape (n, n_outputs)."""
+        return special.ndtr((y - prediction) / self._sigmas(prediction.shape[1]))
+
+    def marginal_density(self, y, prediction):
+        """Density of each output by itself, shape (n, n_outputs)."""
+        sigma = self._sigmas(prediction.shape[1])
+        with np.errstate(over="ignore"):
+            square = ((y - prediction) / sigma) ** 2
+        return np.exp(-0.5 * (square + LOG_2PI)) / sigma
+
+    def quantile(self, level, prediction):
+        """Where the distribution function of each output reaches ``level``."""
+        return prediction + special.ndtri(level) * self._sigmas(prediction.shape[1])
+
+    def sample(self, prediction, rng):
+        """One draw per row, of all outputs together."""
+        noise = rng.standard_normal(prediction.shape)
+        if hasattr(self, "covariance_"):
+            return prediction + noise @ linalg.cholesky(self.covariance_)
+        return prediction + noise * self._sigmas(prediction.shape[1])
 
     def variance_of(self, n_outputs):
         """Variance of each output around the prediction, shape (n_outputs,)."""

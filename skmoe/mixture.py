@@ -10,6 +10,9 @@ from scipy.special import logsumexp, softmax
 from ._kernels.routing import group_slots
 from ._kernels.vector import log_softmax_rows
 
+# Newton's steps and halvings that bring any double to its neighbour.
+MOST_STEPS = 200
+
 
 def log_weights(logits):
     """Logits (n, K) less the log-sum-exp of each row; may overwrite ``logits``."""
@@ -51,6 +54,68 @@ def variance(weights, predictions, within):
     center = mean(weights, predictions)
     between = (predictions - center[:, None, :]) ** 2
     return np.einsum("nk,nkd->nd", weights, between + within)
+
+
+def cdf(t, weights, predictions, likelihoods):
+    """P(Y <= t) of each output by itself, shape (n, d), at ``t`` of that shape."""
+    parts = _each(weights, predictions, likelihoods)
+    return sum(w[:, None] * own.cdf(t, at) for w, own, at in parts)
+
+
+def _each(weights, predictions, likelihoods):
+    """Weights (n,), likelihood and predictions (n, d) of one expert after another."""
+    return zip(weights.T, likelihoods, predictions.transpose(1, 0, 2), strict=True)
+
+
+def quantile(level, weights, predictions, likelihoods):
+    """Where the distribution function of each output reaches ``level``, (n, d).
+
+    Newton's method, kept within a bracket that halves where it would leave it: the
+    distribution function at the smallest of the experts' own quantiles is at most
+    ``level``, at the largest at least.
+    """
+    parts = list(_each(weights, predictions, likelihoods))
+    own = np.stack([x.quantile(level, at) for _, x, at in parts], axis=1)
+    serves = weights[:, :, None] > 0
+    low = np.where(serves, own, np.inf).min(axis=1)
+    high = np.where(serves, own, -np.inf).max(axis=1)
+    t = np.einsum("nk,nkd->nd", weights, np.where(serves, own, 0.0))
+    # To rounding: relative in either tail, where the sum of weights allows it.
+    tolerance = 1e-13 * min(level, 1.0 - level) + 2.0 * np.finfo(float).eps * level
+    open_rows = np.arange(len(t))
+    for _ in range(MOST_STEPS):
+        here = weights[open_rows], predictions[open_rows], likelihoods
+        step = _newton(level, t[open_rows], *here)
+        low[open_rows], high[open_rows], t[open_rows], done = narrowed(
+            low[open_rows], high[open_rows], t[open_rows], *step, tolerance
+        )
+        open_rows = open_rows[~done]
+        if not len(open_rows):
+            break
+    return t
+
+
+def _newton(level, t, weights, predictions, likelihoods):
+    """Excess of the distribution function over ``level``, and its slope, at ``t``."""
+    excess, slope = np.full(t.shape, -level), np.zeros(t.shape)
+    for w, own, at in _each(weights, predictions, likelihoods):
+        excess += w[:, None] * own.cdf(t, at)
+        slope += w[:, None] * own.marginal_density(t, at)
+    return excess, slope
+
+
+def narrowed(low, high, t, excess, slope, tolerance):
+    """The bracket after a look at ``t``, the next ``t``, and rows that are done."""
+    below = excess < 0
+    low, high = np.where(below, t, low), np.where(below, high, t)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        proposed = t - excess / slope
+    inside = (proposed > low) & (proposed < high)
+    nearest = 4.0 * np.spacing(np.maximum(np.abs(low), np.abs(high)))
+    there = np.abs(excess) <= tolerance
+    following = np.where(inside, proposed, low + 0.5 * (high - low))
+    done = there | (high - low <= nearest)
+    return low, high, np.where(there, t, following), done.all(axis=1)
 
 
 def entropy(resp, sample_weight):

@@ -32,7 +32,7 @@ LAYERS = [
     {"losses"},
     {"trainers", "_members"},
     {"_resolve", "_sparse_linear", "_shared"},
-    {"_parameters", "_reading", "_evaluation"},
+    {"_parameters", "_reading", "_evaluation", "_predictive"},
     {"_base"},
     {"_moe"},
     {"_hierarchical"},

@@ -1,0 +1,160 @@
+"""Quantiles, intervals, modes and draws of the predictive density."""
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+from sklearn.linear_model import Ridge
+
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, mixture
+from skmoe.likelihoods import Gaussian
+
+MODELS = {
+    "one expert": MoERegressor(n_experts=1),
+    "flat": MoERegressor(n_experts=3),
+    "sparse": MoERegressor(n_experts=3, router=1),
+    "members": MoERegressor(n_experts=2, n_members=2),
+    "shared expert": MoERegressor(n_experts=2, shared_expert=Ridge()),
+    "two stages": MoERegressor(
+        [("a", Ridge()), ("b", Ridge(1e4))], trainer="two-stage"
+    ),
+    "tree": HierarchicalMoERegressor(branching=(2, 2)),
+}
+
+
+def direct_cdf(model, X, i, t):
+    """Distribution function of one row, written out."""
+    weights, at = model.gate_proba(X[i : i + 1])[0], model.predict_experts(X[i : i + 1])
+    sigmas = [x.sigma_ for x in model.likelihoods_]
+    return sum(
+        w * stats.norm.cdf(t, m, s)
+        for w, m, s in zip(weights, at[0], sigmas, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_quantiles_invert_the_distribution_function(name, regression):
+    X, y = regression
+    model = MODELS[name].set_params(random_state=0).fit(X, y)
+    levels = [1e-6, 0.05, 0.5, 0.95, 1 - 1e-6]
+    found = model.predict_quantile(X, levels)
+    assert (np.diff(found, axis=1) > 0).all()
+    for i in range(3):
+        for level, own in zip(levels, found[i], strict=True):
+            assert direct_cdf(model, X, i, own) == pytest.approx(level, abs=1e-12)
+            root = optimize.brentq(
+                lambda t, i=i, level=level: direct_cdf(model, X, i, t) - level,
+                found[i].min() - 100,
+                found[i].max() + 100,
+            )
+            assert own == pytest.approx(root, abs=1e-8)
+    alone = np.concatenate(
+        [model.predict_quantile(X[i : i + 1], 0.3) for i in range(4)]
+    )
+    np.testing.assert_allclose(alone, model.predict_quantile(X[:4], 0.3), rtol=1e-12)
+    ends = model.predict_interval(X, 0.9)
+    np.testing.assert_allclose(ends, model.predict_quantile(X, [0.05, 0.95]))
+
+
+def test_shapes(regression):
+    X, y = regression
+    model = MoERegressor(n_experts=2).fit(X, y)
+    assert model.predict_quantile(X).shape == (len(X),)
+    assert model.predict_quantile(X, [0.5]).shape == (len(X), 1)
+    assert model.sample_y(X, 3, random_state=0).shape == (len(X), 3)
+    assert model.predict_mode(X).shape == (len(X),)
+    both = MoERegressor(n_experts=2).fit(X, np.column_stack([y, -y]))
+    assert both.predict_quantile(X).shape == (len(X), 2)
+    assert both.predict_quantile(X, [0.1, 0.5, 0.9]).shape == (len(X), 2, 3)
+    assert both.predict_interval(X).shape == (len(X), 2, 2)
+    assert both.sample_y(X, 3, random_state=0).shape == (len(X), 2, 3)
+    assert both.predict_mode(X).shape == (len(X), 2)
+    column = both.predict_quantile(X, 0.25)
+    upper = both.predict_quantile(X, 0.75)
+    # The second output is the first one turned round.
+    np.testing.assert_allclose(column[:, 0], -upper[:, 1], rtol=1e-4, atol=1e-3)
+    assert not hasattr(MoEClassifier(), "predict_quantile")
+
+
+def components(likelihood, sigmas):
+    return [likelihood.with_sigma(np.atleast_1d(s), len(sigmas)) for s in sigmas]
+
+
+@pytest.mark.parametrize(
+    ("weights", "means", "sigmas"),
+    [
+        ([0.5, 0.5], [-1e6, 1e6], [1e-3, 1e-3]),
+        ([1 - 1e-12, 1e-12], [0.0, 1e9], [1.0, 1.0]),
+        ([0.3, 0.7], [0.0, 0.0], [1e-8, 1e8]),
+        ([0.2, 0.8], [1e300, -1e300], [1.0, 1.0]),
+        ([1.0, 0.0], [2.0, np.inf], [1.0, 1.0]),
+        ([0.25, 0.75], [5.0, 5.0], [2.0, 2.0]),
+    ],
+)
+@pytest.mark.parametrize("level", [1e-9, 0.1, 0.25, 0.6, 1 - 1e-9])
+def test_ugly_mixtures(weights, means, sigmas, level):
+    parts = components(Gaussian(), sigmas)
+    weights = np.array([weights])
+    at = np.array(means)[None, :, None]
+    found = mixture.quantile(level, weights, at, parts)
+    assert np.isfinite(found).all()
+    serves = weights[0] > 0
+    kept = [p for p, s in zip(parts, serves, strict=True) if s]
+
+    def reached(t):
+        return mixture.cdf(t, weights[:, serves], at[:, serves], kept)[0, 0]
+
+    # Where the distribution function jumps within rounding, it passes the level.
+    step = 16 * np.spacing(np.abs(found))
+    assert reached(found - step) <= level + 1e-9
+    assert reached(found + step) >= level - 1e-9
+
+
+def test_intervals_cover_what_they_say():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(4000, 1))
+    up = rng.random(4000) < 0.5
+    y = np.where(up, 2 + X[:, 0], -2 - X[:, 0]) + 0.3 * rng.normal(size=4000)
+    model = MoERegressor(n_experts=2, random_state=0).fit(X[:2000], y[:2000])
+    for coverage in (0.5, 0.8, 0.95):
+        low, high = model.predict_interval(X[2000:], coverage).T
+        inside = np.mean((y[2000:] >= low) & (y[2000:] <= high))
+        assert inside == pytest.approx(coverage, abs=0.03)
+    # The mean lies between the branches, the mode on one of them.
+    assert np.abs(model.predict(X)).mean() < 0.5
+    assert np.abs(model.predict_mode(X)).min() > 0.9
+
+
+def test_draws_follow_the_density(regression):
+    X, y = regression
+    model = MoERegressor(n_experts=3, random_state=0).fit(X, y)
+    draws = model.sample_y(X[:1], 4000, random_state=1)[0]
+    result = stats.kstest(draws, lambda t: direct_cdf(model, X, 0, t))
+    assert result.pvalue > 0.01
+    np.testing.assert_array_equal(
+        model.sample_y(X, 2, random_state=5), model.sample_y(X, 2, random_state=5)
+    )
+
+
+def test_draws_of_several_outputs_are_correlated(regression):
+    X, y = regression
+    noise = np.random.default_rng(0).normal(size=len(y))
+    both = np.column_stack([y + noise, y - 2 * noise])
+    model = MoERegressor(
+        n_experts=1, likelihood=Gaussian(covariance="full"), random_state=0
+    ).fit(X, both)
+    draws = model.sample_y(X[:1], 20_000, random_state=0)[0]
+    expected = model.likelihoods_[0].covariance_
+    np.testing.assert_allclose(np.cov(draws), expected, rtol=0.06)
+
+
+def test_what_makes_no_sense_is_refused(regression):
+    X, y = regression
+    model = MoERegressor(n_experts=2).fit(X, y)
+    for q in (0.0, 1.0, [0.5, 1.5], np.nan, [[0.5]]):
+        with pytest.raises(ValueError, match="predict_quantile got q="):
+            model.predict_quantile(X, q)
+    for coverage in (0, 1.0, "wide", [0.5]):
+        with pytest.raises(ValueError, match="coverage="):
+            model.predict_interval(X, coverage)
+    with pytest.raises(ValueError, match="n_samples=0"):
+        model.sample_y(X, 0)
