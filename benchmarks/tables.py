@@ -25,10 +25,10 @@ import pandas as pd
 from joblib import Parallel, delayed
 from rich.progress import track
 from rivals import all_rivals, serves
+from rivals._loss import loss_of
 from rivals._memory import SharedPool, forget, timed
 from sklearn.base import clone
 from sklearn.datasets import fetch_openml
-from sklearn.metrics import log_loss, root_mean_squared_error
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from tables_report import report
 
@@ -36,8 +36,6 @@ MAX_ROWS = 4000
 REPEATED_BELOW = 5000
 FOLDS = 5
 SLOW = ("EBM",)
-# Predicted probabilities are kept this far from zero, for every model.
-PROBA_FLOOR = 1e-6
 
 
 def load_parquet(folder, name):
@@ -54,7 +52,8 @@ def load_openml(_, name):
 
 def prepared(X, y, max_rows, seed):
     """Task, and at most ``max_rows`` random rows; labels become codes."""
-    classify = not pd.api.types.is_numeric_dtype(y)
+    numeric = pd.api.types.is_numeric_dtype(y)
+    classify = not numeric or pd.api.types.is_bool_dtype(y)
     n_rows = len(X)
     rows = np.arange(n_rows)
     if n_rows > max_rows:
@@ -73,16 +72,6 @@ def splits(task, X, y, n_rows, seed):
     return list(splitter.split(X, y))
 
 
-def loss_of(task, model, X, y, classes):
-    """Loss on test rows."""
-    if task == "regression":
-        return root_mean_squared_error(y, model.predict(X))
-    proba = np.zeros((len(X), len(classes)))
-    proba[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
-    proba = np.maximum(proba, PROBA_FLOOR)
-    return log_loss(y, proba / proba.sum(axis=1, keepdims=True), labels=classes)
-
-
 def run_fold(load, folder, name, number, models, arguments):
     """Rows of results of some models on one fold of one table."""
     warnings.simplefilter("ignore")
@@ -98,6 +87,7 @@ def run_fold(load, folder, name, number, models, arguments):
         if not serves(rivals[model], task):
             continue
         row = {"table": name, "task": task, "fold": number, "model": model}
+        row |= {"seed": seed, "max_rows": arguments.max_rows}
         estimator = rivals[model].make(task == "classification", seed, SharedPool())
         try:
             fitted, fit_seconds = timed(
@@ -125,9 +115,7 @@ def run(arguments):
     print(*missing, sep="\n")
     out = arguments.out
     done = pd.read_parquet(out) if out.exists() else pd.DataFrame()
-    if "error" in done:
-        # What failed is tried again.
-        done = done[done.error.isna()]
+    check_same_run(done, arguments)
     models = arguments.models or [name for name in rivals if name not in SLOW]
     calls = list(missing_calls(arguments, models, done))
     results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
@@ -136,9 +124,22 @@ def run(arguments):
     for rows in track(results, total=len(calls), description="folds"):
         if not rows:
             continue
+        # What failed before is replaced.
         done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
+        done = done.drop_duplicates(["table", "fold", "model"], keep="last")
         done.to_parquet(out.with_suffix(".part"), index=False)
         out.with_suffix(".part").replace(out)
+
+
+def check_same_run(done, arguments):
+    """Refuse to mix results of different settings."""
+    for name in ("seed", "max_rows"):
+        asked = getattr(arguments, name)
+        if name in done and (done[name] != asked).any():
+            raise SystemExit(
+                f"{arguments.out} holds results of {name}={done[name].iloc[0]}, but "
+                f"{asked} is asked for; give another --out."
+            )
 
 
 def missing_calls(arguments, models, done):
@@ -155,11 +156,11 @@ def missing_calls(arguments, models, done):
 
 
 def is_done(done, table, fold, model):
-    """Whether a result is stored."""
+    """Whether a result is stored that is no failure."""
     if done.empty:
         return False
     own = (done.table == table) & (done.fold == fold) & (done.model == model)
-    return bool(own.any())
+    return bool((own & done.error.isna()).any())
 
 
 def main():

@@ -23,9 +23,19 @@ def markdown(title, frame):
     return "\n".join(lines)
 
 
+def mean_losses(losses):
+    """Mean loss (tables, models); NaN where a model lacks folds that others have."""
+    by_fold = losses.pivot_table(
+        index=["table", "fold"], columns="model", values="loss"
+    )
+    counts = by_fold.groupby("table").count()
+    whole = counts.eq(counts.max(axis=1), axis=0)
+    return by_fold.groupby("table").mean().where(whole)
+
+
 def relative(losses):
     """Mean loss of each model over the folds, relative to the best rival of ours."""
-    means = losses.groupby(["table", "model"]).loss.mean().unstack()
+    means = mean_losses(losses)
     rivals = [m for m in means if not m.startswith("skmoe two-stage")]
     return means.div(means[rivals].min(axis=1), axis=0)
 
@@ -66,6 +76,9 @@ def beyond_error(losses, first, second):
     found = []
     for table, own in losses.groupby("table"):
         both = own.pivot_table(index="fold", columns="model", values="loss")
+        if not {first, second} <= set(both):
+            continue
+        both = both[[first, second]].dropna()
         difference = both[first] - both[second]
         error = difference.std() / np.sqrt(len(difference))
         if difference.mean() > max(0.02 * both[second].mean(), error):

@@ -40,10 +40,12 @@ from ._sklearn import (
     VisualBlock,
     raise_for_params,
     routing_enabled,
+    safe_indexing,
 )
 from .experts._base import BuiltInExpert
 from .experts._foreign import expert_parameters, is_frozen, warn_without_weight
 from .trainers import TwoStage
+from .trainers._folds import draw_folds
 from .trainers._task import Fit, Task
 
 # What ``fit`` learned of X and y before training; members and snapshots need it too.
@@ -57,8 +59,12 @@ READING_ATTRIBUTES = (
     "_shared_features",
     "_dropped",
     "_allowed",
+    "_reads_text",
     "_y_ndim",
 )
+
+# Name of the trainer's splitter in metadata routing, beside those of the experts.
+SPLITTER = "splitter"
 
 
 class ResolvedParts(NamedTuple):
@@ -154,7 +160,7 @@ class BaseMoE(
         splitter = getattr(self.trainer, "splitter", None)
         if splitter is not None:
             splitting = MethodMapping().add(caller="fit", callee="split")
-            router.add(splitter=splitter, method_mapping=splitting)
+            router.add(**{SPLITTER: splitter}, method_mapping=splitting)
         return router.add(**named, method_mapping=mapping)
 
     def _sk_visual_block_(self):
@@ -178,16 +184,17 @@ class BaseMoE(
         parts = self._resolve_parts()
         table = self._read(X, reset=True, gate=parts.gate, experts=parts.by_name())
         y, weight = self._read_target(table, y, sample_weight)
-        parts = self._screen(parts, table, y)
+        parts = self._screen(parts, table, y, weight)
         n_experts, experts = len(parts.experts), parts.by_name()
         previous = self._previous(n_experts) if self.warm_start else None
         self._check_size(table, weight, n_experts)
         self._fit_features(table, y, weight, parts.gate, experts)
-        if getattr(parts.trainer, "weighs_rows", True) or np.ptp(weight) > 0:
+        unequal = np.ptp(weight[weight > 0]) > 0
+        if getattr(parts.trainer, "weighs_rows", True) or unequal:
             warn_without_weight(experts)
         fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
-        task.split_params = split_params
+        task.folds = self._split(parts, task, split_params)
         task.fit_params = [fit_params[name] for name in parts.names]
         own = fit_params.get(SHARED, {})
         task = self._with_shared(task, self._fit_shared(parts, table, y, weight, own))
@@ -228,7 +235,7 @@ class BaseMoE(
         names, experts = self._named_experts()
         if not names:
             raise ValueError(f"{owner} got experts=[], but expected at least one.")
-        check_names(names, set(self._get_param_names()), owner)
+        check_names(names, {*self._get_param_names(), SPLITTER}, owner)
         experts = [
             adapt_expert(e, name, self._classify, owner)
             for name, e in zip(names, experts, strict=True)
@@ -239,7 +246,20 @@ class BaseMoE(
         shared = self._resolve_shared(names, experts, owner)
         return ResolvedParts(gate, names, experts, trainer, router, likelihood, shared)
 
-    def _screen(self, parts, table, y):
+    def _split(self, parts, task, split_params):
+        """Folds by the splitter of the trainer, of all rows; None if it has none."""
+        splitter = getattr(parts.trainer, "splitter", None)
+        if splitter is None:
+            return None
+        if parts.shared is not None:
+            raise ValueError(
+                f"{type(self).__name__} got shared_expert with cv={splitter!r}, but a "
+                "shared expert is fitted to random folds, which would part groups; "
+                "give cv as an integer, or the expert as one of the others."
+            )
+        return draw_folds(task.labels, task.classes, splitter, 0, split_params)
+
+    def _screen(self, parts, table, y, weight):
         """The parts without the members of a pool that do not suit the data."""
         self.__dict__.pop("expert_pool_", None)
         pool = self._pool()
@@ -253,7 +273,9 @@ class BaseMoE(
                 UserWarning,
                 stacklevel=7,
             )
-        self.expert_pool_ = pool.screen(parts.names, parts.experts, table.raw, y)
+        rows = np.flatnonzero(weight > 0)
+        X = safe_indexing(table.raw, rows)
+        self.expert_pool_ = pool.screen(parts.names, parts.experts, X, y[rows])
         kept = [member for member in self.expert_pool_ if not member.dropped]
         return parts._replace(
             names=[member.name for member in kept],
@@ -357,7 +379,7 @@ class BaseMoE(
             raise_for_params(fit_params, self, "fit", allow=[])
             return {name: {} for name in names}, {}
         routed = process_routing(self, "fit", **fit_params)
-        splitting = dict(routed.get("splitter", {}).get("split", {}))
+        splitting = dict(routed.get(SPLITTER, {}).get("split", {}))
         common = not self._experts_by_name()
         keys = {n: "experts" if common and n != SHARED else n for n in names}
         return {n: dict(routed[key]["fit"]) for n, key in keys.items()}, splitting

@@ -64,11 +64,58 @@ def text_columns(X):
     return [j for j in range(array.shape[1]) if not _is_floats(array[:, j])]
 
 
-def number_columns(X):
-    """Names (positions) of the other columns."""
-    text = set(text_columns(X))
-    columns = X.columns if is_frame(X) else range(X.shape[1])
-    return [c for c in columns if c not in text]
+def as_columns(X):
+    """Values of each column of a frame, or an array, by position."""
+    if not is_frame(X):
+        array = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+        return [array[:, j] for j in range(array.shape[1])]
+    if hasattr(X, "iloc"):
+        return [X.iloc[:, j] for j in range(X.shape[1])]
+    return [X[name] for name in X.columns]
+
+
+def text_positions(X):
+    """Positions of columns that are neither numbers nor times."""
+    array = not is_frame(X)
+    found = []
+    for j, column in enumerate(as_columns(X)):
+        if array and getattr(column, "dtype", np.dtype(object)).kind not in "OUS":
+            continue
+        numeric = _is_floats(column) if array else _is_ordered(column.dtype)
+        if not numeric:
+            found.append(j)
+    return found
+
+
+def _is_ordered(dtype):
+    temporal = getattr(dtype, "is_temporal", None)
+    if temporal is not None:
+        return _numeric_dtype(dtype) or temporal()
+    return _numeric_dtype(dtype) or getattr(dtype, "kind", "O") in "mM"
+
+
+def column_numbers(column):
+    """A numeric column as floats; NaN for gaps, seconds for times."""
+    if hasattr(column, "cast") and _numeric_dtype(column.dtype):
+        column = column.cast(float)
+    if hasattr(column, "isna") and _numeric_dtype(column.dtype):
+        return column.to_numpy(dtype=float, na_value=np.nan)
+    values = np.asarray(column)
+    if values.dtype.kind in "mM":
+        seconds = values.astype(f"{values.dtype.kind}8[s]").astype(float)
+        return np.where(np.isnat(values), np.nan, seconds)
+    return values.astype(float)
+
+
+def column_text(column):
+    """A column of categories as strings, None for gaps."""
+    if hasattr(column, "isna"):
+        gaps, values = column.isna().to_numpy(), column.to_numpy(dtype=object)
+    else:
+        values = np.array(list(column), dtype=object)
+        gaps = np.array([v is None or v != v for v in values], dtype=bool)
+    strings = [None if gap else str(v) for gap, v in zip(gaps, values, strict=True)]
+    return np.array(strings, dtype=object)
 
 
 def _numeric_dtype(dtype):
@@ -95,7 +142,11 @@ def read_table(estimator, X, *, reset, allow_text, tags):
     tags : InputTags
         Of the estimator: whether NaN and sparse matrices pass.
     """
-    if allow_text and text_columns(X):
+    if reset:
+        estimator._reads_text = bool(allow_text and text_columns(X))
+    if estimator._reads_text:
+        # What was text in training is text in a batch that happens to have none.
+        X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return Table(X, None)
     numbers = validate_data(

@@ -1,10 +1,12 @@
 """What gate, experts and shared expert see of X."""
 
+import numpy as np
 from sklearn.utils import get_tags
 
 from . import _features
 from ._inputs import read_table, text_columns
 from ._resolve import resolve_gate
+from ._sklearn import safe_indexing
 from .experts._base import reads_numbers
 
 # Name of the shared expert among the keys of ``expert_features``.
@@ -103,6 +105,9 @@ class Reading:
         if table.numbers is None and built_in:
             # Built-in experts read numbers: they skip the text column of the gate.
             self._dropped = text_columns(table.raw)
+        # Rows of weight zero must count for nothing, whatever a transformer takes.
+        rows = np.flatnonzero(weight > 0)
+        X = table.raw if len(rows) == len(weight) else safe_indexing(table.raw, rows)
         made = []
 
         def fitted(spec, name):
@@ -111,13 +116,14 @@ class Reading:
                 if _features.same(earlier, spec):
                     return transformer
             transformer = _features.fit_features(
-                _features.resolve(spec, name), table.raw, y, weight
+                _features.resolve(spec, name), X, y[rows], weight[rows]
             )
             made.append((spec, transformer))
             return transformer
 
         if isinstance(self.expert_features, dict):
-            unknown = sorted(set(self.expert_features) - set(experts))
+            known = {*experts, *(self._named_experts()[0] if self._pool() else ())}
+            unknown = sorted(set(self.expert_features) - known)
             if unknown:
                 raise ValueError(
                     f"expert_features names {unknown}, but the experts are "

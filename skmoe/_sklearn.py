@@ -16,8 +16,16 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_method_params as taken_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+
+def own_request(estimator):
+    """Metadata that an estimator takes itself, or None; routers keep theirs inside."""
+    routing = get_routing_for_object(estimator)
+    return getattr(routing, "_self_request", routing)
+
 
 __all__ = [
     "HasMethods",
@@ -28,6 +36,7 @@ __all__ = [
     "check_matplotlib_support",
     "check_sample_weight",
     "fit_context",
+    "own_request",
     "raise_for_params",
     "routing_enabled",
     "safe_indexing",

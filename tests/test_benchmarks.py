@@ -76,6 +76,16 @@ def test_report_names_what_failed():
     assert "other failed on t0: ValueError()" in text
 
 
+def test_models_without_all_folds_are_not_compared():
+    from tables_report import beyond_error, relative
+
+    losses = results()
+    first = (losses.table == "t0") & (losses.model == "stacking")
+    fewer = losses[~(first & (losses.fold > 1))]
+    assert np.isnan(relative(fewer).loc["t0", "stacking"])
+    assert len(beyond_error(losses[~first], "skmoe two-stage", "stacking")) == 0
+
+
 def test_worse_beyond_error():
     from tables_report import beyond_error
 
@@ -128,6 +138,10 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     assert len(found) == 2 * 2 * 2 * 2
     assert "mean rank" in capsys.readouterr().out
     found.iloc[:-1].to_parquet(out)
+    monkeypatch.setattr(sys, "argv", [*command, *models, "--seed", "3"])
+    with pytest.raises(SystemExit, match="seed=0"):
+        tables.main()
+    monkeypatch.setattr(sys, "argv", [*command, *models])
     tables.main()
     again = pd.read_parquet(out)
     np.testing.assert_allclose(

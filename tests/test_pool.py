@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import estimator_html_repr
 
@@ -64,6 +65,84 @@ def test_polars_and_arrays_of_objects():
     np.testing.assert_allclose(clone(model).fit(frame, y).predict(frame), expected)
     array = X.astype(object).to_numpy()
     np.testing.assert_allclose(clone(model).fit(array, y).predict(array), expected)
+
+
+def test_numbers_with_gaps_and_nothing_else():
+    X, y = raw_table()
+    numbers = X[["size", "gaps", "flag"]].astype(float)
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
+    expected = clone(model).fit(numbers, y).predict(numbers)
+    found = clone(model).fit(numbers.to_numpy(), y).predict(numbers.to_numpy())
+    np.testing.assert_allclose(found, expected)
+
+
+def test_names_of_any_kind():
+    X, y = raw_table()
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
+    expected = clone(model).fit(X, y).predict(X)
+    turned = X.set_axis(range(6, 0, -1), axis=1)
+    found = clone(model).fit(turned, y).predict(turned)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_columns_as_they_come():
+    X, y = raw_table()
+    whole = pd.array(np.arange(200) % 7, dtype="Int64")
+    whole[3] = pd.NA
+    X["whole"] = whole
+    X["yes"] = pd.array(np.arange(200) % 2 == 0, dtype="boolean")
+    X["name"] = X["town"].astype("string")
+    X["mixed"] = [1 if i % 2 else "one" for i in range(200)]
+    X["when"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(200), "D")
+    X.loc[5, "when"] = pd.NaT
+    X["empty"] = np.nan
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.8
+    names = list(model.gate_features_.get_feature_names_out())
+    assert "when" in names
+    assert "yes" in names
+    rows = X.drop(columns=["when"]).astype(object).to_numpy().tolist()
+    listed = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
+    rows = [[None if v is pd.NA else v for v in row] for row in rows]
+    assert listed.fit(rows, y).predict(rows[:3]).shape == (3,)
+
+
+def test_few_rows_are_read_as_in_training():
+    rng = np.random.default_rng(0)
+    X = np.empty((200, 2), dtype=object)
+    X[:, 0] = rng.normal(size=200)
+    X[:, 1] = rng.choice(["1", "2", "x", None], 200)
+    y = X[:, 0].astype(float) + (X[:, 1] == "1")
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0).fit(X, y)
+    alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(20)])
+    np.testing.assert_allclose(alone, model.predict(X[:20]))
+
+
+def test_rows_of_weight_zero_are_no_rows():
+    X, y = raw_table()
+    weight = (np.arange(200) % 3 > 0).astype(float)
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weighted = clone(model).fit(X, y, sample_weight=weight)
+    fewer = clone(model).fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_allclose(weighted.predict(X), fewer.predict(X))
+    few = (np.arange(200) < 60).astype(float)
+    model.fit(X, y, sample_weight=few)
+    reasons = {m.name: m.dropped for m in model.expert_pool_}
+    assert reasons["neighbours"] == "needs at least 125 rows"
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_weights_under_metadata_routing(two):
+    X, y = raw_table()
+    y = np.column_stack([y, -y]) if two else y
+    pool = AutoPool(include=["linear", "boosting", "mixture"])
+    with config_context(enable_metadata_routing=True):
+        model = MoERegressor(pool, trainer=TRAINER, random_state=0)
+        model.set_fit_request(sample_weight=True)
+        model.fit(X, y, sample_weight=np.arange(200) % 2 + 1.0)
+    assert model.score(X, y) > 0.7
 
 
 def test_two_outputs():

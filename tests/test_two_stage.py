@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
+    PredefinedSplit,
     TimeSeriesSplit,
     cross_val_predict,
 )
@@ -389,6 +390,75 @@ def test_refinement_with_rows_that_are_never_tested(regression, classification):
             CLASSIFIERS, gate=gate, trainer=TwoStage(refine=2), random_state=0
         )
         assert model.fit(X, rare).predict_proba(X).shape == (len(y), 4)
+
+
+def test_classes_that_a_fold_does_not_have(classification):
+    X, _ = classification
+    y = (np.arange(len(X)) >= len(X) // 4).astype(int)
+    experts = [LogisticRegression(), GaussianNB(), LinearExpert()]
+    model = MoEClassifier(
+        experts, trainer=TwoStage(cv=TimeSeriesSplit(4)), random_state=0
+    ).fit(X, y)
+    assert np.isfinite(model.log_likelihood_)
+    assert model.n_iter_ > 1
+
+
+def test_experts_are_silenced_but_not_contradicted():
+    """Experts whose folds teach the opposite: the model is the one that was judged."""
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    y = ((X[:, 0] > 0) ^ (np.arange(200) < 100)).astype(int)
+    for gate in ("softmax", "constant"):
+        model = MoEClassifier(
+            [LogisticRegression(), DecisionTreeClassifier(max_depth=1)],
+            gate=gate,
+            trainer=TwoStage(cv=KFold(2)),
+        ).fit(X, y)
+        expected = model.log_likelihood_ / 200
+        assert model.log_density(X, y).mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_splitters_see_all_rows(regression):
+    """Rows of weight zero are dropped after the splitter has seen them."""
+    X, y = regression
+    folds = PredefinedSplit(np.arange(len(X)) % 4)
+    weight = (np.arange(len(X)) % 5 > 0).astype(float)
+    model = MoERegressor(REGRESSORS, trainer=TwoStage(cv=folds), random_state=0)
+    weighted = clone(model).fit(X, y, sample_weight=weight)
+    kept = PredefinedSplit((np.arange(len(X)) % 4)[weight > 0])
+    fewer = clone(model).set_params(trainer__cv=kept).fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_allclose(weighted.predict(X), fewer.predict(X))
+    with pytest.raises(ValueError, match="shared expert is fitted to random folds"):
+        model.set_params(shared_expert=Ridge()).fit(X, y)
+
+
+def test_weights_are_repetitions_within_folds(regression):
+    X, y = regression
+    X, y = X[:100], y[:100]
+    fold = np.arange(100) % 4
+    weight = np.where(np.arange(100) % 3 == 0, 2.0, 1.0)
+    twice = np.repeat(np.arange(100), weight.astype(int))
+    experts = [("line", Ridge()), ("stiff", Ridge(100.0))]
+    for gate in ("softmax", "constant"):
+        trainer = TwoStage(cv=PredefinedSplit(fold))
+        model = MoERegressor(experts, gate=gate, trainer=trainer, random_state=0)
+        weighted = clone(model).fit(X, y, sample_weight=weight)
+        trainer = TwoStage(cv=PredefinedSplit(fold[twice]))
+        repeated = clone(model).set_params(trainer=trainer).fit(X[twice], y[twice])
+        np.testing.assert_allclose(
+            weighted.predict(X), repeated.predict(X), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_experts_that_predict_nan_are_named(regression):
+    X, y = regression
+
+    class Broken(LinearRegression):
+        def predict(self, X):
+            return np.full(len(X), np.nan)
+
+    model = MoERegressor([("fine", Ridge()), ("broken", Broken())], trainer="two-stage")
+    with pytest.raises(ValueError, match="'broken' predicted NaN"):
+        model.fit(X, y)
 
 
 def test_what_makes_no_sense_is_refused(regression, classification):

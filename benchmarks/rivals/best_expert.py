@@ -2,9 +2,9 @@
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_score
 
 from ._experts import folds, over_pool
+from ._loss import loss_of
 
 NAME = "best expert by CV"
 
@@ -15,28 +15,36 @@ class BestOf:
     Parameters
     ----------
     experts : list of (name, estimator)
-    scoring : str
+    classify : bool
     cv : splitter
     """
 
-    def __init__(self, experts, scoring, cv):
-        self.experts, self.scoring, self.cv = experts, scoring, cv
+    def __init__(self, experts, classify, cv):
+        self.experts, self.classify, self.cv = experts, classify, cv
 
     def fit(self, X, y):
         """Compare the experts; returns the best one, fitted to all rows."""
-        options = {"cv": self.cv, "scoring": self.scoring, "error_score": -np.inf}
-        scores = [
-            cross_val_score(expert, X, y, **options).mean()
-            for _, expert in self.experts
-        ]
-        return clone(self.experts[int(np.argmax(scores))][1]).fit(X, y)
+        task = "classification" if self.classify else "regression"
+        losses = []
+        for _, expert in self.experts:
+            own = [
+                loss_of(
+                    task,
+                    clone(expert).fit(X.iloc[train], y[train]),
+                    X.iloc[test],
+                    y[test],
+                    np.unique(y),
+                )
+                for train, test in self.cv.split(X, y)
+            ]
+            losses.append(np.mean(own))
+        return clone(self.experts[int(np.argmin(losses))][1]).fit(X, y)
 
 
 def make(classify, seed, pool):
     """The choice within the pool."""
-    scoring = "neg_log_loss" if classify else "neg_mean_squared_error"
 
     def build(experts):
-        return BestOf(experts, scoring, folds(classify, seed))
+        return BestOf(experts, classify, folds(classify, seed))
 
     return over_pool(classify, build, pool)

@@ -7,10 +7,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
-from .._sklearn import routing_enabled, safe_indexing, taken_params
+from .._sklearn import own_request, routing_enabled, safe_indexing, taken_params
 from ..exceptions import NoSampleWeightWarning
 
 
@@ -59,7 +58,8 @@ def request_weight(pipeline):
     for position, (_, step) in enumerate(pipeline.steps):
         if not hasattr(step, "set_fit_request"):
             continue
-        request = get_routing_for_object(step).fit.requests
+        own = own_request(step)
+        request = {} if own is None else own.fit.requests
         if "sample_weight" in request and request["sample_weight"] is None:
             step.set_fit_request(sample_weight=position == last)
 

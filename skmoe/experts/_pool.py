@@ -5,8 +5,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.compose import ColumnTransformer
+from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -28,8 +27,14 @@ from sklearn.preprocessing import (
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
-from .._inputs import number_columns, text_columns
-from .._sklearn import safe_indexing
+from .._inputs import (
+    as_columns,
+    column_numbers,
+    column_text,
+    is_frame,
+    text_positions,
+)
+from .._sklearn import routing_enabled, safe_indexing
 from ..exceptions import ExpertCollapseWarning
 from ._foreign import fit_expert
 from ._linear import LinearExpert
@@ -72,6 +77,86 @@ class PoolMember(NamedTuple):
     dropped: str | None
 
 
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Raw columns as numbers: what is text in training stays text.
+
+    Whatever frame or array holds them, numeric columns (times in seconds) become floats
+    with NaN for gaps, all others strings with None for gaps.  Columns are told apart by
+    position, so that names may be of any kind.
+
+    Parameters
+    ----------
+    categories : transformer
+        Of the text columns.
+    numbers : transformer, default=None
+        Of the numeric columns; None passes them on.
+
+    Attributes
+    ----------
+    text_ : list of int
+        Positions of the text columns, which come first in the result.
+    """
+
+    def __init__(self, categories, numbers=None):
+        self.categories = categories
+        self.numbers = numbers
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags
+
+    def fit(self, X, y=None):
+        """Fit the transformers of either kind of columns; returns self."""
+        self.text_ = text_positions(X)
+        text, numbers = self._parts(X)
+        # Columns without a single value say nothing, and some trees refuse them.
+        self.empty_ = np.isnan(numbers).all(axis=0)
+        numbers[:, self.empty_] = 0.0
+        self.categories_ = clone(self.categories).fit(text) if self.text_ else None
+        others = self.numbers is not None and numbers.shape[1] > 0
+        self.numbers_ = clone(self.numbers).fit(numbers) if others else None
+        self.feature_names_in_ = np.asarray(
+            [str(c) for c in X.columns]
+            if is_frame(X)
+            else [f"x{j}" for j in range(text.shape[1] + numbers.shape[1])],
+            dtype=object,
+        )
+        return self
+
+    def _parts(self, X):
+        """Text columns and numeric ones, as two arrays."""
+        text, numbers = [], []
+        for j, column in enumerate(as_columns(X)):
+            if j in self.text_:
+                text.append(column_text(column))
+            else:
+                numbers.append(column_numbers(column))
+        empty = np.empty((len(X), 0))
+        return (np.column_stack(part) if part else empty for part in (text, numbers))
+
+    def transform(self, X):
+        """Encoded columns (n, m), text first."""
+        text, numbers = self._parts(X)
+        numbers[:, self.empty_] = 0.0
+        if self.numbers_ is not None:
+            numbers = self.numbers_.transform(numbers)
+        if self.categories_ is None:
+            return numbers
+        return np.hstack([self.categories_.transform(text), numbers])
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the encoded columns."""
+        is_text = np.isin(np.arange(len(self.feature_names_in_)), self.text_)
+        text = self.feature_names_in_[is_text]
+        names = self.feature_names_in_[~is_text]
+        if self.numbers_ is not None:
+            names = self.numbers_.get_feature_names_out(names)
+        if self.categories_ is None:
+            return names
+        return np.concatenate([self.categories_.get_feature_names_out(text), names])
+
+
 def numeric_encoding(scaler=None):
     """Raw columns as numbers: medians for gaps, which are marked; one-hot categories.
 
@@ -89,12 +174,7 @@ def numeric_encoding(scaler=None):
         max_categories=MOST_CATEGORIES,
         sparse_output=False,
     )
-    return ColumnTransformer(
-        [
-            ("numbers", make_pipeline(imputer, scaler), number_columns),
-            ("categories", one_hot, text_columns),
-        ]
-    )
+    return TableEncoder(one_hot, make_pipeline(imputer, scaler))
 
 
 def ordinal_encoding(unknown, most):
@@ -105,12 +185,7 @@ def ordinal_encoding(unknown, most):
         encoded_missing_value=unknown,
         max_categories=most,
     )
-    return ColumnTransformer(
-        [
-            ("categories", ordinal, text_columns),
-            ("numbers", "passthrough", number_columns),
-        ]
-    )
+    return TableEncoder(ordinal)
 
 
 class QuietPipeline(Pipeline):
@@ -120,11 +195,17 @@ class QuietPipeline(Pipeline):
     loss of its predictions, by which the gate judges it.
     """
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = get_tags(self.steps[0][1]).input_tags.allow_nan
+        return tags
+
     def fit(self, X, y=None, **params):
         """Fit all steps; returns self."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("ignore", ExpertCollapseWarning)
+            warnings.filterwarnings("ignore", message="n_quantiles")
             return super().fit(X, y, **params)
 
 
@@ -158,9 +239,11 @@ class TreesOnTables(BaseEstimator):
         """Fit the encoder and the trees, one model per output; returns self."""
         self.encoder_ = ordinal_encoding(np.nan, MOST_TREE_CATEGORIES).fit(X)
         encoded = self.encoder_.transform(X)
-        categories = list(range(len(text_columns(X))))
+        categories = list(range(len(self.encoder_.text_)))
         trees = clone(self.estimator).set_params(categorical_features=categories)
         if np.ndim(y) == 2:
+            if routing_enabled():
+                trees.set_fit_request(sample_weight=True)
             trees = MultiOutputRegressor(trees)
         self.estimator_ = trees.fit(encoded, y, sample_weight=sample_weight)
         if is_classifier(trees):
@@ -200,9 +283,9 @@ class AutoPool(BaseEstimator):
     include : list of str, default=None
         Members to consider; None for all of them.
     max_time : float, default=None
-        Seconds that fitting all members may take on one core, estimated by pilot fits
-        on up to 1000 rows; the cheapest members come first.  Results then depend on
-        the machine.
+        Seconds that fitting all members may take on one core, with five folds,
+        estimated by pilot fits on up to 1000 rows; the cheapest members come first.
+        Results then depend on the machine.
 
     Notes
     -----
@@ -294,7 +377,10 @@ class AutoPool(BaseEstimator):
     def _too_slow(self, experts, X, y):
         """Reasons of the members that do not fit into the time, cheapest first."""
         n_rows = X.shape[0]
-        rows = np.linspace(0, n_rows - 1, min(n_rows, PILOT_ROWS)).astype(int)
+        # In the order of y, so that rows of the first and the last class are there.
+        order = np.argsort(y if np.ndim(y) == 1 else y[:, 0], kind="stable")
+        places = np.linspace(0, n_rows - 1, min(n_rows, PILOT_ROWS)).astype(int)
+        rows = np.sort(order[places])
         pilot, labels, seconds = safe_indexing(X, rows), y[rows], {}
         for name, expert in experts.items():
             started = time.perf_counter()

@@ -11,11 +11,14 @@ from .. import mixture
 from .._design import make_design
 from ..experts._corrected import CorrectedClassifier, CorrectedRegressor
 from ..gates._tree import TreeGate
+from ..likelihoods import smoothed
 from ._gradient_gate import expert_draws, gate_network
 from ._task import Fit
 
 # Penalty, in rows, on the distance of a correction from the identity.
 CORRECTION_ALPHA = 1.0
+# Smallest inverse temperature: an expert may be silenced, but not contradicted.
+COLDEST = 1e-6
 # Rounds in which responsibilities and dispersions are brought in line.
 DISPERSION_ROUNDS = 20
 # Gain in nats per row below which EM of a gate that is no network ends.
@@ -67,7 +70,7 @@ class GateStage:
 
     def __init__(self, task, predictions, calibrate, max_iter):
         self.task, self.calibrate, self.max_iter = task, calibrate, max_iter
-        self.weight = task.weight / task.weight.mean()
+        self.weight = task.weight
         if task.classes is None:
             self.center = np.average(task.y, axis=0, weights=self.weight)
             spread = np.average((task.y - self.center) ** 2, 0, weights=self.weight)
@@ -77,7 +80,8 @@ class GateStage:
             identity = np.ones(predictions.shape[1:]), np.zeros(predictions.shape[1:])
             self.identity = np.stack(identity).ravel()
         else:
-            self.answers = np.log(predictions)
+            # A class that a fold did not have was given probability zero.
+            self.answers = np.log(smoothed(predictions))
             self.identity = np.ones(task.n_experts)
 
     @property
@@ -152,8 +156,7 @@ class GateStage:
         if self.task.classes is not None:
             pairs = zip(fitted, correction, strict=True)
             return [
-                CorrectedClassifier(e, 1.0 / max(t, 1e-6), self.task.classes)
-                for e, t in pairs
+                CorrectedClassifier(e, 1.0 / t, self.task.classes) for e, t in pairs
             ]
         slope, intercept = self.affine(correction)
         shift = self.center + self.scale * intercept - slope * self.center
@@ -168,7 +171,7 @@ class NetworkStage(GateStage):
 
     def __init__(self, task, predictions, calibrate, max_iter):
         super().__init__(task, predictions, calibrate, max_iter)
-        self.alone = task.router.n_active(task.n_experts) < task.n_experts
+        self.alone = task.router.n_active(task.n_experts) == 1 < task.n_experts
         self.design = make_design(task.gate_view, self.weight)
         self.X = (self.design.X - self.design.center) * self.design.inverse_scale
         n_inputs = self.X.shape[1]
@@ -195,12 +198,15 @@ class NetworkStage(GateStage):
                 gradient[self.n_gate :] = 0.0
             return value + 0.5 * ridge @ away**2, gradient + ridge * away
 
-        bounds = []
+        bounds, lowest = [], np.full(len(ridge), -np.inf)
+        if self.task.classes is not None:
+            lowest[self.n_gate :] = COLDEST
         result = optimize.minimize(
             penalised,
             self.start() if start is None else np.concatenate(start[:2]),
             jac=True,
             method="L-BFGS-B",
+            bounds=optimize.Bounds(lb=lowest),
             callback=lambda intermediate_result: bounds.append(
                 -float(intermediate_result.fun)
             ),
@@ -248,7 +254,7 @@ class NetworkStage(GateStage):
     def _squared(self, outputs, correction, rows, share):
         """Half the squared error; slopes of the logits and of the corrections.
 
-        Where few experts serve a row, the mean error of experts that answer alone, or
+        Where one expert serves a row, the mean error of experts that answer alone, or
         they would come to rely on others that are not asked.
         """
         answers, (slope, intercept) = self.answers[rows], self.affine(correction)
@@ -272,7 +278,7 @@ class NetworkStage(GateStage):
     def _log_loss(self, outputs, temper, rows, share):
         """Log-loss; slopes of the logits and of the inverse temperatures.
 
-        Where few experts serve a row, the mean loss of experts that answer alone.
+        Where one expert serves a row, the mean loss of experts that answer alone.
         """
         answers, codes = self.answers[rows], self.task.y[rows]
         log_gate = log_softmax(outputs, axis=1)
@@ -368,4 +374,7 @@ class ResponsibilityStage(GateStage):
             slope = np.sum(weight * (expected - hit), axis=0) + CORRECTION_ALPHA * away
             return value + 0.5 * CORRECTION_ALPHA * away @ away, slope
 
-        return optimize.minimize(penalised, start, jac=True, method="L-BFGS-B").x
+        bounds = optimize.Bounds(lb=np.full(len(start), COLDEST))
+        return optimize.minimize(
+            penalised, start, jac=True, method="L-BFGS-B", bounds=bounds
+        ).x

@@ -29,7 +29,7 @@ class Task:
     seed : int
     expert_seeds : list of int, one per expert, independent of their order
     fit_params : list of dict, routed to each expert's fit
-    split_params : dict, routed to the splitter of the trainer
+    folds : list of (training rows, test rows), or None for the trainer's own
     report : callable(iteration, bound, make_fit) -> bool, True asks to stop
     warm_start : Fit or None, the fit to continue from
     start : int or None, the one start to use (members of an average)
@@ -56,7 +56,7 @@ class Task:
     seed: int = 0
     expert_seeds: list = field(default_factory=list)
     fit_params: list = field(default_factory=list)
-    split_params: dict = field(default_factory=dict)
+    folds: list | None = None
     report: Callable = lambda iteration, bound, make_fit: False
     warm_start: Any = None
     start: int | None = None
@@ -90,11 +90,18 @@ class Task:
                 taken_params(view, own, rows)
                 for view, own in zip(self.expert_views, self.fit_params, strict=False)
             ],
-            split_params=taken_params(self.gate_view, self.split_params, rows),
+            folds=None if self.folds is None else self._folds_on(rows),
             weight=self.weight[rows],
             resp=None if self.resp is None else self.resp[rows],
             offset=None if self.offset is None else self.offset[rows],
         )
+
+    def _folds_on(self, rows):
+        """The folds in terms of some of the rows; empty ones are dropped."""
+        place = np.full(len(self.y), -1)
+        place[rows] = np.arange(len(rows))
+        folds = [[part[part >= 0] for part in map(place.take, f)] for f in self.folds]
+        return [(train, test) for train, test in folds if len(train) and len(test)]
 
     def numeric_views(self):
         """Float arrays (gate's, experts') to start from; None if there is none."""

@@ -75,9 +75,6 @@ class TwoStage(BaseEstimator):
     (300, 2)
     """
 
-    #: Whether experts are fitted to rows of unequal weight where the user's are equal.
-    weighs_rows = False
-
     def __init__(
         self,
         cv=5,
@@ -124,6 +121,11 @@ class TwoStage(BaseEstimator):
             )
 
     @property
+    def weighs_rows(self):
+        """Whether experts get rows of unequal weight where the user's are equal."""
+        return self.refine > 0
+
+    @property
     def splitter(self):
         """The object that splits the rows, if it is one; metadata are routed to it."""
         return self.cv if hasattr(self.cv, "split") else None
@@ -137,9 +139,9 @@ class TwoStage(BaseEstimator):
                 "TwoStage got a shared_expert beside classifiers, which it cannot add "
                 "to; give it as one of the experts."
             )
-        folds = draw_folds(
-            task.labels, task.classes, self.cv, task.seed, task.split_params
-        )
+        folds = task.folds
+        if folds is None:
+            folds = draw_folds(task.labels, task.classes, self.cv, task.seed)
         choice, shares, losses = self._refined(task, folds)
         calls = [_expert_arguments(task, k, shares) for k in range(task.n_experts)]
         fitted = run_calls(fit_expert, calls, task.n_jobs)
@@ -202,6 +204,12 @@ class TwoStage(BaseEstimator):
 
         calls = [(k, fold) for k in range(task.n_experts) for fold in folds]
         parts = run_calls(predict, calls, task.n_jobs)
+        for (k, _), part in zip(calls, parts, strict=True):
+            if not np.isfinite(part).all():
+                raise ValueError(
+                    f"Expert {task.names[k]!r} predicted NaN or infinity for rows that "
+                    "it had not seen; leave it out, or bound its predictions."
+                )
         found = np.full((len(task.y), task.n_experts, parts[0].shape[1]), np.nan)
         fold_of = np.zeros(len(task.y), dtype=int)
         for (k, (_, test)), part in zip(calls, parts, strict=True):
@@ -277,8 +285,8 @@ def largest_within_error(losses, weight):
     best = losses[np.argmin(losses @ weight)]
     worse = losses - best
     mean = np.average(worse, axis=1, weights=weight)
-    spread = (weight * (worse - mean[:, None])) ** 2
-    error = np.sqrt(spread.sum(axis=1)) / weight.sum()
+    # A weight of two is two rows.
+    error = np.sqrt((worse - mean[:, None]) ** 2 @ weight) / weight.sum()
     return int(np.argmax(mean <= error))
 
 
