@@ -27,7 +27,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from sklearn.feature_selection import SelectFromModel
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
 
 from skmoe import MoERegressor
 from skmoe.experts import AutoPool, LinearExpert, MLPExpert
@@ -43,10 +45,10 @@ SPLITS = {
 DROPOUT = Path(__file__).parent / "data" / "mc_dropout.csv"
 
 
-def networks(seed, n_members=10):
-    """Small networks with a strong penalty, which leave columns out."""
+def networks(sizes, alpha, seed, n_members):
+    """An average of networks."""
     return MoERegressor(
-        MLPExpert((16, 16), alpha=100.0),
+        MLPExpert(sizes, alpha=alpha),
         n_experts=1,
         trainer=Gradient(max_epochs=400),
         n_members=n_members,
@@ -54,12 +56,32 @@ def networks(seed, n_members=10):
     )
 
 
+def squared_weights(model):
+    """Squared weights of each standardised column in the first layers."""
+    norms = [np.sum(expert.coefs_[0] ** 2, axis=1) for expert in model.experts_]
+    return np.mean(norms, axis=0)
+
+
+def selective(seed, n_members=10):
+    """Networks on the columns that small, strongly penalised networks make use of."""
+    strict = networks((16, 16), 100.0, seed, 3)
+    chosen = SelectFromModel(
+        strict, importance_getter=squared_weights, threshold="0.5*mean"
+    )
+    return make_pipeline(chosen, networks((64, 64), 10.0, seed, n_members))
+
+
 def pool_and_networks(objective, seed):
-    """The pool of ``experts="auto"`` and the networks, gated in two stages."""
+    """The pool of ``experts="auto"`` and selective networks, gated in two stages."""
     names, experts = AutoPool().members(False, MoERegressor, SoftmaxGate)
-    named = [*zip(names, experts, strict=True), ("penalised", networks(seed, 3))]
+    named = [*zip(names, experts, strict=True), ("selective", selective(seed, 3))]
     trainer = TwoStage(objective=objective)
     return MoERegressor(named, trainer=trainer, random_state=seed)
+
+
+def one_expert(seed):
+    """The selective networks alone, as a mixture of one, which has a density."""
+    return MoERegressor([selective(seed)], trainer="two-stage", random_state=seed)
 
 
 def interpretable(seed):
@@ -78,7 +100,7 @@ def interpretable(seed):
 CONFIGURATIONS = {
     "two stages": lambda seed: pool_and_networks("prediction", seed),
     "two stages for densities": lambda seed: pool_and_networks("likelihood", seed),
-    "penalised networks": networks,
+    "selective networks": one_expert,
     "piecewise-linear mixture": interpretable,
 }
 
