@@ -3,7 +3,6 @@
 import copy
 import functools
 import numbers
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +39,9 @@ from ._sklearn import (
     VisualBlock,
     raise_for_params,
     routing_enabled,
-    safe_indexing,
 )
 from .experts._base import BuiltInExpert
 from .experts._foreign import expert_parameters, is_frozen, warn_without_weight
-from .trainers import TwoStage
 from .trainers._folds import draw_folds
 from .trainers._task import Fit, Task
 
@@ -258,29 +255,6 @@ class BaseMoE(
                 "give cv as an integer, or the expert as one of the others."
             )
         return draw_folds(task.labels, task.classes, splitter, 0, split_params)
-
-    def _screen(self, parts, table, y, weight):
-        """The parts without the members of a pool that do not suit the data."""
-        self.__dict__.pop("expert_pool_", None)
-        pool = self._pool()
-        if pool is None:
-            return parts
-        if not isinstance(parts.trainer, TwoStage):
-            warnings.warn(
-                f"{type(self).__name__} got experts={self.experts!r} with "
-                f"trainer={self.trainer!r}, which gives credit to the members that "
-                "memorise; use trainer='two-stage'.",
-                UserWarning,
-                stacklevel=7,
-            )
-        rows = np.flatnonzero(weight > 0)
-        X = safe_indexing(table.raw, rows)
-        self.expert_pool_ = pool.screen(parts.names, parts.experts, X, y[rows])
-        kept = [member for member in self.expert_pool_ if not member.dropped]
-        return parts._replace(
-            names=[member.name for member in kept],
-            experts=[member.estimator for member in kept],
-        )
 
     def _resolve_shared(self, names, experts, owner):
         if self.shared_expert is None:

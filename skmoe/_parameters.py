@@ -1,10 +1,15 @@
-"""Parameters of named experts, in the manner of scikit-learn's compositions."""
+"""Experts by name, as parameters in the manner of scikit-learn's compositions."""
 
+import warnings
+
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from ._resolve import named_experts
+from ._sklearn import safe_indexing
 from .experts import AutoPool
 from .gates import SoftmaxGate
+from .trainers import TwoStage
 
 PRESETS = {
     "auto": "AutoPool()",
@@ -36,6 +41,29 @@ class ExpertParameters(BaseEstimator):
         if pool is not None:
             return pool.members(self._classify, self._flat, SoftmaxGate)
         return named_experts(self.experts, self.n_experts, self._default_expert())
+
+    def _screen(self, parts, table, y, weight):
+        """The parts without the members of a pool that do not suit the data."""
+        self.__dict__.pop("expert_pool_", None)
+        pool = self._pool()
+        if pool is None:
+            return parts
+        if not isinstance(parts.trainer, TwoStage):
+            warnings.warn(
+                f"{type(self).__name__} got experts={self.experts!r} with "
+                f"trainer={self.trainer!r}, which gives credit to the members that "
+                "memorise; use trainer='two-stage'.",
+                UserWarning,
+                stacklevel=7,
+            )
+        rows = np.flatnonzero(weight > 0)
+        X = safe_indexing(table.raw, rows)
+        self.expert_pool_ = pool.screen(parts.names, parts.experts, X, y[rows])
+        kept = [member for member in self.expert_pool_ if not member.dropped]
+        return parts._replace(
+            names=[member.name for member in kept],
+            experts=[member.estimator for member in kept],
+        )
 
     def get_params(self, deep=True):
         """Parameters, with those of named experts as ``name`` and ``name__x``."""

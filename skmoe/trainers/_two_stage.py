@@ -43,7 +43,8 @@ class TwoStage(BaseEstimator):
         Penalties of the gate to choose from, in units of rows; the strongest of those
         within a standard error of the best is taken.  None takes the gate's own.
     gate_cv : int, default=3
-        Parts of that choice; each leaves out whole folds of ``cv``.
+        Parts of that choice; each leaves out whole folds of ``cv`` (random rows, where
+        a splitter has a single fold).
     max_iter : int, default=200
         Iterations of L-BFGS, or rounds of EM.
     refine : int, default=0
@@ -205,11 +206,7 @@ class TwoStage(BaseEstimator):
         calls = [(k, fold) for k in range(task.n_experts) for fold in folds]
         parts = run_calls(predict, calls, task.n_jobs)
         for (k, _), part in zip(calls, parts, strict=True):
-            if not np.isfinite(part).all():
-                raise ValueError(
-                    f"Expert {task.names[k]!r} predicted NaN or infinity for rows that "
-                    "it had not seen; leave it out, or bound its predictions."
-                )
+            check_finite(part, task.names[k])
         found = np.full((len(task.y), task.n_experts, parts[0].shape[1]), np.nan)
         fold_of = np.zeros(len(task.y), dtype=int)
         for (k, (_, test)), part in zip(calls, parts, strict=True):
@@ -275,6 +272,15 @@ class Choice(NamedTuple):
     solution: Any
     alpha: float | None
     loss: float
+
+
+def check_finite(prediction, name):
+    """Raise ``ValueError`` for predictions of the expert ``name`` that are none."""
+    if not np.isfinite(prediction).all():
+        raise ValueError(
+            f"Expert {name!r} predicted NaN or infinity for rows that it had not seen; "
+            "leave it out, or bound its predictions."
+        )
 
 
 def largest_within_error(losses, weight):
