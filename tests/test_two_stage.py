@@ -6,11 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    RidgeCV,
+)
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
@@ -147,6 +152,40 @@ def test_corrections_repair_scale_and_confidence(classification):
     sure = [DecisionTreeClassifier(random_state=0)]
     model = MoEClassifier(sure, trainer="two-stage").fit(X, y)
     assert model.experts_[0].temperature > 2.0
+
+
+class Column(RegressorMixin, BaseEstimator):
+    """Predicts one of the columns."""
+
+    def __init__(self, number=0):
+        self.number = number
+
+    def fit(self, X, y, sample_weight=None):
+        self.fitted_ = True
+        return self
+
+    def predict(self, X):
+        return X[:, self.number]
+
+
+@pytest.mark.parametrize("hierarchical", [False, True])
+def test_a_strong_penalty_is_linear_stacking(hierarchical):
+    """Weights below zero included: here one expert knows the error of another."""
+    rng = np.random.default_rng(0)
+    y, error = rng.normal(size=(2, 500))
+    noise = 0.3 * rng.normal(size=(500, 3))
+    X = np.column_stack([y + error, error, y]) + noise
+    experts = [(f"c{number}", Column(number)) for number in range(3)]
+    trainer = TwoStage(alphas=[1e6])
+    if hierarchical:
+        model = HierarchicalMoERegressor(experts, (1, 3), trainer=trainer)
+    else:
+        model = MoERegressor(experts, trainer=trainer)
+    model.set_params(random_state=0).fit(X, y)
+    stacked = RidgeCV().fit(X, y).predict(X)
+    assert np.mean((model.predict(X) - stacked) ** 2) < 0.02 * np.mean(
+        (y - stacked) ** 2
+    )
 
 
 def test_regimes_are_gated():

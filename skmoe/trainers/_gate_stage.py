@@ -6,6 +6,7 @@ import numpy as np
 from scipy import optimize
 from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.base import clone
+from sklearn.linear_model import Ridge
 
 from .. import mixture
 from .._design import make_design
@@ -17,6 +18,8 @@ from ._task import Fit
 
 # Penalty, in rows, on the distance of a correction from the identity.
 CORRECTION_ALPHA = 1.0
+# Smallest weight of an expert at the start.
+SMALLEST_SHARE = 1e-3
 # Smallest inverse temperature: an expert may be silenced, but not contradicted.
 COLDEST = 1e-6
 # Rounds in which responsibilities and dispersions are brought in line.
@@ -178,10 +181,33 @@ class NetworkStage(GateStage):
         self.network = gate_network(task.gate, n_inputs, task.n_experts, task.n_experts)
         self.n_gate = self.network.n_parameters
 
-    def start(self):
-        """Equal weights, nearly, and no correction."""
+    def start(self, rows=slice(None)):
+        """Nearly the same weights everywhere, those of linear stacking if it can be."""
         gate = self.network.start(self.task.seed, expert_draws(self.task))
-        return np.concatenate([gate, self.identity])
+        log_weights, correction = self._stacked(rows)
+        self.network.set_log_weights(gate, log_weights)
+        return np.concatenate([gate, correction])
+
+    def _stacked(self, rows):
+        """Log-weights and corrections by which the mixture is linear stacking, nearly.
+
+        An expert with a negative weight enters with a negative slope; the others keep
+        their answers, since the weights of stacking sum to about one.  Where experts
+        answer alone, or as they are, all are equal.
+        """
+        n_experts = self.task.n_experts
+        if self.task.classes is not None or self.alone or not self.calibrate:
+            return np.zeros(n_experts), self.identity
+        n_outputs = self.answers.shape[2]
+        columns = self.answers[rows].transpose(0, 2, 1).reshape(-1, n_experts)
+        weight = np.repeat(self.weight[rows], n_outputs)
+        ridge = Ridge(CORRECTION_ALPHA, fit_intercept=False)
+        signed = ridge.fit(columns, self.target[rows].ravel(), weight).coef_
+        share = np.maximum(np.abs(signed) / np.abs(signed).sum(), SMALLEST_SHARE)
+        share /= share.sum()
+        slope = np.where(signed < 0, signed / share, 1.0)
+        slope = np.broadcast_to(slope[:, None], (n_experts, n_outputs))
+        return np.log(share), np.stack([slope, np.zeros_like(slope)]).ravel()
 
     def solve(self, alpha, rows=slice(None), start=None):
         """Solution on some of the rows, from an earlier one."""
@@ -189,7 +215,7 @@ class NetworkStage(GateStage):
         ridge = np.full(self.n_gate + len(self.identity), CORRECTION_ALPHA)
         ridge[: self.n_gate] = alpha * self.network.is_weight()
         ridge /= self.weight[rows].sum()
-        origin = np.concatenate([np.zeros(self.n_gate), self.identity])
+        origin = np.concatenate([np.zeros(self.n_gate), self._stacked(rows)[1]])
 
         def penalised(theta):
             value, gradient = self.loss(theta, rows)
@@ -203,7 +229,7 @@ class NetworkStage(GateStage):
             lowest[self.n_gate :] = COLDEST
         result = optimize.minimize(
             penalised,
-            self.start() if start is None else np.concatenate(start[:2]),
+            self.start(rows) if start is None else np.concatenate(start[:2]),
             jac=True,
             method="L-BFGS-B",
             bounds=optimize.Bounds(lb=lowest),

@@ -71,6 +71,10 @@ class GateNetwork:
         weights /= np.sqrt(len(weights))
         return theta
 
+    def set_log_weights(self, theta, log_weights):
+        """Let the weights at the start be these, nearly."""
+        self.network.layers(theta)[-1][1][: self.n_experts] = log_weights
+
     def fitted(self, theta, temperature, design):
         """The gate with its parameters, the temperature among them."""
         theta = theta.copy()
@@ -154,6 +158,13 @@ class TreeNetworks:
                 for node, *pair in zip(self.nodes, seeds, own, strict=True)
             ]
         )
+
+    def set_log_weights(self, theta, log_weights):
+        """Let the weights of the leaves at the start be these, nearly."""
+        mass = self.tree.to_slots(np.exp(log_weights)[None])[0]
+        pairs = list(self._each())[: self.tree.n_nodes]
+        for (node, place), slots in zip(pairs, self.tree.slots, strict=True):
+            node.set_log_weights(theta[place], np.log(mass[slots]))
 
     def fitted(self, theta, temperature, design):
         """The gates with their parameters, the temperature among them."""
