@@ -168,6 +168,13 @@ class Column(RegressorMixin, BaseEstimator):
         return X[:, self.number]
 
 
+def test_a_constant_target(regression):
+    X, _ = regression
+    y = np.full(len(X), 3.0)
+    model = MoERegressor(REGRESSORS, trainer="two-stage", random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), 3.0)
+
+
 @pytest.mark.parametrize("hierarchical", [False, True])
 def test_a_strong_penalty_is_linear_stacking(hierarchical):
     """Weights below zero included: here one expert knows the error of another."""

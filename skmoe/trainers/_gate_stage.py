@@ -203,7 +203,9 @@ class NetworkStage(GateStage):
         weight = np.repeat(self.weight[rows], n_outputs)
         ridge = Ridge(CORRECTION_ALPHA, fit_intercept=False)
         signed = ridge.fit(columns, self.target[rows].ravel(), weight).coef_
-        share = np.maximum(np.abs(signed) / np.abs(signed).sum(), SMALLEST_SHARE)
+        # A constant y leaves nothing to weigh.
+        total = np.abs(signed).sum() or 1.0
+        share = np.maximum(np.abs(signed) / total, SMALLEST_SHARE)
         share /= share.sum()
         slope = np.where(signed < 0, signed / share, 1.0)
         slope = np.broadcast_to(slope[:, None], (n_experts, n_outputs))
