@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from accuracy_mlp import load_table
-from lineartree import LinearTreeRegressor
+from rivals.linear_tree import LinearTree
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
@@ -29,19 +29,8 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
-from sklearn.utils.validation import validate_data
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
-
-
-class LinearTree(LinearTreeRegressor):
-    """linear-tree 0.3.5 as scikit-learn 1.9 needs it: validation is a function now."""
-
-    def _validate_data(self, X, *args, force_all_finite=True, **options):
-        return validate_data(
-            self, X, *args, ensure_all_finite=force_all_finite, **options
-        )
-
 
 TABLES = [
     "mcycle",

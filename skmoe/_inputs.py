@@ -59,9 +59,7 @@ def text_columns(X):
     if is_frame(X):
         return [c for c in X.columns if not _numeric_dtype(X[c].dtype)]
     array = np.asarray(X)
-    if array.ndim != 2 or array.dtype.kind not in "OUS":
-        return []
-    return [j for j in range(array.shape[1]) if not _is_floats(array[:, j])]
+    return text_positions(array) if array.ndim == 2 else []
 
 
 def as_columns(X):

@@ -286,9 +286,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         """
         if not return_std:
             return self._shaped(self._combined(X))
-        table, gate_view, views = self._views(X)
-        weights = self._route(gate_view).dense()
-        predictions = self._predictions(views, self._offset(table))
+        weights, predictions = self._components(X)
         d = predictions.shape[2]
         within = np.array([x.variance_of(d) for x in self.likelihoods_])
         spread = np.sqrt(mixture.variance(weights, predictions, within))

@@ -66,8 +66,7 @@ class Predictive:
                 out[rows, :, i] = mixture.quantile(
                     level, weights[rows], predictions[rows], self.likelihoods_
                 )
-        out = out.reshape(n, d, *levels.shape)
-        return out[:, 0] if self._y_ndim == 1 else out
+        return self._shaped(out.reshape(n, d, *levels.shape))
 
     def predict_interval(self, X, coverage=0.9):
         """Central interval of the mixture.
@@ -133,4 +132,4 @@ class Predictive:
             for k, likelihood in enumerate(self.likelihoods_):
                 rows = np.flatnonzero(expert == k)
                 out[rows, :, sample] = likelihood.sample(predictions[rows, k], rng)
-        return out[:, 0] if self._y_ndim == 1 else out
+        return self._shaped(out)

@@ -12,4 +12,4 @@ def make(classify, seed, pool):
     """A forest on ordinal categories."""
     kind = RandomForestClassifier if classify else RandomForestRegressor
     forest = kind(n_estimators=200, random_state=seed)
-    return make_pipeline(ordinal_encoding(-1, 254), forest)
+    return make_pipeline(ordinal_encoding(-1), forest)

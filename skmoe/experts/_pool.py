@@ -177,13 +177,13 @@ def numeric_encoding(scaler=None):
     return TableEncoder(one_hot, make_pipeline(imputer, scaler))
 
 
-def ordinal_encoding(unknown, most):
+def ordinal_encoding(unknown):
     """Raw columns for trees: categories first, as numbers, then the numeric ones."""
     ordinal = OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=unknown,
         encoded_missing_value=unknown,
-        max_categories=most,
+        max_categories=MOST_TREE_CATEGORIES,
     )
     return TableEncoder(ordinal)
 
@@ -237,7 +237,7 @@ class TreesOnTables(BaseEstimator):
 
     def fit(self, X, y, sample_weight=None):
         """Fit the encoder and the trees, one model per output; returns self."""
-        self.encoder_ = ordinal_encoding(np.nan, MOST_TREE_CATEGORIES).fit(X)
+        self.encoder_ = ordinal_encoding(np.nan).fit(X)
         encoded = self.encoder_.transform(X)
         categories = list(range(len(self.encoder_.text_)))
         trees = clone(self.estimator).set_params(categorical_features=categories)
@@ -432,8 +432,8 @@ def _boosting(classify, mixture, gate):
 
 def _forest(classify, mixture, gate):
     kind = ExtraTreesClassifier if classify else ExtraTreesRegressor
-    encoding = ordinal_encoding(-1, MOST_TREE_CATEGORIES)
-    return QuietPipeline([("encode", encoding), ("forest", kind(n_estimators=200))])
+    last = kind(n_estimators=200)
+    return QuietPipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
 
 
 def _neighbours(classify, mixture, gate):

@@ -181,10 +181,10 @@ class NetworkStage(GateStage):
         self.network = gate_network(task.gate, n_inputs, task.n_experts, task.n_experts)
         self.n_gate = self.network.n_parameters
 
-    def start(self, rows=slice(None)):
+    def start(self, stacked=None):
         """Nearly the same weights everywhere, those of linear stacking if it can be."""
         gate = self.network.start(self.task.seed, expert_draws(self.task))
-        log_weights, correction = self._stacked(rows)
+        log_weights, correction = stacked or self._stacked(slice(None))
         self.network.set_log_weights(gate, log_weights)
         return np.concatenate([gate, correction])
 
@@ -217,7 +217,8 @@ class NetworkStage(GateStage):
         ridge = np.full(self.n_gate + len(self.identity), CORRECTION_ALPHA)
         ridge[: self.n_gate] = alpha * self.network.is_weight()
         ridge /= self.weight[rows].sum()
-        origin = np.concatenate([np.zeros(self.n_gate), self._stacked(rows)[1]])
+        stacked = self._stacked(rows)
+        origin = np.concatenate([np.zeros(self.n_gate), stacked[1]])
 
         def penalised(theta):
             value, gradient = self.loss(theta, rows)
@@ -231,7 +232,7 @@ class NetworkStage(GateStage):
             lowest[self.n_gate :] = COLDEST
         result = optimize.minimize(
             penalised,
-            self.start(rows) if start is None else np.concatenate(start[:2]),
+            self.start(stacked) if start is None else np.concatenate(start[:2]),
             jac=True,
             method="L-BFGS-B",
             bounds=optimize.Bounds(lb=lowest),
@@ -384,7 +385,7 @@ class ResponsibilityStage(GateStage):
         first = np.einsum("nk,nkd->kd", weight, answers)
         second = np.einsum("nk,nkd->kd", weight, answers**2) + CORRECTION_ALPHA
         on_slope = np.einsum("nk,nkd->kd", weight, answers * target) + CORRECTION_ALPHA
-        on_intercept = np.einsum("nk,nkd->kd", weight, target + 0.0 * answers)
+        on_intercept = np.einsum("nk,njd->kd", weight, target)
         slope = (mass * on_slope - first * on_intercept) / (mass * second - first**2)
         return np.stack([slope, (on_intercept - slope * first) / mass]).ravel()
 
