@@ -26,7 +26,7 @@ from sklearn.linear_model import Ridge
 
 from skmoe import MoERegressor
 from skmoe._design import make_design, read_only
-from skmoe._linalg import use_exact_newton
+from skmoe._linalg import Penalty, use_exact_newton
 from skmoe._tree import flat
 from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.engines import single_threaded_blas
@@ -53,8 +53,8 @@ def problem(X, y, n_experts, n_jobs):
         target,
         weight,
         tree=flat(n_experts),
-        gate_alpha=0.1,
-        expert_alpha=1.0,
+        gate_penalty=Penalty(0.1),
+        expert_penalty=Penalty(1.0),
         floor=1e-6,
         n_jobs=n_jobs,
     )

@@ -42,6 +42,7 @@ from ._sklearn import (
 )
 from .experts._base import BuiltInExpert
 from .experts._foreign import expert_parameters, is_frozen, warn_without_weight
+from .experts._noise import NOISE, NoiseExpert
 from .trainers._folds import draw_folds
 from .trainers._task import Fit, Task
 
@@ -177,7 +178,7 @@ class BaseMoE(
 
     # -- fitting -----------------------------------------------------------------
 
-    def _fit(self, X, y, sample_weight, fit_params):
+    def _fit(self, X, y, sample_weight, fit_params, sizes=None):
         parts = self._resolve_parts()
         table = self._read(X, reset=True, gate=parts.gate, experts=parts.by_name())
         y, weight = self._read_target(table, y, sample_weight)
@@ -191,6 +192,7 @@ class BaseMoE(
             warn_without_weight(experts)
         fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
+        task.size = self._read_size(task, sizes)
         task.folds = self._split(parts, task, split_params)
         task.fit_params = [fit_params[name] for name in parts.names]
         own = fit_params.get(SHARED, {})
@@ -232,16 +234,27 @@ class BaseMoE(
         names, experts = self._named_experts()
         if not names:
             raise ValueError(f"{owner} got experts=[], but expected at least one.")
+        likelihood = self._make_likelihood()
         check_names(names, {*self._get_param_names(), SPLITTER}, owner)
         experts = [
-            adapt_expert(e, name, self._classify, owner)
+            adapt_expert(e, name, self._classify, owner, likelihood)
             for name, e in zip(names, experts, strict=True)
         ]
         trainer = preset(self.trainer, TRAINERS, "trainer", owner)
         router = resolve_router(self.router, len(experts), owner)
-        likelihood = self._make_likelihood()
+        names, experts = self._and_noise(names, experts)
         shared = self._resolve_shared(names, experts, owner)
         return ResolvedParts(gate, names, experts, trainer, router, likelihood, shared)
+
+    def _and_noise(self, names, experts):
+        """Names and experts, and the noise component if there is one."""
+        if not getattr(self, "noise", False):
+            return names, experts
+        return [*names, NOISE], [*experts, NoiseExpert()]
+
+    def _read_size(self, task, sizes):
+        """Exposures or trials of rows: none here."""
+        return
 
     def _split(self, parts, task, split_params):
         """Folds by the splitter of the trainer, of all rows; None if it has none."""
@@ -356,7 +369,8 @@ class BaseMoE(
         splitting = dict(routed.get(SPLITTER, {}).get("split", {}))
         common = not self._experts_by_name()
         keys = {n: "experts" if common and n != SHARED else n for n in names}
-        return {n: dict(routed[key]["fit"]) for n, key in keys.items()}, splitting
+        fit_params = {n: dict(routed[k]["fit"]) for n, k in keys.items() if k in routed}
+        return {n: fit_params.get(n, {}) for n in names}, splitting
 
     def _seed_experts(self, names, experts):
         """Seed unseeded experts by name, so that neither order nor chance matters.
@@ -497,7 +511,7 @@ class BaseMoE(
 
     def _log_density(self, gate_view, expert_views, task):
         views = [expert_views[k] for k in self._kept]
-        log_prob = self._log_prob(views, task.y, task.offset)
+        log_prob = self._log_prob(views, task.y, task.offset, task.size)
         with np.errstate(divide="ignore"):
             log_gate = np.log(self._route(gate_view).dense())
         return mixture.log_density(log_gate, log_prob)

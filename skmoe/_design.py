@@ -43,10 +43,14 @@ def weighted_moments(X, weight):
     return center, scale
 
 
-def make_design(X, weight):
-    """Design of the columns of ``X`` (n, p), dense and finite."""
+def make_design(X, weight, standardize=True):
+    """Design of the columns of ``X`` (n, p), dense and finite.
+
+    Without ``standardize`` columns keep their scale, and constant ones still drop out.
+    """
     X = X.toarray() if sparse.issparse(X) else X
     center, scale = weighted_moments(X, weight)
+    scale = scale if standardize else (scale > 0).astype(float)
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return Design(read_only(X), center, inverse)
 

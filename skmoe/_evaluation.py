@@ -42,8 +42,9 @@ class Evaluation:
     def _predictions(self, views, offset):
         return np.stack(self._each(views, offset), axis=1)
 
-    def _log_prob(self, views, y, offset):
-        return mixture.log_prob(self.likelihoods_, y, self._each(views, offset))
+    def _log_prob(self, views, y, offset, size=None):
+        predictions = self._each(views, offset)
+        return mixture.log_prob(self.likelihoods_, y, predictions, size)
 
     def _combined(self, X):
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""
@@ -73,13 +74,18 @@ class Evaluation:
             out[rows] += part
         return out
 
-    def _log_parts(self, X, y):
+    def _log_parts(self, X, y, **sizes):
         """Log gate weights after routing, and expert log-densities, both (n, K)."""
         table, gate_view, views = self._views(X)
+        size = self._size(table.n_rows, **sizes)
         y = self._encode(self._check_y(y, len_of=gate_view))
         with np.errstate(divide="ignore"):
             log_gate = np.log(self._route(gate_view).dense())
-        return log_gate, self._log_prob(views, y, self._offset(table))
+        return log_gate, self._log_prob(views, y, self._offset(table), size)
+
+    def _size(self, n_rows):
+        """Exposures or trials of rows: none here."""
+        return
 
     # -- public methods of both estimators ---------------------------------------
 
@@ -113,25 +119,35 @@ class Evaluation:
         check_is_fitted(self)
         return np.asarray(list(self.named_experts_), dtype=object)
 
-    def log_density(self, X, y):
+    def log_density(self, X, y, **sizes):
         """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
 
         Normalising constants are included.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,) or (n, n_outputs)
+        **sizes
+            ``offset`` or ``trials`` as in ``fit`` of a regressor.
         """
-        return mixture.log_density(*self._log_parts(X, y))
+        return mixture.log_density(*self._log_parts(X, y, **sizes))
 
-    def responsibilities(self, X, y):
-        """Posterior probability of each expert given x and y, shape (n, K)."""
-        return mixture.responsibilities(*self._log_parts(X, y))
+    def responsibilities(self, X, y, **sizes):
+        """Posterior probability of each expert given x and y, shape (n, K).
 
-    def _criterion(self, X, y, sample_weight):
+        Parameters are those of :meth:`log_density`.
+        """
+        return mixture.responsibilities(*self._log_parts(X, y, **sizes))
+
+    def _criterion(self, X, y, sample_weight, sizes):
         if self.n_parameters_ is None:
             raise ValueError(
                 f"Expert {uncounted(self)!r} has no count of parameters, which the "
                 "criterion needs; use skmoe.experts.LinearExpert or compare models "
                 "by cross-validation."
             )
-        log_gate, log_prob = self._log_parts(X, y)
+        log_gate, log_prob = self._log_parts(X, y, **sizes)
         weight = (
             np.ones(len(log_gate))
             if sample_weight is None
@@ -140,19 +156,20 @@ class Evaluation:
         deviance = -2 * float(weight @ mixture.log_density(log_gate, log_prob))
         return deviance, weight, log_gate, log_prob
 
-    def aic(self, X, y, sample_weight=None):
+    def aic(self, X, y, sample_weight=None, **sizes):
         """Akaike's criterion on the given data; lower is better."""
-        deviance, *_ = self._criterion(X, y, sample_weight)
+        deviance, *_ = self._criterion(X, y, sample_weight, sizes)
         return deviance + 2 * self.n_parameters_
 
-    def bic(self, X, y, sample_weight=None):
+    def bic(self, X, y, sample_weight=None, **sizes):
         """Bayesian information criterion on the given data; lower is better."""
-        deviance, weight, *_ = self._criterion(X, y, sample_weight)
+        deviance, weight, *_ = self._criterion(X, y, sample_weight, sizes)
         return deviance + self.n_parameters_ * np.log(weight.sum())
 
-    def icl(self, X, y, sample_weight=None):
+    def icl(self, X, y, sample_weight=None, **sizes):
         """Integrated completed likelihood: BIC plus twice the entropy of who serves."""
-        deviance, weight, log_gate, log_prob = self._criterion(X, y, sample_weight)
+        parts = self._criterion(X, y, sample_weight, sizes)
+        deviance, weight, log_gate, log_prob = parts
         resp = mixture.responsibilities(log_gate, log_prob)
         penalty = self.n_parameters_ * np.log(weight.sum())
         return deviance + penalty + 2 * mixture.entropy(resp, weight)

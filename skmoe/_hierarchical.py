@@ -11,10 +11,13 @@ from ._tree import Tree, balanced_shape, flat, n_leaves
 from .gates._tree import TreeGate
 from .trainers._growth import GrowingTrainer
 
+# Parameters of a flat mixture that a tree does not have.
+ABSENT = ("n_experts", "noise")
+
 
 def tree_constraints(flat_constraints):
     """Constraints of the parameters of a hierarchy, from those of a flat mixture."""
-    common = {name: c for name, c in flat_constraints.items() if name != "n_experts"}
+    common = {name: c for name, c in flat_constraints.items() if name not in ABSENT}
     return {
         **common,
         "branching": [tuple, list, StrOptions({"grow"})],

@@ -1,7 +1,11 @@
 """Pure functions that turn accumulated statistics into parameters."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import linalg
+
+from ._kernels.coordinate import coordinate_descent
 
 # Exact Newton on all classes jointly up to this many coefficients; beyond it the
 # cubic solve and the quadratic number of Gram matrices cost more than they save.
@@ -10,6 +14,9 @@ EXACT_NEWTON_LIMIT = 200
 # the steps towards infinity that separable data ask for.
 LARGEST_STEP = 10.0
 SINGULAR = 1e-12
+# Sweeps of coordinate descent, and the largest move that ends them.
+MOST_SWEEPS = 10_000
+SMALLEST_MOVE = 1e-10
 
 
 def n_pairs(n_channels):
@@ -65,6 +72,68 @@ def _solve_scaled(matrix, right):
     return _minimum_norm(matrix, right)
 
 
+def solve_lasso(matrix, right, lasso, start):
+    """Minimise ``c' M c / 2 - r' c + lasso * sum |c_j|``, intercept unpenalised.
+
+    Parameters
+    ----------
+    matrix : (q, q) or, for several outputs or classes jointly, (m * q, m * q)
+    right, start : (m, q)
+        The last of the q channels is the intercept.
+    lasso : float or (m,)
+
+    Returns
+    -------
+    (m, q)
+    """
+    weights = np.empty(right.shape)
+    weights[:] = np.reshape(lasso, (-1, 1))
+    weights[:, -1] = 0.0
+    coef = start.ravel().copy()
+    coordinate_descent(
+        np.ascontiguousarray(matrix),
+        right.ravel().copy(),
+        weights.ravel(),
+        coef,
+        MOST_SWEEPS,
+        SMALLEST_MOVE,
+    )
+    return coef.reshape(start.shape)
+
+
+class Penalty(NamedTuple):
+    """Strengths of an elastic net on standardised coefficients.
+
+    Attributes
+    ----------
+    ridge : float, of half the sum of squares, in units of rows
+    lasso : float, of the sum of absolute values, in nats
+    """
+
+    ridge: float
+    lasso: float = 0.0
+
+    @classmethod
+    def of(cls, part):
+        """Penalty of an estimator with ``alpha`` and ``l1_ratio``."""
+        return cls(part.alpha * (1.0 - part.l1_ratio), part.alpha * part.l1_ratio)
+
+
+def check_penalty(part):
+    """Raise ``ValueError`` for an ``alpha`` or ``l1_ratio`` that makes no sense."""
+    name = type(part).__name__
+    if not (np.isscalar(part.alpha) and 0 <= part.alpha < np.inf):
+        raise ValueError(
+            f"{name} got alpha={part.alpha!r}, but expected a finite number >= 0; 0 is "
+            "the unpenalised maximum-likelihood estimate."
+        )
+    if not (np.isscalar(part.l1_ratio) and 0 <= part.l1_ratio <= 1):
+        raise ValueError(
+            f"{name} got l1_ratio={part.l1_ratio!r}, but expected a number in [0, 1]: "
+            "0 for ridge, 1 for lasso."
+        )
+
+
 def _minimum_norm(matrix, right):
     values, vectors = linalg.eigh(matrix)
     keep = values > SINGULAR * len(values) * max(values[-1], np.finfo(float).tiny)
@@ -86,7 +155,7 @@ def curvature_columns(n_classes, n_channels):
     return n_classes
 
 
-def newton_direction(gradient, grams, coef, alpha):
+def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     """Newton direction of a penalised multinomial log-likelihood.
 
     Parameters
@@ -95,10 +164,11 @@ def newton_direction(gradient, grams, coef, alpha):
     grams : (pairs, m) curvature as accumulated by ``multinomial_curvature``.
     coef : (K, q) current coefficients, last channel the intercept.
     alpha : ridge penalty per row unit.
+    lasso : penalty of absolute values, in nats.
 
     Returns
     -------
-    (K, q) direction; its rows sum to zero.
+    (K, q) direction; without a lasso its rows sum to zero.
     """
     n_classes, n_channels = coef.shape
     if n_classes == 1:
@@ -106,6 +176,9 @@ def newton_direction(gradient, grams, coef, alpha):
     penalty = ridge_diagonal(n_channels, alpha)
     slope = gradient - penalty * coef
     blocks = unpack_grams(grams, n_channels)
+    if lasso > 0.0:
+        direction = _lasso_direction(slope, blocks, penalty, coef, lasso)
+        return direction / max(1.0, np.abs(direction).max() / LARGEST_STEP)
     if use_exact_newton(n_classes, n_channels):
         direction = _joint_direction(slope, blocks, penalty)
     else:
@@ -116,14 +189,38 @@ def newton_direction(gradient, grams, coef, alpha):
     return direction / max(1.0, np.abs(direction).max() / LARGEST_STEP)
 
 
-def _joint_direction(slope, blocks, penalty):
-    n_classes, n_channels = slope.shape
+def _lasso_direction(slope, blocks, penalty, coef, lasso):
+    """Towards the minimum of the quadratic model with absolute values."""
+    n_classes, n_channels = coef.shape
+    if use_exact_newton(n_classes, n_channels):
+        size = n_classes * n_channels
+        matrix = _joint_hessian(blocks, n_classes).reshape(size, size)
+        matrix[np.diag_indices(size)] += np.tile(penalty, n_classes)
+        right = (matrix @ coef.ravel()).reshape(coef.shape) + slope
+        return solve_lasso(matrix, right, lasso, coef) - coef
+    target = np.empty_like(coef)
+    for k, block in enumerate(blocks):
+        matrix = block + np.diag(penalty)
+        right = (matrix @ coef[k] + slope[k])[None]
+        target[k] = solve_lasso(matrix, right, lasso, coef[k][None])
+    return target - coef
+
+
+def _joint_hessian(blocks, n_classes):
+    """Hessian (K, q, K, q) of all classes from its blocks above the diagonal."""
+    n_channels = blocks.shape[1]
     hessian = np.zeros((n_classes, n_channels, n_classes, n_channels))
     pairs = zip(*np.triu_indices(n_classes, 1), strict=True)
     for block, (k, other) in zip(blocks, pairs, strict=True):
         hessian[k, :, other] = hessian[other, :, k] = -block
         hessian[k, :, k] += block
         hessian[other, :, other] += block
+    return hessian
+
+
+def _joint_direction(slope, blocks, penalty):
+    n_classes, n_channels = slope.shape
+    hessian = _joint_hessian(blocks, n_classes)
     # A common shift of all logits changes nothing: give that direction the mean
     # curvature.  The slope is orthogonal to it, so the solution is unaffected.
     shift = np.einsum("kikj->ij", hessian) / n_classes**2

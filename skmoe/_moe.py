@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.callback import with_callbacks
+from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -42,8 +43,13 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         of each row (:class:`~skmoe.routers.TopKRouter`).
     trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
-    likelihood : {"gaussian"} or likelihood, default="gaussian"
-        Density of y around the prediction of an expert.
+    likelihood : {"gaussian", "student-t", "laplace", "poisson", "negative-binomial", \
+"gamma", "binomial"} or likelihood, default="gaussian"
+        Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
+        All but the Gaussian are fitted by EM.
+    noise : bool, default=False
+        Whether a last component with constant density takes the rows that no expert
+        explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
     shared_expert : estimator, default=None
         Active for every row. It is fitted first; the routed experts are trained on its
         out-of-fold residuals, and their predictions are added to its own. It may be a
@@ -132,6 +138,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
         "likelihood": [str, HasMethods(["log_prob"])],
+        "noise": ["boolean"],
     }
 
     def __init__(
@@ -143,6 +150,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         router=None,
         trainer="em",
         likelihood="gaussian",
+        noise=False,
         shared_expert=None,
         gate_features=None,
         expert_features=None,
@@ -159,6 +167,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         self.router = router
         self.trainer = trainer
         self.likelihood = likelihood
+        self.noise = noise
         self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features
@@ -217,7 +226,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     @with_callbacks
     @transactional
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None, **fit_params):
+    def fit(self, X, y, sample_weight=None, *, offset=None, trials=None, **fit_params):
         """Fit gate and experts together.
 
         Parameters
@@ -226,6 +235,12 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
             A weight of two counts as the row twice, a weight of zero as no row.
+        offset : array-like of shape (n,), default=None
+            Logarithm of the exposure that y was counted in, for likelihoods with a log
+            link: experts model the rate per unit of exposure.
+        trials : array-like of shape (n,), default=None
+            Numbers of trials of a binomial likelihood, one if not given; experts model
+            the chance of success.
         **fit_params
             Routed to the experts where metadata routing is enabled.
 
@@ -239,7 +254,22 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
             For data or parameters that cannot be used; a model that was fitted
             before is left as it was.
         """
-        return self._fit(X, y, sample_weight, fit_params)
+        sizes = {"offset": offset, "trials": trials}
+        return self._fit(X, y, sample_weight, fit_params, sizes)
+
+    def _read_size(self, task, sizes):
+        likelihood = task.likelihood
+        if likelihood.link != "identity" and self.shared_expert is not None:
+            raise ValueError(
+                f"{type(self).__name__} got shared_expert with {likelihood!r}, but "
+                "what a shared expert leaves is no target of that family; use a "
+                "Gaussian, Student's t or Laplace likelihood."
+            )
+        size = self._size(len(task.y), **sizes, likelihood=likelihood)
+        rows = task.weight > 0
+        own = None if size is None else size[rows]
+        likelihood.check_target(task.y[rows], own)
+        return size
 
     @available_if(can_partial_fit)
     @transactional
@@ -268,7 +298,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     def _read_batch(self, table, y, sample_weight, fresh, classes):
         return self._read_target(table, y, sample_weight)
 
-    def predict(self, X, return_std=False):
+    def predict(self, X, return_std=False, *, offset=None, trials=None):
         """Mean of the mixture.
 
         Parameters
@@ -277,6 +307,8 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         return_std : bool, default=False
             Also return the standard deviation of the mixture: the spread of each
             expert and the disagreement between them.
+        offset, trials : array-like of shape (n,), default=None
+            As in :meth:`fit`; without them the mean is a rate, or a chance.
 
         Returns
         -------
@@ -284,19 +316,30 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         std : ndarray of the same shape
             Only with ``return_std=True``.
         """
+        if not return_std and not self._is_noise().any():
+            mean = self._combined(X)
+            size = self._size(len(mean), offset, trials)
+            return self._shaped(mean if size is None else mean * size[:, None])
+        components = self._explained(self._components(X, offset, trials))
+        weights, means = components.weights, components.means()
+        mean = self._shaped(mixture.mean(weights, means))
         if not return_std:
-            return self._shaped(self._combined(X))
-        weights, predictions = self._components(X)
-        d = predictions.shape[2]
-        within = np.array([x.variance_of(d) for x in self.likelihoods_])
-        spread = np.sqrt(mixture.variance(weights, predictions, within))
-        return self._shaped(mixture.mean(weights, predictions)), self._shaped(spread)
+            return mean
+        variance = mixture.variance(weights, means, components.variances())
+        return mean, self._shaped(np.sqrt(variance))
 
-    def predict_experts(self, X):
-        """Prediction of every expert, shape (n, K) or (n, K, n_outputs)."""
-        table, _, views = self._views(X)
-        predictions = self._predictions(views, self._offset(table))
-        return predictions[:, :, 0] if self._y_ndim == 1 else predictions
+    def score(self, X, y, sample_weight=None, *, offset=None, trials=None):
+        """Coefficient of determination of :meth:`predict`, R^2."""
+        predicted = self.predict(X, offset=offset, trials=trials)
+        return r2_score(y, predicted, sample_weight=sample_weight)
+
+    def predict_experts(self, X, *, offset=None, trials=None):
+        """Mean of every expert, shape (n, K) or (n, K, n_outputs).
+
+        That of a noise component is the middle of its range.
+        """
+        means = self._components(X, offset, trials).means()
+        return means[:, :, 0] if self._y_ndim == 1 else means
 
 
 class MoEClassifier(ClassifierMixin, BaseMoE):

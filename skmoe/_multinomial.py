@@ -50,12 +50,13 @@ def fit_multinomial(
     coef,
     alpha,
     *,
+    lasso=0.0,
     offset=None,
     max_iter=100,
     tol=1e-10,
     n_jobs=None,
 ):
-    """Maximise ``sum_i w_i sum_k t_ik log p_ik - alpha/2 ||W||^2`` over W.
+    """Maximise ``sum_i w_i sum_k t_ik log p_ik - alpha/2 |W|^2 - lasso |W|_1`` over W.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def fit_multinomial(
     coef : (K, q) start, on the standardised scale, last channel the intercept.
     alpha : float
         Ridge penalty, in units of rows; the intercept is not penalised.
+    lasso : float, default=0.0
+        Penalty of absolute values, in nats.
     offset : (n, K), C-contiguous, default=None
         Added to the logits.
     max_iter : int
@@ -85,12 +88,13 @@ def fit_multinomial(
         total, gradient, grams = multinomial_statistics(
             design, targets, weight, at, offset, n_jobs
         )
-        return total - 0.5 * np.sum(penalty * at**2), gradient, grams
+        paid = 0.5 * np.sum(penalty * at**2) + lasso * np.abs(at[:, :-1]).sum()
+        return total - paid, gradient, grams
 
     mass = max(weight.sum(), np.finfo(float).tiny)
     value, gradient, grams = evaluate(coef)
     for _ in range(max_iter):
-        direction = newton_direction(gradient, grams, coef, alpha)
+        direction = newton_direction(gradient, grams, coef, alpha, lasso)
         step, trial = 1.0, evaluate(coef + direction)
         while not trial[0] >= value and step > SMALLEST_STEP:
             step /= 2

@@ -3,9 +3,11 @@
 import numbers
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from . import mixture
+from .likelihoods import Uniform
 
 # Rows whose quantiles are sought at a time, so that their experts stay in cache.
 BLOCK_ROWS = 16_384
@@ -14,13 +16,97 @@ BLOCK_ROWS = 16_384
 class Predictive:
     """Methods that read the whole density of a mixture for regression."""
 
-    def _components(self, X):
-        """Weights (n, K) and predictions (n, K, d) of the experts."""
-        table, gate_view, views = self._views(X)
-        predictions = self._predictions(views, self._offset(table))
-        return self._route(gate_view).dense(), predictions
+    def _size(self, n_rows, offset=None, trials=None, likelihood=None):
+        """Exposures or trials (n,) of rows, None for one."""
+        likelihood = self.likelihoods_[0] if likelihood is None else likelihood
+        given = {"offset": offset, "trials": trials}
+        for name, value in given.items():
+            if value is not None and name != likelihood.takes:
+                raise ValueError(
+                    f"{type(self).__name__} got {name} with {likelihood!r}, which "
+                    f"takes {likelihood.takes or 'neither offset nor trials'}; offset "
+                    "is for counts and gamma, trials for binomial."
+                )
+        value = given.get(likelihood.takes)
+        if value is None:
+            return None
+        value = check_array(
+            value, ensure_2d=False, dtype=float, input_name=likelihood.takes
+        )
+        if value.shape != (n_rows,):
+            raise ValueError(
+                f"{likelihood.takes} has shape {value.shape}, but expected "
+                f"({n_rows},), one number for each row of X."
+            )
+        return likelihood.size_of(value)
 
-    def predict_quantile(self, X, q=0.5):
+    def _explained(self, components):
+        """The components without noise; as they are where there is none."""
+        noise = self._is_noise()
+        if not noise.any():
+            return components
+        weights = components.weights[:, ~noise]
+        total = weights.sum(axis=1, keepdims=True)
+        weights = np.where(total > 0, weights, 1.0)
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        own = [self.likelihoods_[k] for k in np.flatnonzero(~noise)]
+        return mixture.Components(
+            weights, components.predictions[:, ~noise], own, components.size
+        )
+
+    def _is_noise(self):
+        """Which experts are noise, (K,)."""
+        return np.array([isinstance(x, Uniform) for x in self.likelihoods_])
+
+    def outlier_proba(self, X, y, *, offset=None, trials=None):
+        """Probability that a row is noise, given x and y.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,) or (n, n_outputs)
+        offset, trials : array-like of shape (n,), default=None
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        AttributeError
+            For a mixture without a noise component.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skmoe import MoERegressor
+        >>> X = np.arange(40.0).reshape(-1, 1)
+        >>> y = 2 * X[:, 0] + np.sin(X[:, 0])
+        >>> y[7] = 60.0
+        >>> model = MoERegressor(n_experts=1, noise=True).fit(X, y)
+        >>> bool(model.outlier_proba(X, y)[7] > 0.99)
+        True
+        """
+        check_is_fitted(self)
+        noise = self._is_noise()
+        if not noise.any():
+            raise AttributeError(
+                f"{type(self).__name__} has no outlier_proba without a noise "
+                "component; fit it with noise=True."
+            )
+        resp = self.responsibilities(X, y, offset=offset, trials=trials)
+        return resp[:, noise].sum(axis=1)
+
+    def _components(self, X, offset=None, trials=None):
+        """Weights, predictions and likelihoods of the experts, with the rows' sizes."""
+        table, gate_view, views = self._views(X)
+        size = self._size(table.n_rows, offset, trials)
+        predictions = self._predictions(views, self._offset(table))
+        weights = self._route(gate_view).dense()
+        return mixture.Components(weights, predictions, self.likelihoods_, size)
+
+    def predict_quantile(self, X, q=0.5, *, offset=None, trials=None):
         """Quantiles of the mixture.
 
         The distribution function of the mixture is inverted row by row; it lies
@@ -31,6 +117,8 @@ class Predictive:
         X : array-like or data frame of shape (n, p)
         q : float or array-like of shape (n_q,), default=0.5
             Probabilities in (0, 1).
+        offset, trials : array-like of shape (n,), default=None
+            As in :meth:`fit`.
 
         Returns
         -------
@@ -57,18 +145,17 @@ class Predictive:
                 f"predict_quantile got q={q!r}, but expected a probability, or a list "
                 "of them, between 0 and 1 exclusive."
             )
-        weights, predictions = self._components(X)
-        n, _, d = predictions.shape
+        components = self._components(X, offset, trials)
+        n, _, d = components.predictions.shape
         out = np.empty((n, d, levels.size))
         for start in range(0, n, BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
+            block = components.on_rows(rows)
             for i, level in enumerate(levels.flat):
-                out[rows, :, i] = mixture.quantile(
-                    level, weights[rows], predictions[rows], self.likelihoods_
-                )
+                out[rows, :, i] = mixture.quantile(level, block)
         return self._shaped(out.reshape(n, d, *levels.shape))
 
-    def predict_interval(self, X, coverage=0.9):
+    def predict_interval(self, X, coverage=0.9, *, offset=None, trials=None):
         """Central interval of the mixture.
 
         Parameters
@@ -76,6 +163,8 @@ class Predictive:
         X : array-like or data frame of shape (n, p)
         coverage : float, default=0.9
             Probability between the ends, as much beyond either of them.
+        offset, trials : array-like of shape (n,), default=None
+            As in :meth:`fit`.
 
         Returns
         -------
@@ -87,23 +176,30 @@ class Predictive:
                 "probability between 0 and 1 exclusive, such as 0.9."
             )
         beyond = (1.0 - coverage) / 2.0
-        return self.predict_quantile(X, [beyond, 1.0 - beyond])
+        ends = [beyond, 1.0 - beyond]
+        return self.predict_quantile(X, ends, offset=offset, trials=trials)
 
-    def predict_mode(self, X):
-        """Prediction of the most probable expert of each row.
+    def predict_mode(self, X, *, offset=None, trials=None):
+        """Mean of the most probable expert of each row, noise left out.
 
         Where a mixture has several branches, its mean may lie between them, where no y
         is; this is on one of them.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        offset, trials : array-like of shape (n,), default=None
+            As in :meth:`fit`.
 
         Returns
         -------
         ndarray of shape (n,) or (n, n_outputs)
         """
-        weights, predictions = self._components(X)
-        best = weights.argmax(axis=1)
-        return self._shaped(predictions[np.arange(len(best)), best])
+        components = self._explained(self._components(X, offset, trials))
+        best = components.weights.argmax(axis=1)
+        return self._shaped(components.means()[np.arange(len(best)), best])
 
-    def sample_y(self, X, n_samples=1, random_state=None):
+    def sample_y(self, X, n_samples=1, random_state=None, *, offset=None, trials=None):
         """Draws from the predictive density.
 
         Parameters
@@ -112,6 +208,8 @@ class Predictive:
         n_samples : int, default=1
             Draws per row.
         random_state : int, RandomState or None, default=None
+        offset, trials : array-like of shape (n,), default=None
+            As in :meth:`fit`.
 
         Returns
         -------
@@ -122,14 +220,16 @@ class Predictive:
                 f"sample_y got n_samples={n_samples!r}, but expected an integer >= 1."
             )
         rng = check_random_state(random_state)
-        weights, predictions = self._components(X)
-        n, n_experts, d = predictions.shape
-        ends = np.cumsum(weights, axis=1)
+        components = self._components(X, offset, trials)
+        n, n_experts, d = components.predictions.shape
+        ends = np.cumsum(components.weights, axis=1)
         out = np.empty((n, d, n_samples))
         for sample in range(n_samples):
             place = rng.uniform(size=(n, 1)) * ends[:, -1:]
             expert = np.minimum((place >= ends).sum(axis=1), n_experts - 1)
             for k, likelihood in enumerate(self.likelihoods_):
                 rows = np.flatnonzero(expert == k)
-                out[rows, :, sample] = likelihood.sample(predictions[rows, k], rng)
+                own = components.on_rows(rows)
+                at = own.predictions[:, k]
+                out[rows, :, sample] = likelihood.sample(at, rng, own.size)
         return self._shaped(out)

@@ -8,7 +8,15 @@ from .experts._base import BuiltInExpert
 from .experts._foreign import is_frozen
 from .gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
 from .gates._base import BaseGate
-from .likelihoods import Gaussian
+from .likelihoods import (
+    Binomial,
+    Gamma,
+    Gaussian,
+    Laplace,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+)
 from .routers import DenseRouter, TopKRouter
 from .trainers import EM, Gradient, HardEM, TwoStage
 
@@ -19,7 +27,15 @@ TRAINERS = {
     "gradient": Gradient,
     "two-stage": TwoStage,
 }
-LIKELIHOODS = {"gaussian": Gaussian}
+LIKELIHOODS = {
+    "gaussian": Gaussian,
+    "student-t": StudentT,
+    "laplace": Laplace,
+    "poisson": Poisson,
+    "negative-binomial": NegativeBinomial,
+    "gamma": Gamma,
+    "binomial": Binomial,
+}
 
 
 def preset(value, table, name, owner):
@@ -112,11 +128,15 @@ def check_names(names, parameters, owner):
             )
 
 
-def adapt_expert(expert, name, classify, owner):
-    """The expert for its task; an error if it cannot do it."""
+def adapt_expert(expert, name, classify, owner, likelihood=None):
+    """The expert for its task and likelihood; an error if it cannot do it."""
     if isinstance(expert, BuiltInExpert):
         expert.check()
-        return expert.for_classes() if classify else expert.for_values()
+        if classify:
+            return expert.for_classes()
+        if likelihood is None:
+            return expert.for_values()
+        return expert.for_likelihood(likelihood)
     needed = ("fit", "predict_proba" if classify else "predict")
     missing = [m for m in needed if not hasattr(expert, m)]
     if isinstance(expert, type) or missing:

@@ -5,6 +5,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import check_sample_weight, safe_indexing
+from .likelihoods import Gaussian
 
 __all__ = ["distill"]
 
@@ -118,12 +119,18 @@ def _expand_classes(teacher, X):
 def _expand_normals(teacher, X):
     """Rows, targets and weights: the nodes of each expert that serves the row."""
     gate = teacher.gate_proba(X)
-    means = teacher.predict_experts(X).reshape(*gate.shape, -1)
+    if not all(isinstance(x, Gaussian) for x in teacher.likelihoods_):
+        raise ValueError(
+            f"distill got a teacher with {teacher.likelihoods_[-1]!r}, but expected "
+            "Gaussian likelihoods, whose moments stand for the density."
+        )
+    components = teacher._components(X)
+    means, spreads = components.means(), np.sqrt(components.variances())
     d = means.shape[2]
-    spreads = np.sqrt([x.variance_of(d) for x in teacher.likelihoods_])
     rows, experts = np.nonzero(gate)
     # All outputs move together: each keeps its own mean and spread.
-    nodes = means[rows, experts][:, None] + NODES[:, None] * spreads[experts][:, None]
+    own_mean, own_spread = means[rows, experts], spreads[rows, experts]
+    nodes = own_mean[:, None] + NODES[:, None] * own_spread[:, None]
     targets = nodes.reshape(-1, d)
     weights = (gate[rows, experts][:, None] * NODE_WEIGHTS).ravel()
     single = teacher.predict(X[:1]).ndim == 1

@@ -19,6 +19,8 @@ SOFTNESS = 0.1
 DIRECTION_SCALE = 3.0
 # Rows beyond which starts are compared on a sample.
 SAMPLE_ROWS = 20_000
+# What rows dealt out at random keep of equal shares.
+SCATTER = 0.2
 # Rows hashed at a time.
 HASH_ROWS = 16_384
 KMEANS_ITERATIONS = 20
@@ -184,6 +186,17 @@ def nearest_expert(Z, target, n_experts, rng):
     logits -= logits.max(axis=1, keepdims=True)
     resp = np.exp(logits)
     return resp / resp.sum(axis=1, keepdims=True)
+
+
+def scattered_start(Z, target, n_experts, rng):
+    """Responsibilities of rows that are dealt out at random, equal rows alike.
+
+    For few rows, whose best partition need not follow any direction.
+    """
+    values = np.column_stack([Z, target])
+    mixed = values @ rng.normal(size=(values.shape[1], values.shape[1]))
+    group = np.minimum(content_hash(mixed) * n_experts, n_experts - 1).astype(int)
+    return np.eye(n_experts)[group] * (1.0 - SCATTER) + SCATTER / n_experts
 
 
 def content_sample(columns, target, weight):

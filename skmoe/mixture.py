@@ -4,6 +4,8 @@
 ``weights`` (n, K) gate weights, ``predictions`` (n, K, d) expert predictions.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import logsumexp, softmax
 
@@ -23,10 +25,13 @@ def log_weights(logits):
     return logits
 
 
-def log_prob(likelihoods, y, predictions):
-    """Log-densities (n, K) of rows ``y`` under each expert's likelihood."""
+def log_prob(likelihoods, y, predictions, size=None):
+    """Log-densities (n, K) of rows ``y`` under each expert's likelihood.
+
+    ``size`` (n,) are exposures or trials, None for one.
+    """
     pairs = zip(likelihoods, predictions, strict=True)
-    return np.column_stack([own.log_prob(y, at) for own, at in pairs])
+    return np.column_stack([own.log_prob(y, at, size) for own, at in pairs])
 
 
 def log_density(log_gate, log_prob):
@@ -49,43 +54,84 @@ def variance(weights, predictions, within):
 
     Parameters
     ----------
-    within : (K, d) variance of each expert around its prediction.
+    within : (n, K, d) variance of each expert around its prediction.
     """
     center = mean(weights, predictions)
     between = (predictions - center[:, None, :]) ** 2
     return np.einsum("nk,nkd->nd", weights, between + within)
 
 
-def cdf(t, weights, predictions, likelihoods):
+class Components(NamedTuple):
+    """Mixtures of some rows, whose densities are asked for.
+
+    Attributes
+    ----------
+    weights : (n, K)
+    predictions : (n, K, d)
+    likelihoods : list of K fitted likelihoods
+    size : (n,) exposures or trials, or None
+    """
+
+    weights: np.ndarray
+    predictions: np.ndarray
+    likelihoods: list
+    size: np.ndarray | None = None
+
+    def on_rows(self, rows):
+        """The mixtures of some of the rows."""
+        size = None if self.size is None else self.size[rows]
+        parts = self.weights[rows], self.predictions[rows]
+        return Components(*parts, self.likelihoods, size)
+
+    @property
+    def discrete(self):
+        """Whether y are counts."""
+        return self.likelihoods[0].discrete
+
+    def each(self):
+        """Weights (n,), likelihood and predictions (n, d), expert by expert."""
+        predictions = self.predictions.transpose(1, 0, 2)
+        return zip(self.weights.T, self.likelihoods, predictions, strict=True)
+
+    def means(self):
+        """Mean of each expert, (n, K, d)."""
+        parts = [own.mean(at, self.size) for _, own, at in self.each()]
+        return np.stack(parts, axis=1)
+
+    def variances(self):
+        """Variance of each expert, (n, K, d)."""
+        parts = [own.variance_of(at, self.size) for _, own, at in self.each()]
+        return np.stack(parts, axis=1)
+
+
+def cdf(t, components):
     """P(Y <= t) of each output by itself, shape (n, d), at ``t`` of that shape."""
-    parts = _each(weights, predictions, likelihoods)
-    return sum(w[:, None] * own.cdf(t, at) for w, own, at in parts)
+    size = components.size
+    return sum(w[:, None] * own.cdf(t, at, size) for w, own, at in components.each())
 
 
-def _each(weights, predictions, likelihoods):
-    """Weights (n,), likelihood and predictions (n, d) of one expert after another."""
-    return zip(weights.T, likelihoods, predictions.transpose(1, 0, 2), strict=True)
-
-
-def quantile(level, weights, predictions, likelihoods):
+def quantile(level, components):
     """Where the distribution function of each output reaches ``level``, (n, d).
 
-    Newton's method, kept within a bracket that halves where it would leave it: the
-    distribution function at the smallest of the experts' own quantiles is at most
-    ``level``, at the largest at least.
+    The distribution function at the smallest of the experts' own quantiles is at most
+    ``level``, at the largest at least: counts are found by halving this bracket, other
+    values by Newton's method within it.
     """
-    parts = list(_each(weights, predictions, likelihoods))
-    own = np.stack([x.quantile(level, at) for _, x, at in parts], axis=1)
-    serves = weights[:, :, None] > 0
+    own = np.stack(
+        [x.quantile(level, at, components.size) for _, x, at in components.each()],
+        axis=1,
+    )
+    serves = components.weights[:, :, None] > 0
     low = np.where(serves, own, np.inf).min(axis=1)
     high = np.where(serves, own, -np.inf).max(axis=1)
-    t = np.einsum("nk,nkd->nd", weights, np.where(serves, own, 0.0))
+    if components.discrete:
+        return _count_quantile(level, low, high, components)
+    t = np.einsum("nk,nkd->nd", components.weights, np.where(serves, own, 0.0))
     # To rounding: relative in either tail, where the sum of weights allows it.
     tolerance = 1e-13 * min(level, 1.0 - level) + 2.0 * np.finfo(float).eps * level
     open_rows = np.arange(len(t))
     for _ in range(MOST_STEPS):
-        here = weights[open_rows], predictions[open_rows], likelihoods
-        step = _newton(level, t[open_rows], *here)
+        step = _newton(level, t[open_rows], components.on_rows(open_rows))
         low[open_rows], high[open_rows], t[open_rows], done = narrowed(
             low[open_rows], high[open_rows], t[open_rows], *step, tolerance
         )
@@ -95,12 +141,24 @@ def quantile(level, weights, predictions, likelihoods):
     return t
 
 
-def _newton(level, t, weights, predictions, likelihoods):
+def _count_quantile(level, low, high, components):
+    """Least counts in brackets (n, d) whose distribution function reaches ``level``."""
+    # Rounding of the weights' sum must not push a level out of reach.
+    level = level * (1.0 - 4.0 * np.finfo(float).eps)
+    low = low - 1.0
+    while np.any(high - low > 1.0):
+        middle = np.floor(low + 0.5 * (high - low))
+        below = cdf(middle, components) < level
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high
+
+
+def _newton(level, t, components):
     """Excess of the distribution function over ``level``, and its slope, at ``t``."""
     excess, slope = np.full(t.shape, -level), np.zeros(t.shape)
-    for w, own, at in _each(weights, predictions, likelihoods):
-        excess += w[:, None] * own.cdf(t, at)
-        slope += w[:, None] * own.marginal_density(t, at)
+    for w, own, at in components.each():
+        excess += w[:, None] * own.cdf(t, at, components.size)
+        slope += w[:, None] * own.marginal_density(t, at, components.size)
     return excess, slope
 
 

@@ -183,7 +183,7 @@ def test_scale_does_not_matter(regression, gate):
 class Opaque(SoftmaxGate):
     """A softmax gate that the fused EM does not know."""
 
-    linear_alpha = property()
+    linear_penalty = property()
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])

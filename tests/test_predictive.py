@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, mixture
 from skmoe.likelihoods import Gaussian
+from skmoe.mixture import Components
 
 MODELS = {
     "one expert": MoERegressor(n_experts=1),
@@ -95,13 +96,14 @@ def test_ugly_mixtures(weights, means, sigmas, level):
     parts = components(Gaussian(), sigmas)
     weights = np.array([weights])
     at = np.array(means)[None, :, None]
-    found = mixture.quantile(level, weights, at, parts)
+    found = mixture.quantile(level, Components(weights, at, parts))
     assert np.isfinite(found).all()
     serves = weights[0] > 0
     kept = [p for p, s in zip(parts, serves, strict=True) if s]
 
     def reached(t):
-        return mixture.cdf(t, weights[:, serves], at[:, serves], kept)[0, 0]
+        served = Components(weights[:, serves], at[:, serves], kept)
+        return mixture.cdf(t, served)[0, 0]
 
     # Where the distribution function jumps within rounding, it passes the level.
     step = 16 * np.spacing(np.abs(found))

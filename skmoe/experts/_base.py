@@ -18,6 +18,16 @@ class BuiltInExpert(BaseEstimator):
         """The classification expert with the same parameters."""
         return self._classifier(**self.get_params())
 
+    def for_likelihood(self, likelihood):
+        """The regression expert for a likelihood."""
+        if likelihood.link != "identity":
+            raise ValueError(
+                f"{type(self).__name__} predicts any number, but {likelihood!r} needs "
+                f"means through a {likelihood.link} link; use LinearExpert, or a "
+                "scikit-learn estimator that predicts such means."
+            )
+        return self.for_values()
+
     def for_values(self):
         """The regression expert with the same parameters."""
         return self._regressor(**self.get_params())

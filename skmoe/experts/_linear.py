@@ -6,11 +6,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._design import column_scale, make_design, read_only, to_data_scale
-from .._kernels.blocks import gram_pass
-from .._linalg import n_pairs, ridge_diagonal, solve_symmetric, unpack_grams
+from .._grams import weighted_grams
+from .._linalg import Penalty, check_penalty, ridge_diagonal, solve_symmetric
 from .._multinomial import fit_multinomial
 from .._network import Network
-from ..engines import map_rows
+from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
 
 
@@ -32,8 +32,15 @@ class LinearExpert(BuiltInExpert):
     Parameters
     ----------
     alpha : float, default=1.0
-        Ridge penalty on standardised coefficients, in units of rows, as in
+        Penalty on standardised coefficients, in units of rows, as in
         :class:`sklearn.linear_model.Ridge`.  ``0`` is maximum likelihood.
+    l1_ratio : float, default=0.0
+        Share of the penalty that is a lasso, which sets coefficients to zero:
+        ``alpha * l1_ratio * sum |b|`` nats, where b are coefficients of standardised
+        columns and, where the link is the identity, a standardised target [2]_.
+    standardize : bool, default=True
+        Whether penalties refer to standardised columns (and target), or to the data as
+        they are.
 
     Attributes
     ----------
@@ -52,6 +59,9 @@ class LinearExpert(BuiltInExpert):
     ----------
     .. [1] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
        the EM algorithm. Neural Computation 6, eq. 24.
+    .. [2] Chamroukhi, F., Huynh, B. T. (2019). Regularized maximum likelihood
+       estimation and feature selection in mixtures-of-experts models. Journal de la
+       SFdS 160.
 
     Examples
     --------
@@ -63,16 +73,18 @@ class LinearExpert(BuiltInExpert):
     (array([2.]), 1.0)
     """
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha=1.0, l1_ratio=0.0, standardize=True):
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.standardize = standardize
 
     def check(self):
-        """Raise ``ValueError`` for a penalty that is not a non-negative number."""
-        if not (np.isscalar(self.alpha) and 0 <= self.alpha < np.inf):
-            raise ValueError(
-                f"LinearExpert got alpha={self.alpha!r}, but expected a finite number "
-                ">= 0; 0 is the unpenalised maximum-likelihood estimate."
-            )
+        """Raise ``ValueError`` for penalties that make no sense."""
+        check_penalty(self)
+
+    def for_likelihood(self, likelihood):
+        """The expert whose M-step is that of a likelihood."""
+        return self._adapted(self, likelihood)
 
     def network(self, n_inputs, n_outputs):
         """Architecture for trainers that follow a gradient: no hidden layers."""
@@ -88,32 +100,22 @@ class LinearExpert(BuiltInExpert):
 
     def accumulate(self, design, y, weight):
         """Statistics of a row block; ``design`` fixes the standardisation."""
-        weight = read_only(np.reshape(weight, (-1, 1)), float)
-        targets = read_only(weight * np.reshape(y, (len(weight), -1)), float)
-        n_channels = design.X.shape[1] + 1
-
-        def make():
-            return (
-                np.zeros((n_pairs(n_channels), 1)),
-                np.zeros((targets.shape[1], n_channels)),
-            )
-
-        def run(statistics, start, stop):
-            gram_pass(*design, weight, targets, *statistics, start, stop)
-
-        return LinearStatistics(*map_rows(run, make, len(weight)))
+        weight = np.reshape(weight, (-1, 1))
+        targets = weight * np.reshape(y, (len(weight), -1))
+        return LinearStatistics(*weighted_grams(design, weight, targets))
 
     def solve(self, statistics, design):
         """Set the coefficients from accumulated statistics; returns self."""
         n_channels = design.X.shape[1] + 1
-        gram = unpack_grams(statistics.grams, n_channels)
-        gram = gram + np.diag(ridge_diagonal(n_channels, self.alpha))
+        ridge = Penalty.of(self).ridge
+        gram = statistics.grams + np.diag(ridge_diagonal(n_channels, ridge))
         coef = solve_symmetric(gram, statistics.cross.T[None])[0].T
         return self.set_standardised(coef, design)
 
     def set_standardised(self, coef, design):
         """Set the coefficients (n_outputs, q) of standardised columns."""
         self._squared_norms = np.sum(coef[:, :-1] ** 2, axis=1)
+        self._absolute_norms = np.sum(np.abs(coef[:, :-1]), axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
         self.scale_ = column_scale(design)
@@ -127,7 +129,8 @@ class LinearExpert(BuiltInExpert):
         return slopes, intercepts
 
     def _count(self, slopes):
-        return slopes.shape[0] * (slopes.shape[1] + 1)
+        free = np.count_nonzero(slopes) if self.l1_ratio > 0 else slopes.size
+        return free + slopes.shape[0]
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows.
@@ -144,7 +147,7 @@ class LinearExpert(BuiltInExpert):
         """
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        return self.fit_design(make_design(X, weight), y, weight)
+        return self.fit_design(make_design(X, weight, self.standardize), y, weight)
 
     def fit_design(self, design, y, weight):
         """``fit`` with the standardisation of ``design``, which the penalty refers to.
@@ -153,10 +156,19 @@ class LinearExpert(BuiltInExpert):
         of the rows that each is responsible for.
         """
         y = np.asarray(y, dtype=float)
+        if self.l1_ratio > 0:
+            return self._like(self._adapted(self, Gaussian()), design, y, weight)
         # Centring y keeps the products accurate when y sits far from zero.
         shift = np.average(y, axis=0, weights=weight)
         self.solve(self.accumulate(design, y - shift, weight), design)
         self.intercept_ = self.intercept_ + shift
+        return self
+
+    def _like(self, expert, design, y, weight):
+        """Take over what another linear expert learns."""
+        fitted = expert.fit_design(design, y, weight)
+        params = self.get_params()
+        self.__dict__.update({**vars(fitted), **params})
         return self
 
     def _linear(self, X):
@@ -169,11 +181,14 @@ class LinearExpert(BuiltInExpert):
 
     def prior_scatter(self):
         """What the penalty adds to the residual sums of squares, (n_outputs,)."""
-        return self.alpha * self._squared_norms
+        return Penalty.of(self).ridge * self._squared_norms
 
-    def penalty(self, variance):
-        """Penalty in nats, given the variance of each output around the expert."""
-        return 0.5 * float(np.sum(self.prior_scatter() / variance))
+    def penalty(self, variance, unit):
+        """Penalty in nats, given the variance of each output around the expert, and
+        the unit of each output, to which a lasso refers."""
+        lasso = Penalty.of(self).lasso * self._absolute_norms
+        lasso = lasso / unit if self.standardize else lasso
+        return float(np.sum(0.5 * self.prior_scatter() / variance + lasso))
 
 
 class LinearClassifierExpert(LinearExpert):
@@ -195,24 +210,35 @@ class LinearClassifierExpert(LinearExpert):
         return slopes, intercepts
 
     def _count(self, slopes):
-        return (slopes.shape[0] - 1) * (slopes.shape[1] + 1)
+        n_others = slopes.shape[0] - 1
+        if self.l1_ratio == 0:
+            return n_others * (slopes.shape[1] + 1)
+        free = np.count_nonzero(slopes, axis=0)
+        return int(np.minimum(free, n_others).sum() + n_others)
+
+    def _class_penalty(self):
+        """Two mirrored sets of coefficients share the ridge of one log-odds."""
+        ridge, lasso = Penalty.of(self)
+        return ridge * (2.0 if len(self.classes_) == 2 else 1.0), lasso
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows with labels ``y``."""
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        return self.fit_design(make_design(X, weight), y, weight)
+        return self.fit_design(make_design(X, weight, self.standardize), y, weight)
 
     def fit_design(self, design, y, weight, offset=None):
         """As in regression; ``offset`` (n, n_classes) is added to the logits."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         n_classes = len(self.classes_)
+        ridge, lasso = self._class_penalty()
         coef, self.converged_ = fit_multinomial(
             design,
             read_only(np.eye(n_classes)[codes]),
             read_only(weight, float),
             np.zeros((n_classes, design.X.shape[1] + 1)),
-            self.alpha * (2.0 if n_classes == 2 else 1.0),
+            ridge,
+            lasso=lasso,
             offset=offset,
         )
         return self.set_standardised(coef, design)
@@ -230,8 +256,9 @@ class LinearClassifierExpert(LinearExpert):
 
     def penalty(self):
         """Penalty in nats."""
-        factor = 2.0 if len(self.classes_) == 2 else 1.0
-        return 0.5 * self.alpha * factor * float(np.sum(self._squared_norms))
+        ridge, lasso = self._class_penalty()
+        squares, absolutes = self._squared_norms.sum(), self._absolute_norms.sum()
+        return float(0.5 * ridge * squares + lasso * absolutes)
 
 
 LinearExpert._regressor = LinearExpert

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import log_softmax
 
+from .._linalg import Penalty
 from ._base import BaseGate
 
 
@@ -27,10 +28,11 @@ class ConstantGate(BaseGate):
     """
 
     numeric = False
+    standardize = True
 
-    def linear_alpha(self):
+    def linear_penalty(self):
         """No penalty; asked for by the fused EM, which fits this gate itself."""
-        return 0.0
+        return Penalty(0.0)
 
     def linear_columns(self, X):
         """No columns."""

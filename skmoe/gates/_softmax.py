@@ -10,6 +10,7 @@ from .._design import (
     read_only,
     to_data_scale,
 )
+from .._linalg import Penalty, check_penalty
 from .._multinomial import fit_multinomial
 from .._network import Network
 from ..mixture import log_weights
@@ -26,8 +27,13 @@ class SoftmaxGate(BaseGate):
     Parameters
     ----------
     alpha : float, default=0.1
-        Ridge penalty on standardised coefficients, in units of rows; intercepts are
-        free. ``0`` is maximum likelihood.
+        Penalty on standardised coefficients, in units of rows; intercepts are free.
+        ``0`` is maximum likelihood.
+    l1_ratio : float, default=0.0
+        Share of the penalty that is a lasso, which sets coefficients to zero [3]_:
+        ``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|^2)`` nats.
+    standardize : bool, default=True
+        Whether the penalty refers to standardised columns, or to columns as they are.
     max_iter : int, default=100
         Newton steps of ``fit`` on its own; EM does not use it.
     tol : float, default=1e-9
@@ -36,7 +42,7 @@ class SoftmaxGate(BaseGate):
     Attributes
     ----------
     coef_ : ndarray of shape (K, p)
-        Columns sum to zero; on the scale of the data.
+        On the scale of the data; without a lasso columns sum to zero.
     intercept_ : ndarray of shape (K,)
     scale_ : ndarray of shape (p,)
         Standard deviations of the columns in training.
@@ -48,6 +54,9 @@ class SoftmaxGate(BaseGate):
        the EM algorithm. Neural Computation 6, section 3.
     .. [2] Chen, K., Xu, L., Chi, H. (1999). Improved learning algorithms for mixture
        of experts in multiclass classification. Neural Networks 12.
+    .. [3] Chamroukhi, F., Huynh, B. T. (2019). Regularized maximum likelihood
+       estimation and feature selection in mixtures-of-experts models. Journal de la
+       SFdS 160.
 
     Examples
     --------
@@ -60,21 +69,21 @@ class SoftmaxGate(BaseGate):
     [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]
     """
 
-    def __init__(self, alpha=0.1, max_iter=100, tol=1e-9):
+    def __init__(
+        self, alpha=0.1, l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
+    ):
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.standardize = standardize
         self.max_iter = max_iter
         self.tol = tol
 
     def check(self):
-        if not (np.isscalar(self.alpha) and 0 <= self.alpha < np.inf):
-            raise ValueError(
-                f"SoftmaxGate got alpha={self.alpha!r}, but expected a finite number "
-                ">= 0; 0 is the unpenalised maximum-likelihood estimate."
-            )
+        check_penalty(self)
 
-    def linear_alpha(self):
+    def linear_penalty(self):
         """Penalty for the fused EM, which fits this gate itself."""
-        return self.alpha
+        return Penalty.of(self)
 
     def linear_columns(self, X):
         """Columns that the fused EM gives to this gate."""
@@ -112,7 +121,7 @@ class SoftmaxGate(BaseGate):
     def _newton(self, X, resp, sample_weight, max_iter):
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        design = make_design(X, weight)
+        design, penalty = make_design(X, weight, self.standardize), Penalty.of(self)
         if max_iter == 1 and hasattr(self, "coef_"):
             start = from_data_scale(self.coef_, self.intercept_, design)
         else:
@@ -122,7 +131,8 @@ class SoftmaxGate(BaseGate):
             read_only(resp, float),
             read_only(weight, float),
             start,
-            self.alpha,
+            penalty.ridge,
+            lasso=penalty.lasso,
             max_iter=max_iter,
             tol=self.tol,
         )
@@ -130,11 +140,18 @@ class SoftmaxGate(BaseGate):
 
     def set_standardised(self, coef, design):
         """Set coefficients (K, q) of standardised columns."""
-        coef = coef - coef.mean(axis=0)
-        self._squared_norm = float(np.sum(coef[:, :-1] ** 2))
+        if self.l1_ratio == 0:
+            coef = coef - coef.mean(axis=0)
+        slopes = coef[:, :-1]
+        self._squared_norm = float(np.sum(slopes**2))
+        self._absolute_norm = float(np.sum(np.abs(slopes)))
         self.coef_, self.intercept_ = to_data_scale(coef, design)
         self.scale_ = column_scale(design)
-        self.n_parameters_ = (coef.shape[0] - 1) * coef.shape[1]
+        # A common shift of all experts is no parameter.
+        free, n_others = np.count_nonzero(slopes, axis=0), len(coef) - 1
+        if self.l1_ratio == 0:
+            free = np.full(slopes.shape[1], n_others)
+        self.n_parameters_ = int(np.minimum(free, n_others).sum() + n_others)
         self.n_features_in_ = self.coef_.shape[1]
         return self
 
@@ -146,4 +163,5 @@ class SoftmaxGate(BaseGate):
         return X @ self.coef_.T + self.intercept_
 
     def penalty(self):
-        return 0.5 * self.alpha * self._squared_norm
+        ridge, lasso = Penalty.of(self)
+        return 0.5 * ridge * self._squared_norm + lasso * self._absolute_norm

@@ -53,9 +53,14 @@ class TreeGate(BaseGate):
         return TreeGate(self.gate, tree)
 
     @property
-    def linear_alpha(self):
+    def linear_penalty(self):
         """Penalty for the fused EM, if it can fit the nodes' gates itself."""
-        return self.gate.linear_alpha
+        return self.gate.linear_penalty
+
+    @property
+    def standardize(self):
+        """Whether penalties of the nodes' gates refer to standardised columns."""
+        return self.gate.standardize
 
     @property
     def linear_columns(self):

@@ -3,7 +3,9 @@
 import numpy as np
 
 from ..engines import single_threaded_blas
+from ..experts import LinearExpert, NoiseExpert
 from ..experts._foreign import is_frozen
+from ..experts._glm import GeneralizedLinearExpert
 from ..routers._base import best_first
 from ._acceleration import Plain, Squarem
 from ._fused_task import FusedTask
@@ -117,8 +119,8 @@ class RefitDriver:
             task, n_active=_training_active(task), hard=self.trainer.hard
         )
         runs = []
-        frozen = all(is_frozen(expert) for expert in task.experts)
-        max_iter = self.trainer.max_iter if frozen else self.trainer.max_refits
+        cheap = has_cheap_refits(task.experts)
+        max_iter = self.trainer.max_iter if cheap else self.trainer.max_refits
         for start in self._starts(problem):
             runs.append(self._run(problem, start, max_iter))
             if runs[-1][0].stopped:
@@ -196,12 +198,24 @@ def within_top(resp, n_active):
     return kept / kept.sum(axis=1, keepdims=True)
 
 
+def has_cheap_refits(experts):
+    """Whether a refit is a step: frozen experts, and those by Newton steps."""
+    if all(is_frozen(expert) for expert in experts):
+        return True
+    linear = all(isinstance(e, (LinearExpert, NoiseExpert)) for e in experts)
+    steps = (GeneralizedLinearExpert, NoiseExpert)
+    return linear and any(isinstance(e, steps) for e in experts)
+
+
 def collapsed_expert(problem, run, min_load):
-    """Position of the expert that lost its rows, or None; the last one always stays."""
+    """Position of the expert that lost its rows, or None; the last one always stays,
+    and so does noise, which may have nothing to take."""
     load = problem.load(run.statistics)
-    weakest = int(np.argmin(load))
     limit = min(min_load, 0.1 / len(load))
-    return None if load[weakest] >= limit or len(load) == 1 else weakest
+    load = np.where(problem.stays(), np.inf, load)
+    weakest = int(np.argmin(load))
+    alone = np.count_nonzero(np.isfinite(load)) == 1
+    return None if load[weakest] >= limit or alone else weakest
 
 
 def task_active(task, n_experts):

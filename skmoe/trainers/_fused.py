@@ -8,13 +8,15 @@ are one flat vector, so that accelerators can extrapolate them.
 import numpy as np
 
 from .._design import read_only, take_rows
-from .._kernels.blocks import gram_pass
+from .._grams import weighted_grams
 from .._kernels.em import Labels, Rule, Statistics, categorical_pass, gaussian_pass
 from .._linalg import (
+    Penalty,
     curvature_columns,
     n_pairs,
     newton_direction,
     ridge_diagonal,
+    solve_lasso,
     solve_symmetric,
     unpack_grams,
     use_exact_newton,
@@ -43,8 +45,8 @@ class LinearMixture:
     weight : (n,) ndarray
     tree : Tree
         Its leaves are the experts.
-    gate_alpha, expert_alpha : float
-        Ridge penalties in units of rows, on standardised coefficients.
+    gate_penalty, expert_penalty : Penalty
+        On standardised coefficients.
     n_active : int
         Experts that stay active per row in the E-step.
     hard : bool
@@ -60,8 +62,8 @@ class LinearMixture:
         weight,
         *,
         tree,
-        gate_alpha,
-        expert_alpha,
+        gate_penalty,
+        expert_penalty,
         n_active=None,
         hard=False,
         n_jobs=None,
@@ -69,7 +71,7 @@ class LinearMixture:
         self.gate, self.expert = gate, expert
         self.target, self.weight = target, weight
         self.tree, self.kept = tree, list(range(tree.n_leaves))
-        self.gate_alpha, self.expert_alpha = gate_alpha, expert_alpha
+        self.gate_penalty, self.expert_penalty = gate_penalty, expert_penalty
         self.n_active = tree.n_leaves if n_active is None else n_active
         self.hard, self.n_jobs = hard, n_jobs
         self.total_weight = weight.sum()
@@ -80,6 +82,11 @@ class LinearMixture:
     def n_experts(self):
         """Number of leaves."""
         return self.tree.n_leaves
+
+    @property
+    def extrapolates(self):
+        """Whether moves may be extrapolated: zeros of a lasso would not survive it."""
+        return self.gate_penalty.lasso == 0.0 and self.expert_penalty.lasso == 0.0
 
     def on_rows(self, rows):
         """The same problem, with the same standardisation, on some of the rows."""
@@ -118,6 +125,10 @@ class LinearMixture:
         keep = np.arange(self.n_experts) != k
         left = [part.reshape(self.n_experts, -1)[keep].ravel() for part in experts]
         return np.concatenate([take_slots(gate, slots).ravel(), *left])
+
+    def stays(self):
+        """Which experts may lose all their rows: none."""
+        return np.zeros(self.n_experts, dtype=bool)
 
     # -- E-step ---------------------------------------------------------------
 
@@ -206,7 +217,7 @@ class LinearMixture:
                 statistics.gate_gradient[slots],
                 statistics.gate_gram[:, curves[node] : curves[node + 1]],
                 coef[slots],
-                self.gate_alpha,
+                *self.gate_penalty,
             )
         return updated
 
@@ -242,13 +253,15 @@ class LinearMixture:
             self.weight,
             coef,
             # Separable starts would otherwise send the gate to infinity.
-            max(self.gate_alpha, 1e-3 * self.total_weight),
+            max(self.gate_penalty.ridge, 1e-3 * self.total_weight),
             max_iter=START_STEPS,
             n_jobs=self.n_jobs,
         )[0]
 
     def _gate_penalty(self, gate):
-        return 0.5 * self.gate_alpha * np.sum(gate[:, :-1] ** 2)
+        ridge, lasso = self.gate_penalty
+        slopes = gate[:, :-1]
+        return 0.5 * ridge * np.sum(slopes**2) + lasso * np.abs(slopes).sum()
 
 
 class LinearGaussianMixture(LinearMixture):
@@ -263,7 +276,6 @@ class LinearGaussianMixture(LinearMixture):
     """
 
     _kernel = staticmethod(gaussian_pass)
-    extrapolates = True
 
     def __init__(self, *args, floor, shared_variance=False, **kwargs):
         super().__init__(*args, **kwargs)
@@ -301,24 +313,38 @@ class LinearGaussianMixture(LinearMixture):
     def _penalty(self, parts):
         gate, coef, log_variance = parts
         norms = np.sum(coef[:, :-1] ** 2, axis=1).reshape(log_variance.shape)
-        expert = 0.5 * self.expert_alpha * np.sum(norms * np.exp(-log_variance))
+        ridge, lasso = self.expert_penalty
+        expert = 0.5 * ridge * np.sum(norms * np.exp(-log_variance))
+        expert += lasso * np.abs(coef[:, :-1]).sum()
         return self._gate_penalty(gate) + expert
 
     def _update_experts(self, parts, statistics):
-        log_variance = parts[2]
+        _, coef, log_variance = parts
         grams = unpack_grams(statistics.expert_gram, self.expert_channels)
         return self._solve(
-            grams, statistics.cross, statistics.square, statistics.mass, log_variance
+            grams,
+            statistics.cross,
+            statistics.square,
+            statistics.mass,
+            coef,
+            log_variance,
         )
 
-    def _solve(self, grams, cross, square, mass, log_variance):
+    def _solve(self, grams, cross, square, mass, start, log_variance):
+        """Coefficients (K * d, q), given the variances if there is a lasso, and the
+        variances (K, d) given the coefficients."""
         shape = (self.n_experts, self.n_outputs, self.expert_channels)
-        penalty = np.diag(ridge_diagonal(self.expert_channels, self.expert_alpha))
-        right = cross.reshape(shape).transpose(0, 2, 1)
-        coef = solve_symmetric(grams + penalty, right)
-        # With the ridge term, which scales with the variance, this is the exact
-        # maximiser of the penalised objective.
-        fitted = np.einsum("kqd,kqd->kd", coef, right)
+        ridge, lasso = self.expert_penalty
+        grams = grams + np.diag(ridge_diagonal(self.expert_channels, ridge))
+        right = cross.reshape(shape)
+        if lasso > 0.0:
+            coef = self._solve_lasso(grams, right, start.reshape(shape), log_variance)
+        else:
+            # With the ridge term, which scales with the variance, this is the exact
+            # maximiser of the penalised objective.
+            coef = solve_symmetric(grams, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        fitted = 2.0 * np.einsum("kdq,kdq->kd", coef, right)
+        fitted -= np.einsum("kdq,kqr,kdr->kd", coef, grams, coef)
         variance = np.maximum(square - fitted, 0.0)
         weight = np.broadcast_to(mass[:, None], variance.shape)
         if self.shared_variance:
@@ -326,9 +352,22 @@ class LinearGaussianMixture(LinearMixture):
             weight = np.broadcast_to(weight.sum(axis=0), variance.shape)
         alive = weight > 1e-10 * self.total_weight
         variance = np.divide(variance, weight, out=np.exp(log_variance), where=alive)
-        coef = coef.transpose(0, 2, 1).reshape(-1, self.expert_channels)
+        coef = coef.reshape(-1, self.expert_channels)
         least = np.finfo(float).tiny
         return coef, np.maximum(np.log(np.maximum(variance, least)), self.log_floor)
+
+    def _solve_lasso(self, grams, right, start, log_variance):
+        """Coefficients (K, d, q); the quadratic counts for less with more variance."""
+        lasso = self.expert_penalty.lasso * np.exp(log_variance)
+        return np.stack(
+            [
+                [
+                    solve_lasso(gram, own[None], strength, at[None])[0]
+                    for own, strength, at in zip(*each, strict=True)
+                ]
+                for gram, *each in zip(grams, right, lasso, start, strict=True)
+            ]
+        )
 
     def _start_experts(self, targets):
         n, d = targets.shape[1], self.n_outputs
@@ -338,9 +377,9 @@ class LinearGaussianMixture(LinearMixture):
         )
         grams, cross = weighted_grams(self.expert, weights, products, self.n_jobs)
         square = weights.T @ self.target**2
-        unit = np.zeros((n, d))
+        coef, unit = np.zeros((n * d, self.expert_channels)), np.zeros((n, d))
         mass = weights.sum(axis=0)
-        return self._solve(grams, cross, square, mass, unit)
+        return self._solve(grams, cross, square, mass, coef, unit)
 
 
 class LinearCategoricalMixture(LinearMixture):
@@ -360,7 +399,8 @@ class LinearCategoricalMixture(LinearMixture):
         super().__init__(*args, **kwargs)
         self.n_classes = n_classes
         # Two mirrored sets of coefficients share the penalty of one log-odds.
-        self.class_alpha = self.expert_alpha * (2.0 if n_classes == 2 else 1.0)
+        ridge, lasso = self.expert_penalty
+        self.class_penalty = Penalty(ridge * (2.0 if n_classes == 2 else 1.0), lasso)
 
     def _target_of(self, rows):
         codes, offset = self.target
@@ -389,9 +429,10 @@ class LinearCategoricalMixture(LinearMixture):
 
     def _penalty(self, parts):
         gate, coef = parts
-        return self._gate_penalty(gate) + 0.5 * self.class_alpha * np.sum(
-            coef[:, :-1] ** 2
-        )
+        ridge, lasso = self.class_penalty
+        slopes = coef[:, :-1]
+        expert = 0.5 * ridge * np.sum(slopes**2) + lasso * np.abs(slopes).sum()
+        return self._gate_penalty(gate) + expert
 
     def _update_experts(self, parts, statistics):
         shape = (self.n_experts, self.n_classes, self.expert_channels)
@@ -404,7 +445,7 @@ class LinearCategoricalMixture(LinearMixture):
                 gradient[k],
                 statistics.expert_gram[:, k * columns : (k + 1) * columns],
                 coef[k],
-                self.class_alpha,
+                *self.class_penalty,
             )
             for k in range(self.n_experts)
         ]
@@ -422,7 +463,9 @@ class LinearCategoricalMixture(LinearMixture):
                 indicators,
                 read_only(targets[:, k] * self.weight),
                 zero,
-                max(self.class_alpha, 1e-3 * self.total_weight / self.n_experts),
+                max(
+                    self.class_penalty.ridge, 1e-3 * self.total_weight / self.n_experts
+                ),
                 offset=self.target.offset,
                 max_iter=START_STEPS,
                 n_jobs=self.n_jobs,
@@ -436,21 +479,3 @@ def take_slots(coef, slots):
     """Rows of gate coefficients (S, q) for renumbered slots; zero for new ones."""
     slots = np.asarray(slots)
     return np.where(slots[:, None] >= 0, coef[slots], 0.0)
-
-
-def weighted_grams(design, weights, targets, n_jobs=None):
-    """Gram matrices (m, q, q) for weight columns (n, m), and products (t, q)."""
-    weights, targets = read_only(weights), read_only(targets)
-    n_channels = design.X.shape[1] + 1
-
-    def make():
-        return (
-            np.zeros((n_pairs(n_channels), weights.shape[1])),
-            np.zeros((targets.shape[1], n_channels)),
-        )
-
-    def accumulate(statistics, start, stop):
-        gram_pass(*design, weights, targets, *statistics, start, stop)
-
-    grams, products = map_rows(accumulate, make, len(weights), n_jobs)
-    return unpack_grams(grams, n_channels), products

@@ -5,10 +5,12 @@ from sklearn.base import clone
 
 from .._design import empty_design, from_data_scale, make_design, read_only
 from .._kernels.em import Labels
+from .._kernels.objectives import LOG_2PI
+from .._linalg import Penalty
 from .._tree import flat
 from ..experts import LinearExpert
 from ..gates._tree import TreeGate
-from ..likelihoods import LOG_2PI
+from ..likelihoods import Categorical, Gaussian
 from ._fused import LinearCategoricalMixture, LinearGaussianMixture
 from ._task import Fit
 
@@ -17,17 +19,27 @@ def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
     first = task.experts[0]
     return (
-        hasattr(task.gate, "linear_alpha")
+        hasattr(task.gate, "linear_penalty")
         and not task.router.masks_training
         and all(isinstance(e, LinearExpert) for e in task.experts)
-        and all(e.alpha == first.alpha for e in task.experts)
-        and getattr(task.likelihood, "covariance", "diag") == "diag"
+        and all(_penalised(e) == _penalised(first) for e in task.experts)
+        and _has_fused_pass(task.likelihood)
         and isinstance(task.shared_view, np.ndarray)
         and (
             not task.gate.numeric
             or isinstance(task.gate.linear_columns(task.gate_view), np.ndarray)
         )
     )
+
+
+def _penalised(expert):
+    return expert.alpha, expert.l1_ratio, expert.standardize
+
+
+def _has_fused_pass(likelihood):
+    if isinstance(likelihood, Gaussian):
+        return likelihood.covariance == "diag"
+    return isinstance(likelihood, Categorical)
 
 
 def tree_of(task):
@@ -46,22 +58,23 @@ class FusedTask:
     def __init__(self, task, *, hard=False):
         self.task = task
         weight = read_only(task.weight, float)
-        self.expert_design = make_design(task.shared_view, weight)
+        standardize = task.experts[0].standardize, task.gate.standardize
+        self.expert_design = make_design(task.shared_view, weight, standardize[0])
         columns = task.gate.linear_columns(task.gate_view)
         if columns is None:
             self.gate_design = empty_design(len(weight))
-        elif columns is task.shared_view:
+        elif columns is task.shared_view and standardize[0] == standardize[1]:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = make_design(columns, weight)
+            self.gate_design = make_design(columns, weight, standardize[1])
         self.problem = self._make_problem(weight, hard)
 
     def _make_problem(self, weight, hard):
         task = self.task
         common = {
             "tree": tree_of(task),
-            "gate_alpha": task.gate.linear_alpha(),
-            "expert_alpha": task.experts[0].alpha,
+            "gate_penalty": task.gate.linear_penalty(),
+            "expert_penalty": Penalty.of(task.experts[0]),
             "hard": hard,
             "n_jobs": task.n_jobs,
         }
@@ -78,6 +91,8 @@ class FusedTask:
         rounding = (10 * np.finfo(float).eps * np.abs(self.y_center)) ** 2
         self.y_scale = np.where(spread > rounding, np.sqrt(spread), 1.0)
         target = read_only((task.y - self.y_center) / self.y_scale)
+        if not task.experts[0].standardize:
+            common["expert_penalty"] = self._in_units_of_y(common["expert_penalty"])
         return LinearGaussianMixture(
             *designs,
             target,
@@ -86,6 +101,15 @@ class FusedTask:
             shared_variance=task.likelihood.variance == "shared",
             **common,
         )
+
+    def _in_units_of_y(self, penalty):
+        """A lasso on coefficients of y, for those of the standardised target."""
+        if penalty.lasso and len(self.y_scale) > 1:
+            raise ValueError(
+                "LinearExpert got l1_ratio > 0 and standardize=False for several "
+                "outputs, whose units differ; expected standardize=True, or one output."
+            )
+        return penalty._replace(lasso=penalty.lasso * self.y_scale[0])
 
     @property
     def log_jacobian(self):
@@ -138,7 +162,8 @@ class FusedTask:
     def _classifiers(self, parts, kept):
         n_classes = len(self.task.classes)
         coef = parts[1].reshape(len(kept), n_classes, -1)
-        coef = coef - coef.mean(axis=1, keepdims=True)
+        if self.task.experts[0].l1_ratio == 0:
+            coef = coef - coef.mean(axis=1, keepdims=True)
         experts = []
         for k, c in zip(kept, coef, strict=True):
             expert = clone(self.task.experts[k])

@@ -12,7 +12,7 @@ from ..losses import RouterZLoss
 from ._gradient_refit import AlternatingRun
 from ._gradient_run import GradientRun
 from ._gradient_task import GradientTask, Phase, check_gate, is_differentiable
-from ._task import check_router
+from ._task import check_gaussian, check_router
 
 CHOICES = {
     "objective": ("likelihood", "prediction"),
@@ -200,6 +200,7 @@ class Gradient(BaseEstimator):
         """The task with a router of its own, and the state to go on from."""
         self.check()
         check_router(task.router, "gradient", self, task.has_shared)
+        check_gaussian(task, self)
         check_gate(task)
         if isinstance(task.gate, TreeGate):
             self._check_tree()

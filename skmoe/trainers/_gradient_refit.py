@@ -34,7 +34,7 @@ class GatingTask(GradientTask):
         )
         self._log_variance = None
         if task.classes is None:
-            variance = [x.variance_of(self.n_outputs) for x in parts.likelihoods]
+            variance = [x.penalty_variance(self.n_outputs) for x in parts.likelihoods]
             self._log_variance = np.log(np.array(variance) / self.y_scale**2)
 
     def _views(self):

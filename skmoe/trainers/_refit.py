@@ -11,10 +11,11 @@ from sklearn.base import clone
 from .._design import make_design
 from .._sklearn import safe_indexing
 from ..engines import run_calls
-from ..experts import LinearExpert
+from ..experts import LinearExpert, NoiseExpert
 from ..experts._foreign import aligned_proba, fit_expert, is_frozen
+from ..experts._glm import GeneralizedLinearExpert, target_units
 from ..gates._tree import TreeGate
-from ..likelihoods import smoothed
+from ..likelihoods import Uniform, smoothed
 from ..mixture import log_prob
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
@@ -35,10 +36,15 @@ class Parts(NamedTuple):
 
 
 class EStep(NamedTuple):
-    """Responsibilities and log-likelihood at some parts."""
+    """Responsibilities (n, K) and log-likelihood at some parts.
+
+    ``row_weights`` are what each row counts for an expert that minimises squares:
+    arrays (n,), or None for one.
+    """
 
     resp: np.ndarray
     log_likelihood: float
+    row_weights: list | None = None
 
 
 class RefitMixture:
@@ -60,6 +66,8 @@ class RefitMixture:
         self.total_weight = task.weight.sum()
         self.kept = list(range(task.n_experts))
         self._designs, self._constant = {}, {}
+        if task.classes is None:
+            self._units = target_units(task.likelihood, task.y, task.weight)
 
     def with_rule(self, **changes):
         """The same problem with another ``n_active`` or ``hard``."""
@@ -76,6 +84,11 @@ class RefitMixture:
             task = replace(task, gate=task.gate.on(left))
         n_active = min(self.n_active, len(kept))
         return self.with_rule(kept=kept, n_active=n_active, task=task)
+
+    def stays(self):
+        """Which experts may lose all their rows: noise."""
+        experts = self.task.experts
+        return np.array([isinstance(experts[k], NoiseExpert) for k in self.kept])
 
     # -- E-step ---------------------------------------------------------------
 
@@ -118,7 +131,8 @@ class RefitMixture:
         weight = self.task.weight
         log_gate = self._log_gate(parts.gate)
         predictions = self.predictions(parts, needed=np.isfinite(log_gate))
-        joint = log_gate + log_prob(parts.likelihoods, self.task.y, predictions)
+        y, size = self.task.y, self.task.size
+        joint = log_gate + log_prob(parts.likelihoods, y, predictions, size)
         row = joint.max(axis=1) if self.hard else logsumexp(joint, axis=1)
         if self.hard:
             resp = np.zeros_like(joint)
@@ -127,7 +141,8 @@ class RefitMixture:
             resp = np.exp(joint - row[:, None])
         total = float(weight @ row)
         value = (total - self._penalty(parts)) / self.total_weight
-        return value, EStep(resp, total)
+        pairs = zip(parts.likelihoods, predictions, strict=True)
+        return value, EStep(resp, total, [own.row_weight(y, at) for own, at in pairs])
 
     def _log_gate(self, gate):
         log_gate = gate.log_joint(self.task.gate_view)
@@ -156,8 +171,8 @@ class RefitMixture:
             if self.task.classes is not None:
                 total += expert.penalty()
             else:
-                variance = likelihood.variance_of(self.task.y.shape[1])
-                total += expert.penalty(variance)
+                variance = likelihood.penalty_variance(self.task.y.shape[1])
+                total += expert.penalty(variance, self._units)
         return total
 
     def _priors(self, experts):
@@ -181,7 +196,11 @@ class RefitMixture:
 
     def is_spike(self, parts, statistics):
         """Whether an expert owes its likelihood to hardly any rows."""
-        rows = self.task.weight @ statistics.resp
+        task, weight = self.task, self.task.weight
+        if task.likelihood.takes == "trials" and task.size is not None:
+            # A row is as much evidence as it has trials.
+            weight = weight * task.size
+        rows = weight @ statistics.resp
         few = any(
             mass < ROWS_PER_CHANNEL * (expert.n_features_in_ + 1)
             for mass, expert in zip(rows, parts.experts, strict=True)
@@ -197,30 +216,53 @@ class RefitMixture:
         gate = copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.gate)
         step = gate.update if parts else gate.fit
         step(self.task.gate_view, resp, self.task.weight)
-        return self.refit(parts, resp)._replace(gate=gate)
+        return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
 
-    def refit(self, parts, resp):
+    def refit(self, parts, resp, row_weights=None):
         """Experts and dispersions fitted to responsibilities, without a gate."""
-        experts = self._fit_experts(resp, parts)
+        experts = self._fit_experts(resp, parts, row_weights)
         fitted = Parts(None, experts, [])
-        likelihoods = self.task.likelihood.fit_dispersions(
-            self.task.y,
+        likelihoods = self._fit_dispersions(
             self.predictions(fitted, needed=resp > 0),
             resp * self.task.weight[:, None],
             self._priors(experts),
+            parts.likelihoods if parts else [None] * len(experts),
         )
         return fitted._replace(likelihoods=likelihoods)
 
-    def _fit_experts(self, resp, parts):
+    def _fit_dispersions(self, predictions, weights, priors, previous):
+        """Fitted likelihoods of all experts; that of noise is the range of y."""
+        task = self.task
+        own = np.flatnonzero(~self.stays())
+        known = [previous[k] for k in own]
+        fitted = task.likelihood.fit_dispersions(
+            task.y,
+            [predictions[k] for k in own],
+            weights[:, own],
+            priors=None if priors is None else [priors[k] for k in own],
+            size=task.size,
+            previous=None if None in known else known,
+        )
+        by_place = dict(zip(own, fitted, strict=True))
+        noise = Uniform().with_range(task.y) if task.has_noise else None
+        return [by_place.get(k, noise) for k in range(len(self.kept))]
+
+    def _fit_experts(self, resp, parts, row_weights):
         task = self.task
         shares = np.where(resp < NEGLIGIBLE * resp.max(axis=0), 0.0, resp)
         calls = [
-            (number, shares[:, k], parts.experts[k] if parts else None)
+            (
+                number,
+                shares[:, k],
+                parts.experts[k] if parts else None,
+                parts.likelihoods[k] if parts else None,
+                row_weights[k] if row_weights else None,
+            )
             for k, number in enumerate(self.kept)
         ]
         return list(run_calls(self._fit_one, calls, task.n_jobs))
 
-    def _fit_one(self, number, share, previous):
+    def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
         task = self.task
         weight = share * task.weight
         if not self._can_fit(weight):
@@ -229,27 +271,43 @@ class RefitMixture:
             # At the start there is nothing to keep: let the expert see all rows.
             weight = weight + FALLBACK_SHARE * task.weight
         expert, view = task.experts[number], task.expert_views[number]
-        offset = {} if task.offset is None else {"offset": task.offset}
         if isinstance(expert, LinearExpert):
-            design = self._design(view)
-            return clone(expert).fit_design(design, task.labels, weight, **offset)
-        if offset:
+            return self._fit_linear(expert, view, weight, previous, likelihood)
+        if task.offset is not None:
             # Only built-in experts are let in beside a shared classifier.
-            return clone(expert).fit(view, task.labels, weight, **offset)
+            return clone(expert).fit(view, task.labels, weight, offset=task.offset)
+        labels = task.labels
+        if row_weight is not None:
+            weight = weight * row_weight
+        if task.size is not None:
+            labels = labels / task.size.reshape(-1, *[1] * (labels.ndim - 1))
+            by_size = task.likelihood.weighing(task.size)
+            weight = weight if by_size is None else weight * by_size
         return fit_expert(
             expert,
             view,
-            task.labels,
+            labels,
             weight,
             task.expert_seeds[number],
             task.fit_params[number] if task.fit_params else None,
         )
 
-    def _design(self, view):
-        """Standardised columns of a view, made once."""
-        key = id(view)
+    def _fit_linear(self, expert, view, weight, previous, likelihood):
+        """A linear expert, on columns that are standardised by all rows."""
+        task, more = self.task, {}
+        if isinstance(expert, GeneralizedLinearExpert):
+            more = {"likelihood": likelihood, "size": task.size, "unit": self._units}
+            more["start"] = previous
+        elif task.offset is not None:
+            more = {"offset": task.offset}
+        design = self._design(view, expert.standardize)
+        return clone(expert).fit_design(design, task.labels, weight, **more)
+
+    def _design(self, view, standardize):
+        """Columns of a view as linear experts read them, made once."""
+        key = id(view), standardize
         if key not in self._designs:
-            self._designs[key] = make_design(view, self.task.weight)
+            self._designs[key] = make_design(view, self.task.weight, standardize)
         return self._designs[key]
 
     def group_log_likelihood(self, number, resp):
@@ -261,9 +319,10 @@ class RefitMixture:
             prediction = self._predict(fitted, number)
             weight = share * task.weight
             (likelihood,) = task.likelihood.fit_dispersions(
-                task.y, [prediction], weight[:, None]
+                task.y, [prediction], weight[:, None], size=task.size
             )
-            totals.append(float(weight @ likelihood.log_prob(task.y, prediction)))
+            density = likelihood.log_prob(task.y, prediction, task.size)
+            totals.append(float(weight @ density))
         return totals
 
     def _can_fit(self, weight):

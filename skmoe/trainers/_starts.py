@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
 
 from .. import initialization
 from .._design import make_design
@@ -11,7 +12,8 @@ from .._network import standardised
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
-from ..likelihoods import Categorical, Gaussian
+from ..likelihoods import Categorical, Gaussian, Uniform
+from ..mixture import log_density, log_prob
 from ..routers import DenseRouter
 from ._acceleration import Plain, Squarem
 from ._fused_task import FusedTask
@@ -22,6 +24,8 @@ from ._refit import Parts, RefitMixture
 FULL_RUNS = 0.25
 # Penalty of the linear mixture from which other parts start.
 START_ALPHA = 1.0
+# Share of the rows that a noise component starts with, were all equally likely.
+NOISE_SHARE = 0.05
 # What a node of a tree starts with of the rows that belong to others.
 LEAST_SHARE = 1e-6
 # A node learns to split from the rows that belong to it by more than this.
@@ -132,6 +136,10 @@ def start_responsibilities(trainer, task, rng):
         return [task.resp]
     if task.n_experts == 1:
         return [np.ones((len(task.weight), 1))]
+    if task.has_noise:
+        explained = task.without_noise()
+        starts = start_responsibilities(trainer, explained, rng)
+        return [with_noise(explained, resp) for resp in starts]
     if isinstance(task.gate, TreeGate):
         return tree_starts(trainer, task, rng)
     own = getattr(task.gate, "start", None)
@@ -149,11 +157,29 @@ def start_responsibilities(trainer, task, rng):
     columns, target = _start_columns(fused.task, fused.problem)
     Z = columns(slice(None))
     # Optima of other likelihoods may lie far from those of linear mixtures.
+    n, n_more = task.n_experts, task.n_init - len(found)
     found += [
-        initialization.random_start(Z, target, task.weight, task.n_experts, rng)
-        for _ in range(task.n_init - len(found))
+        initialization.random_start(Z, target, task.weight, n, rng)
+        if number % 2
+        else initialization.scattered_start(Z, target, n, rng)
+        for number in range(n_more)
     ]
     return found
+
+
+def with_noise(task, resp):
+    """Responsibilities (n, K + 1) with what a brief fit cannot explain as the last."""
+    problem = RefitMixture(task)
+    likelihoods = problem.refit(None, resp)
+    predictions = problem.predictions(likelihoods)
+    densities = log_prob(likelihoods.likelihoods, task.y, predictions, task.size)
+    with np.errstate(divide="ignore"):
+        explained = log_density(np.log(resp), densities) + np.log1p(-NOISE_SHARE)
+    unexplained = np.log(NOISE_SHARE) + Uniform().with_range(task.y).log_prob(
+        task.y, task.y
+    )
+    share = expit(unexplained - explained)[:, None]
+    return np.hstack([resp * (1.0 - share), share])
 
 
 def tree_starts(trainer, task, rng):
@@ -219,6 +245,9 @@ def matched(problem, resp):
     that the total log-likelihood is largest; experts of one kind are interchangeable.
     """
     task = problem.task
+    if task.has_noise:
+        explained = RefitMixture(task.without_noise())
+        return np.hstack([matched(explained, resp[:, :-1]), resp[:, -1:]])
     kinds = [_kind(expert) for expert in task.experts]
     if len(set(kinds)) == 1:
         return resp
@@ -240,12 +269,15 @@ def _kind(expert):
 def _linear_task(task, views):
     """The task with linear experts and softmax gate on the numeric columns."""
     classes = task.classes is not None
+    y = task.y if classes else task.likelihood.predictor(task.y, task.size)
     expert = LinearExpert(alpha=START_ALPHA)
     expert = expert.for_classes() if classes else expert
     return replace(
         task,
         gate=SoftmaxGate(alpha=START_ALPHA),
         likelihood=Categorical() if classes else Gaussian(),
+        y=y,
+        size=None,
         experts=[expert] * task.n_experts,
         gate_view=views[0],
         expert_views=[views[1]] * task.n_experts,

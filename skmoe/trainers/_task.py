@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from .._sklearn import safe_indexing, taken_params
+from ..experts import NoiseExpert
+from ..likelihoods import Gaussian
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Task:
     has_shared : bool, whether the mixture has a shared expert
     offset : (n, C) log-probabilities of the shared expert that the experts add to, or
         None; in regression ``y`` is what the shared expert leaves.
+    size : (n,) exposures or numbers of trials that y counts in, or None
     """
 
     gate: Any
@@ -64,11 +67,29 @@ class Task:
     freeze: Any = None
     has_shared: bool = False
     offset: np.ndarray | None = None
+    size: np.ndarray | None = None
 
     @property
     def n_experts(self):
         """Number of experts asked for."""
         return len(self.experts)
+
+    @property
+    def has_noise(self):
+        """Whether the last expert is the noise component."""
+        return isinstance(self.experts[-1], NoiseExpert)
+
+    def without_noise(self):
+        """The same task without the noise component."""
+        last = slice(None, -1)
+        return replace(
+            self,
+            names=self.names[last],
+            experts=self.experts[last],
+            expert_views=self.expert_views[last],
+            expert_seeds=self.expert_seeds[last],
+            fit_params=self.fit_params[last],
+        )
 
     @property
     def shared_view(self):
@@ -94,6 +115,7 @@ class Task:
             weight=self.weight[rows],
             resp=None if self.resp is None else self.resp[rows],
             offset=None if self.offset is None else self.offset[rows],
+            size=None if self.size is None else self.size[rows],
         )
 
     def _folds_on(self, rows):
@@ -150,6 +172,20 @@ class Fit:
     history: dict
     router: Any = None
     state: Any = None
+
+
+def check_gaussian(task, trainer):
+    """Raise ``ValueError`` for densities that only EM can fit."""
+    if task.classes is None and not isinstance(task.likelihood, Gaussian):
+        raise ValueError(
+            f"{type(trainer).__name__} got likelihood={task.likelihood!r}, but its "
+            "objective is that of Gaussian experts; use trainer='em'."
+        )
+    if any(isinstance(expert, NoiseExpert) for expert in task.experts):
+        raise ValueError(
+            f"{type(trainer).__name__} got noise=True, but only EM fits a noise "
+            "component; use trainer='em'."
+        )
 
 
 def _is_numbers(view):

@@ -13,7 +13,7 @@ from ..engines import run_calls, single_threaded_blas
 from ..experts._foreign import fit_expert
 from ._folds import draw_folds, predict_fold
 from ._gate_stage import gate_stage
-from ._task import check_router
+from ._task import check_gaussian, check_router
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
@@ -135,6 +135,7 @@ class TwoStage(BaseEstimator):
         """Train the parts of a task; returns a ``Fit``."""
         self.check()
         check_router(task.router, "em", self, task.has_shared)
+        check_gaussian(task, self)
         if task.offset is not None:
             raise ValueError(
                 "TwoStage got a shared_expert beside classifiers, which it cannot add "

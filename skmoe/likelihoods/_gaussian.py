@@ -1,31 +1,17 @@
-"""Likelihoods turn an expert's prediction into a density of y.
-
-A likelihood is given to a mixture unfitted; after ``fit`` the mixture's
-``likelihoods_`` holds one fitted copy per expert, with its dispersion.
-"""
+"""Normal densities."""
 
 import numpy as np
 from scipy import linalg, special
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
-from ._kernels.objectives import LOG_2PI
+from .._kernels.objectives import LOG_2PI
+from ._base import Likelihood, unboxed, weighted_variance
 
-__all__ = ["Categorical", "Gaussian"]
-
-# Probabilities of classifiers are mixed with the uniform distribution to this
-# extent, so that one overconfident expert cannot make a row impossible.
-PROBA_FLOOR = 1e-6
 # Smallest eigenvalue, per output, with which a covariance can be inverted.
 SINGULAR = 1e-14
 
 
-def weighted_variance(y, weight):
-    """Variance of each output over weighted rows, shape (n_outputs,)."""
-    center = np.average(y, axis=0, weights=weight)
-    return np.average((y - center) ** 2, axis=0, weights=weight)
-
-
-class Gaussian(BaseEstimator):
+class Gaussian(Likelihood):
     """Normal density around the prediction of an expert.
 
     Parameters
@@ -85,27 +71,15 @@ class Gaussian(BaseEstimator):
         fitted = clone(self)
         fitted.floored_ = floored
         sigma = np.asarray(sigma, dtype=float)
-        fitted.sigma_ = float(sigma[0]) if sigma.size == 1 else sigma
+        fitted.sigma_ = unboxed(sigma)
         free = 1 if self.covariance == "spherical" else sigma.size
         fitted.n_parameters_ = free / (n_experts if self.variance == "shared" else 1)
         return fitted
 
-    def fit_dispersions(self, y, predictions, weights, priors=None):
-        """One fitted copy per expert.
-
-        Parameters
-        ----------
-        y : ndarray of shape (n, n_outputs)
-        predictions : list of K ndarrays of shape (n, n_outputs)
-        weights : ndarray of shape (n, K)
-            Responsibilities times sample weights.
-        priors : list of K ndarrays of shape (n_outputs,), default=None
-            What penalties add to the residual sums of squares of each expert.
-
-        Returns
-        -------
-        list of K fitted likelihoods
-        """
+    def fit_dispersions(
+        self, y, predictions, weights, *, priors=None, size=None, previous=None
+    ):
+        """One fitted copy per expert; see :meth:`Likelihood.fit_dispersions`."""
         spread = weighted_variance(y, weights.sum(axis=1))
         scatter = [
             (w[:, None] * (y - p)).T @ (y - p)
@@ -149,7 +123,7 @@ class Gaussian(BaseEstimator):
         fitted.n_parameters_ = d * (d + 1) / 2 / shared
         return fitted
 
-    def log_prob(self, y, prediction):
+    def log_prob(self, y, prediction, size=None):
         """Log-density of rows ``y`` (n, n_outputs) given predictions of that shape."""
         error = y - prediction
         if hasattr(self, "covariance_"):
@@ -164,60 +138,43 @@ class Gaussian(BaseEstimator):
         return -0.5 * (quadratic + error.shape[1] * LOG_2PI) - log_scale
 
     def _sigmas(self, n_outputs):
-        return np.sqrt(self.variance_of(n_outputs))
+        return np.sqrt(self.penalty_variance(n_outputs))
 
-    def cdf(self, y, prediction):
+    def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, shape (n, n_outputs)."""
         return special.ndtr((y - prediction) / self._sigmas(prediction.shape[1]))
 
-    def marginal_density(self, y, prediction):
+    def marginal_density(self, y, prediction, size=None):
         """Density of each output by itself, shape (n, n_outputs)."""
         sigma = self._sigmas(prediction.shape[1])
         with np.errstate(over="ignore"):
             square = ((y - prediction) / sigma) ** 2
         return np.exp(-0.5 * (square + LOG_2PI)) / sigma
 
-    def quantile(self, level, prediction):
+    def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
         return prediction + special.ndtri(level) * self._sigmas(prediction.shape[1])
 
-    def sample(self, prediction, rng):
+    def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
         noise = rng.standard_normal(prediction.shape)
         if hasattr(self, "covariance_"):
             return prediction + noise @ linalg.cholesky(self.covariance_)
         return prediction + noise * self._sigmas(prediction.shape[1])
 
-    def variance_of(self, n_outputs):
+    def derivatives(self, y, prediction, size=None):
+        """Slope and curvature of the log-density in the location, output by output."""
+        precision = 1.0 / self.penalty_variance(y.shape[1])
+        slope = (y - prediction) * precision
+        return slope, np.broadcast_to(precision, slope.shape)
+
+    def variance_of(self, prediction, size=None):
+        """Variance of y, (n, n_outputs)."""
+        variance = self.penalty_variance(prediction.shape[1])
+        return np.broadcast_to(variance, prediction.shape)
+
+    def penalty_variance(self, n_outputs):
         """Variance of each output around the prediction, shape (n_outputs,)."""
         if hasattr(self, "covariance_"):
             return np.diag(self.covariance_)
         return np.broadcast_to(np.square(self.sigma_), n_outputs)
-
-
-class Categorical(BaseEstimator):
-    """Class probabilities as an expert predicts them.
-
-    Attributes
-    ----------
-    n_parameters_ : float
-        Always zero: the probabilities are the expert's own.
-    """
-
-    n_parameters_ = 0.0
-
-    def check(self):
-        """Nothing to check."""
-
-    def fit_dispersions(self, y, predictions, weights, priors=None):
-        """One copy per expert; there is nothing to fit."""
-        return [clone(self) for _ in predictions]
-
-    def log_prob(self, y, prediction):
-        """Log-probability of integer codes ``y`` (n,) under ``prediction`` (n, C)."""
-        return np.log(prediction[np.arange(len(y)), y])
-
-
-def smoothed(proba):
-    """Class probabilities kept away from zero by :data:`PROBA_FLOOR`."""
-    return (1.0 - PROBA_FLOOR) * proba + PROBA_FLOOR / proba.shape[1]

@@ -1,0 +1,196 @@
+"""Linear experts of likelihoods whose M-step is no least squares."""
+
+import numpy as np
+from sklearn.base import clone
+
+from .._design import from_data_scale
+from .._grams import weighted_grams
+from .._linalg import Penalty, ridge_diagonal, solve_lasso, solve_symmetric
+from ..likelihoods import Gaussian
+from ..likelihoods._base import INVERSE_LINKS, weighted_variance
+from ._linear import LinearExpert
+
+# Newton steps of a fit from scratch, and of one that starts from an earlier one.
+FIRST_STEPS, WARM_STEPS = 50, 2
+SMALLEST_STEP = 2.0**-20
+# Gain per unit of weight that ends the steps.
+SMALLEST_GAIN = 1e-12
+# Alternations of coefficients and dispersion outside a mixture.
+ALTERNATIONS = 100
+
+
+class GeneralizedLinearExpert(LinearExpert):
+    """Linear predictor through a link; :class:`LinearExpert` takes this form itself.
+
+    Coefficients maximise the expected log-likelihood by Newton steps with expected
+    information, or a quadratic bound, in place of the Hessian; steps that do not
+    raise it are halved.
+
+    Parameters
+    ----------
+    alpha, l1_ratio, standardize
+        As in :class:`LinearExpert`.
+    likelihood : likelihood, default=None
+        None is :class:`~skmoe.likelihoods.Gaussian`.
+
+    References
+    ----------
+    .. [1] McCullagh, P., Nelder, J. A. (1989). Generalized linear models, ch. 2.
+    """
+
+    def __init__(self, alpha=1.0, l1_ratio=0.0, standardize=True, likelihood=None):
+        super().__init__(alpha=alpha, l1_ratio=l1_ratio, standardize=standardize)
+        self.likelihood = likelihood
+
+    def _family(self):
+        return Gaussian() if self.likelihood is None else self.likelihood
+
+    def predict(self, X):
+        """Means; locations for Student's t, medians for Laplace."""
+        return INVERSE_LINKS[self._family().link](self._linear(X))
+
+    def fit_design(
+        self, design, y, weight, *, likelihood=None, size=None, unit=None, start=None
+    ):
+        """Fit to weighted rows, alternating with the dispersion if that is not given.
+
+        Parameters
+        ----------
+        design : Design
+        y : ndarray of shape (n,) or (n, n_outputs)
+        weight : ndarray of shape (n,)
+        likelihood : fitted likelihood, default=None
+        size : ndarray of shape (n,), default=None
+            Exposures or trials.
+        unit : ndarray of shape (n_outputs,), default=None
+            Units of the target, to which a lasso refers.
+        start : fitted expert, default=None
+
+        Returns
+        -------
+        self
+        """
+        Y = np.asarray(y, dtype=float).reshape(len(weight), -1)
+        if unit is None:
+            unit = target_units(self._family(), Y, weight)
+        newton = Newton(self, design, Y, weight, size, unit)
+        coef = newton.start(start)
+        if likelihood is not None:
+            steps = FIRST_STEPS if start is None else WARM_STEPS
+            return self.set_standardised(newton.run(coef, likelihood, steps), design)
+        fitted, value = None, -np.inf
+        for _ in range(ALTERNATIONS):
+            self.set_standardised(coef, design)
+            fitted = newton.dispersion(coef, fitted, self.prior_scatter())
+            coef = newton.run(coef, fitted, FIRST_STEPS)
+            gain, value = newton.value(coef, fitted) - value, newton.value(coef, fitted)
+            if gain <= SMALLEST_GAIN * weight.sum():
+                break
+        return self.set_standardised(coef, design)
+
+
+class Newton:
+    """Penalised log-likelihood of one expert in its coefficients (n_outputs, q)."""
+
+    def __init__(self, expert, design, y, weight, size, unit):
+        self.family, self.penalty = expert._family(), Penalty.of(expert)
+        self.design, self.y, self.weight, self.size = design, y, weight, size
+        self.lasso = self.penalty.lasso / (unit if expert.standardize else np.ones(1))
+        self.lasso = np.broadcast_to(self.lasso, y.shape[1])
+        self.rows = weight > 0
+
+    def start(self, earlier):
+        """Coefficients of an earlier expert, or those of the mean (least squares)."""
+        if earlier is not None:
+            slopes = np.atleast_2d(earlier.coef_)
+            return from_data_scale(
+                slopes, np.atleast_1d(earlier.intercept_), self.design
+            )
+        n, d = self.y.shape
+        target = self.family.predictor(self.y, self.size)
+        shift = np.average(target, axis=0, weights=self.weight)
+        centred = self.weight[:, None] * (target - shift)
+        grams, products = weighted_grams(self.design, self.weight[:, None], centred)
+        ridge = np.diag(ridge_diagonal(products.shape[1], self.penalty.ridge))
+        coef = solve_symmetric(grams + ridge, products.T[None])[0].T
+        coef[:, -1] += shift
+        return coef
+
+    def predictions(self, coef):
+        """Predictions (n, d)."""
+        X, center, inverse_scale = self.design
+        slopes = coef[:, :-1] * inverse_scale
+        linear = X @ slopes.T + (coef[:, -1] - slopes @ center)
+        return INVERSE_LINKS[self.family.link](linear)
+
+    def dispersion(self, coef, previous, prior):
+        """Fitted likelihood at the coefficients."""
+        (fitted,) = self.family.fit_dispersions(
+            self.y,
+            [self.predictions(coef)],
+            self.weight[:, None],
+            priors=[np.broadcast_to(prior, self.y.shape[1])],
+            size=self.size,
+            previous=None if previous is None else [previous],
+        )
+        return fitted
+
+    def value(self, coef, likelihood):
+        """Log-likelihood less penalties."""
+        rows = likelihood.log_prob(self.y, self.predictions(coef), self.size)
+        slopes = coef[:, :-1]
+        variance = likelihood.penalty_variance(len(coef))
+        paid = 0.5 * self.penalty.ridge * np.sum(slopes**2, axis=1) / variance
+        paid = paid + self.lasso * np.abs(slopes).sum(axis=1)
+        return self.weight[self.rows] @ rows[self.rows] - paid.sum()
+
+    def target(self, coef, likelihood):
+        """Where the quadratic model around ``coef`` has its maximum."""
+        slope, curvature = likelihood.derivatives(
+            self.y, self.predictions(coef), self.size
+        )
+        weigh = np.where(self.rows, self.weight, 0.0)[:, None]
+        slope = np.where(self.rows[:, None], slope, 0.0)
+        grams, gradient = weighted_grams(self.design, weigh * curvature, weigh * slope)
+        variance = likelihood.penalty_variance(len(coef))
+        ridge = ridge_diagonal(coef.shape[1], self.penalty.ridge)
+        matrices = grams + np.stack([np.diag(ridge / v) for v in variance])
+        right = np.einsum("dij,dj->di", grams, coef) + gradient
+        if self.penalty.lasso > 0:
+            each = zip(matrices, right[:, None], self.lasso, coef[:, None], strict=True)
+            return np.vstack([solve_lasso(*own) for own in each])
+        return solve_symmetric(matrices, right[:, :, None])[:, :, 0]
+
+    def run(self, coef, likelihood, max_steps):
+        """Coefficients after Newton steps, none of which lowers the objective."""
+        value = self.value(coef, likelihood)
+        for _ in range(max_steps):
+            target, step = self.target(coef, likelihood), 1.0
+            trial = self.value(target, likelihood)
+            while not trial >= value and step > SMALLEST_STEP:
+                step /= 2
+                trial = self.value(coef + step * (target - coef), likelihood)
+            if not trial >= value:
+                return coef
+            coef = coef + step * (target - coef) if step < 1.0 else target
+            gain, value = trial - value, trial
+            if gain <= SMALLEST_GAIN * self.weight.sum():
+                return coef
+        return coef
+
+
+def target_units(likelihood, y, weight):
+    """Units (n_outputs,) of coefficients: spreads of y, or one for log and logit."""
+    if likelihood.link != "identity":
+        return np.ones(y.shape[1])
+    spread = np.sqrt(weighted_variance(y, weight))
+    return np.where(spread > 0, spread, 1.0)
+
+
+def adapted(expert, likelihood):
+    """The linear expert for a likelihood: least squares where that is its M-step."""
+    if isinstance(likelihood, Gaussian) and expert.l1_ratio == 0:
+        return expert.for_values()
+    own = LinearExpert.get_params(expert)
+    own.pop("likelihood", None)
+    return GeneralizedLinearExpert(**own, likelihood=clone(likelihood))

@@ -1,0 +1,25 @@
+"""Likelihoods turn an expert's prediction into a density of y.
+
+A likelihood is given to a mixture unfitted; after ``fit`` the mixture's
+``likelihoods_`` holds one fitted copy per expert, with its dispersion.
+"""
+
+from ._categorical import Categorical, smoothed
+from ._counts import Binomial, NegativeBinomial, Poisson
+from ._gamma import Gamma
+from ._gaussian import Gaussian
+from ._robust import Laplace, StudentT
+from ._uniform import Uniform
+
+__all__ = [
+    "Binomial",
+    "Categorical",
+    "Gamma",
+    "Gaussian",
+    "Laplace",
+    "NegativeBinomial",
+    "Poisson",
+    "StudentT",
+    "Uniform",
+    "smoothed",
+]

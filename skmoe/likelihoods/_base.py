@@ -1,0 +1,150 @@
+"""What all likelihoods share: links, supports, and dispersions one by one."""
+
+import numpy as np
+from scipy import special
+from sklearn.base import BaseEstimator, clone
+
+# Linear predictors beyond this leave the range of doubles.
+LARGEST_PREDICTOR = 700.0
+# Least mean of a positive family, and least distance of a probability from 0 and 1.
+LEAST = 1e-12
+
+
+def identity(value):
+    """The value itself: the link of families on the whole line."""
+    return value
+
+
+def clipped_exp(predictor):
+    """Exponential of a linear predictor that stays within the range of doubles."""
+    return np.exp(np.clip(predictor, -LARGEST_PREDICTOR, LARGEST_PREDICTOR))
+
+
+#: Means as functions of linear predictors.
+INVERSE_LINKS = {
+    "identity": identity,
+    "log": clipped_exp,
+    "logit": special.expit,
+}
+
+
+def weighted_variance(y, weight):
+    """Variance of each output over weighted rows, shape (n_outputs,)."""
+    center = np.average(y, axis=0, weights=weight)
+    return np.average((y - center) ** 2, axis=0, weights=weight)
+
+
+def unboxed(values):
+    """A float for one output, the array itself for several."""
+    values = np.asarray(values, dtype=float)
+    return float(values[0]) if values.size == 1 else values
+
+
+class Likelihood(BaseEstimator):
+    """Base of densities of y around the prediction of an expert.
+
+    Arrays are ``y`` and ``prediction`` (n, n_outputs) and ``size`` (n,): the exposure
+    of a row, or its number of trials, by which the mean is the prediction; None for
+    one.  Outputs are independent given the expert, unless a family says otherwise.
+    """
+
+    #: Link between linear predictor and prediction.
+    link = "identity"
+    #: Name of what rows may bring along: None, "offset" (its log) or "trials".
+    takes = None
+    #: Whether y are counts.
+    discrete = False
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+
+    def check_target(self, y, size=None):
+        """Raise ``ValueError`` for targets outside the support."""
+
+    def size_of(self, given):
+        """Size of rows from what the user gives: an offset is the log of exposure."""
+        return clipped_exp(given)
+
+    def predictor(self, y, size=None):
+        """Targets on the scale of the linear predictor, to start from."""
+        return y
+
+    def usable(self, prediction):
+        """Predictions within the range of the mean."""
+        return prediction
+
+    def mean(self, prediction, size=None):
+        """Mean of y, (n, n_outputs)."""
+        prediction = self.usable(prediction)
+        return prediction if size is None else prediction * size[:, None]
+
+    def row_weight(self, y, prediction):
+        """What a row counts for an expert that minimises squares; None for one."""
+        return None
+
+    def weighing(self, size):
+        """What the size of a row multiplies its weight by, for any expert."""
+        return None
+
+    def penalty_variance(self, n_outputs):
+        """By what a ridge penalty is divided to become nats, (n_outputs,)."""
+        return np.ones(n_outputs)
+
+    def fit_dispersions(
+        self, y, predictions, weights, *, priors=None, size=None, previous=None
+    ):
+        """One fitted copy per expert.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n, n_outputs)
+        predictions : list of K ndarrays of shape (n, n_outputs)
+        weights : ndarray of shape (n, K)
+            Responsibilities times sample weights.
+        priors : list of K ndarrays of shape (n_outputs,), default=None
+            What penalties add to the residual sums of squares of each expert.
+        size : ndarray of shape (n,), default=None
+        previous : list of K fitted likelihoods, default=None
+            Where to start from.
+
+        Returns
+        -------
+        list of K fitted likelihoods
+        """
+        n_experts, d = weights.shape[1], y.shape[1]
+        self._spread = weighted_variance(y, weights.sum(axis=1))
+        priors = [np.zeros(d)] * n_experts if priors is None else priors
+        previous = [None] * n_experts if previous is None else previous
+        columns = zip(predictions, weights.T, priors, previous, strict=True)
+        return [
+            self._fit_one(y, self.usable(at), weight, prior, size, before)
+            for at, weight, prior, before in columns
+        ]
+
+    def _fit_one(self, y, prediction, weight, prior, size, previous):
+        """Fitted copy for one expert; families without dispersion have nothing to do.
+
+        An expert without rows keeps what it had.
+        """
+        if previous is not None and not weight.sum() > 0:
+            return previous
+        fitted = clone(self)
+        fitted.n_parameters_, fitted.floored_ = 0.0, False
+        return fitted
+
+    def variance_of(self, prediction, size=None):
+        """Variance of y, (n, n_outputs)."""
+        raise NotImplementedError
+
+    def log_prob(self, y, prediction, size=None):
+        """Log-density, or log-probability, of rows, summed over outputs, (n,)."""
+        return self._log_density(y, self.usable(prediction), size).sum(axis=1)
+
+    def marginal_density(self, y, prediction, size=None):
+        """Density of each output by itself, (n, n_outputs)."""
+        return np.exp(self._log_density(y, self.usable(prediction), size))
+
+
+def column(size):
+    """``size`` as a column that multiplies (n, n_outputs); one for None."""
+    return 1.0 if size is None else size[:, None]

@@ -1,0 +1,252 @@
+"""Heavy tails: densities that forgive outliers."""
+
+import numpy as np
+from scipy import optimize, special
+from sklearn.base import clone
+
+from ._base import Likelihood, unboxed
+
+# Degrees of freedom that are told apart: beyond, the density is a normal one.
+LOG_DF = (0.0, np.log(1e6))
+# Sweeps over scale and degrees of freedom without earlier ones to start from.
+FIRST_SWEEPS = 10
+FIRST_DF = 10.0
+# Residuals below this share of the scale count as that much in a median's weights.
+LEAST_RESIDUAL = 1e-4
+
+
+def check_floor(likelihood):
+    """Raise ``ValueError`` for a floor that is no fraction."""
+    if not 0 <= likelihood.floor < 1:
+        raise ValueError(
+            f"{type(likelihood).__name__} got floor={likelihood.floor!r}, but expected "
+            "a fraction of the variance of y in [0, 1); the default is 1e-6."
+        )
+
+
+class StudentT(Likelihood):
+    """Student's t around the prediction of an expert; outliers count for little.
+
+    The prediction is the location.  Its M-step weighs rows by the latent precision of
+    the t as a scale mixture of normals, so that any expert that minimises weighted
+    squares will do [1]_; the degrees of freedom maximise the likelihood itself [2]_.
+
+    Parameters
+    ----------
+    df : float, default=None
+        Degrees of freedom; None estimates those of each expert, between 1 and 1e6.
+    floor : float, default=1e-6
+        Smallest squared scale, as a fraction of the variance of y.
+
+    Attributes
+    ----------
+    sigma_ : float or ndarray of shape (n_outputs,)
+        Scale, in units of y; the standard deviation is larger.
+    df_ : float or ndarray of shape (n_outputs,)
+    n_parameters_ : float
+    floored_ : bool
+        Whether only ``floor`` keeps a scale from going to zero.
+
+    References
+    ----------
+    .. [1] Chamroukhi, F. (2016). Robust mixture of experts modeling using the t
+       distribution. Neural Networks 79.
+    .. [2] Liu, C., Rubin, D. B. (1995). ML estimation of the t distribution using EM
+       and its extensions, ECM and ECME. Statistica Sinica 5.
+
+    Examples
+    --------
+    >>> from skmoe.likelihoods import StudentT
+    >>> StudentT(df=4)
+    StudentT(df=4)
+    """
+
+    def __init__(self, df=None, floor=1e-6):
+        self.df = df
+        self.floor = floor
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+        check_floor(self)
+        if self.df is not None and not (np.isscalar(self.df) and self.df > 0):
+            raise ValueError(
+                f"StudentT got df={self.df!r}, but expected a positive number, or None "
+                "to estimate it."
+            )
+
+    def _fit_one(self, y, prediction, weight, prior, size, previous):
+        fitted = super()._fit_one(y, prediction, weight, prior, size, previous)
+        if fitted is previous:
+            return fitted
+        mass, error = max(weight.sum(), np.finfo(float).tiny), y - prediction
+        d, known = y.shape[1], hasattr(previous, "sigma_")
+        if known:
+            square = np.broadcast_to(previous.sigma_, d) ** 2
+            df = np.broadcast_to(previous.df_, d)
+        else:
+            square = (weight @ error**2 + prior) / mass
+            df = np.full(d, FIRST_DF if self.df is None else float(self.df))
+        floor = np.maximum(self.floor * self._spread, np.finfo(float).tiny)
+        square = np.maximum(square, floor)
+        for _ in range(1 if known else FIRST_SWEEPS):
+            precision = (df + 1.0) / (df + error**2 / square)
+            square = np.maximum((weight @ (precision * error**2) + prior) / mass, floor)
+            if self.df is None:
+                z = error / np.sqrt(square)
+                df = np.array([best_df(z[:, j], df[j], weight) for j in range(d)])
+        return self.with_scale(np.sqrt(square), df, bool(np.any(square <= floor)))
+
+    def with_scale(self, sigma, df, floored=False):
+        """Fitted copy with scales and degrees of freedom (n_outputs,)."""
+        fitted = clone(self)
+        fitted.sigma_, fitted.df_ = unboxed(sigma), unboxed(df)
+        fitted.floored_ = floored
+        fitted.n_parameters_ = float(np.size(sigma) * (2 if self.df is None else 1))
+        return fitted
+
+    def row_weight(self, y, prediction):
+        """Latent precision of each row; the mean over outputs."""
+        square = ((y - prediction) / self.sigma_) ** 2
+        return np.mean((np.asarray(self.df_) + 1.0) / (self.df_ + square), axis=1)
+
+    def penalty_variance(self, n_outputs):
+        """Squared scale, (n_outputs,)."""
+        return np.broadcast_to(np.square(self.sigma_), n_outputs)
+
+    def variance_of(self, prediction, size=None):
+        """Variance of y, (n, n_outputs); infinite up to two degrees of freedom."""
+        df = np.asarray(self.df_, dtype=float)
+        with np.errstate(divide="ignore"):
+            factor = np.where(df > 2, df / np.maximum(df - 2.0, 0.0), np.inf)
+        return np.broadcast_to(np.square(self.sigma_) * factor, prediction.shape)
+
+    def _log_density(self, y, prediction, size=None):
+        df = np.asarray(self.df_, dtype=float)
+        with np.errstate(over="ignore"):
+            square = ((y - prediction) / self.sigma_) ** 2
+        scale = special.betaln(df / 2, 0.5) + 0.5 * np.log(df) + np.log(self.sigma_)
+        return -0.5 * (df + 1.0) * np.log1p(square / df) - scale
+
+    def derivatives(self, y, prediction, size=None):
+        """Slope of the log-density in the location, and curvature of a minorant."""
+        error, df = y - prediction, np.asarray(self.df_, dtype=float)
+        precision = (df + 1.0) / (df * np.square(self.sigma_) + error**2)
+        return precision * error, precision
+
+    def cdf(self, y, prediction, size=None):
+        """P(Y <= y) of each output by itself, (n, n_outputs)."""
+        return special.stdtr(self.df_, (y - prediction) / self.sigma_)
+
+    def quantile(self, level, prediction, size=None):
+        """Where the distribution function of each output reaches ``level``."""
+        return prediction + special.stdtrit(self.df_, level) * self.sigma_
+
+    def sample(self, prediction, rng, size=None):
+        """One draw per row, of all outputs together."""
+        df = np.broadcast_to(self.df_, prediction.shape)
+        return prediction + rng.standard_t(df) * self.sigma_
+
+
+def best_df(z, df, weight):
+    """Degrees of freedom with the largest likelihood of scaled residuals ``z`` (n,)."""
+    square = z**2
+
+    def loss(log_df):
+        own = np.exp(log_df)
+        constant = special.betaln(own / 2, 0.5) + 0.5 * log_df
+        return weight @ (0.5 * (own + 1.0) * np.log1p(square / own) + constant)
+
+    found = optimize.minimize_scalar(
+        loss, bounds=LOG_DF, method="bounded", options={"xatol": 1e-7}
+    )
+    # The search may end at a lesser of several maxima: never below where it was.
+    return float(np.exp(found.x)) if found.fun <= loss(np.log(df)) else float(df)
+
+
+class Laplace(Likelihood):
+    """Two-sided exponential density around the prediction, which is the median.
+
+    Linear experts minimise absolute errors, by weighted squares that bound them.
+    Other experts should do so by themselves, such as
+    ``HistGradientBoostingRegressor(loss="absolute_error")``.
+
+    Parameters
+    ----------
+    floor : float, default=1e-6
+        Smallest squared scale, as a fraction of the variance of y.
+
+    Attributes
+    ----------
+    scale_ : float or ndarray of shape (n_outputs,)
+        Mean absolute deviation, in units of y.
+    n_parameters_ : float
+    floored_ : bool
+        Whether only ``floor`` keeps a scale from going to zero.
+
+    Examples
+    --------
+    >>> from skmoe.likelihoods import Laplace
+    >>> Laplace()
+    Laplace()
+    """
+
+    def __init__(self, floor=1e-6):
+        self.floor = floor
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+        check_floor(self)
+
+    def _fit_one(self, y, prediction, weight, prior, size, previous):
+        fitted = super()._fit_one(y, prediction, weight, prior, size, previous)
+        if fitted is previous:
+            return fitted
+        mass = max(weight.sum(), np.finfo(float).tiny)
+        total = weight @ np.abs(y - prediction)
+        # Maximises -m log b - total / b - prior / (2 b^2).
+        scale = (total + np.sqrt(total**2 + 4.0 * mass * prior)) / (2.0 * mass)
+        floor = np.sqrt(np.maximum(self.floor * self._spread, np.finfo(float).tiny))
+        return self.with_scale(np.maximum(scale, floor), bool(np.any(scale < floor)))
+
+    def with_scale(self, scale, floored=False):
+        """Fitted copy with scales (n_outputs,)."""
+        fitted = clone(self)
+        fitted.scale_, fitted.floored_ = unboxed(scale), floored
+        fitted.n_parameters_ = float(np.size(scale))
+        return fitted
+
+    def penalty_variance(self, n_outputs):
+        """Squared scale, (n_outputs,)."""
+        return np.broadcast_to(np.square(self.scale_), n_outputs)
+
+    def variance_of(self, prediction, size=None):
+        """Variance of y, (n, n_outputs)."""
+        return np.broadcast_to(2.0 * np.square(self.scale_), prediction.shape)
+
+    def _log_density(self, y, prediction, size=None):
+        return -np.abs(y - prediction) / self.scale_ - np.log(
+            2.0 * np.asarray(self.scale_)
+        )
+
+    def derivatives(self, y, prediction, size=None):
+        """Slope of the log-density in the median, and curvature of a minorant."""
+        error = y - prediction
+        least = LEAST_RESIDUAL * np.asarray(self.scale_)
+        curvature = 1.0 / (np.asarray(self.scale_) * np.maximum(np.abs(error), least))
+        return np.sign(error) / self.scale_, curvature
+
+    def cdf(self, y, prediction, size=None):
+        """P(Y <= y) of each output by itself, (n, n_outputs)."""
+        z = (y - prediction) / self.scale_
+        tail = 0.5 * np.exp(-np.abs(z))
+        return np.where(z < 0, tail, 1.0 - tail)
+
+    def quantile(self, level, prediction, size=None):
+        """Where the distribution function of each output reaches ``level``."""
+        below = level < 0.5
+        z = np.log(2.0 * level) if below else -np.log(2.0 * (1.0 - level))
+        return prediction + z * np.asarray(self.scale_)
+
+    def sample(self, prediction, rng, size=None):
+        """One draw per row, of all outputs together."""
+        return prediction + rng.laplace(size=prediction.shape) * self.scale_

@@ -1,0 +1,76 @@
+"""A constant density for rows that no expert explains."""
+
+import numpy as np
+from sklearn.base import clone
+
+from ._base import Likelihood, unboxed
+
+
+class Uniform(Likelihood):
+    """Uniform density over the range of y in training: the noise component.
+
+    The density is the same beyond that range, so that a row far outside is an outlier
+    too [1]_; distribution function, quantiles and draws are those of the range.
+
+    Attributes
+    ----------
+    low_, high_ : float or ndarray of shape (n_outputs,)
+        Range of y, in its units.
+    n_parameters_ : float
+        One, the volume of the range, as in [1]_.
+
+    References
+    ----------
+    .. [1] Murphy, K., Murphy, T. B. (2020). Gaussian parsimonious clustering models
+       with covariates and a noise component. Adv. Data Anal. Classif. 14.
+
+    Examples
+    --------
+    >>> from skmoe.likelihoods import Uniform
+    >>> Uniform()
+    Uniform()
+    """
+
+    def with_range(self, y):
+        """Fitted copy for the range of ``y`` (n, n_outputs)."""
+        fitted = clone(self)
+        low, high = y.min(axis=0), y.max(axis=0)
+        fitted.low_ = unboxed(low)
+        fitted.high_ = unboxed(np.where(high > low, high, low + 1.0))
+        fitted.n_parameters_, fitted.floored_ = 1.0, False
+        return fitted
+
+    def _width(self, n_outputs):
+        return np.broadcast_to(np.subtract(self.high_, self.low_), n_outputs)
+
+    def mean(self, prediction, size=None):
+        """Middle of the range."""
+        middle = (np.asarray(self.low_) + self.high_) / 2.0
+        return np.broadcast_to(middle, prediction.shape)
+
+    def variance_of(self, prediction, size=None):
+        """Variance of the range, (n, n_outputs)."""
+        width = self._width(prediction.shape[1])
+        return np.broadcast_to(width**2 / 12.0, prediction.shape)
+
+    def _log_density(self, y, prediction, size=None):
+        return np.broadcast_to(-np.log(self._width(y.shape[1])), y.shape)
+
+    def marginal_density(self, y, prediction, size=None):
+        """Density of each output, zero outside the range."""
+        inside = (y >= self.low_) & (y <= self.high_)
+        return inside / self._width(y.shape[1])
+
+    def cdf(self, y, prediction, size=None):
+        """P(Y <= y) of each output by itself, (n, n_outputs)."""
+        return np.clip((y - self.low_) / self._width(y.shape[1]), 0.0, 1.0)
+
+    def quantile(self, level, prediction, size=None):
+        """Where the distribution function of each output reaches ``level``."""
+        at = self.low_ + level * self._width(prediction.shape[1])
+        return np.broadcast_to(at, prediction.shape)
+
+    def sample(self, prediction, rng, size=None):
+        """One draw per row, of all outputs together."""
+        width = self._width(prediction.shape[1])
+        return self.low_ + width * rng.uniform(size=prediction.shape)
