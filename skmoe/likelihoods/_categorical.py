@@ -18,7 +18,7 @@ class Categorical(BaseEstimator):
     """
 
     n_parameters_ = 0.0
-    link, takes = "softmax", None
+    link, takes, discrete = "softmax", None, True
 
     def check(self):
         """Nothing to check."""

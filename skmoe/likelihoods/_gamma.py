@@ -52,7 +52,7 @@ class Gamma(Likelihood):
         """Raise ``ValueError`` for targets that are not positive."""
         if not np.all(y > 0):
             raise ValueError(
-                f"Gamma got y with a least value of {np.min(y)!r}, but expected "
+                f"Gamma got y with a least value of {float(np.min(y))!r}, but expected "
                 "positive numbers; use likelihood='gaussian', or drop those rows."
             )
 
@@ -89,9 +89,9 @@ class Gamma(Likelihood):
     def _log_density(self, y, prediction, size=None):
         shape, mean = self.shape_, prediction * column(size)
         inside = y > 0
-        ratio = np.where(inside, y, mean) / mean
-        value = shape * (np.log(shape) + np.log(ratio) - ratio)
-        value = value - special.gammaln(shape) - np.log(ratio * mean)
+        log_y = np.log(np.where(inside, y, 1.0))
+        value = shape * (np.log(shape) + log_y - np.log(mean) - y / mean)
+        value = value - special.gammaln(shape) - log_y
         return np.where(inside, value, -np.inf)
 
     def derivatives(self, y, prediction, size=None):

@@ -23,6 +23,8 @@ from ._task import Fit
 # Below this share of its best row an expert's responsibility changes no estimate,
 # and leaving the row out makes the fit cheaper.
 NEGLIGIBLE = 1e-10
+# Fits from scratch whose residuals decide what a row counts in the next.
+FIRST_ROUNDS = 5
 # Weight of all rows for an expert that starts with too few of its own.
 FALLBACK_SHARE = 0.01
 
@@ -219,7 +221,21 @@ class RefitMixture:
         return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
 
     def refit(self, parts, resp, row_weights=None):
-        """Experts and dispersions fitted to responsibilities, without a gate."""
+        """Experts and dispersions fitted to responsibilities, without a gate.
+
+        What rows count for experts is found in a few rounds where it is not known.
+        """
+        fitted = self._refit(parts, resp, row_weights)
+        if parts is None:
+            for _ in range(FIRST_ROUNDS):
+                own = zip(fitted.likelihoods, self.predictions(fitted), strict=True)
+                weights = [x.row_weight(self.task.y, at) for x, at in own]
+                if all(weight is None for weight in weights):
+                    break
+                fitted = self._refit(fitted, resp, weights)
+        return fitted
+
+    def _refit(self, parts, resp, row_weights):
         experts = self._fit_experts(resp, parts, row_weights)
         fitted = Parts(None, experts, [])
         likelihoods = self._fit_dispersions(

@@ -24,6 +24,9 @@ from ._refit import Parts, RefitMixture
 FULL_RUNS = 0.25
 # Penalty of the linear mixture from which other parts start.
 START_ALPHA = 1.0
+# Variance floor of the linear mixture from which experts of counts start: without,
+# each takes the rows of one count, which is no regression to improve.
+COUNT_FLOOR = 0.3
 # Share of the rows that a noise component starts with, were all equally likely.
 NOISE_SHARE = 0.05
 # What a node of a tree starts with of the rows that belong to others.
@@ -270,12 +273,14 @@ def _linear_task(task, views):
     """The task with linear experts and softmax gate on the numeric columns."""
     classes = task.classes is not None
     y = task.y if classes else task.likelihood.predictor(task.y, task.size)
+    counts = not classes and task.likelihood.discrete
+    floor = COUNT_FLOOR if counts else Gaussian().floor
     expert = LinearExpert(alpha=START_ALPHA)
     expert = expert.for_classes() if classes else expert
     return replace(
         task,
         gate=SoftmaxGate(alpha=START_ALPHA),
-        likelihood=Categorical() if classes else Gaussian(),
+        likelihood=Categorical() if classes else Gaussian(floor=floor),
         y=y,
         size=None,
         experts=[expert] * task.n_experts,

@@ -1,0 +1,565 @@
+"""Densities of all families: normalised, invertible, differentiable, finite."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import GammaRegressor, LinearRegression, PoissonRegressor
+from sklearn.tree import DecisionTreeRegressor
+
+from skmoe import HierarchicalMoERegressor, MoERegressor
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.likelihoods import (
+    Binomial,
+    Gamma,
+    Gaussian,
+    Laplace,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+    Uniform,
+)
+from skmoe.likelihoods._base import INVERSE_LINKS
+from skmoe.trainers import EM
+
+TRIALS = np.full(1, 7.0)
+# Fitted likelihood, a prediction, and the size of the row.
+FITTED = {
+    "gaussian": (Gaussian().with_sigma([0.7], 1), 1.3, None),
+    "student-t": (StudentT().with_scale([0.7], [3.5]), 1.3, None),
+    "nearly-normal": (StudentT().with_scale([0.7], [1e6]), 1.3, None),
+    "laplace": (Laplace().with_scale([0.7]), 1.3, None),
+    "gamma": (Gamma().with_shape([2.3]), 1.3, None),
+    "gamma-exposed": (Gamma().with_shape([0.4]), 1.3, np.full(1, 2.5)),
+    "poisson": (Poisson(), 1.3, None),
+    "poisson-exposed": (Poisson(), 1.3, np.full(1, 8.0)),
+    "negative-binomial": (NegativeBinomial().with_theta([1.7]), 1.3, np.full(1, 3.0)),
+    "nearly-poisson": (NegativeBinomial().with_theta([1e6]), 1.3, None),
+    "bernoulli": (Binomial(), 0.3, None),
+    "binomial": (Binomial(), 0.3, TRIALS),
+    "uniform": (Uniform().with_range(np.array([[-1.0], [2.0]])), 0.0, None),
+}
+SMOOTH = [name for name, (own, *_) in FITTED.items() if not own.discrete]
+COUNTS = [name for name, (own, *_) in FITTED.items() if own.discrete]
+LINKED = [name for name in FITTED if name != "uniform"]
+
+
+def of(name):
+    likelihood, prediction, size = FITTED[name]
+    return likelihood, np.array([[prediction]]), size
+
+
+def spread(values, at, size):
+    """Arguments for many y at one prediction."""
+    n = len(values)
+    sizes = None if size is None else np.repeat(size, n)
+    return np.asarray(values, dtype=float)[:, None], np.repeat(at, n, axis=0), sizes
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_density_integrates_to_one(name):
+    own, at, size = of(name)
+    ends = [own.quantile(p, at, size)[0, 0] for p in (1e-13, 0.01, 0.99, 1 - 1e-13)]
+
+    def density(t):
+        return own.marginal_density(np.array([[t]]), at, size)[0, 0]
+
+    pieces = [
+        integrate.quad(density, a, b, limit=500, epsabs=1e-12)[0]
+        for a, b in zip(ends[:-1], ends[1:], strict=True)
+    ]
+    assert sum(pieces) == pytest.approx(1.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_probabilities_sum_to_one(name):
+    own, at, size = of(name)
+    y, many, sizes = spread(np.arange(400), at, size)
+    if own.takes == "trials":
+        y, many, sizes = spread(np.arange(1 + (1 if size is None else 7)), at, size)
+    total = np.exp(own.log_prob(y, many, sizes))
+    assert total.sum() == pytest.approx(1.0, abs=1e-9)
+    np.testing.assert_allclose(
+        own.cdf(y, many, sizes)[:, 0], np.cumsum(total), rtol=1e-9, atol=1e-12
+    )
+    mean = (total * y[:, 0]).sum()
+    assert mean == pytest.approx(own.mean(at, size)[0, 0], rel=1e-9)
+    variance = (total * (y[:, 0] - mean) ** 2).sum()
+    assert variance == pytest.approx(own.variance_of(at, size)[0, 0], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("level", [1e-10, 1e-3, 0.3, 0.5, 0.9, 1 - 1e-9])
+def test_quantile_inverts_cdf(name, level):
+    own, at, size = of(name)
+    t = own.quantile(level, at, size)
+    assert own.cdf(t, at, size)[0, 0] == pytest.approx(level, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("level", [1e-6, 0.3, 0.5, 0.9, 0.999])
+def test_quantile_is_the_least_count(name, level):
+    own, at, size = of(name)
+    t = own.quantile(level, at, size)
+    assert own.cdf(t, at, size)[0, 0] >= level - 1e-12
+    assert own.cdf(t - 1.0, at, size)[0, 0] < level
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_derivatives_match_finite_differences(name):
+    own, at, size = of(name)
+    link = INVERSE_LINKS[own.link]
+    inverse = {
+        "identity": lambda m: m,
+        "log": np.log,
+        "logit": lambda p: np.log(p / (1 - p)),
+    }
+    eta, step = inverse[own.link](at), 1e-5
+    values = [1.0, 0.0] if own.discrete else [0.4, 1.3 + 1e-3, 2.9]
+    y, etas, sizes = spread(values, eta, size)
+    slope, curvature = own.derivatives(y, link(etas), sizes)
+    up = own.log_prob(y, link(etas + step), sizes)
+    down = own.log_prob(y, link(etas - step), sizes)
+    np.testing.assert_allclose(
+        slope[:, 0], (up - down) / (2 * step), rtol=1e-6, atol=1e-7
+    )
+    assert np.all(curvature > 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["gaussian", "gamma", "poisson", "binomial", "negative-binomial"]
+)
+def test_curvature_is_expected_information(name):
+    """The variance of the slope is the expected curvature."""
+    own, at, size = of(name)
+    rng = np.random.default_rng(0)
+    _, many, sizes = spread(np.zeros(200_000), at, size)
+    slope, curvature = own.derivatives(own.sample(many, rng, sizes), many, sizes)
+    assert slope.var() == pytest.approx(curvature.mean(), rel=0.02)
+
+
+@pytest.mark.parametrize("name", list(FITTED))
+def test_samples_follow_the_distribution(name):
+    own, at, size = of(name)
+    rng = np.random.default_rng(0)
+    _, many, sizes = spread(np.zeros(4000), at, size)
+    draws = own.sample(many, rng, sizes)[:, 0]
+    if own.discrete:
+        counts = np.bincount(draws.astype(int))
+        y, among, own_sizes = spread(np.arange(len(counts)), at, size)
+        expected = 4000 * np.exp(own.log_prob(y, among, own_sizes))
+        keep = expected > 5
+        rest = [4000 - counts[keep].sum()], [4000 - expected[keep].sum()]
+        observed = np.append(counts[keep], rest[0])
+        wanted = np.append(expected[keep], rest[1])
+        use = wanted > 1
+        wanted = wanted[use] * observed[use].sum() / wanted[use].sum()
+        assert stats.chisquare(observed[use], wanted).pvalue > 1e-3
+        return
+
+    def cdf(t):
+        return own.cdf(*spread(t, at, size))[:, 0]
+
+    assert stats.kstest(draws, cdf).pvalue > 1e-3
+
+
+EXTREMES = {
+    "gaussian": ([-1e150, 0.0, 1e150], [-1e150, 1e-300, 1e150]),
+    "student-t": ([-1e150, 0.0, 1e150], [-1e150, 1e-300, 1e150]),
+    "laplace": ([-1e300, 0.0, 1e300], [-1e300, 1e-300, 1e300]),
+    "gamma": ([1e-300, 1.0, 1e200], [1e-300, 1.0, 1e200]),
+    "poisson": ([0.0, 1.0, 1e12], [0.0, 1e-300, 1e15]),
+    "negative-binomial": ([0.0, 1.0, 1e12], [0.0, 1e-300, 1e15]),
+    "binomial": ([0.0, 3.0, 7.0], [0.0, 0.5, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extreme_inputs_stay_finite(name):
+    own = FITTED[name][0]
+    y, at = map(np.ravel, np.meshgrid(*EXTREMES[name]))
+    y, at = y[:, None], at[:, None]
+    size = np.full(len(y), 7.0) if own.takes == "trials" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(own.log_prob(y, at, size)).all()
+        assert np.all(np.isfinite(own.cdf(y, at, size)))
+
+
+# scipy.stats: t(3.5).logpdf(40), gamma(2.3, scale=1.3 / 2.3).logpdf(1e-8),
+# poisson(1.3e4).logpmf(12000), nbinom(1.7, 1.7 / 5.6).logpmf(300),
+# binom(7, 0.3).logpmf(7); by hand for Laplace
+REFERENCES = [
+    (StudentT().with_scale([1.0], [3.5]), 40.0, 0.0, None, stats.t(3.5).logpdf(40)),
+    (
+        Gamma().with_shape([2.3]),
+        1e-8,
+        1.3,
+        None,
+        stats.gamma(2.3, scale=1.3 / 2.3).logpdf(1e-8),
+    ),
+    (Poisson(), 12000.0, 1.3e4, None, stats.poisson(1.3e4).logpmf(12000)),
+    (
+        NegativeBinomial().with_theta([1.7]),
+        300.0,
+        3.9,
+        None,
+        stats.nbinom(1.7, 1.7 / 5.6).logpmf(300),
+    ),
+    (Binomial(), 7.0, 0.3, TRIALS, stats.binom(7, 0.3).logpmf(7)),
+    (Laplace().with_scale([1.0]), -900.0, 0.0, None, -900 - np.log(2)),
+]
+
+
+@pytest.mark.parametrize(("own", "y", "at", "size", "expected"), REFERENCES)
+def test_log_density_is_that_of_scipy(own, y, at, size, expected):
+    found = own.log_prob(np.array([[y]]), np.array([[at]]), size)
+    assert found[0] == pytest.approx(expected, rel=1e-11)
+
+
+def test_negative_binomial_tends_to_poisson():
+    y, at = np.array([[3.0]]), np.array([[1.3]])
+    near = NegativeBinomial().with_theta([1e6]).log_prob(y, at)
+    assert near == pytest.approx(Poisson().log_prob(y, at), abs=1e-5)
+
+
+# -- dispersions ---------------------------------------------------------------------
+
+
+def generated(name, n=400, seed=0):
+    """Targets that follow a family, their predictions, and weights."""
+    own, at, size = of(name)
+    rng = np.random.default_rng(seed)
+    _, many, sizes = spread(np.zeros(n), at, size)
+    return own, own.sample(many, rng, sizes), many, sizes, rng.uniform(0.2, 2.0, n)
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("gaussian", ["sigma_"]),
+        ("student-t", ["sigma_", "df_"]),
+        ("laplace", ["scale_"]),
+        ("gamma", ["shape_"]),
+        ("negative-binomial", ["theta_"]),
+    ],
+)
+def test_dispersions_maximise_the_likelihood(name, moved):
+    """No small change of a fitted dispersion is better."""
+    own, y, at, size, weight = generated(name)
+    fitted = None
+    for _ in range(200):
+        previous = None if fitted is None else [fitted]
+        (fitted,) = type(own)().fit_dispersions(
+            y, [at], weight[:, None], size=size, previous=previous
+        )
+    best = weight @ fitted.log_prob(y, at, size)
+    for attribute in moved:
+        value = getattr(fitted, attribute)
+        for factor in (0.98, 1.02):
+            setattr(fitted, attribute, value * factor)
+            assert weight @ fitted.log_prob(y, at, size) < best
+        setattr(fitted, attribute, value)
+
+
+@pytest.mark.parametrize("name", ["student-t", "laplace", "gamma", "negative-binomial"])
+def test_weights_are_repetitions(name):
+    own, y, at, size, _ = generated(name, n=60)
+    times = np.arange(60) % 3 + 1
+    (weighted,) = type(own)().fit_dispersions(
+        y, [at], times[:, None].astype(float), size=size
+    )
+    again = np.repeat(np.arange(60), times)
+    sizes = None if size is None else size[again]
+    (repeated,) = type(own)().fit_dispersions(
+        y[again], [at[again]], np.ones((len(again), 1)), size=sizes
+    )
+    for attribute in ("sigma_", "df_", "scale_", "shape_", "theta_"):
+        if hasattr(weighted, attribute):
+            one, two = getattr(weighted, attribute), getattr(repeated, attribute)
+            assert one == pytest.approx(two, rel=1e-6)
+
+
+# -- mixtures ------------------------------------------------------------------------
+
+
+def counts(n=500, seed=0):
+    """Two regimes of rates, with exposures."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-2, 2, size=(n, 2))
+    rate = np.exp(np.where(X[:, 0] > 0, 1.0 + X[:, 1], 0.5 - X[:, 1]))
+    exposure = rng.uniform(0.5, 20.0, n)
+    return X, rng.poisson(rate * exposure).astype(float), exposure, rate
+
+
+def targets(name, n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    X, _, exposure, rate = counts(n, seed)
+    made = {
+        "student-t": np.log(rate) + 0.3 * rng.standard_t(3, n),
+        "laplace": np.log(rate) + 0.3 * rng.laplace(size=n),
+        "poisson": rng.poisson(rate).astype(float),
+        "negative-binomial": rng.poisson(rate * rng.gamma(2.0, 0.5, n)).astype(float),
+        "gamma": rate * rng.gamma(4.0, 0.25, n),
+        "binomial": (rng.uniform(size=n) < rate / (1 + rate)).astype(float),
+    }
+    return X, made[name]
+
+
+FAMILIES = [
+    "student-t",
+    "laplace",
+    "poisson",
+    "negative-binomial",
+    "gamma",
+    "binomial",
+]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("shape", ["flat", "tree", "hard", "top-1", "ridge"])
+def test_objective_never_falls(name, shape):
+    X, y = targets(name)
+    options = {"likelihood": name, "random_state": 0}
+    if shape == "tree":
+        model = HierarchicalMoERegressor(branching=(2, 2), **options)
+    elif shape == "hard":
+        model = MoERegressor(n_experts=2, trainer="hard-em", **options)
+    elif shape == "top-1":
+        model = MoERegressor(n_experts=2, router=1, **options)
+    else:
+        expert = LinearExpert(alpha=20.0 if shape == "ridge" else 1.0, l1_ratio=0.0)
+        model = MoERegressor(expert, n_experts=2, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    if shape != "top-1":
+        assert np.diff(model.lower_bounds_).min() >= -1e-9
+    assert np.isfinite(model.log_density(X, y)).all()
+    assert np.all(np.diff(model.predict_quantile(X, [0.1, 0.5, 0.9]), axis=1) >= 0)
+    one = [model.predict(X[i : i + 1])[0] for i in range(3)]
+    np.testing.assert_allclose(one, model.predict(X[:3]), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_weights_are_repetitions_in_a_mixture(name):
+    X, y = targets(name, n=150)
+    times = np.arange(150) % 3
+    again = np.repeat(np.arange(150), times)
+    model = MoERegressor(n_experts=2, likelihood=name, trainer=EM(tol=1e-10))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        weighted = model.fit(X, y, sample_weight=times).predict(X)
+        repeated = model.fit(X[again], y[again]).predict(X)
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scale_of_columns_does_not_matter(name):
+    X, y = targets(name, n=150)
+    model = MoERegressor(n_experts=2, likelihood=name, random_state=0)
+    first = model.fit(X, y).predict(X)
+    np.testing.assert_allclose(
+        model.fit(X * 1024.0, y).predict(X * 1024.0), first, 1e-7
+    )
+
+
+@pytest.mark.parametrize("name", ["student-t", "laplace"])
+def test_scale_of_the_target_scales_predictions(name):
+    X, y = targets(name, n=150)
+    for expert in (LinearExpert(), LinearExpert(alpha=3.0, l1_ratio=0.5)):
+        model = MoERegressor(expert, n_experts=2, likelihood=name, random_state=0)
+        first = model.fit(X, y).predict(X)
+        again = model.fit(X, y * 1024.0).predict(X) / 1024.0
+        np.testing.assert_allclose(again, first, rtol=1e-5, atol=1e-6)
+
+
+def test_one_expert_is_scikit_learns_poisson_and_gamma():
+    for name, other in (("poisson", PoissonRegressor), ("gamma", GammaRegressor)):
+        X, y = targets(name)
+        ours = MoERegressor(LinearExpert(alpha=0), n_experts=1, likelihood=name)
+        theirs = other(alpha=0, tol=1e-10, max_iter=10_000).fit(X, y)
+        np.testing.assert_allclose(ours.fit(X, y).predict(X), theirs.predict(X), 1e-5)
+
+
+def test_exposure_is_an_offset():
+    X, y, exposure, rate = counts()
+    model = MoERegressor(n_experts=2, likelihood="poisson", random_state=0)
+    model.fit(X, y, offset=np.log(exposure))
+    found = model.predict(X)
+    assert np.median(np.abs(np.log(found / rate))) < 0.1
+    np.testing.assert_allclose(
+        model.predict(X, offset=np.log(exposure)), found * exposure, rtol=1e-10
+    )
+    total = model.log_density(X, y, offset=np.log(exposure)).sum()
+    assert total == pytest.approx(model.log_likelihood_, rel=1e-9)
+    mean, std = model.predict(X, return_std=True, offset=np.log(exposure))
+    assert np.all(std >= np.sqrt(mean) - 1e-9)
+    assert model.score(X, y, offset=np.log(exposure)) > 0.8
+    draws = model.sample_y(X[:1], 4000, random_state=0, offset=np.log(exposure[:1]))
+    assert draws.mean() == pytest.approx(mean[0], abs=4 * std[0] / np.sqrt(4000))
+    for method in (model.predict_quantile, model.predict_interval, model.predict_mode):
+        assert np.all(method(X, offset=np.log(exposure)) >= 0)
+
+
+def test_exposure_doubled_is_twice_the_rows():
+    """With twice the exposure and the counts of both, coefficients are those of both."""
+    X, y, exposure, _ = counts(100)
+    both = np.vstack([X, X])
+    expert = LinearExpert(alpha=0)
+    model = MoERegressor(expert, n_experts=1, likelihood="poisson")
+    apart = model.fit(both, np.append(y, y)).experts_[0].coef_
+    together = model.fit(X, 2 * y, offset=np.full(100, np.log(2.0))).experts_[0].coef_
+    np.testing.assert_allclose(apart, together, rtol=1e-6)
+
+
+def test_trials_are_rows_put_together():
+    X, y = targets("binomial", n=100)
+    twice = np.vstack([X, X])
+    expert = LinearExpert(alpha=0)
+    model = MoERegressor(expert, n_experts=1, likelihood="binomial")
+    apart = model.fit(twice, np.append(y, y)).predict(X)
+    model.fit(X, 2 * y, trials=np.full(100, 2))
+    np.testing.assert_allclose(apart, model.predict(X), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.predict(X, trials=np.full(100, 2)), 2 * apart, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expert"),
+    [
+        ("poisson", HistGradientBoostingRegressor(loss="poisson", max_iter=20)),
+        ("gamma", HistGradientBoostingRegressor(loss="gamma", max_iter=20)),
+        ("negative-binomial", PoissonRegressor()),
+        ("student-t", LinearRegression()),
+        ("laplace", HistGradientBoostingRegressor(loss="absolute_error", max_iter=20)),
+        ("binomial", DecisionTreeRegressor(max_depth=3)),
+    ],
+)
+def test_any_estimator_gives_the_location(name, expert):
+    X, y = targets(name)
+    model = MoERegressor(expert, n_experts=2, likelihood=name, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    assert np.isfinite(model.log_density(X, y)).all()
+    assert model.log_likelihood_ == pytest.approx(model.log_density(X, y).sum())
+
+
+def test_t_experts_forgive_outliers():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(300, 1))
+    y = np.where(X[:, 0] > 0, 3 * X[:, 0], -3 * X[:, 0]) + 0.1 * rng.normal(size=300)
+    y[::15] += 30.0 * rng.standard_normal(20)
+    clean = np.arange(300) % 15 != 0
+    for expert in (LinearExpert(), LinearRegression()):
+        model = MoERegressor(
+            expert, n_experts=2, likelihood="student-t", random_state=0
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            error = (model.fit(X, y).predict(X) - np.abs(3 * X[:, 0]))[clean]
+        assert np.sqrt(np.mean(error**2)) < 0.2
+
+
+def test_several_outputs():
+    X, y = targets("poisson")
+    both = np.column_stack([y, y[::-1]])
+    model = MoERegressor(n_experts=2, likelihood="poisson", random_state=0).fit(X, both)
+    assert model.predict(X).shape == both.shape
+    assert model.predict_quantile(X, [0.1, 0.9]).shape == (len(X), 2, 2)
+    assert model.experts_[0].coef_.shape == (2, 2)
+    assert np.diff(model.lower_bounds_).min() >= -1e-9
+
+
+def test_members_average():
+    X, y = targets("poisson")
+    model = MoERegressor(n_experts=2, likelihood="poisson", n_members=2, random_state=0)
+    model.fit(X, y)
+    assert model.log_likelihood_ == pytest.approx(model.log_density(X, y).sum())
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "options", "message"),
+    [
+        ("poisson", {"y": -1.0}, "Poisson got y with the value -1.0"),
+        ("poisson", {"y": 0.5}, "Poisson got y with the value 0.5"),
+        ("gamma", {"y": 0.0}, "least value of 0.0"),
+        ("binomial", {"y": 2.0}, "at most as many successes"),
+        ("poisson", {"trials": 3.0}, "got trials with Poisson"),
+        ("gaussian", {"offset": 3.0}, "takes neither offset nor trials"),
+        ("binomial", {"trials": 0.5}, "whole numbers"),
+        ("poisson", {"offset": np.nan}, "contains NaN"),
+        ("poisson", {"offset": [1.0, 2.0]}, "one number for each row"),
+    ],
+)
+def test_bad_targets_and_sizes(likelihood, options, message):
+    X = np.arange(20.0).reshape(-1, 1)
+    y = np.full(20, options.pop("y", 1.0))
+    sizes = {
+        k: np.array(v) if np.ndim(v) else np.full(20, v) for k, v in options.items()
+    }
+    model = MoERegressor(n_experts=1, likelihood=likelihood)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, **sizes)
+    assert not hasattr(model, "gate_")
+
+
+@pytest.mark.parametrize("trainer", ["gradient", "two-stage"])
+def test_other_trainers_say_what_to_use(trainer):
+    X, y = targets("poisson", n=60)
+    with pytest.raises(ValueError, match="trainer='em'"):
+        MoERegressor(likelihood="poisson", trainer=trainer).fit(X, y)
+    with pytest.raises(ValueError, match="trainer='em'"):
+        MoERegressor(noise=True, trainer=trainer).fit(X, y)
+
+
+def test_neural_experts_have_no_log_link():
+    X, y = targets("poisson", n=60)
+    with pytest.raises(ValueError, match="log link"):
+        MoERegressor(MLPExpert(), likelihood="poisson").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [Gamma(floor=0), StudentT(df=-1), StudentT(floor=2), Laplace(floor=-1)],
+)
+def test_bad_parameters(own):
+    X, y = targets("gamma", n=60)
+    with pytest.raises(ValueError, match=type(own).__name__):
+        MoERegressor(likelihood=own).fit(X, y)
+
+
+def test_noise_takes_outliers():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(400, 1))
+    y = np.abs(3 * X[:, 0]) + 0.1 * rng.normal(size=400)
+    wild = np.arange(400) % 20 == 0
+    y[wild] = rng.uniform(-5, 10, size=wild.sum())
+    model = MoERegressor(n_experts=2, noise=True, random_state=0).fit(X, y)
+    chance = model.outlier_proba(X, y)
+    far = np.abs(np.abs(y) - np.abs(3 * X[:, 0])) > 1.0
+    assert chance[far].min() > 0.9
+    assert chance[~wild].mean() < 0.03
+    assert list(model.named_experts_) == ["expert0", "expert1", "noise"]
+    np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1.0)
+    error = model.predict(X) - np.abs(3 * X[:, 0])
+    assert np.sqrt(np.mean(error**2)) < 0.1
+    # Far outside the range of training, a row is noise too.
+    assert model.outlier_proba(X[:1], [1e6])[0] > 0.99
+    plain = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    with pytest.raises(AttributeError, match="noise=True"):
+        plain.outlier_proba(X, y)
+
+
+def test_noise_without_outliers_stays_and_is_empty():
+    X, y = targets("student-t")
+    X, y = X[:200], np.abs(X[:200, 0])
+    rng = np.random.default_rng(0)
+    y = y + 0.01 * rng.normal(size=200)
+    model = MoERegressor(n_experts=2, noise=True, random_state=0).fit(X, y)
+    assert "noise" in model.named_experts_
+    assert model.expert_load_[-1] < 0.02
