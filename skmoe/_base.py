@@ -342,6 +342,7 @@ class BaseMoE(
             n_init=self.n_init,
             n_jobs=self.n_jobs,
             expert_seeds=seeds,
+            resp=getattr(self, "_start_resp", None),
         )
 
     def _train(self, trainer, task, previous, X, y):

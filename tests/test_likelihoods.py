@@ -405,7 +405,7 @@ def test_exposure_is_an_offset():
 
 
 def test_exposure_doubled_is_twice_the_rows():
-    """With twice the exposure and the counts of both, coefficients are those of both."""
+    """Twice the exposure, with the counts of both rows, has the same coefficients."""
     X, y, exposure, _ = counts(100)
     both = np.vstack([X, X])
     expert = LinearExpert(alpha=0)
@@ -488,7 +488,7 @@ def test_members_average():
         ("poisson", {"y": -1.0}, "Poisson got y with the value -1.0"),
         ("poisson", {"y": 0.5}, "Poisson got y with the value 0.5"),
         ("gamma", {"y": 0.0}, "least value of 0.0"),
-        ("binomial", {"y": 2.0}, "at most as many successes"),
+        ("binomial", {"y": 2.0}, "exceeds its trials by 1.0"),
         ("poisson", {"trials": 3.0}, "got trials with Poisson"),
         ("gaussian", {"offset": 3.0}, "takes neither offset nor trials"),
         ("binomial", {"trials": 0.5}, "whole numbers"),

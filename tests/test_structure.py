@@ -37,7 +37,14 @@ LAYERS = [
     {"_moe"},
     {"_hierarchical"},
     {"__init__"},
-    {"inspection", "datasets", "distillation", "testing", "transfer"},
+    {
+        "inspection",
+        "datasets",
+        "distillation",
+        "model_selection",
+        "testing",
+        "transfer",
+    },
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

@@ -15,8 +15,8 @@ def check_counts(y, name):
     wrong = (y < 0) | (y != np.floor(y))
     if np.any(wrong):
         raise ValueError(
-            f"{name} got y with the value {float(y[wrong].flat[0])!r}, but expected counts "
-            "0, 1, 2, ...; use likelihood='gaussian' or 'gamma' for other numbers."
+            f"{name} got y with the value {float(y[wrong].flat[0])!r}, but expected "
+            "counts 0, 1, 2, ...; use likelihood='gaussian' or 'gamma' for others."
         )
 
 
@@ -200,17 +200,17 @@ class Binomial(Likelihood):
         most = column(size)
         if np.any(y > most):
             raise ValueError(
-                f"Binomial got y={float(np.max(y - most + 1.0))!r} with one trial, or as much "
-                "beyond the trials of its row, but expected at most as many successes "
-                "as trials; pass the numbers of trials as fit(X, y, trials=...)."
+                f"Binomial got y that exceeds its trials by {float((y - most).max())!r}, "
+                "but expected at most as many successes as trials; pass the numbers of "
+                "trials as fit(X, y, trials=...)."
             )
 
     def size_of(self, given):
         """Numbers of trials."""
         if np.any((given < 1) | (given != np.floor(given))):
             raise ValueError(
-                f"trials has the value {float(given.min())!r} or a fraction, but expected "
-                "whole numbers >= 1; leave out rows without trials."
+                f"trials has a least value of {float(given.min())!r}, or a fraction, but "
+                "expected whole numbers >= 1; leave out rows without trials."
             )
         return given
 

@@ -1,0 +1,587 @@
+"""How many experts, and which penalties: ``MoERegressorCV`` and ``MoEClassifierCV``.
+
+The sizes are one path, from the largest down: after each fit the two experts that
+share most of their rows are merged, and the next fit starts from there; along the
+penalties of one size each fit starts from the one before.  So only the first fit starts
+from nothing.
+"""
+
+import numbers
+import time
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    RegressorMixin,
+    clone,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import ParameterGrid, check_cv
+from sklearn.utils import indexable
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from ._base import transactional
+from ._moe import MoEClassifier, MoERegressor
+from ._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
+from .exceptions import ExpertCollapseWarning
+from .likelihoods import Uniform
+
+__all__ = ["MoEClassifierCV", "MoERegressorCV", "merge_experts"]
+
+CRITERIA = ("aic", "bic", "icl")
+# Sizes that are tried if none are given.
+DEFAULT_SIZES = (1, 2, 3, 4, 5, 6)
+# A fold must have this many rows for each expert that is tried on it.
+ROWS_PER_EXPERT = 2
+
+
+class Rows(NamedTuple):
+    """Data of a fit: whatever is sliced together."""
+
+    X: object
+    y: object
+    weight: object
+    sizes: dict
+
+    def take(self, rows):
+        """Some of the rows."""
+        parts = [None if p is None else safe_indexing(p, rows) for p in self[:3]]
+        sizes = {k: safe_indexing(v, rows) for k, v in self.sizes.items()}
+        return Rows(*parts, sizes)
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return np.shape(self.X)[0]
+
+    def fit(self, model, resp=None):
+        """Fit a mixture, from responsibilities (n, K) if there are any."""
+        model._start_resp = resp
+        try:
+            return model.fit(self.X, self.y, sample_weight=self.weight, **self.sizes)
+        finally:
+            del model._start_resp
+
+    def log_density(self, model):
+        """Mean log-density, in nats per unit of weight."""
+        own = model.log_density(self.X, self.y, **self.sizes)
+        return float(np.average(own, weights=self.weight))
+
+    def responsibilities(self, model):
+        """Responsibilities (n, K)."""
+        return model.responsibilities(self.X, self.y, **self.sizes)
+
+    def criterion(self, name, model):
+        """AIC, BIC or ICL."""
+        return getattr(model, name)(self.X, self.y, self.weight, **self.sizes)
+
+
+def overlap(resp, weight=None):
+    """Cosines (K, K) between the responsibilities of experts, zero on the diagonal."""
+    weighted = resp if weight is None else resp * np.asarray(weight)[:, None]
+    products = weighted.T @ resp
+    norms = np.sqrt(np.maximum(np.diag(products), np.finfo(float).tiny))
+    cosines = products / np.outer(norms, norms)
+    np.fill_diagonal(cosines, 0.0)
+    return cosines
+
+
+def merged(resp, n_left, weight=None, n_fixed=0):
+    """Responsibilities (n, n_left) after merging the experts that overlap most.
+
+    Parameters
+    ----------
+    resp : (n, K)
+    n_left : int
+    weight : (n,), default=None
+    n_fixed : int
+        Last columns that are never merged: noise.
+    """
+    while resp.shape[1] > n_left:
+        cosines = overlap(resp[:, : resp.shape[1] - n_fixed], weight)
+        first, second = np.unravel_index(cosines.argmax(), cosines.shape)
+        resp = resp.copy()
+        resp[:, first] += resp[:, second]
+        resp = np.delete(resp, second, axis=1)
+    return resp
+
+
+def n_noise(model):
+    """Number of noise components of a fitted mixture."""
+    return sum(isinstance(x, Uniform) for x in model.likelihoods_)
+
+
+def n_explaining(model):
+    """Number of experts of a fitted mixture, noise apart."""
+    return model.n_experts_ - n_noise(model)
+
+
+def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
+    """Merge redundant experts of a fitted mixture while a criterion falls.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+        Left as it is.
+    X, y, sample_weight
+        Training rows.
+    criterion : {"bic", "aic", "icl"}, default="bic"
+    **sizes
+        ``offset`` or ``trials``, as in ``fit`` of a regressor.
+
+    Returns
+    -------
+    fitted mixture
+        A clone with fewer experts, or the model itself if none is redundant.
+
+    Raises
+    ------
+    ValueError
+        For another criterion.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.model_selection import merge_experts
+    >>> X, y = make_regimes(400, random_state=0)
+    >>> model = MoERegressor(n_experts=5, random_state=0).fit(X, y)
+    >>> merge_experts(model, X, y).n_experts_
+    2
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(
+            f"merge_experts got criterion={criterion!r}, but expected one of "
+            f"{CRITERIA}."
+        )
+    check_is_fitted(model)
+    rows = Rows(X, y, sample_weight, sizes)
+    best, best_value = model, rows.criterion(criterion, model)
+    while n_explaining(best) > 1:
+        n_fixed = n_noise(best)
+        resp = rows.responsibilities(best)
+        resp = merged(resp, best.n_experts_ - 1, sample_weight, n_fixed)
+        smaller = clone(model).set_params(n_experts=resp.shape[1] - n_fixed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExpertCollapseWarning)
+            rows.fit(smaller, resp)
+        value = rows.criterion(criterion, smaller)
+        if value >= best_value:
+            break
+        best, best_value = smaller, value
+    return best
+
+
+class Path:
+    """Fits of all sizes and penalties on some rows, each from the one before.
+
+    Parameters
+    ----------
+    estimator : unfitted mixture
+    sizes : list of int
+    grid : list of dict
+    warm : bool
+        Whether fits start from earlier ones.
+    """
+
+    def __init__(self, estimator, sizes, grid, warm=True):
+        self.estimator, self.sizes, self.grid = estimator, sizes, grid
+        self.warm = warm
+
+    def walk(self, rows):
+        """Yield size, number of the penalties, fitted mixture and seconds."""
+        larger = [None] * len(self.grid)
+        for size in sorted(self.sizes, reverse=True):
+            stronger = None
+            for number, params in enumerate(self.grid):
+                start = time.perf_counter()
+                model = self._next(rows, size, params, larger[number], stronger)
+                yield size, number, model, time.perf_counter() - start
+                if self.warm:
+                    larger[number] = stronger = model
+
+    def _next(self, rows, size, params, larger, stronger):
+        """Fit of one size, from that with the penalty before, or from the next larger.
+
+        A larger one that was left with fewer experts than ``size`` stands for it.
+        """
+        if larger is not None and n_explaining(larger) < size:
+            return larger
+        model = clone(self.estimator).set_params(n_experts=size, **params)
+        for before in (stronger, larger):
+            if before is not None and n_explaining(before) >= size:
+                n_fixed = n_noise(before)
+                resp = rows.responsibilities(before)
+                resp = merged(resp, size + n_fixed, rows.weight, n_fixed)
+                return self._fit(model, rows, resp)
+        return self._fit(model, rows, None)
+
+    def _fit(self, model, rows, resp):
+        with warnings.catch_warnings():
+            # Fewer experts than asked for is what a path is there to find.
+            warnings.simplefilter("ignore", ExpertCollapseWarning)
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return rows.fit(model, resp)
+
+
+def scores_of_fold(path, rows, train, test, scorer):
+    """Scores (n_sizes, n_grid) of held-out rows, and numbers of parameters."""
+    training, held_out = rows.take(train), rows.take(test)
+    shape = len(path.sizes), len(path.grid)
+    scores, counts = np.empty(shape), np.empty(shape)
+    for size, number, model, _ in path.walk(training):
+        at = path.sizes.index(size), number
+        if scorer is None:
+            scores[at] = held_out.log_density(model)
+        else:
+            weight = {} if rows.weight is None else {"sample_weight": held_out.weight}
+            sizes = {k: v for k, v in held_out.sizes.items() if v is not None}
+            scores[at] = scorer(model, held_out.X, held_out.y, **weight, **sizes)
+        counts[at] = np.nan if model.n_parameters_ is None else model.n_parameters_
+    return scores, counts
+
+
+def simplest_within_error(scores, counts):
+    """Number of the candidate with fewest parameters that is no worse than the best.
+
+    No worse means that the mean of the differences over folds is within one standard
+    error of it.
+
+    Parameters
+    ----------
+    scores : (n_candidates, n_folds)
+    counts : (n_candidates,) parameters, NaN where they have no count
+    """
+    best = int(np.argmax(scores.mean(axis=1)))
+    gap = scores[best] - scores
+    error = gap.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
+    close = np.flatnonzero(gap.mean(axis=1) <= error)
+    if np.isnan(counts[close]).any():
+        return int(close[0])
+    return int(close[np.argmin(counts[close])])
+
+
+def _delegated(name):
+    """Method of the chosen mixture, where it has one."""
+
+    def has(self):
+        model = getattr(self, "best_estimator_", None)
+        return hasattr(self._mixture() if model is None else model, name)
+
+    def method(self, X, *args, **kwargs):
+        check_is_fitted(self)
+        return getattr(self.best_estimator_, name)(X, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"``{name}`` of the chosen mixture, ``best_estimator_``."
+    return available_if(has)(method)
+
+
+class MixtureCV(MetaEstimatorMixin, BaseEstimator):
+    """What both searches share."""
+
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "log_density"]), None],
+        "n_experts": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
+        "param_grid": [dict, list, None],
+        "criterion": [StrOptions({"cv", *CRITERIA})],
+        "scoring": [str, callable, None],
+        "cv": ["cv_object"],
+        "rule": [StrOptions({"best", "one-standard-error"})],
+        "warm_start_path": ["boolean"],
+        "n_jobs": [numbers.Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        n_experts=DEFAULT_SIZES,
+        param_grid=None,
+        criterion="cv",
+        scoring=None,
+        cv=None,
+        rule="one-standard-error",
+        warm_start_path=True,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.n_experts = n_experts
+        self.param_grid = param_grid
+        self.criterion = criterion
+        self.scoring = scoring
+        self.cv = cv
+        self.rule = rule
+        self.warm_start_path = warm_start_path
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _mixture(self):
+        return self._default() if self.estimator is None else self.estimator
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = self._mixture().__sklearn_tags__()
+        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
+        tags.transformer_tags = inner.transformer_tags
+        return tags
+
+    def _sizes(self, n_rows):
+        """Sizes to try: those for which the rows of a fit suffice, ascending."""
+        given = self.n_experts
+        given = range(1, given + 1) if isinstance(given, numbers.Integral) else given
+        sizes = sorted({int(size) for size in given})
+        if not sizes or sizes[0] < 1 or len(sizes) != len(set(given)):
+            raise ValueError(
+                f"{type(self).__name__} got n_experts={self.n_experts!r}, but expected "
+                "integers >= 1, or one for all up to it."
+            )
+        if "n_experts" not in self._mixture().get_params():
+            raise ValueError(
+                f"{type(self).__name__} got estimator={self._mixture()!r}, which has "
+                "no n_experts; pass a MoERegressor or MoEClassifier."
+            )
+        if isinstance(self._mixture().experts, (list, tuple)) and len(sizes) > 1:
+            raise ValueError(
+                f"{type(self).__name__} got a mixture with a list of experts, whose "
+                "number is fixed; pass one estimator, or n_experts=[1]."
+            )
+        least = max(1, n_rows // ROWS_PER_EXPERT)
+        return [size for size in sizes if size <= least] or sizes[:1]
+
+    @transactional
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None, *, groups=None, **sizes):
+        """Fit all candidates, choose one, and fit it to all rows.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,) or (n, n_outputs)
+        sample_weight : array-like of shape (n,), default=None
+        groups : array-like of shape (n,), default=None
+            For the splitter.
+        **sizes
+            ``offset`` or ``trials``, as in ``fit`` of the mixture.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For sizes or penalties that make no sense.
+        """
+        X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
+        rows = Rows(X, y, sample_weight, sizes)
+        if rows.n_rows < 2:
+            # The mixture says what is wrong with one row.
+            self._mixture().fit(X, y)
+        grid = list(ParameterGrid(self.param_grid or {}))
+        if self.criterion == "cv":
+            self._by_folds(rows, grid, groups)
+        else:
+            self._by_criterion(rows, grid)
+        return self
+
+    def _by_folds(self, rows, grid, groups):
+        classify = isinstance(self, ClassifierMixin)
+        splitter = check_cv(self.cv, rows.y, classifier=classify)
+        splits = list(splitter.split(rows.X, rows.y, groups))
+        sizes = self._sizes(min(len(train) for train, _ in splits))
+        path = Path(self._mixture(), sizes, grid, self.warm_start_path)
+        scorer = None
+        if self.scoring is not None:
+            scorer = check_scoring(self._mixture(), scoring=self.scoring)
+        found = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
+            delayed(scores_of_fold)(path, rows, train, test, scorer)
+            for train, test in splits
+        )
+        scores = np.stack([own for own, _ in found], axis=-1).reshape(-1, len(splits))
+        counts = np.mean([own for _, own in found], axis=0).ravel()
+        self.cv_results_ = self._candidates(sizes, grid)
+        for fold, own in enumerate(scores.T):
+            self.cv_results_[f"split{fold}_test_score"] = own
+        self.cv_results_["mean_test_score"] = scores.mean(axis=1)
+        self.cv_results_["std_test_score"] = scores.std(axis=1)
+        self.cv_results_["n_parameters"] = counts
+        self._rank(scores.mean(axis=1))
+        best = int(np.argmax(scores.mean(axis=1)))
+        if self.rule == "one-standard-error":
+            best = simplest_within_error(scores, counts)
+        self._commit(best, self._refit(rows, best))
+
+    def _candidates(self, sizes, grid):
+        """Beginning of ``cv_results_``: sizes and penalties of all candidates."""
+        params = [{"n_experts": size, **own} for size in sizes for own in grid]
+        names = dict.fromkeys(name for own in params for name in own)
+        columns = {
+            f"param_{name}": np.array([own.get(name) for own in params], dtype=object)
+            for name in names
+        }
+        return {"params": params, **columns}
+
+    def _rank(self, scores):
+        order = np.argsort(-scores, kind="stable")
+        ranks = np.empty(len(scores), dtype=int)
+        ranks[order] = np.arange(1, len(scores) + 1)
+        self.cv_results_["rank_test_score"] = ranks
+
+    def _refit(self, rows, best):
+        params = self.cv_results_["params"][best]
+        return rows.fit(clone(self._mixture()).set_params(**params))
+
+    def _by_criterion(self, rows, grid):
+        sizes = self._sizes(rows.n_rows)
+        path = Path(self._mixture(), sizes, grid, self.warm_start_path)
+        models, values = {}, {}
+        for size, number, model, _ in path.walk(rows):
+            at = sizes.index(size) * len(grid) + number
+            models[at] = model
+            values[at] = [rows.criterion(name, model) for name in CRITERIA]
+        order = sorted(models)
+        table = np.array([values[at] for at in order])
+        self.cv_results_ = self._candidates(sizes, grid)
+        for name, column in zip(CRITERIA, table.T, strict=True):
+            self.cv_results_[name] = column
+        chosen = self.cv_results_[self.criterion]
+        self.cv_results_["n_parameters"] = np.array(
+            [models[at].n_parameters_ for at in order]
+        )
+        self.cv_results_["mean_test_score"] = -chosen
+        self._rank(-chosen)
+        best = int(np.argmin(chosen))
+        self._commit(best, models[best])
+
+    def _commit(self, best, model):
+        self.best_index_, self.best_estimator_ = best, model
+        self.best_params_ = self.cv_results_["params"][best]
+        self.best_score_ = float(self.cv_results_["mean_test_score"][best])
+        self.n_experts_ = model.n_experts_
+        self.n_features_in_ = model.n_features_in_
+        for name in ("feature_names_in_", "classes_"):
+            self.__dict__.pop(name, None)
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
+
+    predict = _delegated("predict")
+    predict_experts = _delegated("predict_experts")
+    log_density = _delegated("log_density")
+    responsibilities = _delegated("responsibilities")
+    gate_proba = _delegated("gate_proba")
+    route = _delegated("route")
+    transform = _delegated("transform")
+    aic = _delegated("aic")
+    bic = _delegated("bic")
+    icl = _delegated("icl")
+
+
+DOCUMENTATION = """{summary}
+
+    Parameters
+    ----------
+    estimator : {mixture}, default=None
+        The mixture whose ``n_experts`` is chosen; None is ``{mixture}()``.
+    n_experts : int or array-like of int, default=(1, 2, 3, 4, 5, 6)
+        Sizes to try; an integer is all up to it. Those that would leave an expert fewer
+        than two rows are left out.
+    param_grid : dict or list of dict, default=None
+        Penalties, or any other parameters of the mixture, to try with every size, as in
+        :class:`~sklearn.model_selection.GridSearchCV`. Order them from strong to weak:
+        each fit starts from the one before.
+    criterion : {{"cv", "aic", "bic", "icl"}}, default="cv"
+        Score of held-out rows, or a criterion of the training rows.
+    scoring : str or callable, default=None
+        Scorer of held-out rows; None is the log-density, in nats per row.
+    cv : int, splitter or iterable, default=None
+        Folds; None is five.
+    rule : {{"one-standard-error", "best"}}, default="one-standard-error"
+        Whether the candidate with fewest parameters within one standard error of the
+        best is chosen, paired over folds, or the best.
+    warm_start_path : bool, default=True
+        Whether fits start from earlier ones; otherwise each starts anew.
+    n_jobs : int, default=None
+        Folds that are fitted at a time.
+    verbose : int, default=0
+
+    Attributes
+    ----------
+    best_estimator_ : fitted {mixture}
+    best_params_ : dict
+    best_index_ : int
+        Its row of ``cv_results_``.
+    best_score_ : float
+    n_experts_ : int
+    cv_results_ : dict of arrays
+        A row per candidate: ``params``, ``mean_test_score``, ``std_test_score``,
+        ``split0_test_score`` and so on, ``n_parameters``, ``rank_test_score``; with a
+        criterion ``aic``, ``bic`` and ``icl``.
+
+    Raises
+    ------
+    ValueError
+        For sizes below one, or a mixture with a list of experts.
+
+    References
+    ----------
+    .. [1] Biernacki, C., Celeux, G., Govaert, G. (2000). Assessing a mixture model for
+       clustering with the integrated completed likelihood. IEEE PAMI 22 (ICL).
+    .. [2] Breiman, L., Friedman, J., Olshen, R., Stone, C. (1984). Classification and
+       regression trees, section 3.4.3 (one-standard-error rule).
+
+    Examples
+    --------
+{example}"""
+
+
+class MoERegressorCV(RegressorMixin, MixtureCV):
+    __doc__ = DOCUMENTATION.format(
+        summary="Mixture for regression with the number of experts chosen from data.",
+        mixture="MoERegressor",
+        example="""    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.model_selection import MoERegressorCV
+    >>> X, y = make_regimes(400, random_state=0)
+    >>> search = MoERegressorCV(n_experts=4, criterion="bic").fit(X, y)
+    >>> search.n_experts_
+    2
+    """,
+    )
+
+    def _default(self):
+        return MoERegressor()
+
+    predict_quantile = _delegated("predict_quantile")
+    predict_interval = _delegated("predict_interval")
+    predict_mode = _delegated("predict_mode")
+    sample_y = _delegated("sample_y")
+    outlier_proba = _delegated("outlier_proba")
+
+
+class MoEClassifierCV(ClassifierMixin, MixtureCV):
+    __doc__ = DOCUMENTATION.format(
+        summary="Mixture of classifiers with the number of experts chosen from data.",
+        mixture="MoEClassifier",
+        example="""    >>> from sklearn.datasets import load_iris
+    >>> from skmoe.model_selection import MoEClassifierCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = MoEClassifierCV(n_experts=2, criterion="bic").fit(X, y)
+    >>> search.n_experts_
+    1
+    """,
+    )
+
+    def _default(self):
+        return MoEClassifier()
+
+    predict_proba = _delegated("predict_proba")
+    predict_log_proba = _delegated("predict_log_proba")
