@@ -56,6 +56,7 @@ class Predictive:
 
     def _is_noise(self):
         """Which experts are noise, (K,)."""
+        check_is_fitted(self)
         return np.array([isinstance(x, Uniform) for x in self.likelihoods_])
 
     def outlier_proba(self, X, y, *, offset=None, trials=None):
@@ -88,7 +89,6 @@ class Predictive:
         >>> bool(model.outlier_proba(X, y)[7] > 0.99)
         True
         """
-        check_is_fitted(self)
         noise = self._is_noise()
         if not noise.any():
             raise AttributeError(

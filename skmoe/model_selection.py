@@ -18,6 +18,7 @@ from sklearn.base import (
     ClassifierMixin,
     MetaEstimatorMixin,
     RegressorMixin,
+    TransformerMixin,
     clone,
 )
 from sklearn.exceptions import ConvergenceWarning
@@ -275,16 +276,16 @@ def _delegated(name):
         model = getattr(self, "best_estimator_", None)
         return hasattr(self._mixture() if model is None else model, name)
 
-    def method(self, X, *args, **kwargs):
+    def method(self, *args, **kwargs):
         check_is_fitted(self)
-        return getattr(self.best_estimator_, name)(X, *args, **kwargs)
+        return getattr(self.best_estimator_, name)(*args, **kwargs)
 
     method.__name__ = name
     method.__doc__ = f"``{name}`` of the chosen mixture, ``best_estimator_``."
     return available_if(has)(method)
 
 
-class MixtureCV(MetaEstimatorMixin, BaseEstimator):
+class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """What both searches share."""
 
     _parameter_constraints = {
@@ -332,7 +333,6 @@ class MixtureCV(MetaEstimatorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         inner = self._mixture().__sklearn_tags__()
         tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
-        tags.transformer_tags = inner.transformer_tags
         return tags
 
     def _sizes(self, n_rows):
@@ -463,6 +463,12 @@ class MixtureCV(MetaEstimatorMixin, BaseEstimator):
         best = int(np.argmin(chosen))
         self._commit(best, models[best])
 
+    # ``set_output`` wraps the method only where the class defines it itself.
+    def transform(self, X):
+        """Gate weights of the chosen mixture as features."""
+        check_is_fitted(self)
+        return self.best_estimator_.gate_proba(X)
+
     def _commit(self, best, model):
         self.best_index_, self.best_estimator_ = best, model
         self.best_params_ = self.cv_results_["params"][best]
@@ -480,7 +486,7 @@ class MixtureCV(MetaEstimatorMixin, BaseEstimator):
     responsibilities = _delegated("responsibilities")
     gate_proba = _delegated("gate_proba")
     route = _delegated("route")
-    transform = _delegated("transform")
+    get_feature_names_out = _delegated("get_feature_names_out")
     aic = _delegated("aic")
     bic = _delegated("bic")
     icl = _delegated("icl")

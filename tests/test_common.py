@@ -79,13 +79,10 @@ CONFIGURATIONS = [
 def expected_failures(estimator):
     """Batches and folds are drawn by row: a row of weight two is not two rows there."""
     if isinstance(estimator, MixtureCV):
-        if estimator.criterion != "cv":
-            return {}
-    else:
-        trainer = estimator.trainer
-        drawn = isinstance(trainer, Gradient) or trainer == "two-stage"
-        if not drawn and estimator.shared_expert is None:
-            return {}
+        return {}
+    drawn = isinstance(estimator.trainer, Gradient) or estimator.trainer == "two-stage"
+    if not drawn and estimator.shared_expert is None:
+        return {}
     why = "batches and folds of repeated rows differ from those of weighted ones"
     return {
         "check_sample_weight_equivalence_on_dense_data": why,

@@ -97,7 +97,7 @@ class Newton:
         self.design, self.y, self.weight, self.size = design, y, weight, size
         self.lasso = self.penalty.lasso / (unit if expert.standardize else np.ones(1))
         self.lasso = np.broadcast_to(self.lasso, y.shape[1])
-        self.rows = weight > 0
+        self.rows, self.unit = weight > 0, np.broadcast_to(unit, y.shape[1])
 
     def start(self, earlier):
         """Coefficients of an earlier expert, or those of the mean (least squares)."""
@@ -132,6 +132,7 @@ class Newton:
             priors=[np.broadcast_to(prior, self.y.shape[1])],
             size=self.size,
             previous=None if previous is None else [previous],
+            spread=self.unit**2,
         )
         return fitted
 

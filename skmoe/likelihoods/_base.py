@@ -91,7 +91,15 @@ class Likelihood(BaseEstimator):
         return np.ones(n_outputs)
 
     def fit_dispersions(
-        self, y, predictions, weights, *, priors=None, size=None, previous=None
+        self,
+        y,
+        predictions,
+        weights,
+        *,
+        priors=None,
+        size=None,
+        previous=None,
+        spread=None,
     ):
         """One fitted copy per expert.
 
@@ -106,31 +114,35 @@ class Likelihood(BaseEstimator):
         size : ndarray of shape (n,), default=None
         previous : list of K fitted likelihoods, default=None
             Where to start from.
+        spread : ndarray of shape (n_outputs,), default=None
+            Variance of y that floors refer to; None is that of the weighted rows.
 
         Returns
         -------
         list of K fitted likelihoods
         """
         n_experts, d = weights.shape[1], y.shape[1]
-        self._spread = weighted_variance(y, weights.sum(axis=1))
+        if spread is None:
+            spread = weighted_variance(y, weights.sum(axis=1))
         priors = [np.zeros(d)] * n_experts if priors is None else priors
         previous = [None] * n_experts if previous is None else previous
         columns = zip(predictions, weights.T, priors, previous, strict=True)
         return [
-            self._fit_one(y, self.usable(at), weight, prior, size, before)
+            self._fit_one(y, self.usable(at), weight, prior, size, before, spread)
             for at, weight, prior, before in columns
         ]
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous):
-        """Fitted copy for one expert; families without dispersion have nothing to do.
-
-        An expert without rows keeps what it had.
-        """
-        if previous is not None and not weight.sum() > 0:
+    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
+        """Fitted copy for one expert; here without a dispersion."""
+        if self._keeps(previous, weight):
             return previous
         fitted = clone(self)
         fitted.n_parameters_, fitted.floored_ = 0.0, False
         return fitted
+
+    def _keeps(self, previous, weight):
+        """Whether an expert has no rows, and so keeps what it had."""
+        return previous is not None and not weight.sum() > 0
 
     def variance_of(self, prediction, size=None):
         """Variance of y, (n, n_outputs)."""

@@ -27,7 +27,7 @@ class Categorical(BaseEstimator):
         """Rows count as they are."""
 
     def fit_dispersions(
-        self, y, predictions, weights, *, priors=None, size=None, previous=None
+        self, y, predictions, weights, *, priors=None, size=None, previous=None, **_
     ):
         """One copy per expert; there is nothing to fit."""
         return [clone(self) for _ in predictions]

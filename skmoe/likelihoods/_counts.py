@@ -108,10 +108,9 @@ class NegativeBinomial(Count):
     NegativeBinomial()
     """
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous):
-        fitted = super()._fit_one(y, prediction, weight, prior, size, previous)
-        if fitted is previous:
-            return fitted
+    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
+        if self._keeps(previous, weight):
+            return previous
         mean = prediction * column(size)
         d = y.shape[1]
         before = np.broadcast_to(getattr(previous, "theta_", 1.0), d)
@@ -198,19 +197,20 @@ class Binomial(Likelihood):
         """Raise ``ValueError`` for targets that are no counts up to the trials."""
         check_counts(y, "Binomial")
         most = column(size)
-        if np.any(y > most):
+        beyond = float(np.max(y - most))
+        if beyond > 0:
             raise ValueError(
-                f"Binomial got y that exceeds its trials by {float((y - most).max())!r}, "
-                "but expected at most as many successes as trials; pass the numbers of "
-                "trials as fit(X, y, trials=...)."
+                f"Binomial got y that exceeds its trials by {beyond!r}, but expected "
+                "at most as many successes as trials; pass the numbers of trials as "
+                "fit(X, y, trials=...)."
             )
 
     def size_of(self, given):
         """Numbers of trials."""
         if np.any((given < 1) | (given != np.floor(given))):
             raise ValueError(
-                f"trials has a least value of {float(given.min())!r}, or a fraction, but "
-                "expected whole numbers >= 1; leave out rows without trials."
+                f"trials has a least value of {float(given.min())!r}, or a fraction, "
+                "but expected whole numbers >= 1; leave out rows without trials."
             )
         return given
 

@@ -64,10 +64,9 @@ class Gamma(Likelihood):
         """Log of y per exposure."""
         return np.log(y / column(size))
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous):
-        fitted = super()._fit_one(y, prediction, weight, prior, size, previous)
-        if fitted is previous:
-            return fitted
+    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
+        if self._keeps(previous, weight):
+            return previous
         ratio = y / (prediction * column(size))
         # The deviance of each output, whose root in the shape is unique.
         excess = np.average(ratio - np.log(ratio) - 1.0, axis=0, weights=weight)

@@ -77,10 +77,19 @@ class Gaussian(Likelihood):
         return fitted
 
     def fit_dispersions(
-        self, y, predictions, weights, *, priors=None, size=None, previous=None
+        self,
+        y,
+        predictions,
+        weights,
+        *,
+        priors=None,
+        size=None,
+        previous=None,
+        spread=None,
     ):
         """One fitted copy per expert; see :meth:`Likelihood.fit_dispersions`."""
-        spread = weighted_variance(y, weights.sum(axis=1))
+        if spread is None:
+            spread = weighted_variance(y, weights.sum(axis=1))
         scatter = [
             (w[:, None] * (y - p)).T @ (y - p)
             for w, p in zip(weights.T, predictions, strict=True)

@@ -74,10 +74,9 @@ class StudentT(Likelihood):
                 "to estimate it."
             )
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous):
-        fitted = super()._fit_one(y, prediction, weight, prior, size, previous)
-        if fitted is previous:
-            return fitted
+    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
+        if self._keeps(previous, weight):
+            return previous
         mass, error = max(weight.sum(), np.finfo(float).tiny), y - prediction
         d, known = y.shape[1], hasattr(previous, "sigma_")
         if known:
@@ -86,7 +85,7 @@ class StudentT(Likelihood):
         else:
             square = (weight @ error**2 + prior) / mass
             df = np.full(d, FIRST_DF if self.df is None else float(self.df))
-        floor = np.maximum(self.floor * self._spread, np.finfo(float).tiny)
+        floor = np.maximum(self.floor * spread, np.finfo(float).tiny)
         square = np.maximum(square, floor)
         for _ in range(1 if known else FIRST_SWEEPS):
             precision = (df + 1.0) / (df + error**2 / square)
@@ -197,15 +196,14 @@ class Laplace(Likelihood):
         """Raise ``ValueError`` for parameters that make no sense."""
         check_floor(self)
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous):
-        fitted = super()._fit_one(y, prediction, weight, prior, size, previous)
-        if fitted is previous:
-            return fitted
+    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
+        if self._keeps(previous, weight):
+            return previous
         mass = max(weight.sum(), np.finfo(float).tiny)
         total = weight @ np.abs(y - prediction)
         # Maximises -m log b - total / b - prior / (2 b^2).
         scale = (total + np.sqrt(total**2 + 4.0 * mass * prior)) / (2.0 * mass)
-        floor = np.sqrt(np.maximum(self.floor * self._spread, np.finfo(float).tiny))
+        floor = np.sqrt(np.maximum(self.floor * spread, np.finfo(float).tiny))
         return self.with_scale(np.maximum(scale, floor), bool(np.any(scale < floor)))
 
     def with_scale(self, scale, floored=False):
