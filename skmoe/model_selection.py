@@ -30,6 +30,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import transactional
 from ._moe import MoEClassifier, MoERegressor
+from ._resolve import TRAINERS, preset
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 from .exceptions import ExpertCollapseWarning
 from .likelihoods import Uniform
@@ -39,6 +40,11 @@ __all__ = ["MoEClassifierCV", "MoERegressorCV", "merge_experts"]
 CRITERIA = ("aic", "bic", "icl")
 # Sizes that are tried if none are given.
 DEFAULT_SIZES = (1, 2, 3, 4, 5, 6)
+# Gain per iteration that ends a fit on the path, in nats per row.
+PATH_TOL = 1e-5
+# Rows that an expert on the path must keep for each of its coefficients, and the
+# largest share of all rows that may be asked for.
+ROWS_PER_COLUMN, MOST_LOST = 2, 0.1
 # A fold must have this many rows for each expert that is tried on it.
 ROWS_PER_EXPERT = 2
 
@@ -180,6 +186,21 @@ def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
     return best
 
 
+def briefly_trained(estimator, n_rows, n_columns):
+    """The mixture as a path trains it: no finer than it takes to tell sizes apart.
+
+    Experts with fewer than ROWS_PER_COLUMN rows per coefficient are given up: they
+    may owe their likelihood to fitting these rows exactly.
+    """
+    trainer = preset(estimator.trainer, TRAINERS, "trainer", type(estimator).__name__)
+    if hasattr(trainer, "tol"):
+        trainer.set_params(tol=max(trainer.tol, PATH_TOL))
+    if hasattr(trainer, "min_load"):
+        least = ROWS_PER_COLUMN * (n_columns + 1) / n_rows
+        trainer.set_params(min_load=min(max(trainer.min_load, least), MOST_LOST))
+    return clone(estimator).set_params(trainer=trainer)
+
+
 class Path:
     """Fits of all sizes and penalties on some rows, each from the one before.
 
@@ -198,6 +219,9 @@ class Path:
 
     def walk(self, rows):
         """Yield size, number of the penalties, fitted mixture and seconds."""
+        if self.warm:
+            shape = rows.n_rows, np.shape(rows.X)[1]
+            self.estimator = briefly_trained(self.estimator, *shape)
         larger = [None] * len(self.grid)
         for size in sorted(self.sizes, reverse=True):
             stronger = None
@@ -233,10 +257,10 @@ class Path:
 
 
 def scores_of_fold(path, rows, train, test, scorer):
-    """Scores (n_sizes, n_grid) of held-out rows, and numbers of parameters."""
+    """Scores (n_sizes, n_grid) of held-out rows; parameters and experts left."""
     training, held_out = rows.take(train), rows.take(test)
     shape = len(path.sizes), len(path.grid)
-    scores, counts = np.empty(shape), np.empty(shape)
+    scores, counts, left = np.empty(shape), np.empty(shape), np.empty(shape)
     for size, number, model, _ in path.walk(training):
         at = path.sizes.index(size), number
         if scorer is None:
@@ -246,7 +270,8 @@ def scores_of_fold(path, rows, train, test, scorer):
             sizes = {k: v for k, v in held_out.sizes.items() if v is not None}
             scores[at] = scorer(model, held_out.X, held_out.y, **weight, **sizes)
         counts[at] = np.nan if model.n_parameters_ is None else model.n_parameters_
-    return scores, counts
+        left[at] = n_explaining(model)
+    return scores, counts, left
 
 
 def simplest_within_error(scores, counts):
@@ -407,14 +432,16 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             delayed(scores_of_fold)(path, rows, train, test, scorer)
             for train, test in splits
         )
-        scores = np.stack([own for own, _ in found], axis=-1).reshape(-1, len(splits))
-        counts = np.mean([own for _, own in found], axis=0).ravel()
+        scores = np.stack([own[0] for own in found], axis=-1).reshape(-1, len(splits))
+        counts = np.mean([own[1] for own in found], axis=0).ravel()
         self.cv_results_ = self._candidates(sizes, grid)
         for fold, own in enumerate(scores.T):
             self.cv_results_[f"split{fold}_test_score"] = own
         self.cv_results_["mean_test_score"] = scores.mean(axis=1)
         self.cv_results_["std_test_score"] = scores.std(axis=1)
         self.cv_results_["n_parameters"] = counts
+        left = np.mean([own[2] for own in found], axis=0).ravel()
+        self.cv_results_["n_experts_left"] = left
         self._rank(scores.mean(axis=1))
         best = int(np.argmax(scores.mean(axis=1)))
         if self.rule == "one-standard-error":
@@ -441,6 +468,14 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         params = self.cv_results_["params"][best]
         return rows.fit(clone(self._mixture()).set_params(**params))
 
+    def _finish(self, rows, best, model):
+        """The chosen fit of the path, trained to the end."""
+        if not self.warm_start_path:
+            return model
+        params = {**self.cv_results_["params"][best], "n_experts": n_explaining(model)}
+        whole = clone(self._mixture()).set_params(**params)
+        return rows.fit(whole, rows.responsibilities(model))
+
     def _by_criterion(self, rows, grid):
         sizes = self._sizes(rows.n_rows)
         path = Path(self._mixture(), sizes, grid, self.warm_start_path)
@@ -458,10 +493,13 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         self.cv_results_["n_parameters"] = np.array(
             [models[at].n_parameters_ for at in order]
         )
+        self.cv_results_["n_experts_left"] = np.array(
+            [float(n_explaining(models[at])) for at in order]
+        )
         self.cv_results_["mean_test_score"] = -chosen
         self._rank(-chosen)
         best = int(np.argmin(chosen))
-        self._commit(best, models[best])
+        self._commit(best, self._finish(rows, best, models[best]))
 
     # ``set_output`` wraps the method only where the class defines it itself.
     def transform(self, X):
@@ -530,7 +568,8 @@ DOCUMENTATION = """{summary}
     n_experts_ : int
     cv_results_ : dict of arrays
         A row per candidate: ``params``, ``mean_test_score``, ``std_test_score``,
-        ``split0_test_score`` and so on, ``n_parameters``, ``rank_test_score``; with a
+        ``split0_test_score`` and so on, ``n_parameters``, ``n_experts_left`` (those
+        that kept their rows, the mean over folds), ``rank_test_score``; with a
         criterion ``aic``, ``bic`` and ``icl``.
 
     Raises

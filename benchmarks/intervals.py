@@ -1,0 +1,240 @@
+"""Do predictive intervals cover what they say, and at what price?
+
+    python benchmarks/intervals.py truth [--seeds 20]
+    python benchmarks/intervals.py tables --data DIR [--jobs 2]
+
+``truth``: regimes with known spreads, coverage of intervals of new rows.  ``tables``:
+numeric tables (DIR holds NAME.parquet with the target in the last column), at most
+MAX_ROWS random rows, five folds.  Coverage of central intervals in percent; CRPS as
+twice the mean pinball loss over LEVELS, relative to the best on each table; negative
+log-likelihood in nats, for models that have a density.  Nothing is tuned per table.
+"""
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from scipy import stats
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.linear_model import QuantileRegressor
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skmoe import MoERegressor
+from skmoe.datasets import make_gated_regression, make_regimes
+from skmoe.experts import LinearExpert
+from skmoe.gates import SoftmaxGate
+from skmoe.model_selection import MoERegressorCV
+
+MAX_ROWS = 1000
+FOLDS = 5
+COVERAGES = (0.5, 0.8, 0.95)
+LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+
+
+class Mixture:
+    """Linear experts, piecewise-linear columns, sizes by three folds, five members."""
+
+    def __init__(self, likelihood="gaussian"):
+        self.likelihood = likelihood
+
+    def fit(self, X, y):
+        """Search, then average five starts."""
+        mixture = MoERegressor(
+            LinearExpert(),
+            gate=SoftmaxGate(alpha=1.0),
+            expert_features="piecewise-linear",
+            likelihood=self.likelihood,
+            random_state=0,
+        )
+        grid = {"experts__alpha": [10.0, 1.0]}
+        search = MoERegressorCV(mixture, n_experts=(1, 2, 4), param_grid=grid, cv=3)
+        params = search.fit(X, y).best_params_
+        members = 1 if search.n_experts_ == 1 else 5
+        self.model = mixture.set_params(**params, n_members=members).fit(X, y)
+        return self
+
+    def quantiles(self, X):
+        """Quantiles (n, levels)."""
+        return self.model.predict_quantile(X, LEVELS)
+
+    def log_density(self, X, y):
+        """Log-densities (n,)."""
+        return self.model.log_density(X, y)
+
+
+class Boosting:
+    """A gradient-boosted model per quantile; sorted, so that they do not cross."""
+
+    def fit(self, X, y):
+        self.models = [
+            HistGradientBoostingRegressor(
+                loss="quantile", quantile=level, random_state=0
+            ).fit(X, y)
+            for level in LEVELS
+        ]
+        return self
+
+    def quantiles(self, X):
+        return np.sort(np.column_stack([m.predict(X) for m in self.models]), axis=1)
+
+
+class LinearQuantiles(Boosting):
+    """A linear model per quantile."""
+
+    def fit(self, X, y):
+        self.models = [
+            make_pipeline(StandardScaler(), QuantileRegressor(quantile=q, alpha=0)).fit(
+                X, y
+            )
+            for q in LEVELS
+        ]
+        return self
+
+
+class Normal:
+    """Models that predict a normal density."""
+
+    def quantiles(self, X):
+        mean, std = self.moments(X)
+        return mean[:, None] + std[:, None] * stats.norm.ppf(LEVELS)
+
+    def log_density(self, X, y):
+        mean, std = self.moments(X)
+        return stats.norm.logpdf(y, mean, std)
+
+
+class Process(Normal):
+    """A Gaussian process with one length scale per column."""
+
+    def fit(self, X, y):
+        kernel = ConstantKernel() * RBF(np.ones(X.shape[1])) + WhiteKernel()
+        process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+        self.model = make_pipeline(StandardScaler(), process).fit(X, y)
+        return self
+
+    def moments(self, X):
+        return self.model.predict(X, return_std=True)
+
+
+class NaturalBoosting(Normal):
+    """NGBoost with its own settings."""
+
+    def fit(self, X, y):
+        from ngboost import NGBRegressor
+
+        self.model = NGBRegressor(verbose=False, random_state=0).fit(X, y)
+        return self
+
+    def moments(self, X):
+        found = self.model.pred_dist(X)
+        return found.loc, found.scale
+
+
+MODELS = {
+    "skmoe, Gaussian": Mixture,
+    "skmoe, Student's t": lambda: Mixture("student-t"),
+    "boosted quantiles": Boosting,
+    "linear quantiles": LinearQuantiles,
+    "Gaussian process": Process,
+    "NGBoost": NaturalBoosting,
+}
+
+
+def scores(model, X, y):
+    """Coverages, CRPS and negative log-likelihood of held-out rows."""
+    found = model.quantiles(X)
+    row = {}
+    for coverage in COVERAGES:
+        low = LEVELS.index(round((1 - coverage) / 2, 3))
+        inside = (y >= found[:, low]) & (y <= found[:, -1 - low])
+        row[f"{coverage:.0%}"] = 100 * inside.mean()
+    error = y[:, None] - found
+    pinball = np.maximum(np.array(LEVELS) * error, (np.array(LEVELS) - 1) * error)
+    row["CRPS"] = 2 * pinball.mean()
+    density = getattr(model, "log_density", None)
+    row["NLL"] = np.nan if density is None else -density(X, y).mean()
+    return row
+
+
+def run_fold(table, name, X, y, train, test):
+    """Scores of one model on one fold."""
+    warnings.simplefilter("ignore")
+    model = MODELS[name]().fit(X[train], y[train])
+    return {"table": table, "model": name, **scores(model, X[test], y[test])}
+
+
+def numeric_tables(folder):
+    """Names, columns and targets of tables with numbers only."""
+    for path in sorted(Path(folder).glob("*.parquet")):
+        frame = pd.read_parquet(path)
+        numbers = all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
+        y = frame.pop(frame.columns[-1])
+        if not numbers or frame.isna().any(axis=None) or y.nunique() < 20:
+            continue
+        rows = np.random.default_rng(0).permutation(len(frame))[:MAX_ROWS]
+        yield path.stem, frame.to_numpy(dtype=float)[rows], y.to_numpy(float)[rows]
+
+
+def tables(arguments):
+    """Table of all models over all tables."""
+    calls = []
+    for table, X, y in numeric_tables(arguments.data):
+        for train, test in KFold(FOLDS, shuffle=True, random_state=0).split(X):
+            calls += [delayed(run_fold)(table, n, X, y, train, test) for n in MODELS]
+    found = pd.DataFrame(Parallel(n_jobs=arguments.jobs, verbose=1)(calls))
+    means = found.groupby(["model", "table"]).mean()
+    crps = means["CRPS"].unstack()
+    ranks = crps.rank().mean(axis=1)
+    report = means[[f"{c:.0%}" for c in COVERAGES]].groupby("model").mean()
+    off = (means[["50%", "80%", "95%"]] - [50, 80, 95]).abs()
+    report["off by"] = off.mean(axis=1).groupby("model").mean()
+    report["CRPS / best"] = np.exp(np.log(crps / crps.min()).mean(axis=1))
+    report["mean rank"] = ranks
+    print(f"{crps.shape[1]} tables\n")
+    print(report.sort_values("mean rank").round(3).to_string(), "\n")
+    print((crps / crps.min()).T.round(3).to_string(), "\n")
+    print(means["NLL"].unstack().T.dropna(axis=1).round(3).to_string())
+
+
+def truth(arguments):
+    """Coverage where the model is the truth."""
+    found = {}
+    for seed in range(arguments.seeds):
+        for name, make, size in (
+            ("regimes", make_regimes, 2),
+            ("gated regression", make_gated_regression, 3),
+        ):
+            X, y = make(3000, random_state=seed)
+            model = MoERegressor(n_experts=size, random_state=0).fit(X[:2000], y[:2000])
+            for coverage in COVERAGES:
+                ends = model.predict_interval(X[2000:], coverage)
+                inside = (y[2000:] >= ends[:, 0]) & (y[2000:] <= ends[:, 1])
+                found.setdefault((name, coverage), []).append(100 * inside.mean())
+    for (name, coverage), own in found.items():
+        error = np.std(own, ddof=1) / np.sqrt(len(own))
+        print(f"{name}: {coverage:.0%} covers {np.mean(own):.1f} +- {error:.1f} %")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=("truth", "tables"))
+    parser.add_argument("--data")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    (truth if arguments.part == "truth" else tables)(arguments)
+
+
+if __name__ == "__main__":
+    main()

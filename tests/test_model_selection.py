@@ -1,0 +1,269 @@
+"""Searches over sizes and penalties, and the merging of experts."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold, KFold
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe.datasets import make_gated_regression, make_regimes
+from skmoe.experts import LinearExpert
+from skmoe.gates import SoftmaxGate
+from skmoe.model_selection import (
+    MoEClassifierCV,
+    MoERegressorCV,
+    Path,
+    Rows,
+    briefly_trained,
+    merge_experts,
+    merged,
+    overlap,
+    simplest_within_error,
+)
+
+
+@pytest.fixture(scope="module")
+def regimes():
+    return make_gated_regression(600, n_experts=3, random_state=0)
+
+
+@pytest.mark.parametrize("criterion", ["bic", "icl", "cv"])
+def test_finds_the_number_of_experts(regimes, criterion):
+    X, y = regimes
+    search = MoERegressorCV(n_experts=6, criterion=criterion).fit(X, y)
+    assert search.n_experts_ == 3
+    assert search.best_estimator_.n_experts_ == 3
+    sizes = [own["n_experts"] for own in search.cv_results_["params"]]
+    assert sizes == [1, 2, 3, 4, 5, 6]
+    scores = search.cv_results_["mean_test_score"]
+    assert search.cv_results_["rank_test_score"][np.argmax(scores)] == 1
+    np.testing.assert_array_equal(search.predict(X), search.best_estimator_.predict(X))
+
+
+def test_scores_are_held_out_log_densities(regimes):
+    """One size from nothing: the same as by hand."""
+    X, y = regimes
+    weight = np.linspace(0.5, 2.0, len(y))
+    cv = KFold(3, shuffle=True, random_state=0)
+    mixture = MoERegressor(random_state=0)
+    search = MoERegressorCV(mixture, n_experts=[2], cv=cv).fit(X, y, weight)
+    for fold, (train, test) in enumerate(cv.split(X)):
+        own = MoERegressor(n_experts=2, random_state=0)
+        own.set_params(trainer=search_trainer()).fit(X[train], y[train], weight[train])
+        expected = np.average(own.log_density(X[test], y[test]), weights=weight[test])
+        found = search.cv_results_[f"split{fold}_test_score"][0]
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def search_trainer(n_rows=400, n_columns=5):
+    """What a path trains its fits with."""
+    return briefly_trained(MoERegressor(), n_rows, n_columns).trainer
+
+
+def test_a_warm_path_is_as_good_as_fits_from_nothing(regimes):
+    X, y = regimes
+    rows, mixture = Rows(X, y, None, {}), MoERegressor(random_state=0)
+    sizes = [1, 2, 3]
+    warm = {s: m for s, _, m, _ in Path(mixture, sizes, [{}]).walk(rows)}
+    cold = {s: m for s, _, m, _ in Path(mixture, sizes, [{}], warm=False).walk(rows)}
+    for size in (1, 3):
+        gap = cold[size].log_likelihood_ - warm[size].log_likelihood_
+        assert gap < 1e-3 * len(y)
+
+
+def test_penalties_are_a_path(regimes):
+    X, y = regimes
+    mixture = MoERegressor(LinearExpert(l1_ratio=1.0), gate=SoftmaxGate(alpha=1.0))
+    grid = {"experts__alpha": [300.0, 30.0, 3.0]}
+    search = MoERegressorCV(
+        mixture, n_experts=[2, 3], param_grid=grid, criterion="bic"
+    ).fit(X, y)
+    assert len(search.cv_results_["params"]) == 6
+    assert search.best_params_["n_experts"] == 3
+    # The stronger the penalty, the fewer the parameters.
+    assert np.all(np.diff(search.cv_results_["n_parameters"][3:]) >= 0)
+
+
+def test_weights_are_repetitions_with_a_criterion(regimes):
+    X, y = regimes[0][:200], regimes[1][:200]
+    times = np.arange(200) % 3
+    again = np.repeat(np.arange(200), times)
+    search = MoERegressorCV(n_experts=4, criterion="bic")
+    weighted = search.fit(X, y, times).cv_results_["bic"]
+    repeated = search.fit(X[again], y[again]).cv_results_["bic"]
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-4)
+
+
+def test_folds_do_not_depend_on_n_jobs(regimes):
+    X, y = regimes
+    one = MoERegressorCV(n_experts=3).fit(X, y).cv_results_["mean_test_score"]
+    two = MoERegressorCV(n_experts=3, n_jobs=2).fit(X, y).cv_results_["mean_test_score"]
+    np.testing.assert_allclose(one, two, rtol=1e-12)
+
+
+def test_classifier_frames_groups_and_scorers():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 2)), columns=["a", "b"])
+    y = np.where((X["a"] > 0) == (X["b"] > 0), "same", "other")
+    groups = np.arange(300) // 10
+    search = MoEClassifierCV(n_experts=3, cv=GroupKFold(3), scoring="accuracy")
+    search.fit(X, y, groups=groups)
+    assert search.n_experts_ > 1
+    assert search.best_score_ > 0.9
+    assert list(search.feature_names_in_) == ["a", "b"]
+    assert list(search.classes_) == ["other", "same"]
+    assert search.predict_proba(X).shape == (300, 2)
+    assert search.set_output(transform="pandas").transform(X).shape[0] == 300
+
+
+def test_sizes_reach_folds_and_criteria():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-2, 2, size=(300, 1))
+    exposure = rng.uniform(1, 10, 300)
+    y = rng.poisson(exposure * np.exp(np.abs(X[:, 0]))).astype(float)
+    mixture = MoERegressor(likelihood="poisson", random_state=0)
+    for criterion in ("cv", "bic"):
+        search = MoERegressorCV(mixture, n_experts=3, criterion=criterion)
+        search.fit(X, y, offset=np.log(exposure))
+        assert search.n_experts_ == 2
+        rate = search.predict(X)
+        assert np.median(np.abs(np.log(rate) - np.abs(X[:, 0]))) < 0.1
+
+
+def test_noise_is_not_merged(regimes):
+    X, y = regimes
+    y = y.copy()
+    y[::30] += 40.0 * (-1.0) ** np.arange(20)
+    mixture = MoERegressor(noise=True, random_state=0)
+    search = MoERegressorCV(mixture, n_experts=5, criterion="bic").fit(X, y)
+    assert list(search.best_estimator_.named_experts_)[-1] == "noise"
+    assert search.outlier_proba(X, y)[::30].mean() > 0.8
+
+
+def test_merge_keeps_what_is_needed(regimes):
+    X, y = regimes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        many = MoERegressor(n_experts=6, random_state=0).fit(X, y)
+    before = many.predict(X)
+    few = merge_experts(many, X, y)
+    assert few.n_experts_ == 3
+    assert few.bic(X, y) <= many.bic(X, y)
+    np.testing.assert_array_equal(many.predict(X), before)
+    with pytest.raises(ValueError, match="expected one of"):
+        merge_experts(many, X, y, criterion="r2")
+
+
+def test_merged_adds_the_columns_that_overlap():
+    resp = np.array([[0.5, 0.0, 0.5], [0.4, 0.2, 0.4], [0.0, 1.0, 0.0]])
+    cosines = overlap(resp)
+    assert cosines.argmax() == 2
+    assert np.all(np.diag(cosines) == 0)
+    found = merged(resp, 2)
+    np.testing.assert_allclose(found, [[1.0, 0.0], [0.8, 0.2], [0.0, 1.0]])
+    kept = merged(resp, 2, n_fixed=1)
+    np.testing.assert_allclose(kept[:, -1], resp[:, -1])
+
+
+def test_one_standard_error_rule():
+    scores = np.array([[1.3, 2.2, 2.9], [1.5, 1.9, 3.2], [0.0, 0.1, 0.2]])
+    assert simplest_within_error(scores, np.array([5.0, 9.0, 1.0])) == 0
+    assert simplest_within_error(scores[::-1], np.array([1.0, 9.0, 5.0])) == 2
+
+
+def test_too_few_rows_leave_sizes_out():
+    X, y = make_regimes(12, random_state=0)
+    search = MoERegressorCV(n_experts=9, cv=3).fit(X, y)
+    assert max(own["n_experts"] for own in search.cv_results_["params"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_experts": [0, 2]}, "integers >= 1"),
+        ({"n_experts": []}, "integers >= 1"),
+        ({"estimator": MoERegressor([Ridge(), Ridge()])}, "number is fixed"),
+        ({"criterion": "mdl"}, "criterion"),
+        ({"rule": "two-errors"}, "rule"),
+    ],
+)
+def test_bad_parameters_leave_the_search_as_it_was(regimes, options, message):
+    X, y = regimes[0][:60], regimes[1][:60]
+    search = MoERegressorCV(n_experts=2, criterion="bic").fit(X, y)
+    before = search.predict(X)
+    search.set_params(**options)
+    with pytest.raises(ValueError, match=message):
+        search.fit(X, y)
+    np.testing.assert_array_equal(search.predict(X), before)
+
+
+@pytest.mark.filterwarnings("ignore:Expert")
+def test_best_rule_is_never_below_the_simplest(regimes):
+    X, y = regimes
+    best = MoERegressorCV(n_experts=4, rule="best").fit(X, y)
+    simple = MoERegressorCV(n_experts=4).fit(X, y)
+    assert best.best_score_ >= simple.best_score_
+
+
+def test_lasso_drops_columns_of_experts_and_gate():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 8))
+    y = np.where(X[:, 0] > 0, 3 * X[:, 1], -3 * X[:, 2]) + 0.3 * rng.normal(size=500)
+    model = MoERegressor(
+        LinearExpert(alpha=400.0, l1_ratio=1.0),
+        n_experts=2,
+        gate=SoftmaxGate(alpha=10.0, l1_ratio=1.0),
+        random_state=0,
+    ).fit(X, y)
+    used = np.array([e.coef_ != 0 for e in model.experts_])
+    assert used[:, [1, 2]].any(axis=1).all()
+    assert used[:, 3:].mean() < 0.2
+    gate = np.abs(model.gate_.coef_[0] - model.gate_.coef_[1])
+    assert gate[0] > 0
+    assert np.count_nonzero(gate[1:]) <= 2
+    free = np.count_nonzero(used) + 2 + 2 + 1 + np.count_nonzero(gate)
+    assert model.n_parameters_ == free
+    assert np.diff(model.lower_bounds_).min() >= -1e-9
+
+
+def test_elastic_net_of_classes():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 6))
+    y = (np.where(X[:, 0] > 0, X[:, 1], -X[:, 1]) > 0).astype(int)
+    expert = LinearExpert(alpha=8.0, l1_ratio=0.8)
+    gate = SoftmaxGate(alpha=3.0, l1_ratio=1.0)
+    model = MoEClassifier(expert, n_experts=2, gate=gate, random_state=0).fit(X, y)
+    assert np.diff(model.lower_bounds_).min() >= -1e-9
+    assert np.mean([np.all(e.coef_[:, 3:] == 0, axis=0) for e in model.experts_]) > 0.5
+    # A penalty that allows nothing leaves the shares of the classes.
+    expert = LinearExpert(alpha=1e4, l1_ratio=1.0)
+    bare = MoEClassifier(expert, n_experts=1).fit(X, y)
+    assert np.all(bare.experts_[0].coef_ == 0)
+    np.testing.assert_allclose(bare.predict_proba(X)[:, 1], y.mean(), rtol=1e-6)
+
+
+def test_lasso_of_one_expert_has_no_descent_left():
+    """The subgradient conditions of the penalised log-likelihood hold."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 5))
+    y = 2 * X[:, 0] + rng.normal(size=200)
+    alpha = 25.0
+    expert = LinearExpert(alpha=alpha, l1_ratio=1.0, standardize=False)
+    model = MoERegressor(expert, n_experts=1).fit(X, y)
+    variance = model.likelihoods_[0].sigma_ ** 2
+    slope = X.T @ (y - model.predict(X)) / variance
+    coef = model.experts_[0].coef_
+    np.testing.assert_allclose(slope[coef != 0], alpha * np.sign(coef[coef != 0]), 1e-4)
+    assert np.all(np.abs(slope[coef == 0]) <= alpha + 1e-6)
+    alone = LinearExpert(alpha=alpha, l1_ratio=1.0, standardize=False).fit(X, y)
+    np.testing.assert_allclose(alone.coef_, coef, atol=1e-4)
+
+
+@pytest.mark.parametrize("part", [LinearExpert, SoftmaxGate])
+def test_bad_penalties(part):
+    for options in ({"l1_ratio": 1.5}, {"alpha": -1.0}):
+        with pytest.raises(ValueError, match=part.__name__):
+            part(**options).check()
