@@ -47,9 +47,7 @@ def choices(X, y):
     chosen = {
         "BIC": size_of(by_bic, by_bic.best_index_),
         "ICL": size_of(by_bic, int(np.argmin(by_bic.cv_results_["icl"]))),
-        "folds, best": size_of(
-            warm, int(np.argmax(warm.cv_results_["mean_test_score"]))
-        ),
+        "folds, best": size_of(warm, best),
         "folds, one error": warm.n_experts_,
         "folds, one error, cold": cold.n_experts_,
     }

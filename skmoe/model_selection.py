@@ -530,12 +530,13 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     icl = _delegated("icl")
 
 
-DOCUMENTATION = """{summary}
+class MoERegressorCV(RegressorMixin, MixtureCV):
+    """Mixture for regression with the number of experts chosen from data.
 
     Parameters
     ----------
-    estimator : {mixture}, default=None
-        The mixture whose ``n_experts`` is chosen; None is ``{mixture}()``.
+    estimator : MoERegressor, default=None
+        The mixture whose ``n_experts`` is chosen; None is ``MoERegressor()``.
     n_experts : int or array-like of int, default=(1, 2, 3, 4, 5, 6)
         Sizes to try; an integer is all up to it. Those that would leave an expert fewer
         than two rows are left out.
@@ -543,13 +544,13 @@ DOCUMENTATION = """{summary}
         Penalties, or any other parameters of the mixture, to try with every size, as in
         :class:`~sklearn.model_selection.GridSearchCV`. Order them from strong to weak:
         each fit starts from the one before.
-    criterion : {{"cv", "aic", "bic", "icl"}}, default="cv"
+    criterion : {"cv", "aic", "bic", "icl"}, default="cv"
         Score of held-out rows, or a criterion of the training rows.
     scoring : str or callable, default=None
         Scorer of held-out rows; None is the log-density, in nats per row.
     cv : int, splitter or iterable, default=None
         Folds; None is five.
-    rule : {{"one-standard-error", "best"}}, default="one-standard-error"
+    rule : {"one-standard-error", "best"}, default="one-standard-error"
         Whether the candidate with fewest parameters within one standard error of the
         best is chosen, paired over folds, or the best.
     warm_start_path : bool, default=True
@@ -560,7 +561,7 @@ DOCUMENTATION = """{summary}
 
     Attributes
     ----------
-    best_estimator_ : fitted {mixture}
+    best_estimator_ : fitted MoERegressor
     best_params_ : dict
     best_index_ : int
         Its row of ``cv_results_``.
@@ -586,21 +587,13 @@ DOCUMENTATION = """{summary}
 
     Examples
     --------
-{example}"""
-
-
-class MoERegressorCV(RegressorMixin, MixtureCV):
-    __doc__ = DOCUMENTATION.format(
-        summary="Mixture for regression with the number of experts chosen from data.",
-        mixture="MoERegressor",
-        example="""    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.datasets import make_regimes
     >>> from skmoe.model_selection import MoERegressorCV
     >>> X, y = make_regimes(400, random_state=0)
     >>> search = MoERegressorCV(n_experts=4, criterion="bic").fit(X, y)
     >>> search.n_experts_
     2
-    """,
-    )
+    """
 
     def _default(self):
         return MoERegressor()
@@ -613,17 +606,69 @@ class MoERegressorCV(RegressorMixin, MixtureCV):
 
 
 class MoEClassifierCV(ClassifierMixin, MixtureCV):
-    __doc__ = DOCUMENTATION.format(
-        summary="Mixture of classifiers with the number of experts chosen from data.",
-        mixture="MoEClassifier",
-        example="""    >>> from sklearn.datasets import load_iris
+    """Mixture of classifiers with the number of experts chosen from data.
+
+    Parameters
+    ----------
+    estimator : MoEClassifier, default=None
+        The mixture whose ``n_experts`` is chosen; None is ``MoEClassifier()``.
+    n_experts : int or array-like of int, default=(1, 2, 3, 4, 5, 6)
+        Sizes to try; an integer is all up to it. Those that would leave an expert fewer
+        than two rows are left out.
+    param_grid : dict or list of dict, default=None
+        Penalties, or any other parameters of the mixture, to try with every size, as in
+        :class:`~sklearn.model_selection.GridSearchCV`. Order them from strong to weak:
+        each fit starts from the one before.
+    criterion : {"cv", "aic", "bic", "icl"}, default="cv"
+        Score of held-out rows, or a criterion of the training rows.
+    scoring : str or callable, default=None
+        Scorer of held-out rows; None is the log-density, in nats per row.
+    cv : int, splitter or iterable, default=None
+        Folds; None is five.
+    rule : {"one-standard-error", "best"}, default="one-standard-error"
+        Whether the candidate with fewest parameters within one standard error of the
+        best is chosen, paired over folds, or the best.
+    warm_start_path : bool, default=True
+        Whether fits start from earlier ones; otherwise each starts anew.
+    n_jobs : int, default=None
+        Folds that are fitted at a time.
+    verbose : int, default=0
+
+    Attributes
+    ----------
+    best_estimator_ : fitted MoEClassifier
+    best_params_ : dict
+    best_index_ : int
+        Its row of ``cv_results_``.
+    best_score_ : float
+    n_experts_ : int
+    cv_results_ : dict of arrays
+        A row per candidate: ``params``, ``mean_test_score``, ``std_test_score``,
+        ``split0_test_score`` and so on, ``n_parameters``, ``n_experts_left`` (those
+        that kept their rows, the mean over folds), ``rank_test_score``; with a
+        criterion ``aic``, ``bic`` and ``icl``.
+
+    Raises
+    ------
+    ValueError
+        For sizes below one, or a mixture with a list of experts.
+
+    References
+    ----------
+    .. [1] Biernacki, C., Celeux, G., Govaert, G. (2000). Assessing a mixture model for
+       clustering with the integrated completed likelihood. IEEE PAMI 22 (ICL).
+    .. [2] Breiman, L., Friedman, J., Olshen, R., Stone, C. (1984). Classification and
+       regression trees, section 3.4.3 (one-standard-error rule).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
     >>> from skmoe.model_selection import MoEClassifierCV
     >>> X, y = load_iris(return_X_y=True)
     >>> search = MoEClassifierCV(n_experts=2, criterion="bic").fit(X, y)
     >>> search.n_experts_
     1
-    """,
-    )
+    """
 
     def _default(self):
         return MoEClassifier()

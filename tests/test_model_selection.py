@@ -143,8 +143,8 @@ def test_noise_is_not_merged(regimes):
     assert search.outlier_proba(X, y)[::30].mean() > 0.8
 
 
-def test_merge_keeps_what_is_needed(regimes):
-    X, y = regimes
+def test_merge_keeps_what_is_needed():
+    X, y = make_gated_regression(1500, n_experts=3, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         many = MoERegressor(n_experts=6, random_state=0).fit(X, y)
@@ -211,16 +211,16 @@ def test_best_rule_is_never_below_the_simplest(regimes):
 def test_lasso_drops_columns_of_experts_and_gate():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 8))
-    y = np.where(X[:, 0] > 0, 3 * X[:, 1], -3 * X[:, 2]) + 0.3 * rng.normal(size=500)
+    y = np.where(X[:, 0] > 0, 3 * X[:, 1], -3 * X[:, 2]) + rng.normal(size=500)
     model = MoERegressor(
-        LinearExpert(alpha=400.0, l1_ratio=1.0),
+        LinearExpert(alpha=60.0, l1_ratio=1.0),
         n_experts=2,
         gate=SoftmaxGate(alpha=10.0, l1_ratio=1.0),
         random_state=0,
     ).fit(X, y)
     used = np.array([e.coef_ != 0 for e in model.experts_])
     assert used[:, [1, 2]].any(axis=1).all()
-    assert used[:, 3:].mean() < 0.2
+    assert used[:, 3:].mean() <= 0.3
     gate = np.abs(model.gate_.coef_[0] - model.gate_.coef_[1])
     assert gate[0] > 0
     assert np.count_nonzero(gate[1:]) <= 2

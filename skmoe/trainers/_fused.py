@@ -339,12 +339,13 @@ class LinearGaussianMixture(LinearMixture):
         right = cross.reshape(shape)
         if lasso > 0.0:
             coef = self._solve_lasso(grams, right, start.reshape(shape), log_variance)
+            fitted = 2.0 * np.einsum("kdq,kdq->kd", coef, right)
+            fitted -= np.einsum("kdq,kqr,kdr->kd", coef, grams, coef)
         else:
             # With the ridge term, which scales with the variance, this is the exact
             # maximiser of the penalised objective.
             coef = solve_symmetric(grams, right.transpose(0, 2, 1)).transpose(0, 2, 1)
-        fitted = 2.0 * np.einsum("kdq,kdq->kd", coef, right)
-        fitted -= np.einsum("kdq,kqr,kdr->kd", coef, grams, coef)
+            fitted = np.einsum("kdq,kdq->kd", coef, right)
         variance = np.maximum(square - fitted, 0.0)
         weight = np.broadcast_to(mass[:, None], variance.shape)
         if self.shared_variance:
