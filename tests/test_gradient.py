@@ -326,6 +326,7 @@ def batches_of(X, y, size=100):
     return [(X[i : i + size], y[i : i + size]) for i in range(0, len(X), size)]
 
 
+@pytest.mark.filterwarnings("ignore:EM stopped")
 @pytest.mark.parametrize("trainer", [EM(max_refits=5), Gradient(max_epochs=60)])
 def test_periodic_embeddings_are_trained(trainer):
     rng = np.random.default_rng(0)

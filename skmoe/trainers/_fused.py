@@ -344,8 +344,10 @@ class LinearGaussianMixture(LinearMixture):
         else:
             # With the ridge term, which scales with the variance, this is the exact
             # maximiser of the penalised objective.
-            coef = solve_symmetric(grams, right.transpose(0, 2, 1)).transpose(0, 2, 1)
-            fitted = np.einsum("kdq,kdq->kd", coef, right)
+            right = right.transpose(0, 2, 1)
+            coef = solve_symmetric(grams, right)
+            fitted = np.einsum("kqd,kqd->kd", coef, right)
+            coef = coef.transpose(0, 2, 1)
         variance = np.maximum(square - fitted, 0.0)
         weight = np.broadcast_to(mass[:, None], variance.shape)
         if self.shared_variance:
