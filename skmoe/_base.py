@@ -246,9 +246,13 @@ class BaseMoE(
         shared = self._resolve_shared(names, experts, owner)
         return ResolvedParts(gate, names, experts, trainer, router, likelihood, shared)
 
+    def _has_noise(self):
+        """Whether a noise component is asked for."""
+        return getattr(self, "noise", False)
+
     def _and_noise(self, names, experts):
         """Names and experts, and the noise component if there is one."""
-        if not getattr(self, "noise", False):
+        if not self._has_noise():
             return names, experts
         return [*names, NOISE], [*experts, NoiseExpert()]
 
@@ -370,8 +374,11 @@ class BaseMoE(
         splitting = dict(routed.get(SPLITTER, {}).get("split", {}))
         common = not self._experts_by_name()
         keys = {n: "experts" if common and n != SHARED else n for n in names}
-        fit_params = {n: dict(routed[k]["fit"]) for n, k in keys.items() if k in routed}
-        return {n: fit_params.get(n, {}) for n in names}, splitting
+        fit_params = {
+            n: {} if n == NOISE and self._has_noise() else dict(routed[k]["fit"])
+            for n, k in keys.items()
+        }
+        return fit_params, splitting
 
     def _seed_experts(self, names, experts):
         """Seed unseeded experts by name, so that neither order nor chance matters.
@@ -421,6 +428,12 @@ class BaseMoE(
                 f"The fitted mixture has {len(members)} members with {sizes} experts, "
                 f"but {self.n_members} with {n_experts} are asked for; clone "
                 "the estimator to start afresh."
+            )
+        asked, fitted = self._make_likelihood(), self.likelihoods_[0]
+        if type(asked) is not type(fitted):
+            raise ValueError(
+                f"{type(self).__name__} got likelihood={asked!r}, but was fitted with "
+                f"{fitted!r}; clone the estimator to start afresh."
             )
         return [m._as_fit() for m in members]
 

@@ -320,7 +320,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
             mean = self._combined(X)
             size = self._size(len(mean), offset, trials)
             return self._shaped(mean if size is None else mean * size[:, None])
-        components = self._explained(self._components(X, offset, trials))
+        components = self._explained(X, offset, trials)
         weights, means = components.weights, components.means()
         mean = self._shaped(mixture.mean(weights, means))
         if not return_std:

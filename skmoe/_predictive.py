@@ -40,19 +40,22 @@ class Predictive:
             )
         return likelihood.size_of(value)
 
-    def _explained(self, components):
-        """The components without noise; as they are where there is none."""
+    def _explained(self, X, offset=None, trials=None):
+        """Components without noise; rows that were routed to it go by their gate."""
         noise = self._is_noise()
+        components = self._components(X, offset, trials)
         if not noise.any():
             return components
         weights = components.weights[:, ~noise]
-        total = weights.sum(axis=1, keepdims=True)
-        weights = np.where(total > 0, weights, 1.0)
+        lost = np.flatnonzero(~(weights.sum(axis=1) > 0))
+        if len(lost):
+            _, gate_view, _ = self._views(X)
+            gate = np.exp(self.gate_.predict_log_proba(gate_view))
+            weights[lost] = np.maximum(gate[lost][:, ~noise], np.finfo(float).tiny)
         weights = weights / weights.sum(axis=1, keepdims=True)
         own = [self.likelihoods_[k] for k in np.flatnonzero(~noise)]
-        return mixture.Components(
-            weights, components.predictions[:, ~noise], own, components.size
-        )
+        predictions = components.predictions[:, ~noise]
+        return mixture.Components(weights, predictions, own, components.size)
 
     def _is_noise(self):
         """Which experts are noise, (K,)."""
@@ -195,7 +198,7 @@ class Predictive:
         -------
         ndarray of shape (n,) or (n, n_outputs)
         """
-        components = self._explained(self._components(X, offset, trials))
+        components = self._explained(X, offset, trials)
         best = components.weights.argmax(axis=1)
         return self._shaped(components.means()[np.arange(len(best)), best])
 

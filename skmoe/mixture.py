@@ -145,7 +145,8 @@ def _count_quantile(level, low, high, components):
     """Least counts in brackets (n, d) whose distribution function reaches ``level``."""
     # Rounding of the weights' sum must not push a level out of reach.
     level = level * (1.0 - 4.0 * np.finfo(float).eps)
-    low = low - 1.0
+    # The range of a noise component need not end at counts.
+    low, high = np.floor(low) - 1.0, np.ceil(high)
     while np.any(high - low > 1.0):
         middle = np.floor(low + 0.5 * (high - low))
         below = cdf(middle, components) < level

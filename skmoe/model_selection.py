@@ -26,7 +26,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils import indexable
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ._base import transactional
 from ._moe import MoEClassifier, MoERegressor
@@ -169,6 +169,11 @@ def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
             f"{CRITERIA}."
         )
     check_is_fitted(model)
+    if model.n_members > 1:
+        raise ValueError(
+            f"merge_experts got a mixture with n_members={model.n_members}, but "
+            "expected one; merge the members_ one by one."
+        )
     rows = Rows(X, y, sample_weight, sizes)
     best, best_value = model, rows.criterion(criterion, model)
     while n_explaining(best) > 1:
@@ -196,8 +201,8 @@ def briefly_trained(estimator, n_rows, n_columns):
     if hasattr(trainer, "tol"):
         trainer.set_params(tol=max(trainer.tol, PATH_TOL))
     if hasattr(trainer, "min_load"):
-        least = ROWS_PER_COLUMN * (n_columns + 1) / n_rows
-        trainer.set_params(min_load=min(max(trainer.min_load, least), MOST_LOST))
+        least = min(ROWS_PER_COLUMN * (n_columns + 1) / n_rows, MOST_LOST)
+        trainer.set_params(min_load=max(trainer.min_load, least))
     return clone(estimator).set_params(trainer=trainer)
 
 
@@ -219,30 +224,34 @@ class Path:
 
     def walk(self, rows):
         """Yield size, number of the penalties, fitted mixture and seconds."""
+        # Members would be averages of starts; the path looks at one.
+        estimator = clone(self.estimator).set_params(n_members=1)
         if self.warm:
             shape = rows.n_rows, np.shape(rows.X)[1]
-            self.estimator = briefly_trained(self.estimator, *shape)
+            estimator = briefly_trained(estimator, *shape)
         larger = [None] * len(self.grid)
         for size in sorted(self.sizes, reverse=True):
             stronger = None
             for number, params in enumerate(self.grid):
                 start = time.perf_counter()
-                model = self._next(rows, size, params, larger[number], stronger)
+                model = clone(estimator).set_params(n_experts=size, **params)
+                model = self._next(rows, model, larger[number], stronger)
                 yield size, number, model, time.perf_counter() - start
                 if self.warm:
                     larger[number] = stronger = model
 
-    def _next(self, rows, size, params, larger, stronger):
+    def _next(self, rows, model, larger, stronger):
         """Fit of one size, from that with the penalty before, or from the next larger.
 
         A larger one that was left with fewer experts than ``size`` stands for it.
         """
+        size, n_fixed = model.n_experts, int(model._has_noise())
         if larger is not None and n_explaining(larger) < size:
             return larger
-        model = clone(self.estimator).set_params(n_experts=size, **params)
         for before in (stronger, larger):
-            if before is not None and n_explaining(before) >= size:
-                n_fixed = n_noise(before)
+            if before is None or n_noise(before) != n_fixed:
+                continue
+            if n_explaining(before) >= size:
                 resp = rows.responsibilities(before)
                 resp = merged(resp, size + n_fixed, rows.weight, n_fixed)
                 return self._fit(model, rows, resp)
@@ -266,9 +275,10 @@ def scores_of_fold(path, rows, train, test, scorer):
         if scorer is None:
             scores[at] = held_out.log_density(model)
         else:
-            weight = {} if rows.weight is None else {"sample_weight": held_out.weight}
-            sizes = {k: v for k, v in held_out.sizes.items() if v is not None}
-            scores[at] = scorer(model, held_out.X, held_out.y, **weight, **sizes)
+            # A function of the user's own takes what it takes.
+            weighs = rows.weight is not None and hasattr(scorer, "set_score_request")
+            weight = {"sample_weight": held_out.weight} if weighs else {}
+            scores[at] = scorer(model, held_out.X, held_out.y, **weight)
         counts[at] = np.nan if model.n_parameters_ is None else model.n_parameters_
         left[at] = n_explaining(model)
     return scores, counts, left
@@ -287,7 +297,8 @@ def simplest_within_error(scores, counts):
     """
     best = int(np.argmax(scores.mean(axis=1)))
     gap = scores[best] - scores
-    error = gap.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
+    n_folds = scores.shape[1]
+    error = gap.std(axis=1, ddof=min(1, n_folds - 1)) / np.sqrt(n_folds)
     close = np.flatnonzero(gap.mean(axis=1) <= error)
     if np.isnan(counts[close]).any():
         return int(close[0])
@@ -380,8 +391,10 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__} got a mixture with a list of experts, whose "
                 "number is fixed; pass one estimator, or n_experts=[1]."
             )
-        least = max(1, n_rows // ROWS_PER_EXPERT)
-        return [size for size in sizes if size <= least] or sizes[:1]
+        most = max(1, n_rows // ROWS_PER_EXPERT)
+        router = self._mixture().router
+        least = getattr(router, "k", router if isinstance(router, int) else 1)
+        return [size for size in sizes if least <= size <= most] or sizes[:1]
 
     @transactional
     @fit_context(prefer_skip_nested_validation=False)
@@ -408,11 +421,21 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             For sizes or penalties that make no sense.
         """
         X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
+        sizes = {name: own for name, own in sizes.items() if own is not None}
+        check_consistent_length(X, *sizes.values())
         rows = Rows(X, y, sample_weight, sizes)
         if rows.n_rows < 2:
             # The mixture says what is wrong with one row.
             self._mixture().fit(X, y)
+        if sample_weight is not None:
+            # Rows of weight zero count for nothing, in folds neither.
+            seen = np.flatnonzero(np.asarray(sample_weight) != 0)
+            if 1 < len(seen) < rows.n_rows:
+                groups = None if groups is None else safe_indexing(groups, seen)
+                rows = rows.take(seen)
         grid = list(ParameterGrid(self.param_grid or {}))
+        for params in grid:
+            clone(self._mixture()).set_params(**params)
         if self.criterion == "cv":
             self._by_folds(rows, grid, groups)
         else:
@@ -426,6 +449,12 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         sizes = self._sizes(min(len(train) for train, _ in splits))
         path = Path(self._mixture(), sizes, grid, self.warm_start_path)
         scorer = None
+        if self.scoring is not None and rows.sizes:
+            raise ValueError(
+                f"{type(self).__name__} got scoring={self.scoring!r} with "
+                f"{sorted(rows.sizes)}, which scorers do not pass on; use "
+                "scoring=None, the log-density."
+            )
         if self.scoring is not None:
             scorer = check_scoring(self._mixture(), scoring=self.scoring)
         found = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
@@ -470,10 +499,12 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     def _finish(self, rows, best, model):
         """The chosen fit of the path, trained to the end."""
-        if not self.warm_start_path:
+        if not self.warm_start_path and self._mixture().n_members == 1:
             return model
         params = {**self.cv_results_["params"][best], "n_experts": n_explaining(model)}
         whole = clone(self._mixture()).set_params(**params)
+        if whole.n_members > 1:
+            return rows.fit(whole)
         return rows.fit(whole, rows.responsibilities(model))
 
     def _by_criterion(self, rows, grid):
@@ -598,6 +629,7 @@ class MoERegressorCV(RegressorMixin, MixtureCV):
     def _default(self):
         return MoERegressor()
 
+    score = _delegated("score")
     predict_quantile = _delegated("predict_quantile")
     predict_interval = _delegated("predict_interval")
     predict_mode = _delegated("predict_mode")
@@ -673,5 +705,6 @@ class MoEClassifierCV(ClassifierMixin, MixtureCV):
     def _default(self):
         return MoEClassifier()
 
+    score = _delegated("score")
     predict_proba = _delegated("predict_proba")
     predict_log_proba = _delegated("predict_log_proba")

@@ -5,12 +5,19 @@ import warnings
 import numpy as np
 import pytest
 from scipy import integrate, stats
+from sklearn import config_context
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import GammaRegressor, LinearRegression, PoissonRegressor
+from sklearn.linear_model import (
+    GammaRegressor,
+    LinearRegression,
+    PoissonRegressor,
+    Ridge,
+)
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import (
     Binomial,
     Gamma,
@@ -563,3 +570,69 @@ def test_noise_without_outliers_stays_and_is_empty():
     model = MoERegressor(n_experts=2, noise=True, random_state=0).fit(X, y)
     assert "noise" in model.named_experts_
     assert model.expert_load_[-1] < 0.02
+
+
+def test_counts_with_noise_have_quantiles_and_draws():
+    X, y = targets("poisson")
+    model = MoERegressor(n_experts=2, likelihood="poisson", noise=True, random_state=0)
+    model.fit(X, np.minimum(y, 3.0))
+    found = model.predict_quantile(X, [0.1, 0.5, 0.9])
+    assert np.all(found == np.floor(found))
+    draws = model.sample_y(X, 3, random_state=0)
+    assert np.all(draws == np.floor(draws))
+
+
+@pytest.mark.parametrize("likelihood", ["student-t", "poisson"])
+def test_warm_starts_keep_their_family(likelihood):
+    X, y = targets("poisson")
+    model = MoERegressor(n_experts=2, warm_start=True, random_state=0).fit(X, y)
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="start afresh"):
+        model.set_params(likelihood=likelihood).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_noise_around_a_shared_expert_is_on_the_scale_of_y():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(300, 1))
+    y = 100 * X[:, 0] + rng.normal(size=300)
+    model = MoERegressor(n_experts=2, noise=True, shared_expert=LinearRegression())
+    model.set_params(random_state=0).fit(X, y)
+    assert np.abs(model.predict_experts(X)[:, -1] - y).max() < 10
+    draws = model.sample_y(X, 20, random_state=0)
+    assert np.abs(draws - y[:, None]).max() < 20
+
+
+def test_rows_routed_to_noise_are_predicted_by_their_gate():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(300, 1))
+    y = np.where(X[:, 0] > 0, 5.0, -5.0) + 0.1 * rng.normal(size=300)
+    wild = X[:, 0] > 0.7
+    y[wild] = rng.uniform(-5, 20, wild.sum())
+    model = MoERegressor(n_experts=2, noise=True, router=1, random_state=0).fit(X, y)
+    routed = model.gate_proba(X)[:, -1] == 1
+    assert routed.any()
+    np.testing.assert_allclose(model.predict(X)[routed], 5.0, atol=1.0)
+
+
+def test_a_lasso_is_for_em():
+    X, y = targets("student-t", n=60)
+    for options in (
+        {"experts": LinearExpert(l1_ratio=1.0)},
+        {"gate": SoftmaxGate(l1_ratio=0.5)},
+    ):
+        with pytest.raises(ValueError, match="only EM fits a lasso"):
+            MoERegressor(trainer="gradient", **options).fit(X, y)
+    with pytest.raises(ValueError, match="only EM fits a lasso"):
+        gate = SoftmaxGate(l1_ratio=0.5)
+        MoERegressor([Ridge(), LinearRegression()], gate=gate, trainer="two-stage").fit(
+            X, y
+        )
+
+
+def test_metadata_routing_without_metadata():
+    X, y = targets("student-t", n=60)
+    with config_context(enable_metadata_routing=True):
+        for noise in (False, True):
+            model = MoERegressor(n_experts=2, noise=noise, random_state=0).fit(X, y)
+            assert model.n_experts_ == 2 + noise

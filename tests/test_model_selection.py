@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.datasets import make_gated_regression, make_regimes
@@ -267,3 +267,61 @@ def test_bad_penalties(part):
     for options in ({"l1_ratio": 1.5}, {"alpha": -1.0}):
         with pytest.raises(ValueError, match=part.__name__):
             part(**options).check()
+
+
+def test_members_are_averaged_after_the_search(regimes):
+    X, y = regimes
+    mixture = MoERegressor(n_members=2, random_state=0)
+    search = MoERegressorCV(mixture, n_experts=[2, 3], criterion="bic").fit(X, y)
+    best = search.best_estimator_
+    assert best.n_experts == search.best_params_["n_experts"]
+    first, second = (own.gate_proba(X) for own in best.members_)
+    assert not np.array_equal(first, second)
+    with pytest.raises(ValueError, match="n_members=2"):
+        merge_experts(best, X, y)
+
+
+def test_noise_may_be_searched_for(regimes):
+    X, y = regimes
+    for grid in ({"noise": [False, True]}, {"noise": [True, False]}):
+        search = MoERegressorCV(
+            MoERegressor(random_state=0),
+            n_experts=[1, 2],
+            param_grid=grid,
+            criterion="bic",
+        )
+        assert np.isfinite(search.fit(X, y).cv_results_["bic"]).all()
+
+
+def test_one_split_sparse_routers_and_empty_sizes(regimes):
+    X, y = regimes
+    split = ShuffleSplit(1, test_size=0.3, random_state=0)
+    assert MoERegressorCV(n_experts=2, cv=split).fit(X, y, offset=None).n_experts_ == 2
+    search = MoERegressorCV(MoERegressor(router=2), n_experts=3, cv=split).fit(X, y)
+    sizes = [own["n_experts"] for own in search.cv_results_["params"]]
+    assert sizes == [2, 3]
+    with pytest.raises(ValueError, match="is a preset"):
+        MoERegressorCV(n_experts=2, param_grid={"trainer__tol": [1e-3]}).fit(X, y)
+
+
+def test_weights_of_zero_scorers_and_sizes(regimes):
+    X, y = regimes
+    weight = np.repeat([1.0, 0.0], [400, 200])
+    search = MoERegressorCV(n_experts=2, cv=3).fit(X, y, weight)
+    fewer = MoERegressorCV(n_experts=2, cv=3).fit(X[:400], y[:400], np.ones(400))
+    np.testing.assert_allclose(
+        search.cv_results_["mean_test_score"], fewer.cv_results_["mean_test_score"]
+    )
+
+    def own(model, X, y):
+        return -np.mean((model.predict(X) - y) ** 2)
+
+    assert MoERegressorCV(n_experts=2, scoring=own).fit(X, y, weight).n_experts_ == 2
+    counts, offset = np.round(np.exp(y / 4)), np.zeros(len(y))
+    poisson = MoERegressor(likelihood="poisson", random_state=0)
+    search = MoERegressorCV(poisson, n_experts=[1], criterion="bic")
+    search.fit(X, counts, offset=offset)
+    assert np.isfinite(search.score(X, counts, offset=offset))
+    search.set_params(criterion="cv", scoring="r2")
+    with pytest.raises(ValueError, match="scorers do not pass on"):
+        search.fit(X, counts, offset=offset)

@@ -31,22 +31,22 @@ class Uniform(Likelihood):
     Uniform()
     """
 
-    def with_range(self, y):
-        """Fitted copy for the range of ``y`` (n, n_outputs)."""
+    def with_range(self, y, discrete=False):
+        """Fitted copy for the range of ``y`` (n, n_outputs), maybe of counts."""
         fitted = clone(self)
         low, high = y.min(axis=0), y.max(axis=0)
         fitted.low_ = unboxed(low)
         fitted.high_ = unboxed(np.where(high > low, high, low + 1.0))
         fitted.n_parameters_, fitted.floored_ = 1.0, False
+        fitted.counts_ = discrete
         return fitted
 
     def _width(self, n_outputs):
         return np.broadcast_to(np.subtract(self.high_, self.low_), n_outputs)
 
     def mean(self, prediction, size=None):
-        """Middle of the range."""
-        middle = (np.asarray(self.low_) + self.high_) / 2.0
-        return np.broadcast_to(middle, prediction.shape)
+        """Middle of the range, around what a shared expert predicts."""
+        return prediction + (np.asarray(self.low_) + self.high_) / 2.0
 
     def variance_of(self, prediction, size=None):
         """Variance of the range, (n, n_outputs)."""
@@ -58,19 +58,21 @@ class Uniform(Likelihood):
 
     def marginal_density(self, y, prediction, size=None):
         """Density of each output, zero outside the range."""
+        y = y - prediction
         inside = (y >= self.low_) & (y <= self.high_)
         return inside / self._width(y.shape[1])
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
+        y = y - prediction
         return np.clip((y - self.low_) / self._width(y.shape[1]), 0.0, 1.0)
 
     def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
-        at = self.low_ + level * self._width(prediction.shape[1])
-        return np.broadcast_to(at, prediction.shape)
+        return prediction + self.low_ + level * self._width(prediction.shape[1])
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
         width = self._width(prediction.shape[1])
-        return self.low_ + width * rng.uniform(size=prediction.shape)
+        draws = self.low_ + width * rng.uniform(size=prediction.shape)
+        return prediction + (np.rint(draws) if self.counts_ else draws)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from ..experts._base import BuiltInExpert
 from ..gates._tree import TreeGate
 from ..losses import RouterZLoss
 from ._gradient_refit import AlternatingRun
 from ._gradient_run import GradientRun
 from ._gradient_task import GradientTask, Phase, check_gate, is_differentiable
-from ._task import check_gaussian, check_router
+from ._task import check_gaussian, check_ridge, check_router
 
 CHOICES = {
     "objective": ("likelihood", "prediction"),
@@ -201,6 +202,8 @@ class Gradient(BaseEstimator):
         self.check()
         check_router(task.router, "gradient", self, task.has_shared)
         check_gaussian(task, self)
+        own = [e for e in task.experts if isinstance(e, BuiltInExpert)]
+        check_ridge([task.gate, *own], self)
         check_gate(task)
         if isinstance(task.gate, TreeGate):
             self._check_tree()

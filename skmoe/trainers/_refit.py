@@ -260,7 +260,9 @@ class RefitMixture:
             previous=None if None in known else known,
         )
         by_place = dict(zip(own, fitted, strict=True))
-        noise = Uniform().with_range(task.y) if task.has_noise else None
+        noise = None
+        if task.has_noise:
+            noise = Uniform().with_range(task.y, task.likelihood.discrete)
         return [by_place.get(k, noise) for k in range(len(self.kept))]
 
     def _fit_experts(self, resp, parts, row_weights):

@@ -188,6 +188,17 @@ def check_gaussian(task, trainer):
         )
 
 
+def check_ridge(parts, trainer):
+    """Raise ``ValueError`` for a lasso, which only EM can fit."""
+    for part in parts:
+        part = getattr(part, "gate", part)
+        if getattr(part, "l1_ratio", 0.0) > 0:
+            raise ValueError(
+                f"{type(trainer).__name__} got {part!r}, but only EM fits a lasso; use "
+                "trainer='em', or l1_ratio=0."
+            )
+
+
 def _is_numbers(view):
     return (
         isinstance(view, np.ndarray)

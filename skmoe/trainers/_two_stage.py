@@ -13,7 +13,7 @@ from ..engines import run_calls, single_threaded_blas
 from ..experts._foreign import fit_expert
 from ._folds import draw_folds, predict_fold
 from ._gate_stage import gate_stage
-from ._task import check_gaussian, check_router
+from ._task import check_gaussian, check_ridge, check_router
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
@@ -136,6 +136,7 @@ class TwoStage(BaseEstimator):
         self.check()
         check_router(task.router, "em", self, task.has_shared)
         check_gaussian(task, self)
+        check_ridge([task.gate], self)
         if task.offset is not None:
             raise ValueError(
                 "TwoStage got a shared_expert beside classifiers, which it cannot add "
