@@ -623,11 +623,10 @@ def test_a_lasso_is_for_em():
     ):
         with pytest.raises(ValueError, match="only EM fits a lasso"):
             MoERegressor(trainer="gradient", **options).fit(X, y)
+    gate, experts = SoftmaxGate(l1_ratio=0.5), [Ridge(), LinearRegression()]
+    model = MoERegressor(experts, gate=gate, trainer="two-stage")
     with pytest.raises(ValueError, match="only EM fits a lasso"):
-        gate = SoftmaxGate(l1_ratio=0.5)
-        MoERegressor([Ridge(), LinearRegression()], gate=gate, trainer="two-stage").fit(
-            X, y
-        )
+        model.fit(X, y)
 
 
 def test_metadata_routing_without_metadata():
