@@ -644,53 +644,19 @@ class MoEClassifierCV(ClassifierMixin, MixtureCV):
     ----------
     estimator : MoEClassifier, default=None
         The mixture whose ``n_experts`` is chosen; None is ``MoEClassifier()``.
-    n_experts : int or array-like of int, default=(1, 2, 3, 4, 5, 6)
-        Sizes to try; an integer is all up to it. Those that would leave an expert fewer
-        than two rows are left out.
-    param_grid : dict or list of dict, default=None
-        Penalties, or any other parameters of the mixture, to try with every size, as in
-        :class:`~sklearn.model_selection.GridSearchCV`. Order them from strong to weak:
-        each fit starts from the one before.
-    criterion : {"cv", "aic", "bic", "icl"}, default="cv"
-        Score of held-out rows, or a criterion of the training rows.
-    scoring : str or callable, default=None
-        Scorer of held-out rows; None is the log-density, in nats per row.
-    cv : int, splitter or iterable, default=None
-        Folds; None is five.
-    rule : {"one-standard-error", "best"}, default="one-standard-error"
-        Whether the candidate with fewest parameters within one standard error of the
-        best is chosen, paired over folds, or the best.
-    warm_start_path : bool, default=True
-        Whether fits start from earlier ones; otherwise each starts anew.
-    n_jobs : int, default=None
-        Folds that are fitted at a time.
-    verbose : int, default=0
+    n_experts, param_grid, criterion, scoring, cv, rule, warm_start_path, n_jobs, verbose
+        As in :class:`MoERegressorCV`; folds are stratified.
 
     Attributes
     ----------
     best_estimator_ : fitted MoEClassifier
-    best_params_ : dict
-    best_index_ : int
-        Its row of ``cv_results_``.
-    best_score_ : float
-    n_experts_ : int
-    cv_results_ : dict of arrays
-        A row per candidate: ``params``, ``mean_test_score``, ``std_test_score``,
-        ``split0_test_score`` and so on, ``n_parameters``, ``n_experts_left`` (those
-        that kept their rows, the mean over folds), ``rank_test_score``; with a
-        criterion ``aic``, ``bic`` and ``icl``.
+    classes_ : ndarray of shape (n_classes,)
+    best_params_, best_index_, best_score_, n_experts_, cv_results_
+        As in :class:`MoERegressorCV`.
 
-    Raises
-    ------
-    ValueError
-        For sizes below one, or a mixture with a list of experts.
-
-    References
-    ----------
-    .. [1] Biernacki, C., Celeux, G., Govaert, G. (2000). Assessing a mixture model for
-       clustering with the integrated completed likelihood. IEEE PAMI 22 (ICL).
-    .. [2] Breiman, L., Friedman, J., Olshen, R., Stone, C. (1984). Classification and
-       regression trees, section 3.4.3 (one-standard-error rule).
+    See Also
+    --------
+    MoERegressorCV : the same for numbers.
 
     Examples
     --------
