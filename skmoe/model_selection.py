@@ -155,11 +155,13 @@ def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from skmoe import MoERegressor
-    >>> from skmoe.datasets import make_regimes
     >>> from skmoe.model_selection import merge_experts
-    >>> X, y = make_regimes(400, random_state=0)
-    >>> model = MoERegressor(n_experts=5, random_state=0).fit(X, y)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, size=(200, 1))
+    >>> y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
+    >>> model = MoERegressor(n_experts=4, random_state=0).fit(X, y)
     >>> merge_experts(model, X, y).n_experts_
     2
     """
@@ -644,7 +646,8 @@ class MoEClassifierCV(ClassifierMixin, MixtureCV):
     ----------
     estimator : MoEClassifier, default=None
         The mixture whose ``n_experts`` is chosen; None is ``MoEClassifier()``.
-    n_experts, param_grid, criterion, scoring, cv, rule, warm_start_path, n_jobs, verbose
+    n_experts, param_grid, criterion, scoring, cv, rule, warm_start_path, n_jobs, \
+verbose
         As in :class:`MoERegressorCV`; folds are stratified.
 
     Attributes
