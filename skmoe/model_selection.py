@@ -31,7 +31,14 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from ._base import transactional
 from ._moe import MoEClassifier, MoERegressor
 from ._resolve import TRAINERS, preset
-from ._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
+from ._sklearn import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    fit_context,
+    safe_indexing,
+)
 from .exceptions import ExpertCollapseWarning
 from .likelihoods import Uniform
 
@@ -62,6 +69,14 @@ class Rows(NamedTuple):
         parts = [None if p is None else safe_indexing(p, rows) for p in self[:3]]
         sizes = {k: safe_indexing(v, rows) for k, v in self.sizes.items()}
         return Rows(*parts, sizes)
+
+    def counting(self, splits):
+        """Splits without rows of weight zero, and without those that are left empty."""
+        if self.weight is None:
+            return list(splits)
+        counts = self.weight != 0
+        kept = [[np.asarray(r)[counts[r]] for r in map(np.asarray, s)] for s in splits]
+        return [(train, test) for train, test in kept if len(train) and len(test)]
 
     @property
     def n_rows(self):
@@ -423,18 +438,20 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             For sizes or penalties that make no sense.
         """
         X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(
+                sample_weight,
+                X,
+                dtype=np.float64,
+                ensure_non_negative=True,
+                allow_all_zero_weights=False,
+            )
         sizes = {name: own for name, own in sizes.items() if own is not None}
         check_consistent_length(X, *sizes.values())
         rows = Rows(X, y, sample_weight, sizes)
-        if rows.n_rows < 2:
-            # The mixture says what is wrong with one row.
+        if rows.n_rows < 2 or len(np.shape(X)) != 2:
+            # The mixture says what is wrong with one row, or with one column as a list.
             self._mixture().fit(X, y)
-        if sample_weight is not None:
-            # Rows of weight zero count for nothing, in folds neither.
-            seen = np.flatnonzero(np.asarray(sample_weight) != 0)
-            if 1 < len(seen) < rows.n_rows:
-                groups = None if groups is None else safe_indexing(groups, seen)
-                rows = rows.take(seen)
         grid = list(ParameterGrid(self.param_grid or {}))
         for params in grid:
             clone(self._mixture()).set_params(**params)
@@ -447,7 +464,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     def _by_folds(self, rows, grid, groups):
         classify = isinstance(self, ClassifierMixin)
         splitter = check_cv(self.cv, rows.y, classifier=classify)
-        splits = list(splitter.split(rows.X, rows.y, groups))
+        splits = rows.counting(splitter.split(rows.X, rows.y, groups))
         sizes = self._sizes(min(len(train) for train, _ in splits))
         path = Path(self._mixture(), sizes, grid, self.warm_start_path)
         scorer = None
@@ -631,7 +648,11 @@ class MoERegressorCV(RegressorMixin, MixtureCV):
     def _default(self):
         return MoERegressor()
 
-    score = _delegated("score")
+    def score(self, X, y, sample_weight=None, **sizes):
+        """``score`` of the chosen mixture, ``best_estimator_``."""
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y, sample_weight, **sizes)
+
     predict_quantile = _delegated("predict_quantile")
     predict_interval = _delegated("predict_interval")
     predict_mode = _delegated("predict_mode")
@@ -674,6 +695,10 @@ verbose
     def _default(self):
         return MoEClassifier()
 
-    score = _delegated("score")
+    def score(self, X, y, sample_weight=None, **sizes):
+        """``score`` of the chosen mixture, ``best_estimator_``."""
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y, sample_weight, **sizes)
+
     predict_proba = _delegated("predict_proba")
     predict_log_proba = _delegated("predict_log_proba")

@@ -304,14 +304,23 @@ def test_one_split_sparse_routers_and_empty_sizes(regimes):
         MoERegressorCV(n_experts=2, param_grid={"trainer__tol": [1e-3]}).fit(X, y)
 
 
+def thirds():
+    """Three folds of four hundred rows."""
+    return list(KFold(3).split(np.zeros(400)))
+
+
 def test_weights_of_zero_scorers_and_sizes(regimes):
     X, y = regimes
     weight = np.repeat([1.0, 0.0], [400, 200])
     search = MoERegressorCV(n_experts=2, cv=3).fit(X, y, weight)
-    fewer = MoERegressorCV(n_experts=2, cv=3).fit(X[:400], y[:400], np.ones(400))
+    same = MoERegressorCV(
+        n_experts=2, cv=[(np.r_[a, 400:500], np.r_[b, 500:600]) for a, b in thirds()]
+    ).fit(X, y, weight)
+    fewer = MoERegressorCV(n_experts=2, cv=thirds()).fit(X[:400], y[:400], weight[:400])
     np.testing.assert_allclose(
-        search.cv_results_["mean_test_score"], fewer.cv_results_["mean_test_score"]
+        same.cv_results_["mean_test_score"], fewer.cv_results_["mean_test_score"]
     )
+    assert search.n_experts_ == 2
 
     def own(model, X, y):
         return -np.mean((model.predict(X) - y) ** 2)
