@@ -7,7 +7,6 @@ from nothing.
 """
 
 import numbers
-import time
 import warnings
 from typing import NamedTuple
 
@@ -240,7 +239,7 @@ class Path:
         self.warm = warm
 
     def walk(self, rows):
-        """Yield size, number of the penalties, fitted mixture and seconds."""
+        """Yield size, number of the penalties and fitted mixture."""
         # Members would be averages of starts; the path looks at one.
         estimator = clone(self.estimator).set_params(n_members=1)
         if self.warm:
@@ -250,10 +249,9 @@ class Path:
         for size in sorted(self.sizes, reverse=True):
             stronger = None
             for number, params in enumerate(self.grid):
-                start = time.perf_counter()
                 model = clone(estimator).set_params(n_experts=size, **params)
                 model = self._next(rows, model, larger[number], stronger)
-                yield size, number, model, time.perf_counter() - start
+                yield size, number, model
                 if self.warm:
                     larger[number] = stronger = model
 
@@ -287,7 +285,7 @@ def scores_of_fold(path, rows, train, test, scorer):
     training, held_out = rows.take(train), rows.take(test)
     shape = len(path.sizes), len(path.grid)
     scores, counts, left = np.empty(shape), np.empty(shape), np.empty(shape)
-    for size, number, model, _ in path.walk(training):
+    for size, number, model in path.walk(training):
         at = path.sizes.index(size), number
         if scorer is None:
             scores[at] = held_out.log_density(model)
@@ -480,16 +478,16 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             delayed(scores_of_fold)(path, rows, train, test, scorer)
             for train, test in splits
         )
-        scores = np.stack([own[0] for own in found], axis=-1).reshape(-1, len(splits))
-        counts = np.mean([own[1] for own in found], axis=0).ravel()
+        scores, counts, left = zip(*found, strict=True)
+        scores = np.stack(scores, axis=-1).reshape(-1, len(splits))
+        counts = np.mean(counts, axis=0).ravel()
         self.cv_results_ = self._candidates(sizes, grid)
         for fold, own in enumerate(scores.T):
             self.cv_results_[f"split{fold}_test_score"] = own
         self.cv_results_["mean_test_score"] = scores.mean(axis=1)
         self.cv_results_["std_test_score"] = scores.std(axis=1)
         self.cv_results_["n_parameters"] = counts
-        left = np.mean([own[2] for own in found], axis=0).ravel()
-        self.cv_results_["n_experts_left"] = left
+        self.cv_results_["n_experts_left"] = np.mean(left, axis=0).ravel()
         self._rank(scores.mean(axis=1))
         best = int(np.argmax(scores.mean(axis=1)))
         if self.rule == "one-standard-error":
@@ -530,7 +528,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         sizes = self._sizes(rows.n_rows)
         path = Path(self._mixture(), sizes, grid, self.warm_start_path)
         models, values = {}, {}
-        for size, number, model, _ in path.walk(rows):
+        for size, number, model in path.walk(rows):
             at = sizes.index(size) * len(grid) + number
             models[at] = model
             values[at] = [rows.criterion(name, model) for name in CRITERIA]
@@ -550,6 +548,11 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         self._rank(-chosen)
         best = int(np.argmin(chosen))
         self._commit(best, self._finish(rows, best, models[best]))
+
+    def score(self, X, y, sample_weight=None, **sizes):
+        """``score`` of the chosen mixture, ``best_estimator_``."""
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y, sample_weight, **sizes)
 
     # ``set_output`` wraps the method only where the class defines it itself.
     def transform(self, X):
@@ -648,11 +651,8 @@ class MoERegressorCV(RegressorMixin, MixtureCV):
     def _default(self):
         return MoERegressor()
 
-    def score(self, X, y, sample_weight=None, **sizes):
-        """``score`` of the chosen mixture, ``best_estimator_``."""
-        check_is_fitted(self)
-        return self.best_estimator_.score(X, y, sample_weight, **sizes)
-
+    # That of scikit-learn's mixin would come first.
+    score = MixtureCV.score
     predict_quantile = _delegated("predict_quantile")
     predict_interval = _delegated("predict_interval")
     predict_mode = _delegated("predict_mode")
@@ -695,10 +695,7 @@ verbose
     def _default(self):
         return MoEClassifier()
 
-    def score(self, X, y, sample_weight=None, **sizes):
-        """``score`` of the chosen mixture, ``best_estimator_``."""
-        check_is_fitted(self)
-        return self.best_estimator_.score(X, y, sample_weight, **sizes)
-
+    # That of scikit-learn's mixin would come first.
+    score = MixtureCV.score
     predict_proba = _delegated("predict_proba")
     predict_log_proba = _delegated("predict_log_proba")

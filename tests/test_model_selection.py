@@ -67,8 +67,8 @@ def test_a_warm_path_is_as_good_as_fits_from_nothing(regimes):
     X, y = regimes
     rows, mixture = Rows(X, y, None, {}), MoERegressor(random_state=0)
     sizes = [1, 2, 3]
-    warm = {s: m for s, _, m, _ in Path(mixture, sizes, [{}]).walk(rows)}
-    cold = {s: m for s, _, m, _ in Path(mixture, sizes, [{}], warm=False).walk(rows)}
+    warm = {s: m for s, _, m in Path(mixture, sizes, [{}]).walk(rows)}
+    cold = {s: m for s, _, m in Path(mixture, sizes, [{}], warm=False).walk(rows)}
     for size in (1, 3):
         gap = cold[size].log_likelihood_ - warm[size].log_likelihood_
         assert gap < 1e-3 * len(y)

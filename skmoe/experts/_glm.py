@@ -83,8 +83,8 @@ class GeneralizedLinearExpert(LinearExpert):
             self.set_standardised(coef, design)
             fitted = newton.dispersion(coef, fitted, self.prior_scatter())
             coef = newton.run(coef, fitted, FIRST_STEPS)
-            gain, value = newton.value(coef, fitted) - value, newton.value(coef, fitted)
-            if gain <= SMALLEST_GAIN * weight.sum():
+            before, value = value, newton.value(coef, fitted)
+            if value - before <= SMALLEST_GAIN * weight.sum():
                 break
         return self.set_standardised(coef, design)
 
@@ -100,21 +100,13 @@ class Newton:
         self.rows, self.unit = weight > 0, np.broadcast_to(unit, y.shape[1])
 
     def start(self, earlier):
-        """Coefficients of an earlier expert, or those of the mean (least squares)."""
-        if earlier is not None:
-            slopes = np.atleast_2d(earlier.coef_)
-            return from_data_scale(
-                slopes, np.atleast_1d(earlier.intercept_), self.design
+        """Coefficients of an earlier expert, or of least squares."""
+        if earlier is None:
+            earlier = LinearExpert(alpha=self.penalty.ridge).fit_design(
+                self.design, self.family.predictor(self.y, self.size), self.weight
             )
-        n, d = self.y.shape
-        target = self.family.predictor(self.y, self.size)
-        shift = np.average(target, axis=0, weights=self.weight)
-        centred = self.weight[:, None] * (target - shift)
-        grams, products = weighted_grams(self.design, self.weight[:, None], centred)
-        ridge = np.diag(ridge_diagonal(products.shape[1], self.penalty.ridge))
-        coef = solve_symmetric(grams + ridge, products.T[None])[0].T
-        coef[:, -1] += shift
-        return coef
+        slopes = np.atleast_2d(earlier.coef_)
+        return from_data_scale(slopes, np.atleast_1d(earlier.intercept_), self.design)
 
     def predictions(self, coef):
         """Predictions (n, d)."""

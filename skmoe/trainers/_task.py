@@ -181,7 +181,7 @@ def check_gaussian(task, trainer):
             f"{type(trainer).__name__} got likelihood={task.likelihood!r}, but its "
             "objective is that of Gaussian experts; use trainer='em'."
         )
-    if any(isinstance(expert, NoiseExpert) for expert in task.experts):
+    if task.has_noise:
         raise ValueError(
             f"{type(trainer).__name__} got noise=True, but only EM fits a noise "
             "component; use trainer='em'."
