@@ -24,17 +24,12 @@ ROWS = [100_000, 300_000, 1_000_000]
 
 def on_grid(model, X):
     """Quantiles read off a grid of the distribution function."""
-    weights, predictions = model._components(X)
+    components = model._components(X)
     spread = max(x.sigma_ for x in model.likelihoods_)
-    low = predictions.min(axis=(1, 2)) - 5 * spread
-    high = predictions.max(axis=(1, 2)) + 5 * spread
+    low = components.predictions.min(axis=(1, 2)) - 5 * spread
+    high = components.predictions.max(axis=(1, 2)) + 5 * spread
     points = np.linspace(low, high, GRID)
-    found = np.stack(
-        [
-            mixture.cdf(t[:, None], weights, predictions, model.likelihoods_)[:, 0]
-            for t in points
-        ]
-    )
+    found = np.stack([mixture.cdf(t[:, None], components)[:, 0] for t in points])
     places = [(found < level).sum(axis=0) for level in LEVELS]
     return np.stack(
         [points[np.minimum(p, GRID - 1), np.arange(len(X))] for p in places]
@@ -44,9 +39,7 @@ def on_grid(model, X):
 def main():
     """Measure each number of rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--rows", type=int, nargs="*", default=[100_000, 300_000, 1_000_000]
-    )
+    parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
     arguments = parser.parse_args()
     X, y = make_gated_regression(max(arguments.rows), 10, 4, random_state=0)
     model = MoERegressor(n_experts=4, random_state=0).fit(X[:20_000], y[:20_000])

@@ -330,6 +330,8 @@ class BaseMoE(
 
     def _make_task(self, parts, table, y, weight):
         seeds = self._seed_experts(parts.names, parts.experts)
+        # A model of the variance may be as random as an expert.
+        self._seed_experts(["likelihood"], [parts.likelihood])
         gate_view, expert_views = self._training_views(table, parts.gate, parts.experts)
         return Task(
             gate=parts.gate,

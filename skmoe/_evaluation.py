@@ -44,7 +44,11 @@ class Evaluation:
 
     def _log_prob(self, views, y, offset, size=None):
         predictions = self._each(views, offset)
-        return mixture.log_prob(self.likelihoods_, y, predictions, size)
+        return mixture.log_prob(self._likelihoods_at(views), y, predictions, size)
+
+    def _likelihoods_at(self, views):
+        """Likelihoods of the rows that the experts see."""
+        return [x.at(v) for x, v in zip(self.likelihoods_, views, strict=True)]
 
     def _combined(self, X):
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""
@@ -143,7 +147,7 @@ class Evaluation:
     def _criterion(self, X, y, sample_weight, sizes):
         if self.n_parameters_ is None:
             raise ValueError(
-                f"Expert {uncounted(self)!r} has no count of parameters, which the "
+                f"{uncounted(self)!r} has no count of parameters, which the "
                 "criterion needs; use skmoe.experts.LinearExpert or compare models "
                 "by cross-validation."
             )
@@ -187,11 +191,14 @@ class Evaluation:
 
 
 def uncounted(model):
-    """Name of the first part without a count of parameters."""
+    """Name of the first part, expert or other, without a count of parameters."""
     parts = {**model.named_experts_, SHARED: model.shared_expert_}
     for name, expert in parts.items():
         if expert is not None and expert_parameters(expert) is None:
             return name
+    for likelihood in model.likelihoods_:
+        if likelihood.n_parameters_ is None:
+            return type(likelihood.model_).__name__
     return type(model.gate_).__name__
 
 
@@ -200,7 +207,7 @@ def count_parameters(attributes, shared=None):
     experts = attributes["experts_"] + ([] if shared is None else [shared])
     counts = [expert_parameters(e) for e in experts]
     counts.append(getattr(attributes["gate_"], "n_parameters_", None))
+    counts += [own.n_parameters_ for own in attributes["likelihoods_"]]
     if any(count is None for count in counts):
         return None
-    dispersion = sum(x.n_parameters_ for x in attributes["likelihoods_"])
-    return int(round(sum(counts) + dispersion))
+    return int(round(sum(counts)))

@@ -53,7 +53,7 @@ class Predictive:
             gate = np.exp(self.gate_.predict_log_proba(gate_view))
             weights[lost] = np.maximum(gate[lost][:, ~noise], np.finfo(float).tiny)
         weights = weights / weights.sum(axis=1, keepdims=True)
-        own = [self.likelihoods_[k] for k in np.flatnonzero(~noise)]
+        own = [components.likelihoods[k] for k in np.flatnonzero(~noise)]
         predictions = components.predictions[:, ~noise]
         return mixture.Components(weights, predictions, own, components.size)
 
@@ -107,7 +107,8 @@ class Predictive:
         size = self._size(table.n_rows, offset, trials)
         predictions = self._predictions(views, self._offset(table))
         weights = self._route(gate_view).dense()
-        return mixture.Components(weights, predictions, self.likelihoods_, size)
+        own = self._likelihoods_at(views)
+        return mixture.Components(weights, predictions, own, size)
 
     def predict_quantile(self, X, q=0.5, *, offset=None, trials=None):
         """Quantiles of the mixture.
@@ -230,9 +231,9 @@ class Predictive:
         for sample in range(n_samples):
             place = rng.uniform(size=(n, 1)) * ends[:, -1:]
             expert = np.minimum((place >= ends).sum(axis=1), n_experts - 1)
-            for k, likelihood in enumerate(self.likelihoods_):
+            for k in range(n_experts):
                 rows = np.flatnonzero(expert == k)
                 own = components.on_rows(rows)
-                at = own.predictions[:, k]
+                likelihood, at = own.likelihoods[k], own.predictions[:, k]
                 out[rows, :, sample] = likelihood.sample(at, rng, own.size)
         return self._shaped(out)

@@ -12,6 +12,7 @@ from .likelihoods import (
     Binomial,
     Gamma,
     Gaussian,
+    HeteroscedasticGaussian,
     Laplace,
     NegativeBinomial,
     Poisson,
@@ -29,6 +30,7 @@ TRAINERS = {
 }
 LIKELIHOODS = {
     "gaussian": Gaussian,
+    "heteroscedastic": HeteroscedasticGaussian,
     "student-t": StudentT,
     "laplace": Laplace,
     "poisson": Poisson,

@@ -68,7 +68,7 @@ class Components(NamedTuple):
     ----------
     weights : (n, K)
     predictions : (n, K, d)
-    likelihoods : list of K fitted likelihoods
+    likelihoods : list of K fitted likelihoods of these rows
     size : (n,) exposures or trials, or None
     """
 
@@ -80,8 +80,8 @@ class Components(NamedTuple):
     def on_rows(self, rows):
         """The mixtures of some of the rows."""
         size = None if self.size is None else self.size[rows]
-        parts = self.weights[rows], self.predictions[rows]
-        return Components(*parts, self.likelihoods, size)
+        own = [likelihood.on_rows(rows) for likelihood in self.likelihoods]
+        return Components(self.weights[rows], self.predictions[rows], own, size)
 
     @property
     def discrete(self):

@@ -27,6 +27,7 @@ CONFIGURATIONS = [
     MoEClassifierCV(n_experts=2, criterion="icl"),
     MoERegressor(n_experts=2, noise=True),
     MoERegressor(n_experts=2, likelihood="student-t"),
+    MoERegressor(n_experts=2, likelihood="heteroscedastic"),
     MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2),
     MoERegressor(),
     MoERegressor(n_experts=2, gate="constant"),

@@ -22,6 +22,7 @@ from skmoe.likelihoods import (
     Binomial,
     Gamma,
     Gaussian,
+    HeteroscedasticGaussian,
     Laplace,
     NegativeBinomial,
     Poisson,
@@ -35,6 +36,11 @@ TRIALS = np.full(1, 7.0)
 # Fitted likelihood, a prediction, and the size of the row.
 FITTED = {
     "gaussian": (Gaussian().with_sigma([0.7], 1), 1.3, None),
+    "heteroscedastic": (
+        HeteroscedasticGaussian().with_sigma(np.array([0.7]), np.ones(1)),
+        1.3,
+        None,
+    ),
     "student-t": (StudentT().with_scale([0.7], [3.5]), 1.3, None),
     "nearly-normal": (StudentT().with_scale([0.7], [1e6]), 1.3, None),
     "laplace": (Laplace().with_scale([0.7]), 1.3, None),
@@ -174,6 +180,7 @@ def test_samples_follow_the_distribution(name):
 
 EXTREMES = {
     "gaussian": ([-1e150, 0.0, 1e150], [-1e150, 1e-300, 1e150]),
+    "heteroscedastic": ([-1e150, 0.0, 1e150], [-1e150, 1e-300, 1e150]),
     "student-t": ([-1e150, 0.0, 1e150], [-1e150, 1e-300, 1e150]),
     "laplace": ([-1e300, 0.0, 1e300], [-1e300, 1e-300, 1e300]),
     "gamma": ([1e-300, 1.0, 1e200], [1e-300, 1.0, 1e200]),
@@ -305,6 +312,7 @@ def targets(name, n=400, seed=0):
     rng = np.random.default_rng(seed)
     X, _, exposure, rate = counts(n, seed)
     made = {
+        "heteroscedastic": np.log(rate) + 0.3 * np.exp(X[:, 1]) * rng.normal(size=n),
         "student-t": np.log(rate) + 0.3 * rng.standard_t(3, n),
         "laplace": np.log(rate) + 0.3 * rng.laplace(size=n),
         "poisson": rng.poisson(rate).astype(float),
@@ -316,6 +324,7 @@ def targets(name, n=400, seed=0):
 
 
 FAMILIES = [
+    "heteroscedastic",
     "student-t",
     "laplace",
     "poisson",
@@ -373,7 +382,7 @@ def test_scale_of_columns_does_not_matter(name):
     )
 
 
-@pytest.mark.parametrize("name", ["student-t", "laplace"])
+@pytest.mark.parametrize("name", ["heteroscedastic", "student-t", "laplace"])
 def test_scale_of_the_target_scales_predictions(name):
     X, y = targets(name, n=150)
     for expert in (LinearExpert(), LinearExpert(alpha=3.0, l1_ratio=0.5)):
@@ -441,6 +450,8 @@ def test_trials_are_rows_put_together():
         ("poisson", HistGradientBoostingRegressor(loss="poisson", max_iter=20)),
         ("gamma", HistGradientBoostingRegressor(loss="gamma", max_iter=20)),
         ("negative-binomial", PoissonRegressor()),
+        ("heteroscedastic", LinearRegression()),
+        ("heteroscedastic", HistGradientBoostingRegressor(max_iter=20)),
         ("student-t", LinearRegression()),
         ("laplace", HistGradientBoostingRegressor(loss="absolute_error", max_iter=20)),
         ("binomial", DecisionTreeRegressor(max_depth=3)),
@@ -532,7 +543,14 @@ def test_neural_experts_have_no_log_link():
 
 @pytest.mark.parametrize(
     "own",
-    [Gamma(floor=0), StudentT(df=-1), StudentT(floor=2), Laplace(floor=-1)],
+    [
+        Gamma(floor=0),
+        HeteroscedasticGaussian(floor=0),
+        HeteroscedasticGaussian("linear"),
+        StudentT(df=-1),
+        StudentT(floor=2),
+        Laplace(floor=-1),
+    ],
 )
 def test_bad_parameters(own):
     X, y = targets("gamma", n=60)

@@ -8,6 +8,7 @@ from ._categorical import Categorical, smoothed
 from ._counts import Binomial, NegativeBinomial, Poisson
 from ._gamma import Gamma
 from ._gaussian import Gaussian
+from ._heteroscedastic import HeteroscedasticGaussian
 from ._robust import Laplace, StudentT
 from ._uniform import Uniform
 
@@ -16,6 +17,7 @@ __all__ = [
     "Categorical",
     "Gamma",
     "Gaussian",
+    "HeteroscedasticGaussian",
     "Laplace",
     "NegativeBinomial",
     "Poisson",

@@ -82,6 +82,14 @@ class Likelihood(BaseEstimator):
         """What a row counts for an expert that minimises squares; None for one."""
         return None
 
+    def at(self, view):
+        """The density of the rows of a view: here the same as of any."""
+        return self
+
+    def on_rows(self, rows):
+        """The density of some of the rows of a view."""
+        return self
+
     def weighing(self, size):
         """What the size of a row multiplies its weight by, for any expert."""
         return None

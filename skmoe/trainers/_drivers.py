@@ -165,7 +165,7 @@ class RefitDriver:
                 problem,
                 parts,
                 Plain(),
-                max_iter=max_iter if len(problem.kept) > 1 else 2,
+                max_iter=max_iter if problem.alternates() else 2,
                 tol=self.trainer.tol,
                 on_iteration=self._reporter(problem),
             )

@@ -12,10 +12,15 @@ from .._design import make_design
 from .._sklearn import safe_indexing
 from ..engines import run_calls
 from ..experts import LinearExpert, NoiseExpert
-from ..experts._foreign import aligned_proba, fit_expert, is_frozen
+from ..experts._foreign import (
+    aligned_proba,
+    expert_parameters,
+    fit_expert,
+    is_frozen,
+)
 from ..experts._glm import GeneralizedLinearExpert, target_units
 from ..gates._tree import TreeGate
-from ..likelihoods import Uniform, smoothed
+from ..likelihoods import Gamma, HeteroscedasticGaussian, Uniform, smoothed
 from ..mixture import log_prob
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
@@ -92,6 +97,11 @@ class RefitMixture:
         experts = self.task.experts
         return np.array([isinstance(experts[k], NoiseExpert) for k in self.kept])
 
+    def alternates(self):
+        """Whether one M-step from known responsibilities is not the optimum."""
+        varies = isinstance(self.task.likelihood, HeteroscedasticGaussian)
+        return len(self.kept) > 1 or varies
+
     # -- E-step ---------------------------------------------------------------
 
     def predictions(self, parts, needed=None):
@@ -133,8 +143,8 @@ class RefitMixture:
         weight = self.task.weight
         log_gate = self._log_gate(parts.gate)
         predictions = self.predictions(parts, needed=np.isfinite(log_gate))
-        y, size = self.task.y, self.task.size
-        joint = log_gate + log_prob(parts.likelihoods, y, predictions, size)
+        y, size, likelihoods = self.task.y, self.task.size, self._at_rows(parts)
+        joint = log_gate + log_prob(likelihoods, y, predictions, size)
         row = joint.max(axis=1) if self.hard else logsumexp(joint, axis=1)
         if self.hard:
             resp = np.zeros_like(joint)
@@ -143,8 +153,13 @@ class RefitMixture:
             resp = np.exp(joint - row[:, None])
         total = float(weight @ row)
         value = (total - self._penalty(parts)) / self.total_weight
-        pairs = zip(parts.likelihoods, predictions, strict=True)
+        pairs = zip(likelihoods, predictions, strict=True)
         return value, EStep(resp, total, [own.row_weight(y, at) for own, at in pairs])
+
+    def _at_rows(self, parts):
+        """Likelihoods of the training rows."""
+        pairs = zip(parts.likelihoods, self.kept, strict=True)
+        return [own.at(self.task.expert_views[k]) for own, k in pairs]
 
     def _log_gate(self, gate):
         log_gate = gate.log_joint(self.task.gate_view)
@@ -168,6 +183,7 @@ class RefitMixture:
     def _penalty(self, parts):
         total = parts.gate.penalty()
         for expert, likelihood in zip(parts.experts, parts.likelihoods, strict=True):
+            total += variance_penalty(likelihood)
             if not isinstance(expert, LinearExpert):
                 continue
             if self.task.classes is not None:
@@ -228,7 +244,8 @@ class RefitMixture:
         fitted = self._refit(parts, resp, row_weights)
         if parts is None:
             for _ in range(FIRST_ROUNDS):
-                own = zip(fitted.likelihoods, self.predictions(fitted), strict=True)
+                likelihoods = self._at_rows(fitted)
+                own = zip(likelihoods, self.predictions(fitted), strict=True)
                 weights = [x.row_weight(self.task.y, at) for x, at in own]
                 if all(weight is None for weight in weights):
                     break
@@ -259,11 +276,39 @@ class RefitMixture:
             size=task.size,
             previous=None if None in known else known,
         )
+        if isinstance(task.likelihood, HeteroscedasticGaussian):
+            calls = [
+                (x, self.kept[k], predictions[k], weights[:, k], previous[k])
+                for x, k in zip(fitted, own, strict=True)
+            ]
+            fitted = list(run_calls(self._fit_variance, calls, task.n_jobs))
         by_place = dict(zip(own, fitted, strict=True))
         noise = None
         if task.has_noise:
             noise = Uniform().with_range(task.y, task.likelihood.discrete)
         return [by_place.get(k, noise) for k in range(len(self.kept))]
+
+    def _fit_variance(self, likelihood, number, prediction, weight, before):
+        """The likelihood of one expert with a variance that depends on x."""
+        if not weight.any():
+            return likelihood
+        task, model = self.task, unfitted_variance(likelihood)
+        view = task.expert_views[number]
+        squares = likelihood.squares(task.y, prediction)
+        if isinstance(model, LinearExpert):
+            fitted = clone(model).fit_design(
+                self._design(view, model.standardize),
+                squares,
+                weight,
+                likelihood=Gamma().with_shape(np.full(squares.shape[1], 0.5)),
+                start=getattr(before, "model_", None),
+            )
+        else:
+            squares = squares.reshape(task.labels.shape)
+            seed = task.expert_seeds[number]
+            fitted = fit_expert(model, view, squares, weight, seed)
+        count = expert_parameters(fitted)
+        return likelihood.with_model(fitted, count, view, weight)
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
@@ -314,7 +359,8 @@ class RefitMixture:
         """A linear expert, on columns that are standardised by all rows."""
         task, more = self.task, {}
         if isinstance(expert, GeneralizedLinearExpert):
-            more = {"likelihood": likelihood, "size": task.size, "unit": self._units}
+            bound = None if likelihood is None else likelihood.at(view)
+            more = {"likelihood": bound, "size": task.size, "unit": self._units}
             more["start"] = previous
         elif task.offset is not None:
             more = {"offset": task.offset}
@@ -325,7 +371,9 @@ class RefitMixture:
         """Columns of a view as linear experts read them, made once."""
         key = id(view), standardize
         if key not in self._designs:
-            self._designs[key] = make_design(view, self.task.weight, standardize)
+            # A model of the variance reads numbers where its expert reads a frame.
+            numbers = view if hasattr(view, "tocsr") else np.asarray(view)
+            self._designs[key] = make_design(numbers, self.task.weight, standardize)
         return self._designs[key]
 
     def group_log_likelihood(self, number, resp):
@@ -375,6 +423,18 @@ class RefitMixture:
         view = self.task.gate_view
         router = copy.deepcopy(self.task.router)
         return router.fit(gate.predict_log_proba(view), X=view)
+
+
+def unfitted_variance(likelihood):
+    """The model of an input-dependent variance, as an expert that can be fitted."""
+    model = LinearExpert() if likelihood.model is None else likelihood.model
+    return model.for_likelihood(Gamma()) if isinstance(model, LinearExpert) else model
+
+
+def variance_penalty(likelihood):
+    """Penalty, in nats, of a model of the variance; none of others."""
+    model = getattr(likelihood, "model_", None)
+    return model.penalty(1.0, 1.0) if isinstance(model, LinearExpert) else 0.0
 
 
 def predict_expert(expert, view, classes, offset=None):

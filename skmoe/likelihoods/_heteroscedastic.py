@@ -1,0 +1,182 @@
+"""Normal densities whose variance depends on x."""
+
+import copy
+
+import numpy as np
+from scipy import special
+from sklearn.base import clone
+
+from .._kernels.objectives import LOG_2PI
+from ._base import Likelihood, unboxed
+
+# Share of an expert's rows at the floor from which the floor is what bounds it.
+MOST_FLOORED = 0.01
+# Smallest square and variance: their logarithms and ratios must stay finite.
+SMALLEST = 1e-290
+
+
+class HeteroscedasticGaussian(Likelihood):
+    """Normal density whose variance is modelled within each expert, too.
+
+    The logarithm of the variance is linear in what the expert sees, or the variance is
+    whatever ``model`` predicts.  An M-step fits the location by least squares, each row
+    weighted by its precision, and then the variance to the squared residuals, whose
+    likelihood is that of a gamma density with shape 1/2 [1]_.
+
+    Parameters
+    ----------
+    model : regressor, default=None
+        Predicts positive numbers, and is fitted to squared residuals: a
+        :class:`~skmoe.experts.LinearExpert`, which takes the form of a gamma regression
+        with log link, or an estimator such as
+        ``HistGradientBoostingRegressor(loss="poisson")``.  None is ``LinearExpert()``,
+        which reads columns of numbers.  With several outputs it must predict all.
+    floor : float, default=1e-6
+        Smallest variance of a row, as a fraction of the variance of y.
+
+    Attributes
+    ----------
+    model_ : fitted regressor
+        Variance given what the expert sees, in squared units of y.
+    sigma_ : float or ndarray of shape (n_outputs,)
+        Root mean square of the residuals, in units of y.
+    n_parameters_ : float or None
+        Those of the model of the variance; None if it has no count.
+    floored_ : bool
+        Whether the floor holds more than a hundredth of the expert's rows.
+
+    References
+    ----------
+    .. [1] Aitkin, M. (1987). Modelling variance heterogeneity in normal regression
+       using GLIM. Applied Statistics 36, section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe import MoERegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(0, 3, size=(500, 1))
+    >>> y = X[:, 0] + np.exp(X[:, 0] - 2) * rng.normal(size=500)
+    >>> model = MoERegressor(n_experts=1, likelihood="heteroscedastic").fit(X, y)
+    >>> _, std = model.predict([[0.0], [3.0]], return_std=True)
+    >>> bool(std[1] > 10 * std[0])
+    True
+    """
+
+    def __init__(self, model=None, floor=1e-6):
+        self.model = model
+        self.floor = floor
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+        if not 0 < self.floor < 1:
+            raise ValueError(
+                f"HeteroscedasticGaussian got floor={self.floor!r}, but expected a "
+                "fraction of the variance of y in (0, 1); the default is 1e-6."
+            )
+        wanted = self.model is None or hasattr(self.model, "predict")
+        if isinstance(self.model, type) or not wanted:
+            raise ValueError(
+                f"HeteroscedasticGaussian got model={self.model!r}, but expected a "
+                "regressor that predicts positive numbers, such as "
+                "HistGradientBoostingRegressor(loss='poisson'), or None."
+            )
+
+    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
+        """One variance for all rows, until a model is fitted to what is left."""
+        if self._keeps(previous, weight):
+            return previous
+        mass = max(weight.sum(), np.finfo(float).tiny)
+        square = (weight @ (y - prediction) ** 2 + prior) / mass
+        # Residuals within the rounding of y say nothing of its variance.
+        rounding = (4.0 * np.finfo(float).eps * np.abs(y).max(axis=0)) ** 2
+        spread = np.maximum(spread, rounding / self.floor)
+        return self.with_sigma(np.sqrt(square), spread)
+
+    def with_sigma(self, sigma, spread):
+        """Fitted copy with standard deviations (n_outputs,) that are the same in all
+        rows, where y has the variances ``spread`` (n_outputs,)."""
+        fitted = clone(self)
+        fitted.unit_ = np.maximum(spread, SMALLEST)
+        least = np.sqrt(self.floor * fitted.unit_)
+        fitted.floored_ = bool(np.any(sigma < least))
+        fitted.sigma_ = unboxed(np.maximum(sigma, least))
+        fitted.n_parameters_ = float(np.size(sigma))
+        return fitted
+
+    def squares(self, y, prediction):
+        """What the variance is fitted to, (n, n_outputs): squared residuals, kept
+        positive."""
+        return np.maximum((y - prediction) ** 2, np.finfo(float).eps ** 2 * self.unit_)
+
+    def with_model(self, model, n_parameters, view, weight):
+        """Copy whose variance is what a fitted model predicts."""
+        fitted = copy.copy(self)
+        fitted.model_, fitted.n_parameters_ = model, n_parameters
+        variance, least = fitted._variances(view), self.floor * self.unit_
+        floored = np.any(variance < least, axis=1)
+        fitted.floored_ = bool(np.average(floored, weights=weight) > MOST_FLOORED)
+        precision = 1.0 / np.maximum(variance, least)
+        fitted._precision = np.average(precision, axis=0, weights=weight)
+        return fitted
+
+    def _variances(self, view):
+        """Variances (n, n_outputs) that the model predicts, in any range."""
+        if self.model is None or hasattr(self.model, "for_likelihood"):
+            # The built-in model reads numbers, whatever the expert reads.
+            view = view if hasattr(view, "tocsr") else np.asarray(view, dtype=float)
+        variance = np.asarray(self.model_.predict(view), dtype=float)
+        return variance.reshape(variance.shape[0], -1)
+
+    def at(self, view):
+        """The density of the rows of a view, each with its own ``sigma_``."""
+        if not hasattr(self, "model_"):
+            return self
+        bound = copy.copy(self)
+        least = self.floor * self.unit_
+        bound.sigma_ = np.sqrt(np.maximum(self._variances(view), least))
+        return bound
+
+    def on_rows(self, rows):
+        """The density of some of the rows of a view."""
+        if np.ndim(self.sigma_) < 2:
+            return self
+        bound = copy.copy(self)
+        bound.sigma_ = self.sigma_[rows]
+        return bound
+
+    def row_weight(self, y, prediction):
+        """Precision of each row relative to the mean over rows; that over outputs."""
+        if np.ndim(self.sigma_) < 2:
+            return None
+        return np.mean(1.0 / (np.square(self.sigma_) * self._precision), axis=1)
+
+    def penalty_variance(self, n_outputs):
+        """Variance of y: penalties refer to standardised columns and targets."""
+        return np.broadcast_to(self.unit_, n_outputs)
+
+    def variance_of(self, prediction, size=None):
+        """Variance of y, (n, n_outputs)."""
+        return np.broadcast_to(np.square(self.sigma_), prediction.shape)
+
+    def _log_density(self, y, prediction, size=None):
+        with np.errstate(over="ignore"):
+            square = ((y - prediction) / self.sigma_) ** 2
+        return -0.5 * (square + LOG_2PI) - np.log(self.sigma_)
+
+    def derivatives(self, y, prediction, size=None):
+        """Slope and curvature of the log-density in the location, output by output."""
+        precision = np.broadcast_to(1.0 / np.square(self.sigma_), y.shape)
+        return (y - prediction) * precision, precision
+
+    def cdf(self, y, prediction, size=None):
+        """P(Y <= y) of each output by itself, (n, n_outputs)."""
+        return special.ndtr((y - prediction) / self.sigma_)
+
+    def quantile(self, level, prediction, size=None):
+        """Where the distribution function of each output reaches ``level``."""
+        return prediction + special.ndtri(level) * np.asarray(self.sigma_)
+
+    def sample(self, prediction, rng, size=None):
+        """One draw per row, of all outputs together."""
+        return prediction + rng.standard_normal(prediction.shape) * self.sigma_

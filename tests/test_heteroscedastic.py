@@ -1,0 +1,203 @@
+"""Variances that depend on x: optima, all methods, and any model of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize, sparse, stats
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
+
+from skmoe import HierarchicalMoERegressor, MoERegressor
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.likelihoods import HeteroscedasticGaussian
+from skmoe.model_selection import MoERegressorCV
+from skmoe.trainers import EM
+
+LINEAR = HeteroscedasticGaussian(LinearExpert(alpha=0))
+BOOSTED = HeteroscedasticGaussian(
+    HistGradientBoostingRegressor(loss="poisson", max_iter=20)
+)
+
+
+def made(n=600, seed=0):
+    """Two lines, told apart by the second column, whose spread grows with the first."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-2, 2, size=(n, 2))
+    std = np.exp(-1 + 0.8 * X[:, 0])
+    mean = np.where(X[:, 1] > 0, 3 * X[:, 0], 1 - 2 * X[:, 0])
+    return X, mean + std * rng.normal(size=n), std
+
+
+def two(likelihood="heteroscedastic", **options):
+    options = {"n_experts": 2, "random_state": 0, **options}
+    return MoERegressor(likelihood=likelihood, **options)
+
+
+@pytest.mark.parametrize("expert", [LinearExpert(alpha=0), Ridge(alpha=1e-9)])
+def test_one_expert_maximises_the_likelihood(expert):
+    """The optimum that BFGS finds on the likelihood written out."""
+    X, y, _ = made(400)
+    X, y = X[X[:, 1] > 0], y[X[:, 1] > 0]
+    A = np.column_stack([np.ones(len(X)), X])
+
+    def loss(theta):
+        log_variance = A @ theta[3:]
+        square = (y - A @ theta[:3]) ** 2 * np.exp(-log_variance)
+        return 0.5 * np.sum(log_variance + square + np.log(2 * np.pi))
+
+    found = optimize.minimize(loss, np.zeros(6), method="BFGS", options={"gtol": 1e-8})
+    model = MoERegressor(
+        expert, n_experts=1, likelihood=LINEAR, trainer=EM(tol=1e-12, max_iter=500)
+    ).fit(X, y)
+    assert model.log_likelihood_ == pytest.approx(-found.fun, abs=1e-6)
+    variance = model.likelihoods_[0].model_
+    np.testing.assert_allclose(model.experts_[0].coef_, found.x[1:3], rtol=1e-3)
+    np.testing.assert_allclose(variance.coef_, found.x[4:], rtol=1e-3)
+    assert model.n_parameters_ == 6
+
+
+def test_planted_spread_is_found():
+    X, y, std = made(3000)
+    model = two().fit(X, y)
+    plain = two("gaussian").fit(X, y)
+    found = model.predict(X, return_std=True)[1]
+    assert np.median(np.abs(np.log(found / std))) < 0.1
+    assert model.log_likelihood_ > plain.log_likelihood_ + 500
+    assert model.bic(X, y) < plain.bic(X, y) - 500
+    inside = model.predict_interval(X, 0.5)
+    # Rows with little and with much spread are covered alike, each by itself.
+    for part in (std < 0.3, std > 1.0):
+        rows = inside[part]
+        covered = np.mean((y[part] >= rows[:, 0]) & (y[part] <= rows[:, 1]))
+        assert covered == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("likelihood", ["heteroscedastic", BOOSTED])
+@pytest.mark.parametrize("expert", [None, Ridge(), HistGradientBoostingRegressor()])
+def test_methods_see_the_spread_of_their_rows(likelihood, expert):
+    """Each method gives for some rows what it gives for them among all others."""
+    X, y, _ = made(300)
+    model = two(likelihood, experts=expert).fit(X, y)
+    some = np.array([250, 3, 77])
+    for method in ("predict_quantile", "predict_interval", "predict_mode"):
+        ask = getattr(model, method)
+        np.testing.assert_allclose(ask(X[some]), ask(X)[some], rtol=1e-9)
+    np.testing.assert_allclose(
+        model.log_density(X[some], y[some]), model.log_density(X, y)[some], rtol=1e-9
+    )
+    assert model.log_likelihood_ == pytest.approx(model.log_density(X, y).sum())
+    levels = model.predict_quantile(X[some], [0.1, 0.9])
+    draws = model.sample_y(X[some], 4000, random_state=0)
+    for own, (low, high) in zip(draws, levels, strict=True):
+        assert np.mean(own < low) == pytest.approx(0.1, abs=0.03)
+        assert np.mean(own > high) == pytest.approx(0.1, abs=0.03)
+
+
+def test_density_is_the_written_formula():
+    X, y, _ = made(300)
+    model = two().fit(X, y)
+    parts = [
+        stats.norm.logpdf(y, e.predict(X), np.sqrt(own.model_.predict(X)))
+        for e, own in zip(model.experts_, model.likelihoods_, strict=True)
+    ]
+    gate = model.gate_proba(X)
+    by_hand = np.log(np.sum(gate * np.exp(np.column_stack(parts)), axis=1))
+    np.testing.assert_allclose(model.log_density(X, y), by_hand, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"router": 1},
+        {"noise": True},
+        {"n_members": 2},
+        {"experts": MLPExpert(hidden_layer_sizes=(4,))},
+        {"expert_features": [0]},
+        {"expert_features": "piecewise-linear"},
+        {"shared_expert": Ridge()},
+        {"trainer": "hard-em"},
+    ],
+    ids=lambda own: next(iter(own)) + str(next(iter(own.values())))[:9],
+)
+@pytest.mark.filterwarnings("ignore:EM stopped")
+def test_goes_with_all_other_parts(options):
+    X, y, std = made(400)
+    model = two(**options).fit(X, y)
+    density = model.log_density(X, y)
+    assert np.isfinite(density).all()
+    found = model.predict(X, return_std=True)[1]
+    assert stats.spearmanr(found, std).statistic > 0.5
+    one = np.concatenate([model.log_density(X[[i]], y[[i]]) for i in range(3)])
+    np.testing.assert_allclose(one, density[:3], rtol=1e-9)
+
+
+def test_trees_have_it_too():
+    X, y, std = made(600)
+    model = HierarchicalMoERegressor(
+        branching=(2, 2), likelihood="heteroscedastic", random_state=0
+    ).fit(X, y)
+    assert np.diff(model.lower_bounds_).min() >= -1e-9
+    found = model.predict(X, return_std=True)[1]
+    assert np.median(np.abs(np.log(found / std))) < 0.2
+
+
+def test_several_outputs_have_their_own_spreads():
+    X, y, std = made(1500)
+    both = np.column_stack([y, X[:, 0] + np.random.default_rng(1).normal(size=len(y))])
+    found = two().fit(X, both).predict(X, return_std=True)[1]
+    assert np.median(np.abs(np.log(found[:, 0] / std))) < 0.15
+    assert np.median(np.abs(np.log(found[:, 1]))) < 0.15
+
+
+def test_frames_and_sparse_columns_are_read_as_numbers():
+    X, y, _ = made(200)
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    for expert in (None, Ridge()):
+        wanted = two(experts=expert).fit(X, y).predict_quantile(X, 0.9)
+        found = two(experts=expert).fit(frame, y).predict_quantile(frame, 0.9)
+        np.testing.assert_allclose(found, wanted, rtol=1e-9)
+        columns = sparse.csr_array(X)
+        found = two(experts=expert).fit(columns, y).predict_quantile(columns, 0.9)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_random_models_of_the_variance_are_seeded():
+    X, y, _ = made(200)
+    model = HistGradientBoostingRegressor(
+        loss="poisson", max_iter=5, early_stopping=True, validation_fraction=0.5
+    )
+    first, second = (
+        two(HeteroscedasticGaussian(model)).fit(X, y).log_density(X, y)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_models_without_a_count_have_no_criterion():
+    X, y, _ = made(200)
+    with pytest.raises(ValueError, match="HistGradientBoostingRegressor"):
+        two(BOOSTED).fit(X, y).bic(X, y)
+
+
+def test_search_over_sizes():
+    X, y, _ = made(800)
+    search = MoERegressorCV(two(), n_experts=3, criterion="bic", cv=3, rule="best").fit(
+        X, y
+    )
+    assert search.n_experts_ == 2
+
+
+def test_exact_fits_stay_finite():
+    X, _, _ = made(60)
+    model = two().fit(X, np.where(X[:, 1] > 0, X[:, 0], -X[:, 0]))
+    assert np.isfinite(model.log_likelihood_)
+    assert all(own.floored_ for own in model.likelihoods_)
+    constant = two(n_experts=1).fit(X, np.ones(60))
+    assert np.isfinite(constant.log_likelihood_)
+
+
+@pytest.mark.parametrize("trainer", ["gradient", "two-stage"])
+def test_other_trainers_say_what_to_use(trainer):
+    X, y, _ = made(60)
+    with pytest.raises(ValueError, match="trainer='em'"):
+        two(trainer=trainer).fit(X, y)
