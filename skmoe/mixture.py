@@ -110,6 +110,16 @@ def cdf(t, components):
     return sum(w[:, None] * own.cdf(t, at, size) for w, own, at in components.each())
 
 
+def marginal_density(t, components):
+    """Density of each output by itself, shape (n, d), at ``t`` of that shape."""
+    size = components.size
+    parts = [
+        w[:, None] * own.marginal_density(t, at, size)
+        for w, own, at in components.each()
+    ]
+    return sum(parts)
+
+
 def quantile(level, components):
     """Where the distribution function of each output reaches ``level``, (n, d).
 

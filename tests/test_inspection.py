@@ -7,15 +7,19 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe.experts import LinearExpert
 from skmoe.inspection import (
     ConvergenceDisplay,
     ExpertUsageDisplay,
     GateDisplay,
+    PredictiveDensityDisplay,
+    SelectionDisplay,
     expert_usage,
     explain,
     gate_importance,
 )
+from skmoe.model_selection import MoERegressorCV
 
 mpl.use("Agg")
 
@@ -97,4 +101,58 @@ def test_displays(model, regression, kind):
     gate = GateDisplay.from_estimator(fitted, frame, feature, n_values=5)
     assert len(gate.lines_) == 3
     np.testing.assert_allclose(gate.proba.sum(axis=1), 1)
+    density = PredictiveDensityDisplay.from_estimator(fitted, frame, feature)
+    area = np.trapezoid(density.density, density.targets, axis=0)
+    np.testing.assert_allclose(area, 1.0, atol=0.02)
+    assert np.all(np.diff(density.quantiles, axis=0) > 0)
     plt.close("all")
+
+
+def test_density_of_one_column_is_that_of_the_mixture():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(200, 1))
+    y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
+    model = MoERegressor(n_experts=2, noise=True, random_state=0).fit(X, y)
+    display = PredictiveDensityDisplay.from_estimator(model, X, 0, n_values=7)
+    columns = display.values[:, None]
+    found = model.predict_quantile(columns, display.levels)
+    np.testing.assert_allclose(display.quantiles.T, found, atol=2e-2)
+    for i, target in enumerate(display.targets[50:150]):
+        density = model.log_density(columns, np.full(7, target))
+        np.testing.assert_allclose(np.log(display.density[50 + i]), density, 1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"branching": (2,)}, {"two": True}])
+def test_density_of_counts_and_of_several_outputs(options):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(150, 2))
+    y = rng.poisson(np.exp(1 + X[:, 0])).astype(float)
+    if options.pop("two", False):
+        model = MoERegressor(n_experts=2).fit(X, np.column_stack([y, 100 + X[:, 1]]))
+        display = PredictiveDensityDisplay.from_estimator(model, X, 0, output=1)
+        assert display.targets.min() > 90
+        return
+    kind = HierarchicalMoERegressor if options else MoERegressor
+    model = kind(likelihood="poisson", random_state=0, **options).fit(X, y)
+    display = PredictiveDensityDisplay.from_estimator(model, X, 1)
+    assert np.all(display.targets == np.rint(display.targets))
+    assert np.all(display.density.sum(axis=0) > 0.98)
+
+
+@pytest.mark.parametrize("criterion", ["cv", "bic"])
+def test_display_of_a_search(regression, criterion):
+    X, y = regression
+    grid = {"experts__alpha": [10.0, 1.0]}
+    search = MoERegressorCV(
+        MoERegressor(LinearExpert()), n_experts=3, param_grid=grid, criterion=criterion
+    ).fit(X, y)
+    display = SelectionDisplay.from_estimator(search)
+    row, size = display.chosen
+    assert display.scores.shape == (2, 3)
+    assert display.sizes[size] == search.best_params_["n_experts"]
+    assert (
+        display.names[row] == f"experts__alpha={search.best_params_['experts__alpha']}"
+    )
+    assert (display.errors is None) == (criterion == "bic")
+    best = search.best_score_ * (1 if criterion == "cv" else -1)
+    assert display.scores[row, size] == pytest.approx(best)

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 from sklearn import config_context
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import (
@@ -20,6 +20,7 @@ from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import (
     Binomial,
+    Categorical,
     Gamma,
     Gaussian,
     HeteroscedasticGaussian,
@@ -653,3 +654,24 @@ def test_metadata_routing_without_metadata():
         for noise in (False, True):
             model = MoERegressor(n_experts=2, noise=noise, random_state=0).fit(X, y)
             assert model.n_experts_ == 2 + noise
+
+
+def test_categorical_is_the_multinomial_of_one_draw():
+    own, rng = Categorical(), np.random.default_rng(0)
+    proba = np.array([[0.2, 0.5, 0.3]])
+    codes = np.arange(3)
+    many = np.repeat(proba, 3, axis=0)
+    assert np.exp(own.log_prob(codes, many)).sum() == pytest.approx(1.0, abs=1e-15)
+    theirs = stats.multinomial(1, proba[0])
+    np.testing.assert_allclose(own.log_prob(codes, many), theirs.logpmf(np.eye(3)))
+    np.testing.assert_allclose(own.mean(proba)[0], theirs.mean())
+    np.testing.assert_allclose(own.variance_of(proba)[0], np.diag(theirs.cov()))
+    slope, curvature = own.derivatives(codes, many)
+    for j, step in enumerate(1e-6 * np.eye(3)):
+        up, down = (special.softmax(np.log(many) + s, axis=1) for s in (step, -step))
+        numeric = (own.log_prob(codes, up) - own.log_prob(codes, down)) / 2e-6
+        np.testing.assert_allclose(slope[:, j], numeric, atol=1e-8)
+        numeric = (up - down)[:, j] / 2e-6
+        np.testing.assert_allclose(curvature[:, j], numeric, atol=1e-8)
+    draws = own.sample(np.repeat(proba, 4000, axis=0), rng)
+    assert stats.chisquare(np.bincount(draws), 4000 * proba[0]).pvalue > 1e-3

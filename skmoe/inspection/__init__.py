@@ -1,5 +1,6 @@
 """Who serves whom, and why: tables and pictures of a fitted mixture."""
 
+from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
 from ._tables import expert_usage, explain, gate_importance
 from ._trees import export_text, plot_tree
@@ -8,6 +9,8 @@ __all__ = [
     "ConvergenceDisplay",
     "ExpertUsageDisplay",
     "GateDisplay",
+    "PredictiveDensityDisplay",
+    "SelectionDisplay",
     "expert_usage",
     "explain",
     "export_text",

@@ -6,7 +6,8 @@ from .._sklearn import check_matplotlib_support
 from ._tables import expert_usage
 
 
-def _axes(ax, owner):
+def axes_for(ax, owner):
+    """The axes given, or those of a new figure."""
     check_matplotlib_support(f"{owner}.plot")
     import matplotlib.pyplot as plt
 
@@ -48,7 +49,7 @@ class ConvergenceDisplay:
 
     def plot(self, ax=None, **line_kw):
         """Draw on ``ax``, or on a new figure; returns self."""
-        self.ax_ = _axes(ax, "ConvergenceDisplay")
+        self.ax_ = axes_for(ax, "ConvergenceDisplay")
         self.figure_ = self.ax_.figure
         iterations = np.arange(1, len(self.lower_bounds) + 1)
         style = {"marker": "o", "markersize": 3, **line_kw}
@@ -88,7 +89,7 @@ class ExpertUsageDisplay:
 
     def plot(self, ax=None, **bar_kw):
         """Draw on ``ax``, or on a new figure; returns self."""
-        self.ax_ = _axes(ax, "ExpertUsageDisplay")
+        self.ax_ = axes_for(ax, "ExpertUsageDisplay")
         self.figure_ = self.ax_.figure
         names = self.usage["expert"]
         rows = np.arange(len(names))
@@ -163,22 +164,21 @@ class GateDisplay:
         cls, estimator, X, feature, *, n_values=50, plot=True, ax=None, **line_kw
     ):
         """Display for a column, by name or position; draws unless ``plot=False``."""
-        column = np.asarray(X[feature] if hasattr(X, "columns") else X[:, feature])
-        low, high = np.nanquantile(column.astype(float), [0.01, 0.99])
+        low, high = np.nanquantile(column_values(X, feature), [0.01, 0.99])
         values = np.linspace(low, high, n_values)
         proba = np.stack(
             [
-                estimator.gate_proba(_with_value(X, feature, value)).mean(axis=0)
+                estimator.gate_proba(with_value(X, feature, value)).mean(axis=0)
                 for value in values
             ]
         )
-        name = feature if isinstance(feature, str) else f"x{feature}"
-        display = cls(values, proba, list(estimator.named_experts_), name)
+        names = list(estimator.named_experts_)
+        display = cls(values, proba, names, feature_name(feature))
         return display.plot(ax=ax, **line_kw) if plot else display
 
     def plot(self, ax=None, **line_kw):
         """Draw on ``ax``, or on a new figure; returns self."""
-        self.ax_ = _axes(ax, "GateDisplay")
+        self.ax_ = axes_for(ax, "GateDisplay")
         self.figure_ = self.ax_.figure
         self.lines_ = [
             self.ax_.plot(self.values, column, label=name, **line_kw)[0]
@@ -189,7 +189,18 @@ class GateDisplay:
         return self
 
 
-def _with_value(X, feature, value):
+def column_values(X, feature):
+    """One column, by name or position, as floats."""
+    column = X[feature] if hasattr(X, "columns") else X[:, feature]
+    return np.asarray(column).astype(float)
+
+
+def feature_name(feature):
+    """Name of a column in pictures."""
+    return feature if isinstance(feature, str) else f"x{feature}"
+
+
+def with_value(X, feature, value):
     """X with one column set to a value."""
     if hasattr(X, "assign"):
         return X.assign(**{feature: value})

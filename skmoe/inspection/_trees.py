@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._tree import flat
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
-from ._displays import _axes
+from ._displays import axes_for
 from ._tables import _feature_names
 
 
@@ -216,7 +216,7 @@ def plot_tree(
     >>> boxes = plot_tree(model)  # doctest: +SKIP
     """
     root = described(model, feature_names, n_features, precision)
-    ax = _axes(ax, "plot_tree")
+    ax = axes_for(ax, "plot_tree")
     ax.set_axis_off()
     boxes = []
     width = _draw(ax, root, 0, 0.0, max_depth, boxes, fontsize)[1]

@@ -1,30 +1,37 @@
 """Class probabilities."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
+
+from ._base import Likelihood
 
 # Probabilities of classifiers are mixed with the uniform distribution to this
 # extent, so that one overconfident expert cannot make a row impossible.
 PROBA_FLOOR = 1e-6
 
 
-class Categorical(BaseEstimator):
+class Categorical(Likelihood):
     """Class probabilities as an expert predicts them.
+
+    Classes are the integer codes ``y`` (n,) of the mixture's ``classes_``, and what is
+    asked of their indicators has a column for each.  Classes are in no order, so that
+    there is neither a distribution function nor a quantile.
 
     Attributes
     ----------
     n_parameters_ : float
         Always zero: the probabilities are the expert's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.likelihoods import Categorical
+    >>> Categorical().variance_of(np.array([[0.25, 0.75]]))
+    array([[0.1875, 0.1875]])
     """
 
     n_parameters_ = 0.0
-    link, takes, discrete = "softmax", None, True
-
-    def check(self):
-        """Nothing to check."""
-
-    def row_weight(self, y, prediction):
-        """Rows count as they are."""
+    link, discrete = "softmax", True
 
     def fit_dispersions(
         self, y, predictions, weights, *, priors=None, size=None, previous=None, **_
@@ -35,6 +42,21 @@ class Categorical(BaseEstimator):
     def log_prob(self, y, prediction, size=None):
         """Log-probability of integer codes ``y`` (n,) under ``prediction`` (n, C)."""
         return np.log(prediction[np.arange(len(y)), y])
+
+    def variance_of(self, prediction, size=None):
+        """Variance of the indicators of classes, (n, C)."""
+        return prediction * (1.0 - prediction)
+
+    def derivatives(self, y, prediction, size=None):
+        """Slope and curvature of the log-probability in the logit of each class."""
+        indicators = np.eye(prediction.shape[1])[y]
+        return indicators - prediction, self.variance_of(prediction)
+
+    def sample(self, prediction, rng, size=None):
+        """One class per row, as integer codes (n,)."""
+        ends = np.cumsum(prediction, axis=1)
+        place = rng.uniform(size=(len(prediction), 1)) * ends[:, -1:]
+        return np.minimum((place >= ends).sum(axis=1), prediction.shape[1] - 1)
 
 
 def smoothed(proba):
