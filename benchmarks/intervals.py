@@ -3,16 +3,19 @@
     python benchmarks/intervals.py truth [--seeds 20]
     python benchmarks/intervals.py tables --data DIR [--jobs 2]
 
-``truth``: regimes with known spreads, coverage of intervals of new rows.  ``tables``:
-numeric tables (DIR holds NAME.parquet with the target in the last column), at most
-MAX_ROWS random rows, five folds.  Coverage of central intervals in percent; CRPS as
-twice the mean pinball loss over LEVELS, relative to the best on each table; negative
-log-likelihood in nats, for models that have a density.  Nothing is tuned per table.
+``truth``: data that a mixture generated, coverage of intervals of new rows, with the
+default penalty of experts and without.  ``tables``: numeric tables (DIR holds
+NAME.parquet with the target in the last column), at most MAX_ROWS random rows, five
+folds.  Coverage of central intervals in percent; CRPS as twice the mean pinball loss
+over LEVELS, relative to the best on each table; negative log-likelihood in nats, for
+models that have a density.  "Either Gaussian" chooses by inner folds whether variances
+depend on the input.  Nothing is tuned per table.
 """
 
 import argparse
 import os
 import warnings
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,10 +45,13 @@ LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 
 class Mixture:
-    """Linear experts, piecewise-linear columns, sizes by three folds, five members."""
+    """Linear experts, piecewise-linear columns, five members.
 
-    def __init__(self, likelihood="gaussian"):
-        self.likelihood = likelihood
+    Size, penalty and, of several, likelihood are chosen by three folds.
+    """
+
+    def __init__(self, *likelihoods):
+        self.likelihoods = list(likelihoods)
 
     def fit(self, X, y):
         """Search, then average five starts."""
@@ -53,10 +59,9 @@ class Mixture:
             LinearExpert(),
             gate=SoftmaxGate(alpha=1.0),
             expert_features="piecewise-linear",
-            likelihood=self.likelihood,
             random_state=0,
         )
-        grid = {"experts__alpha": [10.0, 1.0]}
+        grid = {"experts__alpha": [10.0, 1.0], "likelihood": self.likelihoods}
         search = MoERegressorCV(mixture, n_experts=(1, 2, 4), param_grid=grid, cv=3)
         params = search.fit(X, y).best_params_
         members = 1 if search.n_experts_ == 1 else 5
@@ -141,7 +146,8 @@ class NaturalBoosting(Normal):
 
 
 MODELS = {
-    "skmoe, Gaussian": Mixture,
+    "skmoe, Gaussian": lambda: Mixture("gaussian"),
+    "skmoe, either Gaussian": lambda: Mixture("gaussian", "heteroscedastic"),
     "skmoe, Student's t": lambda: Mixture("student-t"),
     "boosted quantiles": Boosting,
     "linear quantiles": LinearQuantiles,
@@ -206,23 +212,41 @@ def tables(arguments):
     print(means["NLL"].unstack().T.dropna(axis=1).round(3).to_string())
 
 
+def make_growing_spread(n_rows, random_state):
+    """Two lines told apart by the second column; their spread grows with the first."""
+    rng = np.random.default_rng(random_state)
+    X = rng.uniform(-2, 2, size=(n_rows, 2))
+    mean = np.where(X[:, 1] > 0, 3 * X[:, 0], 1 - 2 * X[:, 0])
+    return X, mean + np.exp(0.8 * X[:, 0] - 1) * rng.normal(size=n_rows)
+
+
+#: Generator, number of experts and likelihood of data that a mixture describes.
+TRUTHS = {
+    "regimes": (make_regimes, 2, "gaussian"),
+    "gated regression": (make_gated_regression, 3, "gaussian"),
+    "growing spread": (make_growing_spread, 2, "heteroscedastic"),
+}
+
+
 def truth(arguments):
-    """Coverage where the model is the truth."""
-    found = {}
-    for seed in range(arguments.seeds):
-        for name, make, size in (
-            ("regimes", make_regimes, 2),
-            ("gated regression", make_gated_regression, 3),
-        ):
-            X, y = make(3000, random_state=seed)
-            model = MoERegressor(n_experts=size, random_state=0).fit(X[:2000], y[:2000])
+    """Coverage of new rows where the model is the truth, by penalty of the experts."""
+    found = []
+    for seed, (name, own) in product(range(arguments.seeds), TRUTHS.items()):
+        make, size, likelihood = own
+        X, y = make(3000, random_state=seed)
+        for alpha in (1.0, 0.0):
+            model = MoERegressor(LinearExpert(alpha=alpha), n_experts=size)
+            model.set_params(likelihood=likelihood, random_state=0)
+            model.fit(X[:2000], y[:2000])
+            row = {"data": name, "alpha": alpha}
             for coverage in COVERAGES:
-                ends = model.predict_interval(X[2000:], coverage)
-                inside = (y[2000:] >= ends[:, 0]) & (y[2000:] <= ends[:, 1])
-                found.setdefault((name, coverage), []).append(100 * inside.mean())
-    for (name, coverage), own in found.items():
-        error = np.std(own, ddof=1) / np.sqrt(len(own))
-        print(f"{name}: {coverage:.0%} covers {np.mean(own):.1f} +- {error:.1f} %")
+                low, high = model.predict_interval(X[2000:], coverage).T
+                inside = (y[2000:] >= low) & (y[2000:] <= high)
+                row[f"{coverage:.0%}"] = 100 * inside.mean()
+            found.append(row)
+    groups = pd.DataFrame(found).groupby(["data", "alpha"], sort=False)
+    print("mean, %\n", groups.mean().round(1).to_string(), "\n")
+    print("standard error, points\n", groups.sem().round(1).to_string())
 
 
 def main():

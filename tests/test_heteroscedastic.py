@@ -93,6 +93,22 @@ def test_methods_see_the_spread_of_their_rows(likelihood, expert):
         assert np.mean(own > high) == pytest.approx(0.1, abs=0.03)
 
 
+@pytest.mark.parametrize("alpha", [1.0, 30.0])
+def test_one_variance_for_all_rows_is_the_gaussian(alpha):
+    """A penalty that allows no slopes leaves the penalised optimum of the Gaussian."""
+    X, y, _ = made(300)
+    expert, trainer = LinearExpert(alpha=alpha), EM(tol=1e-10)
+    plain = two("gaussian", experts=expert, trainer=trainer).fit(X, y)
+    stiff = HeteroscedasticGaussian(LinearExpert(alpha=1e9))
+    model = two(stiff, experts=expert, trainer=trainer).fit(X, y)
+    assert model.log_likelihood_ == pytest.approx(plain.log_likelihood_, abs=1e-3)
+    np.testing.assert_allclose(
+        sorted(own.reference_[0] for own in model.likelihoods_),
+        sorted(own.sigma_**2 for own in plain.likelihoods_),
+        rtol=1e-4,
+    )
+
+
 def test_density_is_the_written_formula():
     X, y, _ = made(300)
     model = two().fit(X, y)
@@ -189,7 +205,8 @@ def test_search_over_sizes():
 
 def test_exact_fits_stay_finite():
     X, _, _ = made(60)
-    model = two().fit(X, np.where(X[:, 1] > 0, X[:, 0], -X[:, 0]))
+    model = two(LINEAR, experts=LinearExpert(alpha=0))
+    model.fit(X, np.where(X[:, 1] > 0, X[:, 0], -X[:, 0]))
     assert np.isfinite(model.log_likelihood_)
     assert all(own.floored_ for own in model.likelihoods_)
     constant = two(n_experts=1).fit(X, np.ones(60))

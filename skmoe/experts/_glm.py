@@ -137,14 +137,18 @@ class Newton:
         paid = paid + self.lasso * np.abs(slopes).sum(axis=1)
         return self.weight[self.rows] @ rows[self.rows] - paid.sum()
 
-    def target(self, coef, likelihood):
-        """Where the quadratic model around ``coef`` has its maximum."""
+    def system(self, coef, likelihood):
+        """Curvature (d, q, q) and slope (d, q) of the log-likelihood."""
         slope, curvature = likelihood.derivatives(
             self.y, self.predictions(coef), self.size
         )
         weigh = np.where(self.rows, self.weight, 0.0)[:, None]
         slope = np.where(self.rows[:, None], slope, 0.0)
-        grams, gradient = weighted_grams(self.design, weigh * curvature, weigh * slope)
+        return weighted_grams(self.design, weigh * curvature, weigh * slope)
+
+    def target(self, coef, likelihood):
+        """Where the quadratic model around ``coef`` has its maximum."""
+        grams, gradient = self.system(coef, likelihood)
         variance = likelihood.penalty_variance(len(coef))
         ridge = ridge_diagonal(coef.shape[1], self.penalty.ridge)
         matrices = grams + np.stack([np.diag(ridge / v) for v in variance])

@@ -29,8 +29,11 @@ class HeteroscedasticGaussian(Likelihood):
         Predicts positive numbers, and is fitted to squared residuals: a
         :class:`~skmoe.experts.LinearExpert`, which takes the form of a gamma regression
         with log link, or an estimator such as
-        ``HistGradientBoostingRegressor(loss="poisson")``.  None is ``LinearExpert()``,
-        which reads columns of numbers.  With several outputs it must predict all.
+        ``HistGradientBoostingRegressor(loss="poisson")``, whose steps, other than those
+        of ``loss="gamma"``, stay bounded where squares are near zero.  None is
+        ``LinearExpert(alpha=p)`` for p columns, by which the log-variance differs by
+        about one between rows a priori, however many columns there are.  With several
+        outputs it must predict all.
     floor : float, default=1e-6
         Smallest variance of a row, as a fraction of the variance of y.
 
@@ -40,6 +43,9 @@ class HeteroscedasticGaussian(Likelihood):
         Variance given what the expert sees, in squared units of y.
     sigma_ : float or ndarray of shape (n_outputs,)
         Root mean square of the residuals, in units of y.
+    reference_ : ndarray of shape (n_outputs,)
+        Variance to which the ridge penalty of a linear expert refers: the geometric
+        mean over all rows.
     n_parameters_ : float or None
         Those of the model of the variance; None if it has no count.
     floored_ : bool
@@ -101,6 +107,7 @@ class HeteroscedasticGaussian(Likelihood):
         least = np.sqrt(self.floor * fitted.unit_)
         fitted.floored_ = bool(np.any(sigma < least))
         fitted.sigma_ = unboxed(np.maximum(sigma, least))
+        fitted.reference_ = np.square(np.maximum(sigma, least))
         fitted.n_parameters_ = float(np.size(sigma))
         return fitted
 
@@ -109,15 +116,26 @@ class HeteroscedasticGaussian(Likelihood):
         positive."""
         return np.maximum((y - prediction) ** 2, np.finfo(float).eps ** 2 * self.unit_)
 
-    def with_model(self, model, n_parameters, view, weight):
-        """Copy whose variance is what a fitted model predicts."""
+    def with_model(self, model, n_parameters, view, weight, all_weight):
+        """Copy whose variance is what a fitted model predicts.
+
+        Parameters
+        ----------
+        model : fitted regressor
+        n_parameters : int or None
+        view : what the expert sees of the training rows
+        weight, all_weight : ndarray of shape (n,)
+            Weights of the rows with and without the responsibility for them.
+        """
         fitted = copy.copy(self)
         fitted.model_, fitted.n_parameters_ = model, n_parameters
         variance, least = fitted._variances(view), self.floor * self.unit_
         floored = np.any(variance < least, axis=1)
         fitted.floored_ = bool(np.average(floored, weights=weight) > MOST_FLOORED)
-        precision = 1.0 / np.maximum(variance, least)
-        fitted._precision = np.average(precision, axis=0, weights=weight)
+        variance = np.maximum(variance, least)
+        fitted._precision = np.average(1.0 / variance, axis=0, weights=weight)
+        logarithm = np.average(np.log(variance), axis=0, weights=all_weight)
+        fitted.reference_ = np.exp(logarithm)
         return fitted
 
     def _variances(self, view):
@@ -152,8 +170,8 @@ class HeteroscedasticGaussian(Likelihood):
         return np.mean(1.0 / (np.square(self.sigma_) * self._precision), axis=1)
 
     def penalty_variance(self, n_outputs):
-        """Variance of y: penalties refer to standardised columns and targets."""
-        return np.broadcast_to(self.unit_, n_outputs)
+        """Geometric mean of the variance over rows, (n_outputs,)."""
+        return np.broadcast_to(self.reference_, n_outputs)
 
     def variance_of(self, prediction, size=None):
         """Variance of y, (n, n_outputs)."""

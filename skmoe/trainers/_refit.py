@@ -19,8 +19,9 @@ from ..experts._foreign import (
     is_frozen,
 )
 from ..experts._glm import GeneralizedLinearExpert, target_units
+from ..experts._variance import VarianceExpert, variance_expert
 from ..gates._tree import TreeGate
-from ..likelihoods import Gamma, HeteroscedasticGaussian, Uniform, smoothed
+from ..likelihoods import HeteroscedasticGaussian, Uniform, smoothed
 from ..mixture import log_prob
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
@@ -278,7 +279,7 @@ class RefitMixture:
         )
         if isinstance(task.likelihood, HeteroscedasticGaussian):
             calls = [
-                (x, self.kept[k], predictions[k], weights[:, k], previous[k])
+                (x, self.kept[k], predictions[k], weights[:, k], priors[k], previous[k])
                 for x, k in zip(fitted, own, strict=True)
             ]
             fitted = list(run_calls(self._fit_variance, calls, task.n_jobs))
@@ -288,27 +289,23 @@ class RefitMixture:
             noise = Uniform().with_range(task.y, task.likelihood.discrete)
         return [by_place.get(k, noise) for k in range(len(self.kept))]
 
-    def _fit_variance(self, likelihood, number, prediction, weight, before):
+    def _fit_variance(self, likelihood, number, prediction, weight, prior, before):
         """The likelihood of one expert with a variance that depends on x."""
         if not weight.any():
             return likelihood
-        task, model = self.task, unfitted_variance(likelihood)
-        view = task.expert_views[number]
+        task, view = self.task, self.task.expert_views[number]
+        model = variance_expert(likelihood.model, view.shape[1])
         squares = likelihood.squares(task.y, prediction)
-        if isinstance(model, LinearExpert):
-            fitted = clone(model).fit_design(
-                self._design(view, model.standardize),
-                squares,
-                weight,
-                likelihood=Gamma().with_shape(np.full(squares.shape[1], 0.5)),
-                start=getattr(before, "model_", None),
-            )
+        if isinstance(model, VarianceExpert):
+            design = self._design(view, model.standardize)
+            start = getattr(before, "model_", None)
+            model = clone(model).fit_squares(design, squares, weight, prior, start)
         else:
-            squares = squares.reshape(task.labels.shape)
+            squares = (squares + prior / weight.sum()).reshape(task.labels.shape)
             seed = task.expert_seeds[number]
-            fitted = fit_expert(model, view, squares, weight, seed)
-        count = expert_parameters(fitted)
-        return likelihood.with_model(fitted, count, view, weight)
+            model = fit_expert(model, view, squares, weight, seed)
+        count = expert_parameters(model)
+        return likelihood.with_model(model, count, view, weight, task.weight)
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
@@ -423,12 +420,6 @@ class RefitMixture:
         view = self.task.gate_view
         router = copy.deepcopy(self.task.router)
         return router.fit(gate.predict_log_proba(view), X=view)
-
-
-def unfitted_variance(likelihood):
-    """The model of an input-dependent variance, as an expert that can be fitted."""
-    model = LinearExpert() if likelihood.model is None else likelihood.model
-    return model.for_likelihood(Gamma()) if isinstance(model, LinearExpert) else model
 
 
 def variance_penalty(likelihood):

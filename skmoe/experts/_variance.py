@@ -1,0 +1,91 @@
+"""A variance whose logarithm is linear in what an expert sees."""
+
+import numpy as np
+
+from ..likelihoods import Gamma
+from ._glm import FIRST_STEPS, WARM_STEPS, GeneralizedLinearExpert, Newton
+from ._linear import LinearExpert
+
+
+class VarianceExpert(GeneralizedLinearExpert):
+    """Predicts the variance of residuals, by a gamma regression of their squares.
+
+    The squares of normal residuals follow a gamma density with shape 1/2 [1]_.
+
+    Parameters
+    ----------
+    alpha, l1_ratio, standardize
+        As in :class:`LinearExpert`.
+    likelihood : likelihood, default=None
+        Of no effect.
+
+    References
+    ----------
+    .. [1] Aitkin, M. (1987). Modelling variance heterogeneity in normal regression
+       using GLIM. Applied Statistics 36, section 2.
+    """
+
+    def _family(self):
+        return Gamma()
+
+    def fit_squares(self, design, squares, weight, prior, start=None):
+        """Fit to weighted squares (n, n_outputs).
+
+        Parameters
+        ----------
+        prior : ndarray of shape (n_outputs,)
+            What the penalty of the location adds to the squares, at the geometric mean
+            of the variance over all rows.
+        start : fitted expert, default=None
+
+        Returns
+        -------
+        self
+        """
+        unit = np.ones(squares.shape[1])
+        newton = SquaresNewton(self, design, squares, weight, None, unit)
+        newton.prior = prior
+        half = Gamma().with_shape(np.full(squares.shape[1], 0.5))
+        steps = FIRST_STEPS if start is None else WARM_STEPS
+        coef = newton.run(newton.start(start), half, steps)
+        return self.set_standardised(coef, design)
+
+
+class SquaresNewton(Newton):
+    """Penalised likelihood of squares, with further ones at the center of columns.
+
+    Columns are centered over all rows, so the intercept is the mean of the logarithm.
+    """
+
+    def start(self, earlier):
+        """Coefficients of an earlier model, or one variance for all rows."""
+        if earlier is not None:
+            return super().start(earlier)
+        coef = np.zeros((self.y.shape[1], self.design.X.shape[1] + 1))
+        total = self.weight @ self.y + self.prior
+        coef[:, -1] = np.log(total / self.weight.sum())
+        return coef
+
+    def value(self, coef, likelihood):
+        """Log-likelihood less penalties."""
+        share = self.prior * np.exp(-coef[:, -1])
+        return super().value(coef, likelihood) - 0.5 * share.sum()
+
+    def system(self, coef, likelihood):
+        """Curvature and slope of the log-likelihood."""
+        grams, gradient = super().system(coef, likelihood)
+        share = 0.5 * self.prior * np.exp(-coef[:, -1])
+        grams[:, -1, -1] += share
+        gradient[:, -1] += share
+        return grams, gradient
+
+
+def variance_expert(model, n_columns):
+    """What models a variance: the linear form of a linear expert, or any estimator."""
+    if model is None:
+        # However many columns there are, the logarithm varies by about one a priori.
+        model = LinearExpert(alpha=max(n_columns, 1))
+    if not isinstance(model, LinearExpert):
+        return model
+    own = LinearExpert.get_params(model)
+    return VarianceExpert(own["alpha"], own["l1_ratio"], own["standardize"])
