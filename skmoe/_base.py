@@ -40,9 +40,11 @@ from ._sklearn import (
     raise_for_params,
     routing_enabled,
 )
+from ._tree import Tree
 from .experts._base import BuiltInExpert
 from .experts._foreign import expert_parameters, is_frozen, warn_without_weight
 from .experts._noise import NOISE, NoiseExpert
+from .gates._tree import NoiseTreeGate
 from .trainers._folds import draw_folds
 from .trainers._task import Fit, Task
 
@@ -61,6 +63,8 @@ READING_ATTRIBUTES = (
     "_y_ndim",
 )
 
+# Value of ``noise`` by which its share is the same for every row.
+CONSTANT = "constant"
 # Name of the trainer's splitter in metadata routing, beside those of the experts.
 SPLITTER = "splitter"
 
@@ -242,13 +246,20 @@ class BaseMoE(
         ]
         trainer = preset(self.trainer, TRAINERS, "trainer", owner)
         router = resolve_router(self.router, len(experts), owner)
+        gate = self._whole_gate(gate, len(experts))
         names, experts = self._and_noise(names, experts)
         shared = self._resolve_shared(names, experts, owner)
         return ResolvedParts(gate, names, experts, trainer, router, likelihood, shared)
 
     def _has_noise(self):
         """Whether a noise component is asked for."""
-        return getattr(self, "noise", False)
+        return bool(getattr(self, "noise", False))
+
+    def _whole_gate(self, gate, n_experts):
+        """The gate over experts, and over noise where its share is constant."""
+        if getattr(self, "noise", False) != CONSTANT:
+            return gate
+        return NoiseTreeGate(gate, Tree(((None,) * n_experts, None)))
 
     def _and_noise(self, names, experts):
         """Names and experts, and the noise component if there is one."""

@@ -5,14 +5,15 @@ import numbers
 import numpy as np
 from scipy import sparse
 
+from ._base import CONSTANT
 from ._moe import MoEClassifier, MoERegressor
 from ._sklearn import Interval, StrOptions
 from ._tree import Tree, balanced_shape, flat, n_leaves
-from .gates._tree import TreeGate
+from .gates._tree import NoiseTreeGate, TreeGate
 from .trainers._growth import GrowingTrainer
 
 # Parameters of a flat mixture that a tree does not have.
-ABSENT = ("n_experts", "noise")
+ABSENT = ("n_experts",)
 
 
 def tree_constraints(flat_constraints):
@@ -62,7 +63,7 @@ class Hierarchy:
             )
         if self._grows():
             return self._resolve_growth()
-        shape = shape_of(self.branching)
+        shape = self._shape()
         if shape is None:
             raise ValueError(
                 f"{type(self).__name__} got branching={self.branching!r}, but expected "
@@ -70,15 +71,34 @@ class Hierarchy:
                 "end in None, or 'grow'."
             )
         parts = super()._resolve_parts()
-        if len(parts.experts) != self.n_experts:
+        n_given = len(parts.experts) - self._has_noise()
+        if n_given != self.n_experts:
             raise ValueError(
-                f"{type(self).__name__} got {len(parts.experts)} experts, but "
+                f"{type(self).__name__} got {n_given} experts, but "
                 f"branching={self.branching!r} has {self.n_experts} leaves; give one "
                 "expert per leaf, or one that is cloned for each."
             )
-        return parts._replace(gate=TreeGate(parts.gate, Tree(shape)))
+        return parts
+
+    def _whole_gate(self, gate, n_experts):
+        """A gate for each node of the tree; one that grows has only its root."""
+        if self._grows():
+            return TreeGate(gate, flat(1))
+        constant = getattr(self, "noise", False) == CONSTANT
+        kind = NoiseTreeGate if constant else TreeGate
+        return kind(gate, Tree(self._shape()))
+
+    def _shape(self):
+        """Shape of the tree to fit; noise is a leaf beside all others."""
+        shape = shape_of(self.branching)
+        return (shape, None) if shape is not None and self._has_noise() else shape
 
     def _resolve_growth(self):
+        if self._has_noise():
+            raise ValueError(
+                f"{type(self).__name__} got noise=True with branching='grow', but a "
+                "tree grows without noise; give the grown tree's shape as branching."
+            )
         if isinstance(self.experts, (list, tuple)):
             raise ValueError(
                 f"{type(self).__name__} got {len(self.experts)} experts with "
@@ -98,11 +118,11 @@ class Hierarchy:
             )
         parts = super()._resolve_parts()
         growing = GrowingTrainer(parts.trainer, self.max_leaf_nodes, self.criterion)
-        return parts._replace(gate=TreeGate(parts.gate, flat(1)), trainer=growing)
+        return parts._replace(trainer=growing)
 
     def _previous(self, n_experts):
         previous = super()._previous(n_experts)
-        shape = shape_of(self.branching)
+        shape = self._shape()
         for fit in previous or []:
             if fit.gate.tree.shape != shape:
                 raise ValueError(
@@ -170,7 +190,7 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
         growth does not see, or by BIC on all of them.
     gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
         Copied for each inner node.
-    router, trainer, likelihood, shared_expert, gate_features, expert_features, \
+    router, trainer, likelihood, noise, shared_expert, gate_features, expert_features, \
     n_members, n_init, warm_start, n_jobs, random_state, verbose
         As in :class:`MoERegressor`.
 
@@ -213,6 +233,7 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
         router=None,
         trainer="em",
         likelihood="gaussian",
+        noise=False,
         shared_expert=None,
         gate_features=None,
         expert_features=None,
@@ -231,6 +252,7 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
         self.router = router
         self.trainer = trainer
         self.likelihood = likelihood
+        self.noise = noise
         self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features

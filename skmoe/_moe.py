@@ -10,10 +10,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from . import mixture
-from ._base import BaseMoE, can_partial_fit, transactional
+from ._base import CONSTANT, BaseMoE, can_partial_fit, transactional
 from ._predictive import Predictive
 from ._resolve import LIKELIHOODS, preset
-from ._sklearn import HasMethods, fit_context
+from ._sklearn import HasMethods, StrOptions, fit_context
 from .experts import LinearExpert
 from .likelihoods import Categorical
 
@@ -43,13 +43,16 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         of each row (:class:`~skmoe.routers.TopKRouter`).
     trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
-    likelihood : {"gaussian", "student-t", "laplace", "poisson", "negative-binomial", \
-"gamma", "binomial"} or likelihood, default="gaussian"
+    likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
+"negative-binomial", "gamma", "binomial"} or likelihood, default="gaussian"
         Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
         All but the Gaussian are fitted by EM.
-    noise : bool, default=False
+    noise : bool or "constant", default=False
         Whether a last component with constant density takes the rows that no expert
         explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
+        With True the gate gives noise its share, which may depend on x; with
+        ``"constant"`` the share is the same for every row, and ``gate_`` is a tree with
+        noise beside the gate of the experts.
     shared_expert : estimator, default=None
         Active for every row. It is fitted first; the routed experts are trained on its
         out-of-fold residuals, and their predictions are added to its own. It may be a
@@ -138,7 +141,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
         "likelihood": [str, HasMethods(["log_prob"])],
-        "noise": ["boolean"],
+        "noise": ["boolean", StrOptions({CONSTANT})],
     }
 
     def __init__(

@@ -48,6 +48,9 @@ CRITERIA = ("aic", "bic", "icl")
 DEFAULT_SIZES = (1, 2, 3, 4, 5, 6)
 # Gain per iteration that ends a fit on the path, in nats per row.
 PATH_TOL = 1e-5
+# Iterations after which the starts of the first fit are compared: what is wrong with
+# the best of them is mostly merged away.
+PATH_SHORT_ITER = 5
 # Rows that an expert on the path must keep for each of its coefficients, and the
 # largest share of all rows that may be asked for.
 ROWS_PER_COLUMN, MOST_LOST = 2, 0.1
@@ -216,6 +219,8 @@ def briefly_trained(estimator, n_rows, n_columns):
     trainer = preset(estimator.trainer, TRAINERS, "trainer", type(estimator).__name__)
     if hasattr(trainer, "tol"):
         trainer.set_params(tol=max(trainer.tol, PATH_TOL))
+    if hasattr(trainer, "short_iter"):
+        trainer.set_params(short_iter=min(trainer.short_iter, PATH_SHORT_ITER))
     if hasattr(trainer, "min_load"):
         least = min(ROWS_PER_COLUMN * (n_columns + 1) / n_rows, MOST_LOST)
         trainer.set_params(min_load=max(trainer.min_load, least))

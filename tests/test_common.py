@@ -28,6 +28,7 @@ CONFIGURATIONS = [
     MoERegressor(n_experts=2, noise=True),
     MoERegressor(n_experts=2, likelihood="student-t"),
     MoERegressor(n_experts=2, likelihood="heteroscedastic"),
+    HierarchicalMoERegressor(branching=(2,), noise="constant"),
     MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2),
     MoERegressor(),
     MoERegressor(n_experts=2, gate="constant"),

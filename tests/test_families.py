@@ -161,22 +161,27 @@ def test_lasso(name):
     np.testing.assert_allclose(gate[0] - gate[1], wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("noise", "answer"), [(True, "reference"), ("constant", "constant_noise")]
+)
 @pytest.mark.parametrize("name", NOISY)
-def test_noise(name):
+def test_noise(name, noise, answer):
     model, X, y, _ = load(name)
-    reference = CASES[name]["reference"]
+    reference = CASES[name][answer]
     found = MoERegressor(
         LinearExpert(alpha=0),
         n_experts=2,
         gate=SoftmaxGate(alpha=0),
-        noise=True,
+        noise=noise,
         n_init=20,
         random_state=0,
         trainer=EXACT,
     ).fit(X, y)
     assert found.log_likelihood_ >= reference["loglik"] - 1e-3
     assert found.n_parameters_ == reference["n_parameters"]
-    if name == "tonedata_noise_k2":
+    # Beside a constant share of noise MoEClust fits the gate to responsibilities that
+    # are normalised without it, which ends below the maximum.
+    if (name, noise) == ("tonedata_noise_k2", True):
         assert found.log_likelihood_ <= reference["loglik"] + 1e-3
         found.experts_.pop()
         order, ours, expected = matched(found, reference)

@@ -16,6 +16,7 @@ from sklearn.linear_model import (
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
+from skmoe.exceptions import ExpertCollapseWarning
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import (
@@ -579,6 +580,50 @@ def test_noise_takes_outliers():
     plain = MoERegressor(n_experts=2, random_state=0).fit(X, y)
     with pytest.raises(AttributeError, match="noise=True"):
         plain.outlier_proba(X, y)
+
+
+@pytest.mark.parametrize("noise", [True, "constant"])
+@pytest.mark.parametrize("branching", [(2,), (None, (None, None))])
+def test_trees_take_noise_as_a_leaf_beside_all_others(noise, branching):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(600, 1))
+    y = np.abs(3 * X[:, 0]) + 0.1 * rng.normal(size=600)
+    far = np.arange(600) % 20 == 0
+    y[far] = rng.uniform(6, 12, size=30) * np.tile([-1, 1], 15)
+    options = {"branching": branching, "noise": noise, "random_state": 0}
+    with warnings.catch_warnings():
+        # Three leaves are more than two lines need.
+        warnings.simplefilter("ignore", ExpertCollapseWarning)
+        model = HierarchicalMoERegressor(**options).fit(X, y)
+    assert np.diff(model.lower_bounds_).min() >= -1e-9
+    assert list(model.named_experts_)[-1] == "noise"
+    if branching == (2,):
+        assert model.outlier_proba(X, y)[far].min() > 0.9
+    assert model.decision_path(X).shape[1] == model.n_experts_ + len(model.gate_.gates_)
+    if model.n_experts_ == model.n_experts + 1:
+        before = model.lower_bounds_[-1]
+        again = model.set_params(warm_start=True).fit(X, y)
+        assert again.lower_bounds_[-1] >= before - 1e-9
+    with pytest.raises(ValueError, match="grows without noise"):
+        HierarchicalMoERegressor(branching="grow", noise=noise).fit(X, y)
+
+
+@pytest.mark.parametrize("gate", ["softmax", "gaussian", "constant"])
+def test_a_constant_share_of_noise(gate):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(400, 1))
+    y = np.abs(3 * X[:, 0]) + 0.1 * rng.normal(size=400)
+    y[::20] = rng.uniform(-5, 10, size=20)
+    model = MoERegressor(n_experts=2, gate=gate, noise="constant", random_state=0)
+    model.fit(X, y)
+    share = model.gate_proba(X)[:, -1]
+    np.testing.assert_allclose(share, share[0], rtol=1e-10)
+    assert share[0] == pytest.approx(0.05, abs=0.02)
+    assert np.diff(model.lower_bounds_).min() >= -1e-9
+    if gate == "softmax":
+        # A gate that separates the experts cannot leave noise its share everywhere.
+        gated = MoERegressor(n_experts=2, noise=True, random_state=0).fit(X, y)
+        assert model.log_likelihood_ > gated.log_likelihood_ + 10
 
 
 def test_noise_without_outliers_stays_and_is_empty():

@@ -11,6 +11,7 @@ from .._sklearn import safe_indexing
 from ..mixture import dispatch
 from ..routers import Routing
 from ._base import BaseGate
+from ._constant import ConstantGate
 from ._softmax import SoftmaxGate
 
 # Rows that any gates route at a time: many, for each gate is asked once per block.
@@ -50,7 +51,11 @@ class TreeGate(BaseGate):
 
     def on(self, tree):
         """An unfitted gate for another tree."""
-        return TreeGate(self.gate, tree)
+        return type(self)(self.gate, tree)
+
+    def _unfitted(self):
+        """Copies of the gate, one for each node."""
+        return [copy.deepcopy(self.gate) for _ in self.tree.slots]
 
     @property
     def linear_penalty(self):
@@ -92,10 +97,8 @@ class TreeGate(BaseGate):
 
     def fit(self, X, resp, sample_weight=None):
         """Fit each node to the responsibilities of its children."""
-        self.gates_ = [
-            copy.deepcopy(self.gate).fit(X, own, sample_weight)
-            for own in self._shares(resp)
-        ]
+        pairs = zip(self._unfitted(), self._shares(resp), strict=True)
+        self.gates_ = [gate.fit(X, own, sample_weight) for gate, own in pairs]
         return self
 
     def update(self, X, resp, sample_weight=None):
@@ -195,3 +198,17 @@ class TreeGate(BaseGate):
 
     def penalty(self):
         return sum(gate.penalty() for gate in self.gates_)
+
+
+class NoiseTreeGate(TreeGate):
+    """A tree whose root gives noise, its last leaf, the same share of every row.
+
+    Parameters
+    ----------
+    gate : gate
+        Copied for each node but the root.
+    tree : Tree
+    """
+
+    def _unfitted(self):
+        return [ConstantGate(), *super()._unfitted()[1:]]

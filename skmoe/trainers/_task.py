@@ -8,6 +8,7 @@ import numpy as np
 
 from .._sklearn import safe_indexing, taken_params
 from ..experts import NoiseExpert
+from ..gates._tree import TreeGate
 from ..likelihoods import Gaussian
 
 
@@ -81,9 +82,13 @@ class Task:
 
     def without_noise(self):
         """The same task without the noise component."""
-        last = slice(None, -1)
+        last, gate = slice(None, -1), self.gate
+        if isinstance(gate, TreeGate):
+            left, _ = gate.tree.without(self.n_experts - 1)
+            gate = TreeGate(gate.gate, left)
         return replace(
             self,
+            gate=gate,
             names=self.names[last],
             experts=self.experts[last],
             expert_views=self.expert_views[last],
