@@ -11,6 +11,8 @@ from ._base import Likelihood, unboxed
 
 # Share of an expert's rows at the floor from which the floor is what bounds it.
 MOST_FLOORED = 0.01
+# Squared residuals below this share of the floor count as that much.
+LEAST_SQUARE = 1e-3
 # Smallest square and variance: their logarithms and ratios must stay finite.
 SMALLEST = 1e-290
 
@@ -112,9 +114,13 @@ class HeteroscedasticGaussian(Likelihood):
         return fitted
 
     def squares(self, y, prediction):
-        """What the variance is fitted to, (n, n_outputs): squared residuals, kept
-        positive."""
-        return np.maximum((y - prediction) ** 2, np.finfo(float).eps ** 2 * self.unit_)
+        """What the variance is fitted to, (n, n_outputs): squared residuals.
+
+        They are kept above a share of the floor, or an expert that fits its rows exactly
+        would have rounding errors for its variance.
+        """
+        least = LEAST_SQUARE * self.floor * self.unit_
+        return np.maximum((y - prediction) ** 2, np.maximum(least, SMALLEST))
 
     def with_model(self, model, n_parameters, view, weight, all_weight):
         """Copy whose variance is what a fitted model predicts.
