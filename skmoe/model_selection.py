@@ -85,6 +85,11 @@ class Rows(NamedTuple):
         """Number of rows."""
         return np.shape(self.X)[0]
 
+    @property
+    def total_weight(self):
+        """Sum of the weights."""
+        return self.n_rows if self.weight is None else float(np.sum(self.weight))
+
     def fit(self, model, resp=None):
         """Fit a mixture, from responsibilities (n, K) if there are any."""
         model._start_resp = resp
@@ -325,6 +330,19 @@ def simplest_within_error(scores, counts):
     return int(close[np.argmin(counts[close])])
 
 
+def smallest_of_equals(values, total_weight):
+    """Number of the first candidate that differs from the best by no more than training
+    leaves open.
+
+    Parameters
+    ----------
+    values : (n_candidates,) of a criterion, ascending in size
+    total_weight : float
+    """
+    slack = 2.0 * PATH_TOL * total_weight
+    return int(np.flatnonzero(values <= values.min() + slack)[0])
+
+
 def _delegated(name):
     """Method of the chosen mixture, where it has one."""
 
@@ -551,7 +569,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         )
         self.cv_results_["mean_test_score"] = -chosen
         self._rank(-chosen)
-        best = int(np.argmin(chosen))
+        best = smallest_of_equals(chosen, rows.total_weight)
         self._commit(best, self._finish(rows, best, models[best]))
 
     def score(self, X, y, sample_weight=None, **sizes):

@@ -334,3 +334,10 @@ def test_weights_of_zero_scorers_and_sizes(regimes):
     search.set_params(criterion="cv", scoring="r2")
     with pytest.raises(ValueError, match="scorers do not pass on"):
         search.fit(X, counts, offset=offset)
+
+
+def test_of_sizes_that_end_alike_the_smallest_is_chosen():
+    X, y = make_gated_regression(600, random_state=0)
+    search = MoERegressorCV(n_experts=6, criterion="bic").fit(X, y)
+    assert search.best_params_["n_experts"] == search.n_experts_ == 3
+    assert set(search.cv_results_["n_experts_left"][2:]) == {3.0}

@@ -116,7 +116,7 @@ class HeteroscedasticGaussian(Likelihood):
     def squares(self, y, prediction):
         """What the variance is fitted to, (n, n_outputs): squared residuals.
 
-        They are kept above a share of the floor, or an expert that fits its rows exactly
+        They are kept above a share of the floor, or an expert that fits rows exactly
         would have rounding errors for its variance.
         """
         least = LEAST_SQUARE * self.floor * self.unit_
