@@ -149,14 +149,11 @@ def _targets(parts, output, n_targets):
 
 def _averaged(components, targets, output):
     """Density and distribution function (n_targets,), averaged over rows."""
-    shape = components.predictions[:, 0].shape
-    density, below = np.empty(len(targets)), np.empty(len(targets))
-    for i, target in enumerate(targets):
-        t = np.full(shape, target)
-        own = mixture.marginal_density(t, components)
-        density[i] = own[:, output].mean()
-        below[i] = mixture.cdf(t, components)[:, output].mean()
-    return density, below
+    n_rows, _, n_outputs = components.predictions.shape
+    every = components.on_rows(np.repeat(np.arange(n_rows), len(targets)))
+    t = np.repeat(np.tile(targets, n_rows)[:, None], n_outputs, axis=1)
+    parts = mixture.marginal_density(t, every), mixture.cdf(t, every)
+    return [own[:, output].reshape(n_rows, -1).mean(axis=0) for own in parts]
 
 
 class SelectionDisplay:
