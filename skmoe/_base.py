@@ -193,7 +193,9 @@ class BaseMoE(
         self._fit_features(table, y, weight, parts.gate, experts)
         unequal = np.ptp(weight[weight > 0]) > 0
         if getattr(parts.trainer, "weighs_rows", True) or unequal:
-            warn_without_weight(experts)
+            model = getattr(parts.likelihood, "model", None)
+            own = {} if model is None else {"likelihood": model}
+            warn_without_weight({**experts, **own})
         fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
         task.size = self._read_size(task, sizes)
@@ -235,6 +237,12 @@ class BaseMoE(
         gate = resolve_gate(self.gate, owner)
         if self._pool() is not None:
             self._pool().check()
+            if self._has_noise():
+                raise ValueError(
+                    f"{owner} got experts={self.experts!r} with noise={self.noise!r}, "
+                    "but a pool is made for two stages, which fit no noise; list the "
+                    "experts instead."
+                )
         names, experts = self._named_experts()
         if not names:
             raise ValueError(f"{owner} got experts=[], but expected at least one.")
@@ -443,10 +451,17 @@ class BaseMoE(
                 "the estimator to start afresh."
             )
         asked, fitted = self._make_likelihood(), self.likelihoods_[0]
-        if type(asked) is not type(fitted):
+        models = [type(getattr(own, "model", None)) for own in (asked, fitted)]
+        if type(asked) is not type(fitted) or models[0] is not models[1]:
             raise ValueError(
                 f"{type(self).__name__} got likelihood={asked!r}, but was fitted with "
                 f"{fitted!r}; clone the estimator to start afresh."
+            )
+        constant = getattr(self, "noise", False) == CONSTANT
+        if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
+            raise ValueError(
+                f"{type(self).__name__} got noise={self.noise!r}, but was fitted with "
+                "another share of noise; clone the estimator to start afresh."
             )
         return [m._as_fit() for m in members]
 

@@ -96,7 +96,8 @@ class Hierarchy:
     def _resolve_growth(self):
         if self._has_noise():
             raise ValueError(
-                f"{type(self).__name__} got noise=True with branching='grow', but a "
+                f"{type(self).__name__} got noise={self.noise!r} with "
+                "branching='grow', but a "
                 "tree grows without noise; give the grown tree's shape as branching."
             )
         if isinstance(self.experts, (list, tuple)):

@@ -52,7 +52,8 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
         With True the gate gives noise its share, which may depend on x; with
         ``"constant"`` the share is the same for every row, and ``gate_`` is a tree with
-        noise beside the gate of the experts.
+        noise beside the gate of the experts. A sparse router keeps the most probable
+        experts, of which noise is hardly ever one.
     shared_expert : estimator, default=None
         Active for every row. It is fitted first; the routed experts are trained on its
         out-of-fold residuals, and their predictions are added to its own. It may be a
@@ -140,7 +141,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     _classify = False
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "likelihood": [str, HasMethods(["log_prob"])],
+        "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],
         "noise": ["boolean", StrOptions({CONSTANT})],
     }
 
@@ -198,6 +199,11 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         likelihood = preset(
             self.likelihood, LIKELIHOODS, "likelihood", type(self).__name__
         )
+        if isinstance(likelihood, Categorical):
+            raise ValueError(
+                f"{type(self).__name__} got likelihood={likelihood!r}, which is for "
+                "classes; use MoEClassifier."
+            )
         likelihood.check()
         return likelihood
 

@@ -13,6 +13,11 @@ from .experts._base import reads_numbers
 SHARED = "shared_expert"
 
 
+def reads_segments(gate):
+    """Whether a gate, or those of a tree, reads known segments from a column."""
+    return hasattr(getattr(gate, "gate", gate), "segments")
+
+
 class Reading:
     """Validation of X, and the view of each part."""
 
@@ -76,7 +81,7 @@ class Reading:
         A gate of known segments reads its column as it is.
         """
         pool = self._pool()
-        if self.gate_features is None and pool and not hasattr(gate, "segments"):
+        if self.gate_features is None and pool and not reads_segments(gate):
             return pool.encoding()
         return self.gate_features
 
@@ -91,7 +96,7 @@ class Reading:
             parts = [(e, self._features_of(name)) for name, e in experts.items()]
         numeric_gate = gate.numeric and self._gate_columns(gate) is None
         linear = any(reads_numbers(e) and spec is None for e, spec in parts)
-        drops = hasattr(gate, "segments")
+        drops = reads_segments(gate)
         allow_text = not numeric_gate and (not linear or drops)
         if reset:
             self._allowed = self._what_all_allow()

@@ -16,7 +16,8 @@ from skmoe import (
 )
 from skmoe.experts import AutoPool, LinearExpert, MLPExpert
 from skmoe.gates import ClassifierGate, GaussianGate, MLPGate
-from skmoe.model_selection import MixtureCV, MoEClassifierCV, MoERegressorCV
+from skmoe.model_selection import MoEClassifierCV, MoERegressorCV
+from skmoe.model_selection._search import MixtureCV
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import Gradient
 

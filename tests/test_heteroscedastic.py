@@ -218,3 +218,70 @@ def test_other_trainers_say_what_to_use(trainer):
     X, y, _ = made(60)
     with pytest.raises(ValueError, match="trainer='em'"):
         two(trainer=trainer).fit(X, y)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e6])
+def test_units_of_the_target_do_not_matter(scale):
+    X, y, _ = made(300)
+    std = two().fit(X, y).predict(X, return_std=True)[1]
+    scaled = two().fit(X, scale * y).predict(X, return_std=True)[1]
+    np.testing.assert_allclose(scaled / scale, std, rtol=1e-5)
+
+
+@pytest.mark.parametrize("criterion", ["held-out", "bic"])
+def test_growth_sees_the_spread(criterion):
+    """One line with a growing spread is one leaf."""
+    rng = np.random.default_rng(1)
+    X = rng.uniform(-2, 2, size=(600, 1))
+    y = X[:, 0] + np.exp(-0.5 + 0.6 * X[:, 0]) * rng.normal(size=600)
+    model = HierarchicalMoERegressor(
+        branching="grow",
+        max_leaf_nodes=4,
+        criterion=criterion,
+        likelihood="heteroscedastic",
+        random_state=0,
+    ).fit(X, y)
+    assert model.n_experts_ == 1
+
+
+@pytest.mark.parametrize("kind", ["integers", "nullable", "mixed"])
+def test_frames_of_any_numbers_beside_foreign_experts(kind):
+    X, y, _ = made(200)
+    frame = pd.DataFrame({"a": X[:, 0], "b": (X[:, 1] > 0).astype(int)})
+    if kind == "integers":
+        frame = (10 * frame).round().astype(int)
+    elif kind == "nullable":
+        frame = frame.astype("Float64")
+    else:
+        frame["b"] = frame["b"].astype(bool)
+    model = two(experts=Ridge()).fit(frame, y)
+    assert np.isfinite(model.log_density(frame, y)).all()
+
+
+@pytest.mark.parametrize("kind", ["text", "gaps"])
+def test_columns_that_the_model_cannot_read(kind):
+    X, y, _ = made(200)
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    if kind == "text":
+        frame["b"] = pd.Categorical(np.where(X[:, 1] > 0, "u", "v"))
+    else:
+        frame.loc[3, "a"] = np.nan
+    expert = HistGradientBoostingRegressor(
+        max_iter=5, categorical_features="from_dtype", loss="squared_error"
+    )
+    options = {"experts": expert, "gate": "constant"}
+    with pytest.raises(ValueError, match="text or missing values"):
+        two(**options).fit(frame, y)
+    model = HistGradientBoostingRegressor(
+        max_iter=5, categorical_features="from_dtype", loss="poisson"
+    )
+    two(HeteroscedasticGaussian(model), **options).fit(frame, y)
+
+
+def test_warm_starts_keep_their_model_of_the_variance():
+    X, y, _ = made(200)
+    model = two(warm_start=True).fit(X, y)
+    before = model.lower_bounds_[-1]
+    assert model.fit(X, y).lower_bounds_[-1] >= before - 1e-9
+    with pytest.raises(ValueError, match="start afresh"):
+        model.set_params(likelihood=BOOSTED).fit(X, y)

@@ -6,6 +6,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
@@ -116,10 +117,61 @@ def test_density_of_one_column_is_that_of_the_mixture():
     display = PredictiveDensityDisplay.from_estimator(model, X, 0, n_values=7)
     columns = display.values[:, None]
     found = model.predict_quantile(columns, display.levels)
-    np.testing.assert_allclose(display.quantiles.T, found, atol=2e-2)
+    np.testing.assert_allclose(display.quantiles.T, found, rtol=1e-8)
     for i, target in enumerate(display.targets[50:150]):
         density = model.log_density(columns, np.full(7, target))
         np.testing.assert_allclose(np.log(display.density[50 + i]), density, 1e-6)
+
+
+def test_quantiles_drawn_are_those_of_the_mixture():
+    """Counts, positive numbers, and spreads that differ by powers of ten."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 2, size=(400, 1))
+    counts = rng.negative_binomial(2, 2 / (2 + np.exp(3 * X[:, 0]))).astype(float)
+    cases = {
+        "negative-binomial": counts,
+        "gamma": rng.gamma(2.0, np.exp(2 * X[:, 0])),
+        "heteroscedastic": np.exp(3 * X[:, 0]) * rng.normal(size=400),
+    }
+    for likelihood, y in cases.items():
+        model = MoERegressor(n_experts=1, likelihood=likelihood).fit(X, y)
+        display = PredictiveDensityDisplay.from_estimator(model, X, 0, n_values=5)
+        exact = model.predict_quantile(display.values[:, None], display.levels)
+        np.testing.assert_allclose(display.quantiles.T, exact, rtol=1e-9)
+        if likelihood != "heteroscedastic":
+            assert display.targets.min() >= 0
+
+
+@pytest.mark.parametrize("kind", ["position", "integer names", "sparse", "list"])
+def test_columns_of_any_table(regression, kind):
+    X, y = regression
+    table = {
+        "position": pd.DataFrame(X, columns=list("abcd")),
+        "integer names": pd.DataFrame(X),
+        "sparse": sparse.csr_array(X),
+        "list": X.tolist(),
+    }[kind]
+    model = MoERegressor(n_experts=2).fit(X, y)
+    fitted = model if kind in ("sparse", "list") else clone(model).fit(table, y)
+    for display in (GateDisplay, PredictiveDensityDisplay):
+        wanted = display.from_estimator(model, X, 2, n_values=4, plot=False)
+        found = display.from_estimator(fitted, table, 2, n_values=4, plot=False)
+        np.testing.assert_allclose(found.values, wanted.values)
+    np.testing.assert_allclose(found.density, wanted.density, rtol=1e-6)
+
+
+def test_trials_of_a_picture(regression, classification):
+    X, y = regression
+    trials = np.full(len(X), 20.0)
+    successes = np.random.default_rng(0).binomial(20, 0.3, len(X)).astype(float)
+    model = MoERegressor(n_experts=1, likelihood="binomial")
+    model.fit(X, successes, trials=trials)
+    display = PredictiveDensityDisplay.from_estimator(model, X, 0, trials=20)
+    assert display.targets.max() > 8
+    with pytest.raises(ValueError, match="expected a regressor"):
+        PredictiveDensityDisplay.from_estimator(
+            MoEClassifier(n_experts=1).fit(*classification), classification[0], 0
+        )
 
 
 @pytest.mark.parametrize("options", [{}, {"branching": (2,)}, {"two": True}])

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate, special, stats
 from sklearn import config_context
@@ -18,7 +19,7 @@ from sklearn.tree import DecisionTreeRegressor
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe.exceptions import ExpertCollapseWarning
 from skmoe.experts import LinearExpert, MLPExpert
-from skmoe.gates import SoftmaxGate
+from skmoe.gates import GroupGate, SoftmaxGate
 from skmoe.likelihoods import (
     Binomial,
     Categorical,
@@ -720,3 +721,29 @@ def test_categorical_is_the_multinomial_of_one_draw():
         np.testing.assert_allclose(curvature[:, j], numeric, atol=1e-8)
     draws = own.sample(np.repeat(proba, 4000, axis=0), rng)
     assert stats.chisquare(np.bincount(draws), 4000 * proba[0]).pvalue > 1e-3
+
+
+def test_a_constant_share_of_noise_beside_known_segments():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=200), "g": ["u", "v"] * 100})
+    y = np.where(frame["g"] == "u", 1.0, -1.0) * frame["a"] + 0.1 * rng.normal(size=200)
+    model = MoERegressor(n_experts=2, gate=GroupGate("g"), noise="constant")
+    share = model.fit(frame, y).gate_proba(frame)
+    np.testing.assert_allclose(share[:, -1], share[0, -1])
+    assert not hasattr(model.gate_, "coef_")
+
+
+def test_warm_starts_keep_their_noise():
+    X, y = targets("student-t", n=100)
+    model = MoERegressor(n_experts=2, noise=True, warm_start=True, random_state=0)
+    model.fit(X, y)
+    with pytest.raises(ValueError, match="another share of noise"):
+        model.set_params(noise="constant").fit(X, y)
+
+
+def test_what_is_for_classes_is_refused():
+    X, y = targets("student-t", n=60)
+    with pytest.raises(ValueError, match="MoEClassifier"):
+        MoERegressor(likelihood=Categorical()).fit(X, y)
+    with pytest.raises(ValueError, match="fit no noise"):
+        MoERegressor("auto", noise="constant").fit(X, y)

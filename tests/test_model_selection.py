@@ -12,17 +12,10 @@ from skmoe import MoEClassifier, MoERegressor
 from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
-from skmoe.model_selection import (
-    MoEClassifierCV,
-    MoERegressorCV,
-    Path,
-    Rows,
-    briefly_trained,
-    merge_experts,
-    merged,
-    overlap,
-    simplest_within_error,
-)
+from skmoe.model_selection import MoEClassifierCV, MoERegressorCV, merge_experts
+from skmoe.model_selection._merging import merged, overlap
+from skmoe.model_selection._path import Path, briefly_trained, simplest_within_error
+from skmoe.model_selection._rows import Rows
 
 
 @pytest.fixture(scope="module")

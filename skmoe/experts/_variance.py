@@ -28,26 +28,32 @@ class VarianceExpert(GeneralizedLinearExpert):
     def _family(self):
         return Gamma()
 
-    def fit_squares(self, design, squares, weight, prior, start=None):
+    def fit_squares(self, design, squares, weight, prior, unit, start=None):
         """Fit to weighted squares (n, n_outputs).
 
         Parameters
         ----------
+        design : Design
+        squares : ndarray of shape (n, n_outputs)
+        weight : ndarray of shape (n,)
         prior : ndarray of shape (n_outputs,)
             What the penalty of the location adds to the squares, at the geometric mean
             of the variance over all rows.
+        unit : ndarray of shape (n_outputs,)
+            Of the squares, so that nothing depends on the scale of y.
         start : fitted expert, default=None
 
         Returns
         -------
         self
         """
-        unit = np.ones(squares.shape[1])
-        newton = SquaresNewton(self, design, squares, weight, None, unit)
-        newton.prior = prior
+        ones = np.ones(squares.shape[1])
+        newton = SquaresNewton(self, design, squares / unit, weight, None, ones)
+        newton.prior, newton.shift = prior / unit, np.log(unit)
         half = Gamma().with_shape(np.full(squares.shape[1], 0.5))
         steps = FIRST_STEPS if start is None else WARM_STEPS
         coef = newton.run(newton.start(start), half, steps)
+        coef[:, -1] += newton.shift
         return self.set_standardised(coef, design)
 
 
@@ -59,8 +65,10 @@ class SquaresNewton(Newton):
 
     def start(self, earlier):
         """Coefficients of an earlier model, or one variance for all rows."""
-        if earlier is not None:
-            return super().start(earlier)
+        if isinstance(earlier, VarianceExpert):
+            coef = super().start(earlier)
+            coef[:, -1] -= self.shift
+            return coef
         coef = np.zeros((self.y.shape[1], self.design.X.shape[1] + 1))
         total = self.weight @ self.y + self.prior
         coef[:, -1] = np.log(total / self.weight.sum())
@@ -78,6 +86,33 @@ class SquaresNewton(Newton):
         grams[:, -1, -1] += share
         gradient[:, -1] += share
         return grams, gradient
+
+
+def finite_numbers(view):
+    """What an expert sees as finite numbers, for a log-linear model of its variance.
+
+    Raises
+    ------
+    ValueError
+        For text, and for missing values.
+    """
+    if hasattr(view, "tocsr"):
+        return view
+    try:
+        numbers = np.asarray(view)
+        numbers = (
+            numbers if numbers.dtype.kind == "f" else np.asarray(view, dtype=float)
+        )
+        finite = bool(np.isfinite(numbers).all())
+    except (TypeError, ValueError):
+        finite = False
+    if not finite:
+        raise ValueError(
+            "HeteroscedasticGaussian got columns with text or missing values, but its "
+            "log-linear model reads finite numbers; give it one that reads them, such "
+            "as model=HistGradientBoostingRegressor(loss='poisson') or a pipeline."
+        )
+    return numbers
 
 
 def variance_expert(model, n_columns):

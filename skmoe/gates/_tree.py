@@ -210,5 +210,10 @@ class NoiseTreeGate(TreeGate):
     tree : Tree
     """
 
+    @property
+    def coef_(self):
+        """None in common: the root reads no columns."""
+        raise AttributeError("NoiseTreeGate has no coef_; look at those of gates_.")
+
     def _unfitted(self):
         return [ConstantGate(), *super()._unfitted()[1:]]

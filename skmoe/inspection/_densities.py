@@ -1,15 +1,25 @@
 """Pictures of a predictive density, and of a search for the number of experts."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
 from .._sklearn import safe_indexing
-from ._displays import axes_for, column_values, feature_name, with_value
+from ._displays import (
+    as_table,
+    axes_for,
+    column_values,
+    feature_name,
+    stacked,
+    with_value,
+)
 
 # Central intervals whose ends bound the axis of y where none is given.
 SHOWN = 0.99
 # Share of that range that is added on either side.
 MARGIN = 0.1
+# Halvings that find a quantile within the width of a line.
+HALVINGS = 40
 
 
 class PredictiveDensityDisplay:
@@ -67,6 +77,8 @@ class PredictiveDensityDisplay:
         n_values=60,
         n_targets=200,
         max_rows=100,
+        offset=None,
+        trials=None,
         plot=True,
         ax=None,
         **mesh_kw,
@@ -87,6 +99,8 @@ class PredictiveDensityDisplay:
         n_values, n_targets : int, default=60 and 200
             Points along the column, and along y.
         max_rows : int, default=100
+        offset, trials : float, default=None
+            Of every row, for likelihoods that take them.
         plot : bool, default=True
             Whether to draw.
         ax : matplotlib axes, default=None
@@ -96,17 +110,26 @@ class PredictiveDensityDisplay:
         Returns
         -------
         PredictiveDensityDisplay
+
+        Raises
+        ------
+        ValueError
+            For a classifier.
         """
-        model = getattr(estimator, "best_estimator_", estimator)
-        rows = _evenly_spaced(X, max_rows)
-        column = column_values(X, feature)
+        model = _regressor(estimator)
+        X = as_table(X)
+        column, rows = column_values(X, feature), _evenly_spaced(X, max_rows)
         values = np.linspace(np.nanmin(column), np.nanmax(column), n_values)
-        parts = [model._components(with_value(rows, feature, v)) for v in values]
-        targets = _targets(parts, output, n_targets)
-        columns = [_averaged(own, targets, output) for own in parts]
-        density, below = (np.column_stack(own) for own in zip(*columns, strict=True))
-        quantiles = [[np.interp(q, own, targets) for own in below.T] for q in levels]
-        name = feature_name(feature)
+        every = stacked([with_value(rows, feature, value) for value in values])
+        sizes = {
+            name: None if own is None else np.full(every.shape[0], own)
+            for name, own in (("offset", offset), ("trials", trials))
+        }
+        averaged = Averaged(model._components(every, **sizes), n_values, output)
+        targets = averaged.targets(n_targets)
+        density = [averaged.density(target) for target in targets]
+        quantiles = [averaged.quantile(level) for level in levels]
+        name = feature_name(X, feature)
         display = cls(values, targets, density, quantiles, levels, name)
         return display.plot(ax=ax, **mesh_kw) if plot else display
 
@@ -133,27 +156,74 @@ def _evenly_spaced(X, max_rows):
     return safe_indexing(X, rows)
 
 
-def _targets(parts, output, n_targets):
-    """Values of y that hold nearly all of the densities; whole ones for counts."""
-    ends = [(1 - SHOWN) / 2, (1 + SHOWN) / 2]
-    low, high = (
-        [mixture.quantile(level, own)[:, output] for own in parts] for level in ends
-    )
-    low, high = np.min(low), np.max(high)
-    if parts[0].discrete:
-        step = max(1, int((high - low) // n_targets))
-        return np.arange(low, high + 1, step)
-    margin = MARGIN * max(high - low, np.finfo(float).tiny)
-    return np.linspace(low - margin, high + margin, n_targets)
+def _regressor(estimator):
+    """The mixture that is drawn."""
+    check_is_fitted(estimator)
+    model = getattr(estimator, "best_estimator_", estimator)
+    if not hasattr(model, "predict_quantile"):
+        raise ValueError(
+            f"PredictiveDensityDisplay got {type(model).__name__}, but expected a "
+            "regressor; draw the gate of a classifier with GateDisplay."
+        )
+    return model
 
 
-def _averaged(components, targets, output):
-    """Density and distribution function (n_targets,), averaged over rows."""
-    n_rows, _, n_outputs = components.predictions.shape
-    every = components.on_rows(np.repeat(np.arange(n_rows), len(targets)))
-    t = np.repeat(np.tile(targets, n_rows)[:, None], n_outputs, axis=1)
-    parts = mixture.marginal_density(t, every), mixture.cdf(t, every)
-    return [own[:, output].reshape(n_rows, -1).mean(axis=0) for own in parts]
+class Averaged:
+    """One output of mixtures, averaged over the rows of each value of a column.
+
+    Parameters
+    ----------
+    components : Components of all rows, value after value
+    n_values, output : int
+    """
+
+    def __init__(self, components, n_values, output):
+        self.components, self.output = components, output
+        self.n_values, self.shape = n_values, components.predictions[:, 0].shape
+
+    def _mean(self, rows):
+        return rows[:, self.output].reshape(self.n_values, -1).mean(axis=1)
+
+    def density(self, target):
+        """Density (n_values,) at a number."""
+        t = np.full(self.shape, target)
+        return self._mean(mixture.marginal_density(t, self.components))
+
+    def _reaches(self, t, level):
+        """Whether the distribution function at ``t`` (n_values,) reaches a level."""
+        n_rows = self.shape[0] // self.n_values
+        t = np.repeat(t, n_rows)[:, None] * np.ones(self.shape[1])
+        # Rounding of the weights' sum must not push a level out of reach.
+        least = level * (1.0 - 4.0 * np.finfo(float).eps)
+        return self._mean(mixture.cdf(t, self.components)) >= least
+
+    def _own(self, level):
+        """Quantiles (n_values, n_rows) of the rows by themselves."""
+        found = mixture.quantile(level, self.components)[:, self.output]
+        return found.reshape(self.n_values, -1)
+
+    def quantile(self, level):
+        """Where the averaged distribution function (n_values,) reaches a level."""
+        own = self._own(level)
+        low, high = own.min(axis=1), own.max(axis=1)
+        if self.components.discrete:
+            low, high = np.floor(low) - 1.0, np.ceil(high)
+        for _ in range(HALVINGS):
+            middle = low + 0.5 * (high - low)
+            middle = np.floor(middle) if self.components.discrete else middle
+            there = self._reaches(middle, level)
+            low, high = np.where(there, low, middle), np.where(there, middle, high)
+        return high
+
+    def targets(self, n_targets):
+        """Values of y that hold nearly all of the densities; whole ones for counts."""
+        low, high = self._own((1 - SHOWN) / 2).min(), self._own((1 + SHOWN) / 2).max()
+        if self.components.discrete:
+            step = max(1, int((high - low) // n_targets))
+            return np.arange(np.floor(low), high + 1, step)
+        margin = MARGIN * max(high - low, np.finfo(float).tiny)
+        least = 0.0 if self.components.likelihoods[0].link == "log" else -np.inf
+        return np.linspace(max(low - margin, least), high + margin, n_targets)
 
 
 class SelectionDisplay:
@@ -200,6 +270,7 @@ class SelectionDisplay:
     def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
         """Display of a fitted ``MoERegressorCV`` or ``MoEClassifierCV``; draws it
         unless ``plot=False``."""
+        check_is_fitted(estimator)
         table = estimator.cv_results_
         sizes = np.unique(np.array(table["param_n_experts"], dtype=int))
         shape = len(sizes), len(table["params"]) // len(sizes)
@@ -223,14 +294,13 @@ class SelectionDisplay:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "SelectionDisplay")
         self.figure_ = self.ax_.figure
-        style = {"marker": "o", "markersize": 4, "capsize": 3, **line_kw}
+        style = {"marker": "o", "markersize": 4, "capsize": 3}
         self.lines_ = [
             self.ax_.errorbar(
                 self.sizes,
                 own,
                 yerr=None if self.errors is None else self.errors[row],
-                label=self.names[row],
-                **style,
+                **{"label": self.names[row], **style, **line_kw},
             )
             for row, own in enumerate(self.scores)
         ]
@@ -256,4 +326,8 @@ def _score_name(search):
         return f"{search.criterion.upper()} (nats; lower is better)"
     if search.scoring is None:
         return "log-density of held-out rows (nats per row)"
-    return f"{search.scoring} of held-out rows"
+    scoring = search.scoring
+    name = (
+        scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
+    )
+    return f"{name} of held-out rows"

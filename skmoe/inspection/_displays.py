@@ -1,6 +1,7 @@
 """Pictures in scikit-learn's Display style: arrays in, ``plot()`` draws."""
 
 import numpy as np
+from scipy import sparse
 
 from .._sklearn import check_matplotlib_support
 from ._tables import expert_usage
@@ -164,6 +165,7 @@ class GateDisplay:
         cls, estimator, X, feature, *, n_values=50, plot=True, ax=None, **line_kw
     ):
         """Display for a column, by name or position; draws unless ``plot=False``."""
+        X = as_table(X)
         low, high = np.nanquantile(column_values(X, feature), [0.01, 0.99])
         values = np.linspace(low, high, n_values)
         proba = np.stack(
@@ -173,7 +175,7 @@ class GateDisplay:
             ]
         )
         names = list(estimator.named_experts_)
-        display = cls(values, proba, names, feature_name(feature))
+        display = cls(values, proba, names, feature_name(X, feature))
         return display.plot(ax=ax, **line_kw) if plot else display
 
     def plot(self, ax=None, **line_kw):
@@ -189,25 +191,58 @@ class GateDisplay:
         return self
 
 
+def column_name(X, feature):
+    """Name of a column of a frame, by name or position; its position elsewhere."""
+    if hasattr(X, "columns") and feature not in X.columns:
+        return X.columns[feature]
+    return feature
+
+
 def column_values(X, feature):
     """One column, by name or position, as floats."""
-    column = X[feature] if hasattr(X, "columns") else X[:, feature]
-    return np.asarray(column).astype(float)
+    column = X[column_name(X, feature)] if hasattr(X, "columns") else X[:, [feature]]
+    column = column.toarray() if hasattr(column, "toarray") else column
+    return np.asarray(column).astype(float).ravel()
 
 
-def feature_name(feature):
+def feature_name(X, feature):
     """Name of a column in pictures."""
-    return feature if isinstance(feature, str) else f"x{feature}"
+    name = column_name(X, feature)
+    return name if isinstance(name, str) else f"x{name}"
 
 
 def with_value(X, feature, value):
     """X with one column set to a value."""
-    if hasattr(X, "assign"):
-        return X.assign(**{feature: value})
+    name = column_name(X, feature)
     if hasattr(X, "with_columns"):
         import polars as pl
 
-        return X.with_columns(pl.lit(value).alias(feature))
-    changed = np.array(X, dtype=float)
+        return X.with_columns(pl.lit(value).alias(name))
+    if hasattr(X, "columns"):
+        changed = X.copy()
+        changed[name] = value
+        return changed
+    changed = X.tolil(copy=True) if hasattr(X, "tolil") else np.array(X, dtype=float)
     changed[:, feature] = value
-    return changed
+    return changed.tocsr() if hasattr(X, "tolil") else changed
+
+
+def stacked(tables):
+    """Rows of several tables, one after another."""
+    first = tables[0]
+    if hasattr(first, "with_columns"):
+        import polars as pl
+
+        return pl.concat(tables)
+    if hasattr(first, "columns"):
+        import pandas as pd
+
+        return pd.concat(tables, ignore_index=True)
+    if hasattr(first, "tocsr"):
+        return sparse.vstack(tables, format="csr")
+    return np.vstack(tables)
+
+
+def as_table(X):
+    """A frame or array as it is; lists as an array."""
+    return X if hasattr(X, "shape") else np.asarray(X, dtype=float)

@@ -130,7 +130,9 @@ def _feature_names(model, X):
 def _with_shuffled(X, j, name, rng):
     """X with one column in another order."""
     if hasattr(X, "assign"):
-        return X.assign(**{name: shuffle(X[name].array, random_state=rng)})
+        changed = X.copy()
+        changed[name] = shuffle(X[name].array, random_state=rng)
+        return changed
     if hasattr(X, "with_columns"):
         return X.with_columns(X[name].sample(fraction=1, shuffle=True, seed=_seed(rng)))
     changed = X.tolil(copy=True) if hasattr(X, "tolil") else np.array(X)

@@ -23,7 +23,9 @@ class HeteroscedasticGaussian(Likelihood):
     The logarithm of the variance is linear in what the expert sees, or the variance is
     whatever ``model`` predicts.  An M-step fits the location by least squares, each row
     weighted by its precision, and then the variance to the squared residuals, whose
-    likelihood is that of a gamma density with shape 1/2 [1]_.
+    likelihood is that of a gamma density with shape 1/2 [1]_.  Experts that are not
+    linear weigh the rows of several outputs by the mean of their precisions, so that
+    there EM may end below the maximum.
 
     Parameters
     ----------
@@ -34,8 +36,8 @@ class HeteroscedasticGaussian(Likelihood):
         ``HistGradientBoostingRegressor(loss="poisson")``, whose steps, other than those
         of ``loss="gamma"``, stay bounded where squares are near zero.  None is
         ``LinearExpert(alpha=p)`` for p columns, by which the log-variance differs by
-        about one between rows a priori, however many columns there are.  With several
-        outputs it must predict all.
+        about one between rows a priori, however many columns there are; it reads finite
+        numbers.  With several outputs the model must predict all.
     floor : float, default=1e-6
         Smallest variance of a row, as a fraction of the variance of y.
 

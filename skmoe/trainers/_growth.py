@@ -195,9 +195,9 @@ class Growth:
             for expert, view in zip(fit.experts, task.expert_views, strict=False)
         ]
         log_gate = fit.gate.predict_log_proba(task.gate_view)
-        return log_gate, mixture.log_prob(
-            fit.likelihoods, task.y, predictions, task.size
-        )
+        pairs = zip(fit.likelihoods, task.expert_views, strict=False)
+        likelihoods = [own.at(view) for own, view in pairs]
+        return log_gate, mixture.log_prob(likelihoods, task.y, predictions, task.size)
 
     def _density(self, fit):
         """Log-densities (n,) of the rows that judge."""

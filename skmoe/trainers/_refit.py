@@ -19,7 +19,7 @@ from ..experts._foreign import (
     is_frozen,
 )
 from ..experts._glm import GeneralizedLinearExpert, target_units
-from ..experts._variance import VarianceExpert, variance_expert
+from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
 from ..gates._tree import TreeGate
 from ..likelihoods import HeteroscedasticGaussian, Uniform, smoothed
 from ..mixture import log_prob
@@ -73,7 +73,7 @@ class RefitMixture:
         self.masks = task.router.masks_training
         self.total_weight = task.weight.sum()
         self.kept = list(range(task.n_experts))
-        self._designs, self._constant = {}, {}
+        self._designs, self._constant, self._as_numbers = {}, {}, {}
         if task.classes is None:
             self._units = target_units(task.likelihood, task.y, task.weight)
 
@@ -144,7 +144,7 @@ class RefitMixture:
         weight = self.task.weight
         log_gate = self._log_gate(parts.gate)
         predictions = self.predictions(parts, needed=np.isfinite(log_gate))
-        y, size, likelihoods = self.task.y, self.task.size, self._at_rows(parts)
+        y, size, likelihoods = self.task.y, self.task.size, self.at_rows(parts)
         joint = log_gate + log_prob(likelihoods, y, predictions, size)
         row = joint.max(axis=1) if self.hard else logsumexp(joint, axis=1)
         if self.hard:
@@ -157,7 +157,7 @@ class RefitMixture:
         pairs = zip(likelihoods, predictions, strict=True)
         return value, EStep(resp, total, [own.row_weight(y, at) for own, at in pairs])
 
-    def _at_rows(self, parts):
+    def at_rows(self, parts):
         """Likelihoods of the training rows."""
         pairs = zip(parts.likelihoods, self.kept, strict=True)
         return [own.at(self.task.expert_views[k]) for own, k in pairs]
@@ -245,7 +245,7 @@ class RefitMixture:
         fitted = self._refit(parts, resp, row_weights)
         if parts is None:
             for _ in range(FIRST_ROUNDS):
-                likelihoods = self._at_rows(fitted)
+                likelihoods = self.at_rows(fitted)
                 own = zip(likelihoods, self.predictions(fitted), strict=True)
                 weights = [x.row_weight(self.task.y, at) for x, at in own]
                 if all(weight is None for weight in weights):
@@ -297,15 +297,24 @@ class RefitMixture:
         model = variance_expert(likelihood.model, view.shape[1])
         squares = likelihood.squares(task.y, prediction)
         if isinstance(model, VarianceExpert):
-            design = self._design(view, model.standardize)
+            design = self._design(self._numbers(view), model.standardize)
             start = getattr(before, "model_", None)
-            model = clone(model).fit_squares(design, squares, weight, prior, start)
+            unit = likelihood.unit_
+            model = clone(model).fit_squares(
+                design, squares, weight, prior, unit, start
+            )
         else:
             squares = (squares + prior / weight.sum()).reshape(task.labels.shape)
             seed = task.expert_seeds[number]
             model = fit_expert(model, view, squares, weight, seed)
         count = expert_parameters(model)
         return likelihood.with_model(model, count, view, weight, task.weight)
+
+    def _numbers(self, view):
+        """A view as the log-linear model of a variance reads it, made once."""
+        if id(view) not in self._as_numbers:
+            self._as_numbers[id(view)] = finite_numbers(view)
+        return self._as_numbers[id(view)]
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
@@ -368,9 +377,7 @@ class RefitMixture:
         """Columns of a view as linear experts read them, made once."""
         key = id(view), standardize
         if key not in self._designs:
-            # A model of the variance reads numbers where its expert reads a frame.
-            numbers = view if hasattr(view, "tocsr") else np.asarray(view)
-            self._designs[key] = make_design(numbers, self.task.weight, standardize)
+            self._designs[key] = make_design(view, self.task.weight, standardize)
         return self._designs[key]
 
     def group_log_likelihood(self, number, resp):

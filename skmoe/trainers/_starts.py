@@ -173,9 +173,9 @@ def start_responsibilities(trainer, task, rng):
 def with_noise(task, resp):
     """Responsibilities (n, K + 1) with what a brief fit cannot explain as the last."""
     problem = RefitMixture(task)
-    likelihoods = problem.refit(None, resp)
-    predictions = problem.predictions(likelihoods)
-    densities = log_prob(likelihoods.likelihoods, task.y, predictions, task.size)
+    parts = problem.refit(None, resp)
+    predictions = problem.predictions(parts)
+    densities = log_prob(problem.at_rows(parts), task.y, predictions, task.size)
     with np.errstate(divide="ignore"):
         explained = log_density(np.log(resp), densities) + np.log1p(-NOISE_SHARE)
     unexplained = np.log(NOISE_SHARE) + Uniform().with_range(task.y).log_prob(

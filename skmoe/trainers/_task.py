@@ -188,8 +188,8 @@ def check_gaussian(task, trainer):
         )
     if task.has_noise:
         raise ValueError(
-            f"{type(trainer).__name__} got noise=True, but only EM fits a noise "
-            "component; use trainer='em'."
+            f"{type(trainer).__name__} got a noise component, which only EM fits; use "
+            "trainer='em', or noise=False."
         )
 
 

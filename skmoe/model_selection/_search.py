@@ -1,14 +1,6 @@
-"""How many experts, and which penalties: ``MoERegressorCV`` and ``MoEClassifierCV``.
-
-The sizes are one path, from the largest down: after each fit the two experts that
-share most of their rows are merged, and the next fit starts from there; along the
-penalties of one size each fit starts from the one before.  So only the first fit starts
-from nothing.
-"""
+"""How many experts, and which penalties: ``MoERegressorCV`` and ``MoEClassifierCV``."""
 
 import numbers
-import warnings
-from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -20,327 +12,29 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils import indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ._base import transactional
-from ._moe import MoEClassifier, MoERegressor
-from ._resolve import TRAINERS, preset
-from ._sklearn import (
+from .._base import transactional
+from .._moe import MoEClassifier, MoERegressor
+from .._sklearn import (
     HasMethods,
     Interval,
     StrOptions,
     check_sample_weight,
     fit_context,
-    safe_indexing,
 )
-from .exceptions import ExpertCollapseWarning
-from .likelihoods import Uniform
+from ._merging import CRITERIA, n_explaining
+from ._path import Path, scores_of_fold, simplest_within_error, smallest_of_equals
+from ._rows import Rows
 
-__all__ = ["MoEClassifierCV", "MoERegressorCV", "merge_experts"]
-
-CRITERIA = ("aic", "bic", "icl")
 # Sizes that are tried if none are given.
 DEFAULT_SIZES = (1, 2, 3, 4, 5, 6)
-# Gain per iteration that ends a fit on the path, in nats per row.
-PATH_TOL = 1e-5
-# Iterations after which the starts of the first fit are compared: what is wrong with
-# the best of them is mostly merged away.
-PATH_SHORT_ITER = 5
-# Rows that an expert on the path must keep for each of its coefficients, and the
-# largest share of all rows that may be asked for.
-ROWS_PER_COLUMN, MOST_LOST = 2, 0.1
 # A fold must have this many rows for each expert that is tried on it.
 ROWS_PER_EXPERT = 2
-
-
-class Rows(NamedTuple):
-    """Data of a fit: whatever is sliced together."""
-
-    X: object
-    y: object
-    weight: object
-    sizes: dict
-
-    def take(self, rows):
-        """Some of the rows."""
-        parts = [None if p is None else safe_indexing(p, rows) for p in self[:3]]
-        sizes = {k: safe_indexing(v, rows) for k, v in self.sizes.items()}
-        return Rows(*parts, sizes)
-
-    def counting(self, splits):
-        """Splits without rows of weight zero, and without those that are left empty."""
-        if self.weight is None:
-            return list(splits)
-        counts = self.weight != 0
-        kept = [[np.asarray(r)[counts[r]] for r in map(np.asarray, s)] for s in splits]
-        return [(train, test) for train, test in kept if len(train) and len(test)]
-
-    @property
-    def n_rows(self):
-        """Number of rows."""
-        return np.shape(self.X)[0]
-
-    @property
-    def total_weight(self):
-        """Sum of the weights."""
-        return self.n_rows if self.weight is None else float(np.sum(self.weight))
-
-    def fit(self, model, resp=None):
-        """Fit a mixture, from responsibilities (n, K) if there are any."""
-        model._start_resp = resp
-        try:
-            return model.fit(self.X, self.y, sample_weight=self.weight, **self.sizes)
-        finally:
-            del model._start_resp
-
-    def log_density(self, model):
-        """Mean log-density, in nats per unit of weight."""
-        own = model.log_density(self.X, self.y, **self.sizes)
-        return float(np.average(own, weights=self.weight))
-
-    def responsibilities(self, model):
-        """Responsibilities (n, K)."""
-        return model.responsibilities(self.X, self.y, **self.sizes)
-
-    def criterion(self, name, model):
-        """AIC, BIC or ICL."""
-        return getattr(model, name)(self.X, self.y, self.weight, **self.sizes)
-
-
-def overlap(resp, weight=None):
-    """Cosines (K, K) between the responsibilities of experts, zero on the diagonal."""
-    weighted = resp if weight is None else resp * np.asarray(weight)[:, None]
-    products = weighted.T @ resp
-    norms = np.sqrt(np.maximum(np.diag(products), np.finfo(float).tiny))
-    cosines = products / np.outer(norms, norms)
-    np.fill_diagonal(cosines, 0.0)
-    return cosines
-
-
-def merged(resp, n_left, weight=None, n_fixed=0):
-    """Responsibilities (n, n_left) after merging the experts that overlap most.
-
-    Parameters
-    ----------
-    resp : (n, K)
-    n_left : int
-    weight : (n,), default=None
-    n_fixed : int
-        Last columns that are never merged: noise.
-    """
-    while resp.shape[1] > n_left:
-        cosines = overlap(resp[:, : resp.shape[1] - n_fixed], weight)
-        first, second = np.unravel_index(cosines.argmax(), cosines.shape)
-        resp = resp.copy()
-        resp[:, first] += resp[:, second]
-        resp = np.delete(resp, second, axis=1)
-    return resp
-
-
-def n_noise(model):
-    """Number of noise components of a fitted mixture."""
-    return sum(isinstance(x, Uniform) for x in model.likelihoods_)
-
-
-def n_explaining(model):
-    """Number of experts of a fitted mixture, noise apart."""
-    return model.n_experts_ - n_noise(model)
-
-
-def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
-    """Merge redundant experts of a fitted mixture while a criterion falls.
-
-    Parameters
-    ----------
-    model : fitted MoERegressor or MoEClassifier
-        Left as it is.
-    X, y, sample_weight
-        Training rows.
-    criterion : {"bic", "aic", "icl"}, default="bic"
-    **sizes
-        ``offset`` or ``trials``, as in ``fit`` of a regressor.
-
-    Returns
-    -------
-    fitted mixture
-        A clone with fewer experts, or the model itself if none is redundant.
-
-    Raises
-    ------
-    ValueError
-        For another criterion.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skmoe import MoERegressor
-    >>> from skmoe.model_selection import merge_experts
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.uniform(-1, 1, size=(200, 1))
-    >>> y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
-    >>> model = MoERegressor(n_experts=4, random_state=0).fit(X, y)
-    >>> merge_experts(model, X, y).n_experts_
-    2
-    """
-    if criterion not in CRITERIA:
-        raise ValueError(
-            f"merge_experts got criterion={criterion!r}, but expected one of "
-            f"{CRITERIA}."
-        )
-    check_is_fitted(model)
-    if model.n_members > 1:
-        raise ValueError(
-            f"merge_experts got a mixture with n_members={model.n_members}, but "
-            "expected one; merge the members_ one by one."
-        )
-    rows = Rows(X, y, sample_weight, sizes)
-    best, best_value = model, rows.criterion(criterion, model)
-    while n_explaining(best) > 1:
-        n_fixed = n_noise(best)
-        resp = rows.responsibilities(best)
-        resp = merged(resp, best.n_experts_ - 1, sample_weight, n_fixed)
-        smaller = clone(model).set_params(n_experts=resp.shape[1] - n_fixed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExpertCollapseWarning)
-            rows.fit(smaller, resp)
-        value = rows.criterion(criterion, smaller)
-        if value >= best_value:
-            break
-        best, best_value = smaller, value
-    return best
-
-
-def briefly_trained(estimator, n_rows, n_columns):
-    """The mixture as a path trains it: no finer than it takes to tell sizes apart.
-
-    Experts with fewer than ROWS_PER_COLUMN rows per coefficient are given up: they
-    may owe their likelihood to fitting these rows exactly.
-    """
-    trainer = preset(estimator.trainer, TRAINERS, "trainer", type(estimator).__name__)
-    if hasattr(trainer, "tol"):
-        trainer.set_params(tol=max(trainer.tol, PATH_TOL))
-    if hasattr(trainer, "short_iter"):
-        trainer.set_params(short_iter=min(trainer.short_iter, PATH_SHORT_ITER))
-    if hasattr(trainer, "min_load"):
-        least = min(ROWS_PER_COLUMN * (n_columns + 1) / n_rows, MOST_LOST)
-        trainer.set_params(min_load=max(trainer.min_load, least))
-    return clone(estimator).set_params(trainer=trainer)
-
-
-class Path:
-    """Fits of all sizes and penalties on some rows, each from the one before.
-
-    Parameters
-    ----------
-    estimator : unfitted mixture
-    sizes : list of int
-    grid : list of dict
-    warm : bool
-        Whether fits start from earlier ones.
-    """
-
-    def __init__(self, estimator, sizes, grid, warm=True):
-        self.estimator, self.sizes, self.grid = estimator, sizes, grid
-        self.warm = warm
-
-    def walk(self, rows):
-        """Yield size, number of the penalties and fitted mixture."""
-        # Members would be averages of starts; the path looks at one.
-        estimator = clone(self.estimator).set_params(n_members=1)
-        if self.warm:
-            shape = rows.n_rows, np.shape(rows.X)[1]
-            estimator = briefly_trained(estimator, *shape)
-        larger = [None] * len(self.grid)
-        for size in sorted(self.sizes, reverse=True):
-            stronger = None
-            for number, params in enumerate(self.grid):
-                model = clone(estimator).set_params(n_experts=size, **params)
-                model = self._next(rows, model, larger[number], stronger)
-                yield size, number, model
-                if self.warm:
-                    larger[number] = stronger = model
-
-    def _next(self, rows, model, larger, stronger):
-        """Fit of one size, from that with the penalty before, or from the next larger.
-
-        A larger one that was left with fewer experts than ``size`` stands for it.
-        """
-        size, n_fixed = model.n_experts, int(model._has_noise())
-        if larger is not None and n_explaining(larger) < size:
-            return larger
-        for before in (stronger, larger):
-            if before is None or n_noise(before) != n_fixed:
-                continue
-            if n_explaining(before) >= size:
-                resp = rows.responsibilities(before)
-                resp = merged(resp, size + n_fixed, rows.weight, n_fixed)
-                return self._fit(model, rows, resp)
-        return self._fit(model, rows, None)
-
-    def _fit(self, model, rows, resp):
-        with warnings.catch_warnings():
-            # Fewer experts than asked for is what a path is there to find.
-            warnings.simplefilter("ignore", ExpertCollapseWarning)
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return rows.fit(model, resp)
-
-
-def scores_of_fold(path, rows, train, test, scorer):
-    """Scores (n_sizes, n_grid) of held-out rows; parameters and experts left."""
-    training, held_out = rows.take(train), rows.take(test)
-    shape = len(path.sizes), len(path.grid)
-    scores, counts, left = np.empty(shape), np.empty(shape), np.empty(shape)
-    for size, number, model in path.walk(training):
-        at = path.sizes.index(size), number
-        if scorer is None:
-            scores[at] = held_out.log_density(model)
-        else:
-            # A function of the user's own takes what it takes.
-            weighs = rows.weight is not None and hasattr(scorer, "set_score_request")
-            weight = {"sample_weight": held_out.weight} if weighs else {}
-            scores[at] = scorer(model, held_out.X, held_out.y, **weight)
-        counts[at] = np.nan if model.n_parameters_ is None else model.n_parameters_
-        left[at] = n_explaining(model)
-    return scores, counts, left
-
-
-def simplest_within_error(scores, counts):
-    """Number of the candidate with fewest parameters that is no worse than the best.
-
-    No worse means that the mean of the differences over folds is within one standard
-    error of it.
-
-    Parameters
-    ----------
-    scores : (n_candidates, n_folds)
-    counts : (n_candidates,) parameters, NaN where they have no count
-    """
-    best = int(np.argmax(scores.mean(axis=1)))
-    gap = scores[best] - scores
-    n_folds = scores.shape[1]
-    error = gap.std(axis=1, ddof=min(1, n_folds - 1)) / np.sqrt(n_folds)
-    close = np.flatnonzero(gap.mean(axis=1) <= error)
-    if np.isnan(counts[close]).any():
-        return int(close[0])
-    return int(close[np.argmin(counts[close])])
-
-
-def smallest_of_equals(values, total_weight):
-    """Number of the first candidate that differs from the best by no more than training
-    leaves open.
-
-    Parameters
-    ----------
-    values : (n_candidates,) of a criterion, ascending in size
-    total_weight : float
-    """
-    slack = 2.0 * PATH_TOL * total_weight
-    return int(np.flatnonzero(values <= values.min() + slack)[0])
 
 
 def _delegated(name):

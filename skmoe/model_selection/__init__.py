@@ -1,0 +1,6 @@
+"""How many experts, and which penalties."""
+
+from ._merging import merge_experts
+from ._search import MoEClassifierCV, MoERegressorCV
+
+__all__ = ["MoEClassifierCV", "MoERegressorCV", "merge_experts"]

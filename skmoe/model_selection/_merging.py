@@ -1,0 +1,116 @@
+"""Redundant experts as one: by their responsibilities, and by a criterion."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from ..exceptions import ExpertCollapseWarning
+from ..likelihoods import Uniform
+from ._rows import Rows
+
+CRITERIA = ("aic", "bic", "icl")
+
+
+def overlap(resp, weight=None):
+    """Cosines (K, K) between the responsibilities of experts, zero on the diagonal."""
+    weighted = resp if weight is None else resp * np.asarray(weight)[:, None]
+    products = weighted.T @ resp
+    norms = np.sqrt(np.maximum(np.diag(products), np.finfo(float).tiny))
+    cosines = products / np.outer(norms, norms)
+    np.fill_diagonal(cosines, 0.0)
+    return cosines
+
+
+def merged(resp, n_left, weight=None, n_fixed=0):
+    """Responsibilities (n, n_left) after merging the experts that overlap most.
+
+    Parameters
+    ----------
+    resp : (n, K)
+    n_left : int
+    weight : (n,), default=None
+    n_fixed : int
+        Last columns that are never merged: noise.
+    """
+    while resp.shape[1] > n_left:
+        cosines = overlap(resp[:, : resp.shape[1] - n_fixed], weight)
+        first, second = np.unravel_index(cosines.argmax(), cosines.shape)
+        resp = resp.copy()
+        resp[:, first] += resp[:, second]
+        resp = np.delete(resp, second, axis=1)
+    return resp
+
+
+def n_noise(model):
+    """Number of noise components of a fitted mixture."""
+    return sum(isinstance(x, Uniform) for x in model.likelihoods_)
+
+
+def n_explaining(model):
+    """Number of experts of a fitted mixture, noise apart."""
+    return model.n_experts_ - n_noise(model)
+
+
+def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
+    """Merge redundant experts of a fitted mixture while a criterion falls.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+        Left as it is.
+    X, y, sample_weight
+        Training rows.
+    criterion : {"bic", "aic", "icl"}, default="bic"
+    **sizes
+        ``offset`` or ``trials``, as in ``fit`` of a regressor.
+
+    Returns
+    -------
+    fitted mixture
+        A clone with fewer experts, or the model itself if none is redundant.
+
+    Raises
+    ------
+    ValueError
+        For another criterion.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.model_selection import merge_experts
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, size=(200, 1))
+    >>> y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
+    >>> model = MoERegressor(n_experts=4, random_state=0).fit(X, y)
+    >>> merge_experts(model, X, y).n_experts_
+    2
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(
+            f"merge_experts got criterion={criterion!r}, but expected one of "
+            f"{CRITERIA}."
+        )
+    check_is_fitted(model)
+    if model.n_members > 1:
+        raise ValueError(
+            f"merge_experts got a mixture with n_members={model.n_members}, but "
+            "expected one; merge the members_ one by one."
+        )
+    rows = Rows(X, y, sample_weight, sizes)
+    best, best_value = model, rows.criterion(criterion, model)
+    while n_explaining(best) > 1:
+        n_fixed = n_noise(best)
+        resp = rows.responsibilities(best)
+        resp = merged(resp, best.n_experts_ - 1, sample_weight, n_fixed)
+        smaller = clone(model).set_params(n_experts=resp.shape[1] - n_fixed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExpertCollapseWarning)
+            rows.fit(smaller, resp)
+        value = rows.criterion(criterion, smaller)
+        if value >= best_value:
+            break
+        best, best_value = smaller, value
+    return best

@@ -1,0 +1,61 @@
+"""The rows of a search, which mixtures are fitted to and judged by."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._sklearn import safe_indexing
+
+
+class Rows(NamedTuple):
+    """Data of a fit: whatever is sliced together."""
+
+    X: object
+    y: object
+    weight: object
+    sizes: dict
+
+    def take(self, rows):
+        """Some of the rows."""
+        parts = [None if p is None else safe_indexing(p, rows) for p in self[:3]]
+        sizes = {k: safe_indexing(v, rows) for k, v in self.sizes.items()}
+        return Rows(*parts, sizes)
+
+    def counting(self, splits):
+        """Splits without rows of weight zero, and without those that are left empty."""
+        if self.weight is None:
+            return list(splits)
+        counts = self.weight != 0
+        kept = [[np.asarray(r)[counts[r]] for r in map(np.asarray, s)] for s in splits]
+        return [(train, test) for train, test in kept if len(train) and len(test)]
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return np.shape(self.X)[0]
+
+    @property
+    def total_weight(self):
+        """Sum of the weights."""
+        return self.n_rows if self.weight is None else float(np.sum(self.weight))
+
+    def fit(self, model, resp=None):
+        """Fit a mixture, from responsibilities (n, K) if there are any."""
+        model._start_resp = resp
+        try:
+            return model.fit(self.X, self.y, sample_weight=self.weight, **self.sizes)
+        finally:
+            del model._start_resp
+
+    def log_density(self, model):
+        """Mean log-density, in nats per unit of weight."""
+        own = model.log_density(self.X, self.y, **self.sizes)
+        return float(np.average(own, weights=self.weight))
+
+    def responsibilities(self, model):
+        """Responsibilities (n, K)."""
+        return model.responsibilities(self.X, self.y, **self.sizes)
+
+    def criterion(self, name, model):
+        """AIC, BIC or ICL."""
+        return getattr(model, name)(self.X, self.y, self.weight, **self.sizes)
