@@ -334,3 +334,9 @@ def test_of_sizes_that_end_alike_the_smallest_is_chosen():
     search = MoERegressorCV(n_experts=6, criterion="bic").fit(X, y)
     assert search.best_params_["n_experts"] == search.n_experts_ == 3
     assert set(search.cv_results_["n_experts_left"][2:]) == {3.0}
+
+
+def test_sizes_are_no_penalty():
+    X, y = make_regimes(60, random_state=0)
+    with pytest.raises(ValueError, match="give them as n_experts"):
+        MoERegressorCV(param_grid={"n_experts": [2]}).fit(X, y)

@@ -169,6 +169,11 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             self._mixture().fit(X, y)
         grid = list(ParameterGrid(self.param_grid or {}))
         for params in grid:
+            if "n_experts" in params:
+                raise ValueError(
+                    f"{type(self).__name__} got param_grid={self.param_grid!r}, but "
+                    "sizes are the search's own; give them as n_experts."
+                )
             clone(self._mixture()).set_params(**params)
         if self.criterion == "cv":
             self._by_folds(rows, grid, groups)
