@@ -263,9 +263,13 @@ class BaseMoE(
         """Whether a noise component is asked for."""
         return bool(getattr(self, "noise", False))
 
+    def _constant_noise(self):
+        """Whether noise has the same share of every row."""
+        return getattr(self, "noise", False) == CONSTANT
+
     def _whole_gate(self, gate, n_experts):
         """The gate over experts, and over noise where its share is constant."""
-        if getattr(self, "noise", False) != CONSTANT:
+        if not self._constant_noise():
             return gate
         return NoiseTreeGate(gate, Tree(((None,) * n_experts, None)))
 
@@ -457,7 +461,7 @@ class BaseMoE(
                 f"{type(self).__name__} got likelihood={asked!r}, but was fitted with "
                 f"{fitted!r}; clone the estimator to start afresh."
             )
-        constant = getattr(self, "noise", False) == CONSTANT
+        constant = self._constant_noise()
         if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
             raise ValueError(
                 f"{type(self).__name__} got noise={self.noise!r}, but was fitted with "

@@ -48,7 +48,7 @@ class Evaluation:
 
     def _likelihoods_at(self, views):
         """Likelihoods of the rows that the experts see."""
-        return [x.at(v) for x, v in zip(self.likelihoods_, views, strict=True)]
+        return mixture.at_views(self.likelihoods_, views)
 
     def _combined(self, X):
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""

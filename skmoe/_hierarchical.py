@@ -5,7 +5,6 @@ import numbers
 import numpy as np
 from scipy import sparse
 
-from ._base import CONSTANT
 from ._moe import MoEClassifier, MoERegressor
 from ._sklearn import Interval, StrOptions
 from ._tree import Tree, balanced_shape, flat, n_leaves
@@ -84,8 +83,7 @@ class Hierarchy:
         """A gate for each node of the tree; one that grows has only its root."""
         if self._grows():
             return TreeGate(gate, flat(1))
-        constant = getattr(self, "noise", False) == CONSTANT
-        kind = NoiseTreeGate if constant else TreeGate
+        kind = NoiseTreeGate if self._constant_noise() else TreeGate
         return kind(gate, Tree(self._shape()))
 
     def _shape(self):
@@ -97,8 +95,8 @@ class Hierarchy:
         if self._has_noise():
             raise ValueError(
                 f"{type(self).__name__} got noise={self.noise!r} with "
-                "branching='grow', but a "
-                "tree grows without noise; give the grown tree's shape as branching."
+                "branching='grow', but a tree grows without noise; give the grown "
+                "tree's shape as branching."
             )
         if isinstance(self.experts, (list, tuple)):
             raise ValueError(

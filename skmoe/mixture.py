@@ -25,6 +25,11 @@ def log_weights(logits):
     return logits
 
 
+def at_views(likelihoods, views):
+    """Likelihoods of the rows that each expert sees."""
+    return [own.at(view) for own, view in zip(likelihoods, views, strict=True)]
+
+
 def log_prob(likelihoods, y, predictions, size=None):
     """Log-densities (n, K) of rows ``y`` under each expert's likelihood.
 

@@ -195,8 +195,8 @@ class Growth:
             for expert, view in zip(fit.experts, task.expert_views, strict=False)
         ]
         log_gate = fit.gate.predict_log_proba(task.gate_view)
-        pairs = zip(fit.likelihoods, task.expert_views, strict=False)
-        likelihoods = [own.at(view) for own, view in pairs]
+        views = task.expert_views[: len(fit.likelihoods)]
+        likelihoods = mixture.at_views(fit.likelihoods, views)
         return log_gate, mixture.log_prob(likelihoods, task.y, predictions, task.size)
 
     def _density(self, fit):

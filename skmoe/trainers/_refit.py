@@ -22,7 +22,7 @@ from ..experts._glm import GeneralizedLinearExpert, target_units
 from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
 from ..gates._tree import TreeGate
 from ..likelihoods import HeteroscedasticGaussian, Uniform, smoothed
-from ..mixture import log_prob
+from ..mixture import at_views, log_prob
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
 
@@ -159,8 +159,8 @@ class RefitMixture:
 
     def at_rows(self, parts):
         """Likelihoods of the training rows."""
-        pairs = zip(parts.likelihoods, self.kept, strict=True)
-        return [own.at(self.task.expert_views[k]) for own, k in pairs]
+        views = [self.task.expert_views[k] for k in self.kept]
+        return at_views(parts.likelihoods, views)
 
     def _log_gate(self, gate):
         log_gate = gate.log_joint(self.task.gate_view)
