@@ -1,6 +1,7 @@
 """Experts whose answers are corrected before they enter the mixture."""
 
 import numpy as np
+from scipy.special import softmax
 
 from ..likelihoods import smoothed
 from ._base import CorrectedExpert
@@ -30,17 +31,21 @@ class CorrectedRegressor(CorrectedExpert):
 class CorrectedClassifier(CorrectedExpert):
     """A fitted classifier whose log-probabilities are divided by a temperature.
 
+    An offset of each class is added to them.
+
     Parameters
     ----------
     estimator : fitted classifier
     temperature : float
+    offset : ndarray of shape (C,)
     classes : ndarray of shape (C,)
         Those of the mixture.
     """
 
-    def __init__(self, estimator, temperature, classes):
+    def __init__(self, estimator, temperature, offset, classes):
         self.estimator = estimator
         self.temperature = temperature
+        self.offset = offset
         self.classes = classes
 
     @property
@@ -51,5 +56,4 @@ class CorrectedClassifier(CorrectedExpert):
     def predict_proba(self, X):
         """Corrected probabilities."""
         proba = smoothed(aligned_proba(self.estimator, X, self.classes))
-        proba = np.exp(np.log(proba) / self.temperature)
-        return proba / proba.sum(axis=1, keepdims=True)
+        return softmax(np.log(proba) / self.temperature + self.offset, axis=1)

@@ -240,7 +240,7 @@ class TwoStage(BaseEstimator):
             for own, alpha in zip(losses, alphas, strict=True):
                 solution = stage.solve(alpha, train, solution)
                 own[test] = stage.held_out(solution, test)
-        chosen = largest_within_error(losses, stage.weight)
+        chosen = stage.chosen(losses)
         return alphas[chosen], float(np.average(losses[chosen], weights=stage.weight))
 
     def _blocks(self, fold_of, seed):
@@ -283,19 +283,6 @@ def check_finite(prediction, name):
             f"Expert {name!r} predicted NaN or infinity for rows that it had not seen; "
             "leave it out, or bound its predictions."
         )
-
-
-def largest_within_error(losses, weight):
-    """First row of ``losses`` within a paired standard error of the best one.
-
-    ``losses`` (m, n) are those of n rows, for the strongest penalty first.
-    """
-    best = losses[np.argmin(losses @ weight)]
-    worse = losses - best
-    mean = np.average(worse, axis=1, weights=weight)
-    # A weight of two is two rows.
-    error = np.sqrt((worse - mean[:, None]) ** 2 @ weight) / weight.sum()
-    return int(np.argmax(mean <= error))
 
 
 def _responsibilities(choice, task):
