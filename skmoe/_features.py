@@ -78,6 +78,11 @@ def resolve(features, name):
         return clone(features)
     if callable(features) or isinstance(features, (list, slice, np.ndarray, tuple)):
         columns = list(features) if isinstance(features, tuple) else features
+        if isinstance(columns, list) and any(np.ndim(c) for c in columns):
+            raise ValueError(
+                f"{name} got {features!r}, but expected one list of columns; what "
+                "differs between experts is given as {expert's name: columns}."
+            )
         return ColumnTransformer(
             [("columns", "passthrough", columns)], verbose_feature_names_out=False
         )

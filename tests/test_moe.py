@@ -168,6 +168,19 @@ def test_gate_and_experts_see_what_they_are_told(regression):
     assert pieces.gate_features_ is pieces.expert_features_[0]
 
 
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [("a", r"pass \['a'\]"), ([["a"], ["b"]], "expert's name"), (3, "got 3")],
+)
+def test_columns_that_make_no_sense(features, message, regression):
+    X, y = regression
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    for name in ("gate_features", "expert_features"):
+        model = MoERegressor(n_experts=2, **{name: features})
+        with pytest.raises(ValueError, match=f"{name}.*{message}"):
+            model.fit(frame, y)
+
+
 def test_polars_in_and_set_output(regression):
     X, y = regression
     frame = pl.DataFrame(X, schema=list("abcd"))

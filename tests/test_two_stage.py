@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
@@ -35,6 +38,7 @@ from skmoe import (
 from skmoe.exceptions import NoSampleWeightWarning
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import ClassifierGate, MLPGate
+from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import TwoStage
 from skmoe.trainers._folds import draw_folds
@@ -374,6 +378,113 @@ def test_gates_can_be_trained_for_densities():
     assert density[1] > density[0] + 0.2
     _, std = model.predict(X, return_std=True)
     assert std[X[:, 0] < -0.3].mean() < 0.5 * std[X[:, 0] > 0.3].mean()
+
+
+class Doubtful(DecisionTreeClassifier):
+    """Says little of what it knows."""
+
+    def predict_proba(self, X):
+        proba = super().predict_proba(X) + 0.01
+        proba **= 0.05
+        return proba / proba.sum(axis=1, keepdims=True)
+
+
+def test_sparse_gates_judge_experts_by_their_corrected_answers():
+    """The better of two serves, though nobody would know it by what it says."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 2))
+    y = (X[:, 0] > 0).astype(int)
+    X[:, 1] = X[:, 0] + 0.5 * rng.normal(size=600)
+    model = MoEClassifier(
+        [("doubtful", Doubtful(max_depth=2)), ("noisy", LogisticRegression())],
+        expert_features={"doubtful": [0], "noisy": [1]},
+        router=1,
+        trainer="two-stage",
+        random_state=0,
+    )
+    model.fit(X, y)
+    assert model.gate_proba(X)[:, 0].mean() > 0.9
+    assert model.score(X, y) > 0.97
+    assert -model.log_density(X, y).mean() < 0.1
+
+
+def test_sparse_gates_find_regimes_of_precise_experts():
+    """Errors that are small beside the spread of y still count for the gate."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    noise = 0.01 * rng.normal(size=(400, 2))
+    noise[X[:, 0] > 0, 0] *= 10.0
+    noise[X[:, 0] < 0, 1] *= 10.0
+    y = X[:, 1]
+    model = MoERegressor(
+        [("left", Column(3)), ("right", Column(4))],
+        router=1,
+        gate_features=[0],
+        trainer="two-stage",
+        random_state=0,
+    ).fit(np.hstack([X, y[:, None] + noise]), y)
+    served = model.gate_proba(np.hstack([X, X[:, :2]])).argmax(axis=1)
+    assert np.mean(served == (X[:, 0] > 0)) > 0.95
+
+
+def test_wrong_shares_of_classes_are_put_right():
+    """An expert that learned from other shares gets an offset of each class."""
+    rng = np.random.default_rng(0)
+    y = (rng.uniform(size=2000) < 0.1).astype(int)
+    X = y[:, None] + rng.normal(size=(2000, 1))
+    known = GaussianNB(priors=[0.5, 0.5])
+    model = MoEClassifier([known], trainer="two-stage").fit(X, y)
+    offset = model.experts_[0].offset
+    assert offset[1] - offset[0] == pytest.approx(np.log(0.1 / 0.9), abs=0.3)
+    assert model.predict_proba(X)[:, 1].mean() == pytest.approx(y.mean(), abs=0.01)
+
+
+FAN = np.random.default_rng(2).uniform(-1, 1, size=(900, 2))
+SPREAD = np.exp(1.5 * FAN[:, 0] - 1.0)
+FAN_Y = FAN[:, 1] + SPREAD * np.random.default_rng(3).normal(size=900)
+
+
+@pytest.mark.parametrize("router", [None, 1])
+@pytest.mark.parametrize("objective", ["prediction", "likelihood"])
+def test_spread_that_depends_on_x(objective, router):
+    train, test = slice(0, 600), slice(600, None)
+    common = {"trainer": TwoStage(objective=objective), "random_state": 0}
+    plain = MoERegressor(REGRESSORS, router=router, **common)
+    fan = clone(plain).set_params(likelihood="heteroscedastic")
+    plain.fit(FAN[train], FAN_Y[train])
+    fan.fit(FAN[train], FAN_Y[train])
+    _, std = fan.predict(FAN[test], return_std=True)
+    np.testing.assert_allclose(np.median(std / SPREAD[test]), 1.0, atol=0.15)
+    assert np.corrcoef(np.log(std), np.log(SPREAD[test]))[0, 1] > 0.9
+    gain = fan.log_density(FAN[test], FAN_Y[test])
+    gain -= plain.log_density(FAN[test], FAN_Y[test])
+    assert gain.mean() > 0.1
+    if objective == "prediction":
+        # The gate and the corrections are those of the squared error.
+        np.testing.assert_allclose(fan.predict(FAN), plain.predict(FAN))
+
+
+def test_spread_by_any_model_and_one_expert_by_weights():
+    """One linear expert: the corrections count rows by their precision."""
+    trees = HeteroscedasticGaussian(
+        HistGradientBoostingRegressor(loss="poisson", max_iter=20)
+    )
+    model = MoERegressor(
+        REGRESSORS, likelihood=trees, trainer="two-stage", random_state=0
+    ).fit(FAN, FAN_Y)
+    _, std = model.predict(FAN, return_std=True)
+    assert np.corrcoef(np.log(std), np.log(SPREAD))[0, 1] > 0.7
+    frozen = [Column(1)]
+    model = MoERegressor(
+        frozen,
+        likelihood="heteroscedastic",
+        trainer=TwoStage(objective="likelihood"),
+    ).fit(FAN, FAN_Y)
+    ((slope,), (shift,)) = model.experts_[0].slope, model.experts_[0].intercept
+    precision = 1.0 / model.likelihoods_[0].at(FAN).sigma_[:, 0] ** 2
+    line = Ridge(1e-9).fit(FAN[:, 1:], FAN_Y, precision)
+    assert slope == pytest.approx(line.coef_[0], abs=0.01)
+    assert shift == pytest.approx(line.intercept_, abs=0.01)
 
 
 def test_constant_gate_is_found_by_em(regression):

@@ -10,9 +10,12 @@ from sklearn.base import clone
 from .. import mixture
 from .._design import make_design
 from ..gates._tree import TreeGate
+from ..likelihoods import HeteroscedasticGaussian
+from ..mixture import at_views
 from ._corrections import corrections_for
 from ._gradient_gate import expert_draws, gate_network
 from ._task import Fit
+from ._variances import Designs, fit_variance
 
 # Rounds in which responsibilities and dispersions are brought in line.
 DISPERSION_ROUNDS = 20
@@ -99,12 +102,13 @@ class GateStage:
 
     def dispersions(self, predictions, log_gate):
         """Likelihoods, and log-densities (n, K), of the out-of-fold predictions."""
-        task, resp = self.task, np.exp(log_gate)
+        task, resp, likelihoods = self.task, np.exp(log_gate), None
+        designs = Designs(task.weight)
         for _ in range(DISPERSION_ROUNDS):
-            likelihoods = task.likelihood.fit_dispersions(
-                task.y, predictions, resp * task.weight[:, None]
+            likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
+            log_prob = mixture.log_prob(
+                at_views(likelihoods, task.expert_views), task.y, predictions
             )
-            log_prob = mixture.log_prob(likelihoods, task.y, predictions)
             resp = mixture.responsibilities(log_gate, log_prob)
         return likelihoods, log_prob
 
@@ -294,20 +298,21 @@ class ResponsibilityStage(GateStage):
         rows = np.arange(len(self.weight))[rows]
         task, weight = self.task.on_rows(rows), self.task.weight[rows]
         gate, correction = None, self.corrections.identity
+        likelihoods, designs = None, Designs(weight)
         bounds, converged = [], False
         log_gate = np.full((len(rows), task.n_experts), -np.log(task.n_experts))
         resp = np.exp(log_gate)
         while len(bounds) < self.max_iter and not converged:
             predictions = self.corrected(correction, rows)
-            likelihoods = task.likelihood.fit_dispersions(
-                task.y, predictions, resp * weight[:, None]
-            )
-            log_prob = mixture.log_prob(likelihoods, task.y, predictions)
+            likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
+            at_rows = at_views(likelihoods, task.expert_views)
+            log_prob = mixture.log_prob(at_rows, task.y, predictions)
             density = mixture.log_density(log_gate, log_prob)
             resp = mixture.responsibilities(log_gate, log_prob)
             bounds.append(float(weight @ density / weight.sum()))
             converged = len(bounds) > 1 and bounds[-1] - bounds[-2] < TOLERANCE
-            correction = self.best_correction(resp, rows, correction)
+            precise = resp * row_weights(at_rows, task.y, predictions)
+            correction = self.best_correction(precise, rows, correction)
             gate = self._gate(gate, alpha, task, resp)
             log_gate = gate.log_joint(task.gate_view)
         return Solution(gate, correction, bounds, converged, likelihoods)
@@ -331,8 +336,37 @@ class ResponsibilityStage(GateStage):
         task = self.task.on_rows(rows)
         log_gate = solution.state.predict_log_proba(task.gate_view)
         predictions = self.corrected(solution.correction, rows)
-        log_prob = mixture.log_prob(solution.likelihoods, task.y, predictions)
+        at_rows = at_views(solution.likelihoods, task.expert_views)
+        log_prob = mixture.log_prob(at_rows, task.y, predictions)
         return -mixture.log_density(log_gate, log_prob)
+
+
+def fit_likelihoods(task, predictions, resp, designs, before=None):
+    """Likelihoods of given predictions, fitted to responsibilities (n, K)."""
+    weights = resp * task.weight[:, None]
+    fitted = task.likelihood.fit_dispersions(task.y, predictions, weights)
+    if not isinstance(task.likelihood, HeteroscedasticGaussian):
+        return fitted
+    return [
+        fit_variance(
+            own,
+            task.expert_views[k],
+            own.squares(task.y, predictions[k]).reshape(task.labels.shape),
+            weights[:, k],
+            prior=np.zeros(task.y.shape[1]),
+            before=before[k] if before else None,
+            seed=task.seed_of(k),
+            designs=designs,
+        )
+        for k, own in enumerate(fitted)
+    ]
+
+
+def row_weights(likelihoods, y, predictions):
+    """What rows count for the corrections of each expert, (n, K)."""
+    pairs = zip(likelihoods, predictions, strict=True)
+    weights = [own.row_weight(y, at) for own, at in pairs]
+    return np.column_stack([np.ones(len(y)) if w is None else w for w in weights])
 
 
 def largest_within_error(losses, weight):

@@ -8,23 +8,21 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import clone
 
-from .._design import make_design
 from .._sklearn import safe_indexing
 from ..engines import run_calls
 from ..experts import LinearExpert, NoiseExpert
 from ..experts._foreign import (
     aligned_proba,
-    expert_parameters,
     fit_expert,
     is_frozen,
 )
 from ..experts._glm import GeneralizedLinearExpert, target_units
-from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
 from ..gates._tree import TreeGate
 from ..likelihoods import HeteroscedasticGaussian, Uniform, smoothed
 from ..mixture import at_views, log_prob
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
+from ._variances import Designs, fit_variance
 
 # Below this share of its best row an expert's responsibility changes no estimate,
 # and leaving the row out makes the fit cheaper.
@@ -73,7 +71,7 @@ class RefitMixture:
         self.masks = task.router.masks_training
         self.total_weight = task.weight.sum()
         self.kept = list(range(task.n_experts))
-        self._designs, self._constant, self._as_numbers = {}, {}, {}
+        self._designs, self._constant = Designs(task.weight), {}
         if task.classes is None:
             self._units = target_units(task.likelihood, task.y, task.weight)
 
@@ -293,28 +291,18 @@ class RefitMixture:
         """The likelihood of one expert with a variance that depends on x."""
         if not weight.any():
             return likelihood
-        task, view = self.task, self.task.expert_views[number]
-        model = variance_expert(likelihood.model, view.shape[1])
-        squares = likelihood.squares(task.y, prediction)
-        if isinstance(model, VarianceExpert):
-            design = self._design(self._numbers(view), model.standardize)
-            start = getattr(before, "model_", None)
-            unit = likelihood.unit_
-            model = clone(model).fit_squares(
-                design, squares, weight, prior, unit, start
-            )
-        else:
-            squares = (squares + prior / weight.sum()).reshape(task.labels.shape)
-            seed = task.expert_seeds[number]
-            model = fit_expert(model, view, squares, weight, seed)
-        count = expert_parameters(model)
-        return likelihood.with_model(model, count, view, weight, task.weight)
-
-    def _numbers(self, view):
-        """A view as the log-linear model of a variance reads it, made once."""
-        if id(view) not in self._as_numbers:
-            self._as_numbers[id(view)] = finite_numbers(view)
-        return self._as_numbers[id(view)]
+        task = self.task
+        squares = likelihood.squares(task.y, prediction).reshape(task.labels.shape)
+        return fit_variance(
+            likelihood,
+            task.expert_views[number],
+            squares,
+            weight,
+            prior=prior,
+            before=before,
+            seed=task.expert_seeds[number],
+            designs=self._designs,
+        )
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
@@ -370,15 +358,8 @@ class RefitMixture:
             more["start"] = previous
         elif task.offset is not None:
             more = {"offset": task.offset}
-        design = self._design(view, expert.standardize)
+        design = self._designs.of(view, expert.standardize)
         return clone(expert).fit_design(design, task.labels, weight, **more)
-
-    def _design(self, view, standardize):
-        """Columns of a view as linear experts read them, made once."""
-        key = id(view), standardize
-        if key not in self._designs:
-            self._designs[key] = make_design(view, self.task.weight, standardize)
-        return self._designs[key]
 
     def group_log_likelihood(self, number, resp):
         """Weighted log-likelihood (K,) of one expert fitted to each group of rows."""

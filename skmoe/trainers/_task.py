@@ -75,6 +75,10 @@ class Task:
         """Number of experts asked for."""
         return len(self.experts)
 
+    def seed_of(self, number):
+        """Seed of what is fitted for one expert."""
+        return self.expert_seeds[number] if self.expert_seeds else number
+
     @property
     def has_noise(self):
         """Whether the last expert is the noise component."""
@@ -179,9 +183,9 @@ class Fit:
     state: Any = None
 
 
-def check_gaussian(task, trainer):
+def check_gaussian(task, trainer, allowed=Gaussian):
     """Raise ``ValueError`` for densities that only EM can fit."""
-    if task.classes is None and not isinstance(task.likelihood, Gaussian):
+    if task.classes is None and not isinstance(task.likelihood, allowed):
         raise ValueError(
             f"{type(trainer).__name__} got likelihood={task.likelihood!r}, but its "
             "objective is that of Gaussian experts; use trainer='em'."

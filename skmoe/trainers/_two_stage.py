@@ -11,6 +11,7 @@ from sklearn.model_selection import KFold
 from .. import mixture
 from ..engines import run_calls, single_threaded_blas
 from ..experts._foreign import fit_expert
+from ..likelihoods import Gaussian, HeteroscedasticGaussian
 from ._folds import draw_folds, predict_fold
 from ._gate_stage import gate_stage
 from ._task import check_gaussian, check_ridge, check_router
@@ -37,11 +38,12 @@ class TwoStage(BaseEstimator):
         as the first ones of ``TimeSeriesSplit``, do not train the gate.  With metadata
         routing enabled, ``groups`` reach the splitter.
     calibrate : bool, default=True
-        Whether answers are corrected: an affine function of each regressor's, a
-        temperature of each classifier's.
+        Whether answers are corrected: an affine function of each regressor's; a
+        temperature of each classifier's, and an offset of each class.
     alphas : sequence of float or None, default=(1.0, 10.0, 100.0, 1000.0, 10000.0)
         Penalties of the gate to choose from, in units of rows; the strongest of those
-        within a standard error of the best is taken.  None takes the gate's own.
+        within a standard error of the best is taken, or, where one expert serves a row
+        (``router=1``), the best.  None takes the gate's own.
     gate_cv : int, default=3
         Parts of that choice; each leaves out whole folds of ``cv`` (random rows, where
         a splitter has a single fold).
@@ -55,7 +57,8 @@ class TwoStage(BaseEstimator):
     objective : {"prediction", "likelihood"}, default="prediction"
         What the gate is for in regression: the squared error of the combined
         prediction, or the log-likelihood of the mixture, for densities, intervals and
-        standard deviations.
+        standard deviations.  Under either ``likelihood="heteroscedastic"`` fits spreads
+        that depend on x to out-of-fold residuals.
 
     References
     ----------
@@ -135,7 +138,7 @@ class TwoStage(BaseEstimator):
         """Train the parts of a task; returns a ``Fit``."""
         self.check()
         check_router(task.router, "em", self, task.has_shared)
-        check_gaussian(task, self)
+        check_gaussian(task, self, (Gaussian, HeteroscedasticGaussian))
         check_ridge([task.gate], self)
         if task.offset is not None:
             raise ValueError(
@@ -301,6 +304,6 @@ def _expert_arguments(task, k, shares):
         task.expert_views[k],
         task.labels,
         weight,
-        task.expert_seeds[k] if task.expert_seeds else k,
+        task.seed_of(k),
         task.fit_params[k] if task.fit_params else None,
     )
