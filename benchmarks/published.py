@@ -11,10 +11,10 @@ on 20 random splits (DIR holds NAME.npz with X, y and masks ``test``), beside MC
 they published with their code, repository yaringal/DropoutUncertaintyExps, 2018).
 
 One rule for all: each of CONFIGURATIONS is fitted to 80 % of the training part, the one
-that scores best on the rest is then fitted to the whole training part.  The score is what
-the table is judged by: the error (``splits``), or the negative log-likelihood plus the
-logarithm of the RMSE (``uci``), which is the negative log-likelihood of a normal density
-around the mean but for a constant.
+that scores best on the rest is then fitted to the whole training part.  The score is
+what the table is judged by: the error (``splits``), or the negative log-likelihood plus
+the logarithm of the RMSE (``uci``), which but for a constant is the negative
+log-likelihood of a normal density around the mean.
 """
 
 import argparse
