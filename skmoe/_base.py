@@ -191,11 +191,7 @@ class BaseMoE(
         previous = self._previous(n_experts) if self.warm_start else None
         self._check_size(table, weight, n_experts)
         self._fit_features(table, y, weight, parts.gate, experts)
-        unequal = np.ptp(weight[weight > 0]) > 0
-        if getattr(parts.trainer, "weighs_rows", True) or unequal:
-            model = getattr(parts.likelihood, "model", None)
-            own = {} if model is None else {"likelihood": model}
-            warn_without_weight({**experts, **own})
+        warn_without_weight(_weighted_parts(parts, weight))
         fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
         task.size = self._read_size(task, sizes)
@@ -561,6 +557,18 @@ class BaseMoE(
         with np.errstate(divide="ignore"):
             log_gate = np.log(self._route(gate_view).dense())
         return mixture.log_density(log_gate, log_prob)
+
+
+def _weighted_parts(parts, weight):
+    """What is fitted to rows of unequal weight, by name."""
+    unequal = np.ptp(weight[weight > 0]) > 0
+    weighs = getattr(parts.trainer, "weighs_rows", True) or unequal
+    found = parts.by_name() if weighs else {}
+    model = getattr(parts.likelihood, "model", None)
+    # Its rows have responsibilities for weights under any trainer.
+    if model is not None and (weighs or len(parts.experts) > 1):
+        found["likelihood"] = model
+    return found
 
 
 def _positive_rows(task):

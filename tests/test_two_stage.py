@@ -42,7 +42,7 @@ from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import TwoStage
 from skmoe.trainers._folds import draw_folds
-from skmoe.trainers._gate_stage import NetworkStage, gate_stage
+from skmoe.trainers._gate_stage import AloneStage, NetworkStage, gate_stage
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -408,23 +408,25 @@ def test_sparse_gates_judge_experts_by_their_corrected_answers():
     assert -model.log_density(X, y).mean() < 0.1
 
 
-def test_sparse_gates_find_regimes_of_precise_experts():
+@pytest.mark.parametrize("spread", [0.1, 1e-3])
+def test_sparse_gates_find_regimes_of_precise_experts(spread):
     """Errors that are small beside the spread of y still count for the gate."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(400, 3))
-    noise = 0.01 * rng.normal(size=(400, 2))
-    noise[X[:, 0] > 0, 0] *= 10.0
-    noise[X[:, 0] < 0, 1] *= 10.0
+    X = rng.normal(size=(600, 3))
+    inside = np.abs(X[:, 0]) < 0.7
+    noise = spread * rng.normal(size=(600, 2))
+    noise[np.arange(600), np.where(inside, 1, 0)] *= 10.0
     y = X[:, 1]
     model = MoERegressor(
-        [("left", Column(3)), ("right", Column(4))],
+        [("inner", Column(3)), ("outer", Column(4))],
+        gate=MLPGate((8,)),
         router=1,
         gate_features=[0],
         trainer="two-stage",
         random_state=0,
     ).fit(np.hstack([X, y[:, None] + noise]), y)
     served = model.gate_proba(np.hstack([X, X[:, :2]])).argmax(axis=1)
-    assert np.mean(served == (X[:, 0] > 0)) > 0.95
+    assert np.mean(served == np.where(inside, 0, 1)) > 0.95
 
 
 def test_wrong_shares_of_classes_are_put_right():
@@ -437,6 +439,44 @@ def test_wrong_shares_of_classes_are_put_right():
     offset = model.experts_[0].offset
     assert offset[1] - offset[0] == pytest.approx(np.log(0.1 / 0.9), abs=0.3)
     assert model.predict_proba(X)[:, 1].mean() == pytest.approx(y.mean(), abs=0.01)
+
+
+def test_offsets_do_not_learn_what_folds_lack():
+    """Later rows are of another class: the folds' shares are not those of all rows."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(400) >= 240).astype(int)
+    X = y[:, None] + rng.normal(size=(400, 2))
+    trainer = TwoStage(cv=TimeSeriesSplit(5))
+    experts = [LogisticRegression(), GaussianNB()]
+    ordered = MoEClassifier(experts, trainer=trainer, random_state=0).fit(X, y)
+    assert all(not own.offset.any() for own in ordered.experts_)
+    assert ordered.score(X, y) > 0.65
+    mixed = rng.permutation(400)
+    even = clone(ordered).fit(X[mixed], y[mixed])
+    assert all(own.offset.any() for own in even.experts_)
+
+
+def test_sparse_hierarchies_judge_the_expert_that_is_reached(regression, monkeypatch):
+    X, y = regression
+    experts = [*REGRESSORS, ("mean", Ridge(1e6)), ("near", KNeighborsRegressor(3))]
+    model = HierarchicalMoERegressor(
+        experts, (2, 2), router=1, trainer=TwoStage(alphas=[1.0]), random_state=0
+    )
+    stage = stage_of(model, X, y, monkeypatch)
+    solution = stage.solve(1.0)
+    served = model.gate_proba(X).argmax(axis=1)
+    losses, _ = stage.corrections.alone(solution.correction, slice(None))
+    expected = losses[np.arange(len(y)), served]
+    np.testing.assert_allclose(stage.held_out(solution, slice(None)), expected)
+
+
+def test_sparse_penalties_are_chosen_nearer_the_best(monkeypatch):
+    losses = np.array([[1.1, 0.9, 1.1, 0.9], [1.0, 1.0, 1.0, 1.0]]) + [[0.03], [0.0]]
+    kinds = NetworkStage, AloneStage
+    stages = [kind.__new__(kind) for kind in kinds]
+    for stage in stages:
+        stage.weight = np.ones(4)
+    assert [stage.chosen(losses) for stage in stages] == [0, 1]
 
 
 FAN = np.random.default_rng(2).uniform(-1, 1, size=(900, 2))
@@ -462,6 +502,37 @@ def test_spread_that_depends_on_x(objective, router):
     if objective == "prediction":
         # The gate and the corrections are those of the squared error.
         np.testing.assert_allclose(fan.predict(FAN), plain.predict(FAN))
+
+
+def test_a_spread_nobody_is_responsible_for():
+    """Many outputs leave an expert without any share; its variance stays constant."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    Y = X @ rng.normal(size=(3, 150))
+    model = MoERegressor(
+        [LinearRegression(), KNeighborsRegressor()],
+        likelihood="heteroscedastic",
+        trainer="two-stage",
+        random_state=0,
+    ).fit(X, Y)
+    assert np.isfinite(model.log_likelihood_)
+
+
+def test_spreads_say_early_what_they_cannot_do(regression):
+    X, y = regression
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(town="a")
+    model = MoERegressor(
+        [("a", Column(0)), ("b", Column(1))],
+        gate="constant",
+        likelihood="heteroscedastic",
+        trainer="two-stage",
+    )
+    with pytest.raises(ValueError, match="text or missing"):
+        model.fit(frame, y)
+    neighbours = HeteroscedasticGaussian(KNeighborsRegressor(20))
+    model.set_params(likelihood=neighbours)
+    with pytest.warns(NoSampleWeightWarning, match="likelihood"):
+        model.fit(X, y)
 
 
 def test_spread_by_any_model_and_one_expert_by_weights():

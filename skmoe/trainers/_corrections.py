@@ -18,11 +18,11 @@ SMALLEST_SHARE = 1e-3
 COLDEST = 1e-6
 
 
-def corrections_for(y, weight, predictions, classes):
+def corrections_for(task, predictions, offsets):
     """The corrections that suit a task, given its out-of-fold predictions (n, K, d)."""
-    if classes is None:
-        return AffineCorrections(y, weight, predictions)
-    return TemperedCorrections(y, predictions, classes)
+    if task.classes is None:
+        return AffineCorrections(task.y, task.weight, predictions)
+    return TemperedCorrections(task.y, predictions, task.classes, offsets)
 
 
 class AffineCorrections:
@@ -40,7 +40,7 @@ class AffineCorrections:
     ----------
     answers, target : (n, K, d) and (n, d), in standard deviations of y
     identity : (2 K d,), the correction that changes nothing
-    lowest : (2 K d,), smallest values allowed
+    lowest, highest : (2 K d,), values allowed
     alpha : (2 K d,), penalties on the squared distance from the identity, in rows
     """
 
@@ -52,7 +52,8 @@ class AffineCorrections:
         self.target = (y - self.center) / self.scale
         shape = predictions.shape[1:]
         self.identity = np.stack([np.ones(shape), np.zeros(shape)]).ravel()
-        self.lowest = np.full(len(self.identity), -np.inf)
+        self.highest = np.full(len(self.identity), np.inf)
+        self.lowest = -self.highest
         self.alpha = np.full(len(self.identity), CORRECTION_ALPHA)
 
     def _split(self, correction):
@@ -78,8 +79,8 @@ class AffineCorrections:
         return 0.5 * np.sum(error**2, axis=2), error
 
     def nat(self, least):
-        """What a nat is worth in units of the loss, given that of the best expert."""
-        return 2.0 * least
+        """Loss of a nat, given the loss of the best expert: its variance."""
+        return 2.0 * least / self.target.shape[1]
 
     def combined(self, log_gate, correction, rows):
         """Half squared errors (m,) of the weighted mean, and slopes.
@@ -151,21 +152,25 @@ class TemperedCorrections:
     y : (n,) codes of the classes
     predictions : (n, K, C) class probabilities
     classes : class labels
+    offsets : bool
+        Whether classes get offsets.
 
     Attributes
     ----------
     answers : (n, K, C) log-probabilities
-    identity, lowest, alpha : (K + K C,), see :class:`AffineCorrections`
+    identity, lowest, highest, alpha : (K + K C,), see :class:`AffineCorrections`
     """
 
-    def __init__(self, y, predictions, classes):
+    def __init__(self, y, predictions, classes, offsets):
         # A class that a fold did not have was given probability zero.
         self.answers = np.log(smoothed(predictions))
         self.codes, self.classes = y, classes
         _, n_experts, n_classes = predictions.shape
         n_offsets = n_experts * n_classes
         self.identity = np.repeat([1.0, 0.0], [n_experts, n_offsets])
-        self.lowest = np.repeat([COLDEST, -np.inf], [n_experts, n_offsets])
+        farthest = np.inf if offsets else 0.0
+        self.lowest = np.repeat([COLDEST, -farthest], [n_experts, n_offsets])
+        self.highest = np.repeat([np.inf, farthest], [n_experts, n_offsets])
         self.alpha = np.repeat([CORRECTION_ALPHA, CLASS_ALPHA], [n_experts, n_offsets])
 
     def _split(self, correction):
@@ -196,7 +201,7 @@ class TemperedCorrections:
         return -log_proba[hit], on_corrected
 
     def nat(self, least):
-        """What a nat is worth in units of the loss: that is what the loss is in."""
+        """Loss of a nat: the loss is in nats."""
         return 1.0
 
     def combined(self, log_gate, correction, rows):
@@ -221,7 +226,7 @@ class TemperedCorrections:
             slope = self.gradient(on_corrected, rows) + self.alpha * away
             return np.sum(weight * losses) + 0.5 * self.alpha @ away**2, slope
 
-        bounds = optimize.Bounds(lb=self.lowest)
+        bounds = optimize.Bounds(self.lowest, self.highest)
         return optimize.minimize(
             penalised, start, jac=True, method="L-BFGS-B", bounds=bounds
         ).x

@@ -7,6 +7,9 @@ from .._sklearn import safe_indexing
 from ..experts._foreign import fit_expert, is_frozen
 from ._refit import predict_expert
 
+# How many times rarer or more frequent than in all rows a class may be in a fold's.
+MOST_ODDS = 2.0
+
 
 def draw_folds(labels, classes, cv, seed, split_params=None):
     """Training and test rows of each fold; classes are spread where they suffice.
@@ -30,6 +33,18 @@ def draw_folds(labels, classes, cv, seed, split_params=None):
         kind = StratifiedKFold if rarest >= n_folds else KFold
     splitter = kind(n_folds, shuffle=True, random_state=seed)
     return list(splitter.split(labels, labels))
+
+
+def shares_agree(codes, weight, folds):
+    """Whether the training rows of every fold hold the classes about as all rows do."""
+    overall = np.bincount(codes, weight)
+    overall /= overall.sum()
+    for train, _ in folds:
+        own = np.bincount(codes[train], weight[train], minlength=len(overall))
+        own /= own.sum() or 1.0
+        if np.any(own > MOST_ODDS * overall) or np.any(MOST_ODDS * own < overall):
+            return False
+    return True
 
 
 def predict_fold(expert, view, labels, weight, fold, *, classes, seed, fit_params=None):

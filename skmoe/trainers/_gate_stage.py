@@ -10,15 +10,15 @@ from sklearn.base import clone
 from .. import mixture
 from .._design import make_design
 from ..gates._tree import TreeGate
-from ..likelihoods import HeteroscedasticGaussian
-from ..mixture import at_views
 from ._corrections import corrections_for
 from ._gradient_gate import expert_draws, gate_network
 from ._task import Fit
-from ._variances import Designs, fit_variance
+from ._variances import Designs, fit_variances
 
 # Rounds in which responsibilities and dispersions are brought in line.
 DISPERSION_ROUNDS = 20
+# Responsibilities that differ by less are the same.
+SAME_SHARE = 1e-6
 # Gain in nats per row below which EM of a gate that is no network ends.
 TOLERANCE = 1e-5
 
@@ -33,6 +33,7 @@ class Solution(NamedTuple):
     bounds : list of float, objective per iteration; higher is better
     converged : bool
     likelihoods : fitted likelihoods, or None if they take no part
+    origin : log-weights and corrections to start from, or None
     """
 
     state: Any
@@ -40,9 +41,10 @@ class Solution(NamedTuple):
     bounds: list
     converged: bool
     likelihoods: Any = None
+    origin: Any = None
 
 
-def gate_stage(task, predictions, calibrate, max_iter, objective):
+def gate_stage(task, predictions, calibrate, max_iter, objective, offsets=True):
     """The stage that suits the objective and the gate of a task.
 
     For class labels both objectives are the same, the log-loss.
@@ -52,8 +54,9 @@ def gate_stage(task, predictions, calibrate, max_iter, objective):
     if by_gradient and is_network and isinstance(task.gate_view, np.ndarray):
         alone = task.router.n_active(task.n_experts) == 1 < task.n_experts
         kind = AloneStage if alone else NetworkStage
-        return kind(task, predictions, calibrate, max_iter)
-    return ResponsibilityStage(task, predictions, calibrate, max_iter)
+    else:
+        kind = ResponsibilityStage
+    return kind(task, predictions, calibrate, max_iter, offsets)
 
 
 class GateStage:
@@ -66,14 +69,14 @@ class GateStage:
     predictions : (n, K, d) predictions, or (n, K, C) class probabilities
     calibrate : bool
     max_iter : int
+    offsets : bool
+        Whether classes get offsets.
     """
 
-    def __init__(self, task, predictions, calibrate, max_iter):
+    def __init__(self, task, predictions, calibrate, max_iter, offsets):
         self.task, self.calibrate, self.max_iter = task, calibrate, max_iter
         self.weight = task.weight
-        self.corrections = corrections_for(
-            task.y, task.weight, predictions, task.classes
-        )
+        self.corrections = corrections_for(task, predictions, offsets)
 
     @property
     def has_penalty(self):
@@ -103,11 +106,14 @@ class GateStage:
     def dispersions(self, predictions, log_gate):
         """Likelihoods, and log-densities (n, K), of the out-of-fold predictions."""
         task, resp, likelihoods = self.task, np.exp(log_gate), None
-        designs = Designs(task.weight)
+        designs, before = Designs(task.weight), None
         for _ in range(DISPERSION_ROUNDS):
+            if before is not None and np.abs(resp - before).max() < SAME_SHARE:
+                break
+            before = resp
             likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
             log_prob = mixture.log_prob(
-                at_views(likelihoods, task.expert_views), task.y, predictions
+                mixture.at_views(likelihoods, task.expert_views), task.y, predictions
             )
             resp = mixture.responsibilities(log_gate, log_prob)
         return likelihoods, log_prob
@@ -151,13 +157,15 @@ class GateStage:
 class NetworkStage(GateStage):
     """Gates that are networks: L-BFGS on the loss of the combined prediction."""
 
-    def __init__(self, task, predictions, calibrate, max_iter):
-        super().__init__(task, predictions, calibrate, max_iter)
+    def __init__(self, task, predictions, calibrate, max_iter, offsets):
+        super().__init__(task, predictions, calibrate, max_iter, offsets)
         self.design = make_design(task.gate_view, self.weight)
         self.X = (self.design.X - self.design.center) * self.design.inverse_scale
         n_inputs = self.X.shape[1]
         self.network = gate_network(task.gate, n_inputs, task.n_experts, task.n_experts)
         self.n_gate = self.network.n_parameters
+        # What the objective is divided by.
+        self.unit = 1.0
 
     def start(self, origin):
         """Nearly the same weights everywhere, and corrections, as one vector."""
@@ -177,25 +185,27 @@ class NetworkStage(GateStage):
         alpha = self.network.alpha if alpha is None else alpha
         own = alpha * self.network.is_weight()
         ridge = np.concatenate([own, self.corrections.alpha]) / self.weight[rows].sum()
-        origin = self.origin(rows)
+        origin = self.origin(rows) if start is None else start.origin
         center = np.concatenate([np.zeros(self.n_gate), origin[1]])
-        lowest = np.full(self.n_gate, -np.inf)
+        free = np.full(self.n_gate, np.inf)
 
         def penalised(theta):
             value, gradient = self.loss(theta, rows)
             away = theta - center
             if not self.calibrate:
                 gradient[self.n_gate :] = 0.0
-            return value + 0.5 * ridge @ away**2, gradient + ridge * away
+            value += 0.5 * ridge @ away**2
+            return value / self.unit, (gradient + ridge * away) / self.unit
 
         bounds = []
         result = optimize.minimize(
             penalised,
-            self.start(origin) if start is None else np.concatenate(start[:2]),
+            self.first(origin, start),
             jac=True,
             method="L-BFGS-B",
             bounds=optimize.Bounds(
-                lb=np.concatenate([lowest, self.corrections.lowest])
+                np.concatenate([-free, self.corrections.lowest]),
+                np.concatenate([free, self.corrections.highest]),
             ),
             callback=lambda intermediate_result: bounds.append(
                 -float(intermediate_result.fun)
@@ -207,7 +217,12 @@ class NetworkStage(GateStage):
             correction=result.x[self.n_gate :],
             bounds=bounds or [-float(result.fun)],
             converged=bool(result.success),
+            origin=origin,
         )
+
+    def first(self, origin, start):
+        """Where to begin: where an earlier solution ended, or at the origin."""
+        return self.start(origin) if start is None else np.concatenate(start[:2])
 
     def gate_of(self, solution):
         """The fitted gate."""
@@ -250,12 +265,12 @@ class AloneStage(NetworkStage):
     others that are not asked.
     """
 
-    def __init__(self, task, predictions, calibrate, max_iter):
-        super().__init__(task, predictions, calibrate, max_iter)
+    def __init__(self, task, predictions, calibrate, max_iter, offsets):
+        super().__init__(task, predictions, calibrate, max_iter, offsets)
         _, best = self.origin(slice(None))
         losses, _ = self.corrections.alone(best, slice(None))
         least = np.min(self.weight @ losses) / self.weight.sum()
-        self.nat = self.corrections.nat(least)
+        self.unit = self.corrections.nat(least) or 1.0
 
     def origin(self, rows):
         """Equal weights, and each expert's own best correction."""
@@ -264,23 +279,25 @@ class AloneStage(NetworkStage):
         return np.zeros(self.task.n_experts), best
 
     def solve(self, alpha, rows=slice(None), start=None):
-        """Solution on some of the rows, always from equal weights.
-
-        A strong penalty ends with one expert for all rows, and weights near one or zero
-        hardly move any more.
-        """
+        """Solution on some of the rows, under a penalty in nats."""
         alpha = self.network.alpha if alpha is None else alpha
-        return super().solve(alpha * self.nat, rows)
+        return super().solve(alpha * self.unit, rows, start)
+
+    def first(self, origin, start):
+        """Equal weights: those near one or zero, with which a strong penalty ends,
+        hardly move any more."""
+        return self.start(origin)
 
     def chosen(self, losses):
-        """The least loss, be the difference small: blending cannot make up for it."""
-        return int(np.argmin(losses @ self.weight))
+        """As elsewhere, but nearer the best: no blend makes up for a wrong expert."""
+        return largest_within_error(losses, self.weight, 0.5)
 
     def held_out(self, solution, rows):
         """Losses (m,) of the experts that serve rows that the solution has not seen."""
         outputs, _ = self._forward(solution.state, rows)
         losses, _ = self.corrections.alone(solution.correction, rows)
-        return losses[np.arange(len(losses)), outputs.argmax(axis=1)]
+        reached = self.network.reached(outputs, 1)
+        return losses[np.arange(len(losses)), reached.argmax(axis=1)]
 
     def _slopes(self, outputs, correction, rows):
         losses, on_corrected = self.corrections.alone(correction, rows)
@@ -305,7 +322,7 @@ class ResponsibilityStage(GateStage):
         while len(bounds) < self.max_iter and not converged:
             predictions = self.corrected(correction, rows)
             likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
-            at_rows = at_views(likelihoods, task.expert_views)
+            at_rows = mixture.at_views(likelihoods, task.expert_views)
             log_prob = mixture.log_prob(at_rows, task.y, predictions)
             density = mixture.log_density(log_gate, log_prob)
             resp = mixture.responsibilities(log_gate, log_prob)
@@ -336,7 +353,7 @@ class ResponsibilityStage(GateStage):
         task = self.task.on_rows(rows)
         log_gate = solution.state.predict_log_proba(task.gate_view)
         predictions = self.corrected(solution.correction, rows)
-        at_rows = at_views(solution.likelihoods, task.expert_views)
+        at_rows = mixture.at_views(solution.likelihoods, task.expert_views)
         log_prob = mixture.log_prob(at_rows, task.y, predictions)
         return -mixture.log_density(log_gate, log_prob)
 
@@ -345,21 +362,7 @@ def fit_likelihoods(task, predictions, resp, designs, before=None):
     """Likelihoods of given predictions, fitted to responsibilities (n, K)."""
     weights = resp * task.weight[:, None]
     fitted = task.likelihood.fit_dispersions(task.y, predictions, weights)
-    if not isinstance(task.likelihood, HeteroscedasticGaussian):
-        return fitted
-    return [
-        fit_variance(
-            own,
-            task.expert_views[k],
-            own.squares(task.y, predictions[k]).reshape(task.labels.shape),
-            weights[:, k],
-            prior=np.zeros(task.y.shape[1]),
-            before=before[k] if before else None,
-            seed=task.seed_of(k),
-            designs=designs,
-        )
-        for k, own in enumerate(fitted)
-    ]
+    return fit_variances(task, fitted, predictions, weights, designs, before=before)
 
 
 def row_weights(likelihoods, y, predictions):
@@ -369,8 +372,8 @@ def row_weights(likelihoods, y, predictions):
     return np.column_stack([np.ones(len(y)) if w is None else w for w in weights])
 
 
-def largest_within_error(losses, weight):
-    """First row of ``losses`` within a paired standard error of the best one.
+def largest_within_error(losses, weight, n_errors=1.0):
+    """First row of ``losses`` within paired standard errors of the best one.
 
     ``losses`` (m, n) are those of n rows, for the strongest penalty first.
     """
@@ -379,4 +382,4 @@ def largest_within_error(losses, weight):
     mean = np.average(worse, axis=1, weights=weight)
     # A weight of two is two rows.
     error = np.sqrt((worse - mean[:, None]) ** 2 @ weight) / weight.sum()
-    return int(np.argmax(mean <= error))
+    return int(np.argmax(mean <= n_errors * error))

@@ -178,7 +178,7 @@ class TreeNetworks:
 
 def expert_draws(task):
     """Random generators of the experts, by the seeds of their names."""
-    seeds = task.expert_seeds or range(task.n_experts)
+    seeds = [task.seed_of(k) for k in range(task.n_experts)]
     return [np.random.default_rng([task.seed, seed]) for seed in seeds]
 
 

@@ -22,7 +22,7 @@ from ..likelihoods import HeteroscedasticGaussian, Uniform, smoothed
 from ..mixture import at_views, log_prob
 from ._fused import ROWS_PER_CHANNEL
 from ._task import Fit
-from ._variances import Designs, fit_variance
+from ._variances import Designs, fit_variances
 
 # Below this share of its best row an expert's responsibility changes no estimate,
 # and leaving the row out makes the fit cheaper.
@@ -275,34 +275,21 @@ class RefitMixture:
             size=task.size,
             previous=None if None in known else known,
         )
-        if isinstance(task.likelihood, HeteroscedasticGaussian):
-            calls = [
-                (x, self.kept[k], predictions[k], weights[:, k], priors[k], previous[k])
-                for x, k in zip(fitted, own, strict=True)
-            ]
-            fitted = list(run_calls(self._fit_variance, calls, task.n_jobs))
+        fitted = fit_variances(
+            task,
+            fitted,
+            [predictions[k] for k in own],
+            weights[:, own],
+            self._designs,
+            numbers=[self.kept[k] for k in own],
+            priors=None if priors is None else [priors[k] for k in own],
+            before=known,
+        )
         by_place = dict(zip(own, fitted, strict=True))
         noise = None
         if task.has_noise:
             noise = Uniform().with_range(task.y, task.likelihood.discrete)
         return [by_place.get(k, noise) for k in range(len(self.kept))]
-
-    def _fit_variance(self, likelihood, number, prediction, weight, prior, before):
-        """The likelihood of one expert with a variance that depends on x."""
-        if not weight.any():
-            return likelihood
-        task = self.task
-        squares = likelihood.squares(task.y, prediction).reshape(task.labels.shape)
-        return fit_variance(
-            likelihood,
-            task.expert_views[number],
-            squares,
-            weight,
-            prior=prior,
-            before=before,
-            seed=task.expert_seeds[number],
-            designs=self._designs,
-        )
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
@@ -345,7 +332,7 @@ class RefitMixture:
             view,
             labels,
             weight,
-            task.expert_seeds[number],
+            task.seed_of(number),
             task.fit_params[number] if task.fit_params else None,
         )
 

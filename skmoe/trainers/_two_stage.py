@@ -12,9 +12,10 @@ from .. import mixture
 from ..engines import run_calls, single_threaded_blas
 from ..experts._foreign import fit_expert
 from ..likelihoods import Gaussian, HeteroscedasticGaussian
-from ._folds import draw_folds, predict_fold
+from ._folds import draw_folds, predict_fold, shares_agree
 from ._gate_stage import gate_stage
 from ._task import check_gaussian, check_ridge, check_router
+from ._variances import check_variances
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
@@ -39,11 +40,14 @@ class TwoStage(BaseEstimator):
         routing enabled, ``groups`` reach the splitter.
     calibrate : bool, default=True
         Whether answers are corrected: an affine function of each regressor's; a
-        temperature of each classifier's, and an offset of each class.
+        temperature of each classifier's, and an offset of each class (none if the folds
+        differ much in the shares of the classes, as those of ordered rows may).
     alphas : sequence of float or None, default=(1.0, 10.0, 100.0, 1000.0, 10000.0)
-        Penalties of the gate to choose from, in units of rows; the strongest of those
-        within a standard error of the best is taken, or, where one expert serves a row
-        (``router=1``), the best.  None takes the gate's own.
+        Penalties of the gate to choose from; the strongest of those within a standard
+        error of the best is taken (half of one where the gate is trained for
+        ``router=1``).  The loss that they count against is in nats, or half the squared
+        error over the variance of y (where one expert serves a row, over that of the
+        best expert's errors), summed over rows.  None takes the gate's own.
     gate_cv : int, default=3
         Parts of that choice; each leaves out whole folds of ``cv`` (random rows, where
         a splitter has a single fold).
@@ -145,6 +149,7 @@ class TwoStage(BaseEstimator):
                 "TwoStage got a shared_expert beside classifiers, which it cannot add "
                 "to; give it as one of the experts."
             )
+        check_variances(task)
         folds = task.folds
         if folds is None:
             folds = draw_folds(task.labels, task.classes, self.cv, task.seed)
@@ -185,6 +190,9 @@ class TwoStage(BaseEstimator):
             self.calibrate,
             self.max_iter,
             self.objective,
+            # Experts that learned from other shares would be put right twice, once
+            # here and once when they are fitted to all rows.
+            task.classes is None or shares_agree(task.y, task.weight, folds),
         )
         with single_threaded_blas():
             alpha, loss = self._choose_alpha(stage, fold_of)

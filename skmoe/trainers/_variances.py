@@ -1,10 +1,13 @@
 """Variances that depend on x: the models of squared residuals within each expert."""
 
+import numpy as np
 from sklearn.base import clone
 
 from .._design import make_design
+from ..engines import run_calls
 from ..experts._foreign import expert_parameters, fit_expert
 from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
+from ..likelihoods import HeteroscedasticGaussian
 
 
 class Designs:
@@ -33,32 +36,74 @@ class Designs:
         return self.of(self._numbers[id(view)], standardize)
 
 
-def fit_variance(likelihood, view, squares, weight, *, prior, before, seed, designs):
-    """The likelihood of one expert with a variance that depends on x.
+def check_variances(task):
+    """Raise ``ValueError`` early for views that a model of the variance cannot read."""
+    if isinstance(task.likelihood, HeteroscedasticGaussian):
+        for view in task.expert_views:
+            model = variance_expert(task.likelihood.model, view.shape[1])
+            if isinstance(model, VarianceExpert):
+                finite_numbers(view)
+
+
+def fit_variances(
+    task,
+    fitted,
+    predictions,
+    weights,
+    designs,
+    *,
+    numbers=None,
+    priors=None,
+    before=None,
+):
+    """Likelihoods with models of their variances, where those depend on x.
 
     Parameters
     ----------
-    likelihood : HeteroscedasticGaussian
-        With one variance for all rows.
-    view : what the expert sees
-    squares : (n,) or (n, d)
-        Squared residuals, in the shape of the labels.
-    weight : (n,)
-        Weights of the rows, with the responsibility for them.
-    prior : (d,)
-        What the penalty of the location adds to the squares.
-    before : fitted likelihood to start from, or None
-    seed : int
+    task : Task
+    fitted : list of likelihoods, with one variance for all rows
+    predictions : list of (n, d)
+    weights : (n, K)
+        Weights of the rows, with the responsibilities for them.
     designs : Designs
+    numbers : list of int, default=None
+        Which experts of the task they are; all by default.
+    priors : list of (d,), default=None
+        What penalties of the location add to the squares.
+    before : list of fitted likelihoods to start from, default=None
     """
+    if not isinstance(task.likelihood, HeteroscedasticGaussian):
+        return fitted
+    numbers = range(len(fitted)) if numbers is None else numbers
+    nothing = np.zeros(task.y.shape[1])
+    calls = [
+        (
+            task,
+            own,
+            numbers[k],
+            predictions[k],
+            weights[:, k],
+            designs,
+            nothing if priors is None else priors[k],
+            before[k] if before else None,
+        )
+        for k, own in enumerate(fitted)
+    ]
+    return list(run_calls(_fit_variance, calls, task.n_jobs))
+
+
+def _fit_variance(task, likelihood, number, prediction, weight, designs, prior, before):
+    if not weight.any():
+        return likelihood
+    view = task.expert_views[number]
     model = variance_expert(likelihood.model, view.shape[1])
+    squares = likelihood.squares(task.y, prediction)
     if isinstance(model, VarianceExpert):
         design = designs.of_numbers(view, model.standardize)
-        columns = squares.reshape(len(squares), -1)
         start, unit = getattr(before, "model_", None), likelihood.unit_
-        model = clone(model).fit_squares(design, columns, weight, prior, unit, start)
+        model = clone(model).fit_squares(design, squares, weight, prior, unit, start)
     else:
-        squares = squares + (prior / weight.sum()).reshape(squares.shape[1:])
-        model = fit_expert(model, view, squares, weight, seed)
+        squares = (squares + prior / weight.sum()).reshape(task.labels.shape)
+        model = fit_expert(model, view, squares, weight, task.seed_of(number))
     count = expert_parameters(model)
-    return likelihood.with_model(model, count, view, weight, designs.weight)
+    return likelihood.with_model(model, count, view, weight, task.weight)
