@@ -12,6 +12,10 @@ from ..likelihoods import smoothed
 # Penalties, in rows, on the distance of a correction from the identity.
 CORRECTION_ALPHA = 1.0
 CLASS_ALPHA = 10.0
+# Gains of an iteration that are worth another, in the variance of y or in nats: a
+# squared error may be tiny.
+SQUARE_TOLERANCE = 2.2e-9
+NAT_TOLERANCE = 1e-7
 # Smallest weight of an expert at the start.
 SMALLEST_SHARE = 1e-3
 # Smallest inverse temperature: an expert may be silenced, but not contradicted.
@@ -42,6 +46,7 @@ class AffineCorrections:
     identity : (2 K d,), the correction that changes nothing
     lowest, highest : (2 K d,), values allowed
     alpha : (2 K d,), penalties on the squared distance from the identity, in rows
+    tolerance : float, gain of an iteration that is worth another
     """
 
     def __init__(self, y, weight, predictions):
@@ -52,6 +57,7 @@ class AffineCorrections:
         self.target = (y - self.center) / self.scale
         shape = predictions.shape[1:]
         self.identity = np.stack([np.ones(shape), np.zeros(shape)]).ravel()
+        self.tolerance = SQUARE_TOLERANCE
         self.highest = np.full(len(self.identity), np.inf)
         self.lowest = -self.highest
         self.alpha = np.full(len(self.identity), CORRECTION_ALPHA)
@@ -158,6 +164,7 @@ class TemperedCorrections:
     Attributes
     ----------
     answers : (n, K, C) log-probabilities
+    middle : (K, C), their means, or zero without offsets
     identity, lowest, highest, alpha : (K + K C,), see :class:`AffineCorrections`
     """
 
@@ -167,16 +174,19 @@ class TemperedCorrections:
         self.codes, self.classes = y, classes
         _, n_experts, n_classes = predictions.shape
         n_offsets = n_experts * n_classes
+        self.tolerance = NAT_TOLERANCE
         self.identity = np.repeat([1.0, 0.0], [n_experts, n_offsets])
+        # Temperatures turn about the mean, or every change would call for offsets.
+        self.middle = self.answers.mean(axis=0) * offsets
         farthest = np.inf if offsets else 0.0
         self.lowest = np.repeat([COLDEST, -farthest], [n_experts, n_offsets])
         self.highest = np.repeat([np.inf, farthest], [n_experts, n_offsets])
         self.alpha = np.repeat([CORRECTION_ALPHA, CLASS_ALPHA], [n_experts, n_offsets])
 
     def _split(self, correction):
-        n_experts, n_classes = self.answers.shape[1:]
-        inverse, offset = np.split(correction, [n_experts])
-        return inverse, offset.reshape(n_experts, n_classes)
+        inverse, offset = np.split(correction, [len(self.middle)])
+        offset = offset.reshape(self.middle.shape)
+        return inverse, offset + (1.0 - inverse[:, None]) * self.middle
 
     def corrected(self, correction, rows):
         """Corrected answers (m, K, C), log-probabilities up to a constant."""
@@ -190,7 +200,9 @@ class TemperedCorrections:
     def gradient(self, on_corrected, rows):
         """Slope of the correction, given that of the corrected answers."""
         on_inverse = np.einsum("nkc,nkc->k", on_corrected, self.answers[rows])
-        return np.concatenate([on_inverse, on_corrected.sum(axis=0).ravel()])
+        on_offset = on_corrected.sum(axis=0)
+        on_inverse -= np.sum(on_offset * self.middle, axis=1)
+        return np.concatenate([on_inverse, on_offset.ravel()])
 
     def alone(self, correction, rows):
         """Log-losses (m, K) of each expert; slopes of corrected answers."""

@@ -210,7 +210,7 @@ class NetworkStage(GateStage):
             callback=lambda intermediate_result: bounds.append(
                 -float(intermediate_result.fun)
             ),
-            options={"maxiter": self.max_iter},
+            options={"maxiter": self.max_iter, "ftol": self.corrections.tolerance},
         )
         return Solution(
             state=result.x[: self.n_gate],
