@@ -470,7 +470,7 @@ def test_sparse_hierarchies_judge_the_expert_that_is_reached(regression, monkeyp
     np.testing.assert_allclose(stage.held_out(solution, slice(None)), expected)
 
 
-def test_sparse_penalties_are_chosen_nearer_the_best(monkeypatch):
+def test_sparse_penalties_are_chosen_nearer_the_best():
     losses = np.array([[1.1, 0.9, 1.1, 0.9], [1.0, 1.0, 1.0, 1.0]]) + [[0.03], [0.0]]
     kinds = NetworkStage, AloneStage
     stages = [kind.__new__(kind) for kind in kinds]

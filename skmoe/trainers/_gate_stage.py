@@ -164,7 +164,7 @@ class NetworkStage(GateStage):
         n_inputs = self.X.shape[1]
         self.network = gate_network(task.gate, n_inputs, task.n_experts, task.n_experts)
         self.n_gate = self.network.n_parameters
-        # What the objective is divided by.
+        # Of the loss, in which the penalty of the gate and tolerances count.
         self.unit = 1.0
 
     def start(self, origin):
@@ -183,7 +183,7 @@ class NetworkStage(GateStage):
     def solve(self, alpha, rows=slice(None), start=None):
         """Solution on some of the rows, from an earlier one."""
         alpha = self.network.alpha if alpha is None else alpha
-        own = alpha * self.network.is_weight()
+        own = alpha * self.unit * self.network.is_weight()
         ridge = np.concatenate([own, self.corrections.alpha]) / self.weight[rows].sum()
         origin = self.origin(rows) if start is None else start.origin
         center = np.concatenate([np.zeros(self.n_gate), origin[1]])
@@ -277,11 +277,6 @@ class AloneStage(NetworkStage):
         resp = np.ones((len(self.weight[rows]), self.task.n_experts))
         best = self.best_correction(resp, rows, self.corrections.identity)
         return np.zeros(self.task.n_experts), best
-
-    def solve(self, alpha, rows=slice(None), start=None):
-        """Solution on some of the rows, under a penalty in nats."""
-        alpha = self.network.alpha if alpha is None else alpha
-        return super().solve(alpha * self.unit, rows, start)
 
     def first(self, origin, start):
         """Equal weights: those near one or zero, with which a strong penalty ends,

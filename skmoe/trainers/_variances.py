@@ -39,7 +39,7 @@ class Designs:
 def check_variances(task):
     """Raise ``ValueError`` early for views that a model of the variance cannot read."""
     if isinstance(task.likelihood, HeteroscedasticGaussian):
-        for view in task.expert_views:
+        for view in {id(view): view for view in task.expert_views}.values():
             model = variance_expert(task.likelihood.model, view.shape[1])
             if isinstance(model, VarianceExpert):
                 finite_numbers(view)
