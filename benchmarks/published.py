@@ -1,7 +1,8 @@
 """Beside published figures, on the splits they were measured on.
 
-    python benchmarks/published.py splits --data DIR [--seeds 5]
-    python benchmarks/published.py uci --data DIR [--tables boston ...] [--splits 20]
+    python benchmarks/published.py splits --data DIR --out results.parquet [--runs 5]
+    python benchmarks/published.py uci --data DIR --out results.parquet [--runs 20]
+    python benchmarks/published.py report --out results.parquet
 
 ``splits``: kin40k, pumadyn32nm and pol in file order (DIR holds NAME.parquet), mean
 squared error over the variance of the test targets; Nguyen & Bonilla (ICML 2014) report
@@ -14,7 +15,8 @@ One rule for all: each of CONFIGURATIONS is fitted to 80 % of the training part,
 that scores best on the rest is then fitted to the whole training part.  The score is
 what the table is judged by: the error (``splits``), or the negative log-likelihood plus
 the logarithm of the RMSE (``uci``), which but for a constant is the negative
-log-likelihood of a normal density around the mean.
+log-likelihood of a normal density around the mean.  Experts that configurations have in
+common are fitted once.  A run that was stopped goes on where it stopped.
 """
 
 import argparse
@@ -29,9 +31,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from rich.progress import track
+from rivals._memory import forget, remembered
 from sklearn.feature_selection import SelectFromModel
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
+from stored import Stored
 
 from skmoe import MoERegressor
 from skmoe.experts import AutoPool, LinearExpert, MLPExpert
@@ -44,6 +49,7 @@ SPLITS = {
     "pumadyn32nm": (7_168, 0.049),
     "pol": (10_000, 0.020),
 }
+UCI = ("boston", "concrete", "kin8nm", "yacht")
 DROPOUT = Path(__file__).parent / "data" / "mc_dropout.csv"
 
 
@@ -76,7 +82,8 @@ def selective(seed, n_members=10):
 def pool_and_networks(objective, seed):
     """The pool of ``experts="auto"`` and selective networks, gated in two stages."""
     names, experts = AutoPool().members(False, MoERegressor, SoftmaxGate)
-    named = [*zip(names, experts, strict=True), ("selective", selective(seed, 3))]
+    experts = remembered([*experts, selective(seed, 3)], seed)
+    named = [*zip([*names, "selective"], experts, strict=True)]
     trainer = TwoStage(objective=objective)
     return MoERegressor(named, trainer=trainer, random_state=seed)
 
@@ -141,83 +148,102 @@ def chosen(X, y, loss, seed):
     return name, CONFIGURATIONS[name](seed).fit(X, y)
 
 
-def run_split(folder, name, seed):
-    """Standardised error of one seed on one table."""
-    warnings.simplefilter("ignore")
+def of_split(folder, name, seed):
+    """Training and test part in file order, and what the rule judges by."""
     frame = pd.read_parquet(folder / f"{name}.parquet")
     X, y = frame.iloc[:, :-1].to_numpy(float), frame.iloc[:, -1].to_numpy(float)
     n_train = SPLITS[name][0]
-    started = time.perf_counter()
-    which, model = chosen(X[:n_train], y[:n_train], squared_error, seed)
-    seconds = time.perf_counter() - started
-    error = squared_error(model, X[n_train:], y[n_train:])
-    print(f"{name} seed {seed}: {error:.4f} {which} {seconds:.0f} s", flush=True)
-    return error, seconds
+    return X[:n_train], y[:n_train], X[n_train:], y[n_train:], squared_error
 
 
-def splits(arguments):
-    """The three standard splits."""
-    rows = []
-    for name in arguments.tables or SPLITS:
-        seeds = range(arguments.seeds)
-        calls = [delayed(run_split)(arguments.data, name, seed) for seed in seeds]
-        found = np.array(Parallel(n_jobs=arguments.jobs)(calls))
-        mean, seconds = found.mean(axis=0)
-        low, high = found[:, 0].min(), found[:, 0].max()
-        rows.append(
-            f"| {name} | {mean:.4f} | {low:.4f} to {high:.4f} | {SPLITS[name][1]} "
-            f"| {seconds:.0f} |"
-        )
-    print("\n| table | error | seeds | published | seconds |\n|---|---|---|---|---|")
-    print("\n".join(rows))
-
-
-def run_uci(folder, name, number):
-    """RMSE and negative log-likelihood on one split."""
-    warnings.simplefilter("ignore")
+def of_uci(folder, name, number):
+    """Training and test part of one random split, and what the rule judges by."""
     data = np.load(folder / f"{name}.npz")
     X, y, test = data["X"], data["y"], data["test"][number].astype(bool)
-    which, model = chosen(X[~test], y[~test], both, number)
-    rmse = np.sqrt(np.mean((model.predict(X[test]) - y[test]) ** 2))
-    loss = log_loss(model, X[test], y[test])
-    print(f"{name} split {number}: {rmse:.4f} {loss:.4f} {which}", flush=True)
-    return rmse, loss
+    return X[~test], y[~test], X[test], y[test], both
 
 
-def uci(arguments):
-    """The 20 splits of each table, paired with MC-dropout's."""
-    published, rows = pd.read_csv(DROPOUT), []
-    for name in arguments.tables or published.table.unique():
-        numbers = range(arguments.splits)
-        calls = [delayed(run_uci)(arguments.data, name, number) for number in numbers]
-        found = np.array(Parallel(n_jobs=arguments.jobs)(calls))
-        theirs = published[published.table == name].iloc[: len(found), 2:].to_numpy()
+PROTOCOLS = {"splits": of_split, "uci": of_uci}
+
+
+def run(protocol, folder, name, number):
+    """Row of results of one run on one table."""
+    warnings.simplefilter("ignore")
+    forget()
+    X, y, X_test, y_test, loss = PROTOCOLS[protocol](folder, name, number)
+    started = time.perf_counter()
+    which, model = chosen(X, y, loss, number)
+    row = {"protocol": protocol, "table": name, "number": number, "chosen": which}
+    row["seconds"] = time.perf_counter() - started
+    row["rmse"] = np.sqrt(np.mean((model.predict(X_test) - y_test) ** 2))
+    row["smse"] = squared_error(model, X_test, y_test)
+    return [{**row, "nll": log_loss(model, X_test, y_test)}]
+
+
+def run_missing(arguments, stored):
+    """Run what is not stored, first runs of all tables first."""
+    known = SPLITS if arguments.what == "splits" else UCI
+    calls = [
+        delayed(run)(arguments.what, arguments.data, name, number)
+        for number in range(arguments.runs)
+        for name in arguments.tables or known
+        if not stored.has(arguments.what, name, number)
+    ]
+    results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(calls)
+    for rows in track(results, total=len(calls), description="runs"):
+        stored.add(rows)
+
+
+def report_splits(rows):
+    """The standard splits beside Nguyen & Bonilla's."""
+    print("\n| table | error | seeds | published | seconds | chosen |")
+    print("|---" * 6 + "|")
+    for name, own in rows.groupby("table"):
+        error = f"{own.smse.mean():.4f} | " + ", ".join(f"{e:.4f}" for e in own.smse)
+        seconds = f"{own.seconds.min():.0f} to {own.seconds.max():.0f}"
+        print(f"| {name} | {error} | {SPLITS[name][1]} | {seconds} | {counts(own)} |")
+
+
+def report_uci(rows):
+    """The random splits, paired with MC-dropout's."""
+    published = pd.read_csv(DROPOUT)
+    print("\n| table | splits | RMSE | MC-dropout | difference ", end="")
+    print("| NLL | MC-dropout | difference | chosen |")
+    print("|---" * 9 + "|")
+    for name, own in rows.groupby("table"):
+        theirs = published[published.table == name].set_index("split")
+        theirs = theirs.loc[own.number, ["rmse", "negative_log_likelihood"]]
+        found = own[["rmse", "nll"]].set_axis(theirs.columns, axis=1)
+        found = found.set_index(theirs.index)
         gap = found - theirs
-        error = gap.std(axis=0, ddof=1) / np.sqrt(len(found))
-        columns = found.mean(axis=0), theirs.mean(axis=0), gap.mean(axis=0), error
+        columns = found.mean(), theirs.mean(), gap.mean(), gap.sem()
         cells = [
-            f"{ours:.4g} | {other:.4g} | {difference:.3g} ± {own:.2g}"
-            for ours, other, difference, own in zip(*columns, strict=True)
+            f"{ours:.4g} | {other:.4g} | {difference:.3g} ± {deviation:.2g}"
+            for ours, other, difference, deviation in zip(*columns, strict=True)
         ]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    print(
-        "\n| table | RMSE | MC-dropout | difference | NLL | MC-dropout | difference |"
-    )
-    print("|---" * 7 + "|")
-    print("\n".join(rows))
+        print(f"| {name} | {len(own)} | {' | '.join(cells)} | {counts(own)} |")
+
+
+def counts(rows):
+    """How often each configuration was chosen."""
+    return ", ".join(f"{name} {n}" for name, n in rows.chosen.value_counts().items())
 
 
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["splits", "uci"])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("what", choices=[*PROTOCOLS, "report"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--tables", nargs="*")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
-    {"splits": splits, "uci": uci}[arguments.what](arguments)
+    stored = Stored(arguments.out, ["protocol", "table", "number"])
+    if arguments.what != "report":
+        run_missing(arguments, stored)
+    for protocol, rows in stored.rows.groupby("protocol"):
+        {"splits": report_splits, "uci": report_uci}[protocol](rows)
 
 
 if __name__ == "__main__":

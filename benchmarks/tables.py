@@ -30,6 +30,7 @@ from rivals._memory import SharedPool, forget, timed
 from sklearn.base import clone
 from sklearn.datasets import fetch_openml
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
+from stored import Stored
 from tables_report import report
 
 MAX_ROWS = 4000
@@ -113,22 +114,15 @@ def run(arguments):
     """Run what is missing, and store it after each fold."""
     rivals, missing = all_rivals()
     print(*missing, sep="\n")
-    out = arguments.out
-    done = pd.read_parquet(out) if out.exists() else pd.DataFrame()
-    check_same_run(done, arguments)
+    stored = Stored(arguments.out, ["table", "fold", "model"])
+    check_same_run(stored.rows, arguments)
     models = arguments.models or [name for name in rivals if name not in SLOW]
-    calls = list(missing_calls(arguments, models, done))
+    calls = list(missing_calls(arguments, models, stored))
     results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
         delayed(run_fold)(*call) for call in calls
     )
     for rows in track(results, total=len(calls), description="folds"):
-        if not rows:
-            continue
-        # What failed before is replaced.
-        done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
-        done = done.drop_duplicates(["table", "fold", "model"], keep="last")
-        done.to_parquet(out.with_suffix(".part"), index=False)
-        out.with_suffix(".part").replace(out)
+        stored.add(rows)
 
 
 def check_same_run(done, arguments):
@@ -142,7 +136,7 @@ def check_same_run(done, arguments):
             )
 
 
-def missing_calls(arguments, models, done):
+def missing_calls(arguments, models, stored):
     """Arguments of ``run_fold`` for what is not stored, first folds first."""
     tables = arguments.openml or arguments.tables
     if not tables:
@@ -150,17 +144,9 @@ def missing_calls(arguments, models, done):
     load = load_openml if arguments.openml else load_parquet
     for number in range(2 * FOLDS):
         for name in tables:
-            left = [m for m in models if not is_done(done, name, number, m)]
+            left = [m for m in models if not stored.has(name, number, m)]
             if left:
                 yield load, arguments.data, name, number, left, arguments
-
-
-def is_done(done, table, fold, model):
-    """Whether a result is stored that is no failure."""
-    if done.empty:
-        return False
-    own = (done.table == table) & (done.fold == fold) & (done.model == model)
-    return bool((own & done.error.isna()).any())
 
 
 def main():

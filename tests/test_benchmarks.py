@@ -148,3 +148,53 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
         again.sort_values(["table", "fold", "model"]).loss,
         found.sort_values(["table", "fold", "model"]).loss,
     )
+
+
+def test_what_failed_is_run_again(tmp_path):
+    from stored import Stored
+
+    stored = Stored(tmp_path / "new" / "out.parquet", ["table", "fold"])
+    assert not stored.has("a", 0)
+    stored.add([{"table": "a", "fold": 0, "error": "ValueError()"}])
+    assert not stored.has("a", 0)
+    stored.add([{"table": "a", "fold": 0, "error": None}])
+    again = Stored(stored.path, stored.keys)
+    assert again.has("a", 0)
+    assert not again.has("a", 1)
+    assert len(again.rows) == 1
+
+
+def test_published_splits_go_on_where_they_stopped(tmp_path, monkeypatch, capsys):
+    import published
+
+    from skmoe import MoERegressor
+
+    def linear(seed):
+        return MoERegressor(n_experts=1, random_state=seed)
+
+    def two(seed):
+        return MoERegressor(n_experts=2, random_state=seed)
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=120)
+    pd.DataFrame({"u": X[:, 0], "v": X[:, 1], "y": y}).to_parquet(
+        tmp_path / "bends.parquet"
+    )
+    test = np.array([rng.permutation(120) < 20 for _ in range(3)])
+    np.savez(tmp_path / "yacht.npz", X=X, y=y, test=test)
+    monkeypatch.setattr(published, "SPLITS", {"bends": (90, 0.05)})
+    monkeypatch.setattr(published, "UCI", ("yacht",))
+    monkeypatch.setattr(published, "CONFIGURATIONS", {"one": linear, "two": two})
+    out = tmp_path / "out.parquet"
+    common = ["--data", str(tmp_path), "--out", str(out), "--runs"]
+    for what, runs in (("splits", "1"), ("splits", "2"), ("uci", "3")):
+        monkeypatch.setattr(sys, "argv", ["published.py", what, *common, runs])
+        published.main()
+    rows = pd.read_parquet(out)
+    assert rows.groupby("protocol").size().to_dict() == {"splits": 2, "uci": 3}
+    assert set(rows.chosen) == {"two"}
+    assert (rows.smse < 0.3).all()
+    shown = capsys.readouterr().out
+    assert "| bends | 0." in shown
+    assert "| yacht | 3 |" in shown

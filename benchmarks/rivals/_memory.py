@@ -92,16 +92,21 @@ def repr_of(estimator):
     return type(estimator).__name__, sorted((k, repr(v)) for k, v in own.items())
 
 
+def remembered(experts, seed):
+    """Experts whose fits are remembered, with the seed where they have none."""
+    for expert in experts:
+        free = {k: v for k, v in expert.get_params().items() if k.endswith(RANDOM)}
+        expert.set_params(**{k: seed for k, v in free.items() if v is None})
+    return [Remembered(expert) for expert in experts]
+
+
 class SharedPool(AutoPool):
     """The pool of ``experts="auto"``, seeded, with experts that are remembered."""
 
     def members(self, classify, mixture, gate):
         """Names and unfitted experts."""
         names, experts = super().members(classify, mixture, gate)
-        for expert in experts:
-            free = [k for k in expert.get_params() if k.split("__")[-1] == RANDOM]
-            expert.set_params(**dict.fromkeys(free, 0))
-        return names, [Remembered(expert) for expert in experts]
+        return names, remembered(experts, 0)
 
     def for_table(self, classify, X, y):
         """(name, expert) pairs of those that suit a table, as the mixture has them."""
