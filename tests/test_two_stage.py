@@ -42,7 +42,12 @@ from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import TwoStage
 from skmoe.trainers._folds import draw_folds
-from skmoe.trainers._gate_stage import AloneStage, NetworkStage, gate_stage
+from skmoe.trainers._gate_stage import (
+    AloneStage,
+    NetworkStage,
+    gate_stage,
+    has_settled,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -357,6 +362,22 @@ def test_gates_that_are_no_networks(gate, calibrate, regression, classification)
     model = MoEClassifier(CLASSIFIERS, **common).fit(X, y)
     assert model.score(X, y) > 0.6
     assert model.converged_
+
+
+@pytest.mark.parametrize("max_iter", [3, 30])
+def test_only_what_would_still_gain_is_called_unfinished(max_iter, regression):
+    X, y = regression
+    model = MoERegressor(
+        REGRESSORS, trainer=TwoStage(max_iter=max_iter), random_state=0
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+    warned = any(f"max_iter={max_iter}" in str(w.message) for w in caught)
+    assert warned == (max_iter == 3) == (not model.converged_)
+    steps = np.arange(40.0)
+    assert has_settled(list(1 - np.exp(-steps)))
+    assert not has_settled(list(1 - np.exp(-steps / 10)))
 
 
 def test_gates_can_be_trained_for_densities():

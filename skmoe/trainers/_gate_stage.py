@@ -19,8 +19,10 @@ from ._variances import Designs, fit_variances
 DISPERSION_ROUNDS = 20
 # Responsibilities that differ by less are the same.
 SAME_SHARE = 1e-6
-# Gain in nats per row below which EM of a gate that is no network ends.
+# Gain in units of the objective per row and iteration that does not matter any more.
 TOLERANCE = 1e-5
+# Last iterations over which L-BFGS, whose steps vary much, is judged by that.
+LAST_STEPS = 10
 
 
 class Solution(NamedTuple):
@@ -216,7 +218,7 @@ class NetworkStage(GateStage):
             state=result.x[: self.n_gate],
             correction=result.x[self.n_gate :],
             bounds=bounds or [-float(result.fun)],
-            converged=bool(result.success),
+            converged=bool(result.success) or has_settled(bounds),
             origin=origin,
         )
 
@@ -351,6 +353,13 @@ class ResponsibilityStage(GateStage):
         at_rows = mixture.at_views(solution.likelihoods, task.expert_views)
         log_prob = mixture.log_prob(at_rows, task.y, predictions)
         return -mixture.log_density(log_gate, log_prob)
+
+
+def has_settled(bounds):
+    """Whether the last steps of an optimiser gained nothing to speak of."""
+    if len(bounds) <= LAST_STEPS:
+        return False
+    return bounds[-1] - bounds[-1 - LAST_STEPS] < LAST_STEPS * TOLERANCE
 
 
 def fit_likelihoods(task, predictions, resp, designs, before=None):
