@@ -161,8 +161,18 @@ def test_what_is_left_out_and_why():
     assert reasons["neighbours"] == "needs at least 125 rows"
     assert list(model.named_experts_) == ["linear", "forest"]
     assert "left out: needs at least 125 rows" in estimator_html_repr(model)
-    with pytest.raises(ValueError, match="include 'linear'"):
+    with pytest.raises(ValueError, match="neighbours needs at least 125 rows"):
         MoERegressor(AutoPool(include=["neighbours"]), trainer=TRAINER).fit(X, y)
+
+
+def test_one_class_is_predicted():
+    X, _ = raw_table(60)
+    model = MoEClassifier("auto", trainer=TRAINER, random_state=0)
+    model.fit(X, np.full(60, "only"))
+    reasons = {m.name: m.dropped for m in model.expert_pool_}
+    assert reasons["linear"] == reasons["boosting"] == "needs at least 2 classes"
+    np.testing.assert_allclose(model.predict_proba(X), 1.0)
+    assert set(model.predict(X)) == {"only"}
 
 
 def test_time_budget(monkeypatch):

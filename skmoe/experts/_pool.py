@@ -57,6 +57,7 @@ FEWEST_ROWS = {
     "mixture": 100,
 }
 FEWEST_PER_COLUMN = {"mixture": 50}
+FEWEST_CLASSES = {"linear": 2, "boosting": 2}
 MOST_ROWS = {"neighbours": 200_000}
 MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
 
@@ -292,7 +293,7 @@ class AutoPool(BaseEstimator):
     A fitted mixture lists all members in ``expert_pool_``, with the reason for those
     that it left out: too few rows (boosting and networks need 50, neighbours 125, the
     mixture 100, and 50 per column), too many rows (neighbours: 200 000) or columns
-    (neighbours and mixture: 300), or the time.
+    (neighbours and mixture: 300), a single class (linear, boosting), or the time.
 
     Examples
     --------
@@ -360,11 +361,13 @@ class AutoPool(BaseEstimator):
         ValueError
             If nobody is left.
         """
-        reasons = {name: _misfit(name, *X.shape) for name in names}
+        n_classes = len(np.unique(y)) if is_classifier(experts[0]) else None
+        reasons = {name: _misfit(name, *X.shape, n_classes) for name in names}
         if all(reasons.values()):
+            why = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
             raise ValueError(
                 f"AutoPool got {X.shape[0]} rows of {X.shape[1]} columns, for which "
-                f"none of its members {names} is made; include 'linear'."
+                f"none of its members is made ({why}); include more of them."
             )
         if self.max_time is not None:
             fits = {n: e for n, e in zip(names, experts, strict=True) if not reasons[n]}
@@ -399,8 +402,10 @@ class AutoPool(BaseEstimator):
         return reasons
 
 
-def _misfit(name, n_rows, n_columns):
+def _misfit(name, n_rows, n_columns, n_classes=None):
     """Why a member does not suit the size of a table, or None."""
+    if n_classes is not None and n_classes < FEWEST_CLASSES.get(name, 0):
+        return f"needs at least {FEWEST_CLASSES[name]} classes"
     if n_rows < FEWEST_ROWS.get(name, 0):
         return f"needs at least {FEWEST_ROWS[name]} rows"
     if n_rows < FEWEST_PER_COLUMN.get(name, 0) * n_columns:
