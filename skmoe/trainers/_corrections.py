@@ -164,7 +164,6 @@ class TemperedCorrections:
     Attributes
     ----------
     answers : (n, K, C) log-probabilities
-    middle : (K, C), their means, or zero without offsets
     identity, lowest, highest, alpha : (K + K C,), see :class:`AffineCorrections`
     """
 
@@ -176,17 +175,15 @@ class TemperedCorrections:
         n_offsets = n_experts * n_classes
         self.tolerance = NAT_TOLERANCE
         self.identity = np.repeat([1.0, 0.0], [n_experts, n_offsets])
-        # Temperatures turn about the mean, or every change would call for offsets.
-        self.middle = self.answers.mean(axis=0) * offsets
         farthest = np.inf if offsets else 0.0
         self.lowest = np.repeat([COLDEST, -farthest], [n_experts, n_offsets])
         self.highest = np.repeat([np.inf, farthest], [n_experts, n_offsets])
         self.alpha = np.repeat([CORRECTION_ALPHA, CLASS_ALPHA], [n_experts, n_offsets])
 
     def _split(self, correction):
-        inverse, offset = np.split(correction, [len(self.middle)])
-        offset = offset.reshape(self.middle.shape)
-        return inverse, offset + (1.0 - inverse[:, None]) * self.middle
+        _, n_experts, n_classes = self.answers.shape
+        inverse, offset = np.split(correction, [n_experts])
+        return inverse, offset.reshape(n_experts, n_classes)
 
     def corrected(self, correction, rows):
         """Corrected answers (m, K, C), log-probabilities up to a constant."""
@@ -200,9 +197,7 @@ class TemperedCorrections:
     def gradient(self, on_corrected, rows):
         """Slope of the correction, given that of the corrected answers."""
         on_inverse = np.einsum("nkc,nkc->k", on_corrected, self.answers[rows])
-        on_offset = on_corrected.sum(axis=0)
-        on_inverse -= np.sum(on_offset * self.middle, axis=1)
-        return np.concatenate([on_inverse, on_offset.ravel()])
+        return np.concatenate([on_inverse, on_corrected.sum(axis=0).ravel()])
 
     def alone(self, correction, rows):
         """Log-losses (m, K) of each expert; slopes of corrected answers."""
