@@ -1,7 +1,7 @@
 """Beside published figures, on the splits they were measured on.
 
-    python benchmarks/published.py splits --data DIR --out results.parquet [--runs 5]
-    python benchmarks/published.py uci --data DIR --out results.parquet [--runs 20]
+    python benchmarks/published.py splits --data DIR --out results.parquet
+    python benchmarks/published.py uci --data DIR --out results.parquet
     python benchmarks/published.py report --out results.parquet
 
 ``splits``: kin40k, pumadyn32nm and pol in file order (DIR holds NAME.parquet), mean
@@ -164,6 +164,8 @@ def of_uci(folder, name, number):
 
 
 PROTOCOLS = {"splits": of_split, "uci": of_uci}
+# Seeds, and random splits.
+RUNS = {"splits": 5, "uci": 20}
 
 
 def run(protocol, folder, name, number):
@@ -185,7 +187,7 @@ def run_missing(arguments, stored):
     known = SPLITS if arguments.what == "splits" else UCI
     calls = [
         delayed(run)(arguments.what, arguments.data, name, number)
-        for number in range(arguments.runs)
+        for number in range(arguments.runs or RUNS[arguments.what])
         for name in arguments.tables or known
         if not stored.has(arguments.what, name, number)
     ]
@@ -236,12 +238,16 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tables", nargs="*")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, help="instead of 5 seeds, 20 splits")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     stored = Stored(arguments.out, ["protocol", "table", "number"])
     if arguments.what != "report":
+        if arguments.data is None:
+            parser.error(f"{arguments.what} needs --data, the folder of the tables")
         run_missing(arguments, stored)
+    elif stored.rows.empty:
+        parser.error(f"there are no results in --out {arguments.out}")
     for protocol, rows in stored.rows.groupby("protocol"):
         {"splits": report_splits, "uci": report_uci}[protocol](rows)
 

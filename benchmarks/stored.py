@@ -4,7 +4,7 @@ import pandas as pd
 
 
 class Stored:
-    """Rows of results in a parquet file.
+    """Rows of results in a parquet file, which one process writes at a time.
 
     Parameters
     ----------

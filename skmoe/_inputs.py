@@ -57,7 +57,8 @@ def is_frame(X):
 def text_columns(X):
     """Names (positions) of columns of X that are not numbers."""
     if is_frame(X):
-        return [c for c in X.columns if not _numeric_dtype(X[c].dtype)]
+        named = zip(X.columns, as_columns(X), strict=True)
+        return [name for name, column in named if not _numeric_dtype(column.dtype)]
     array = np.asarray(X)
     return text_positions(array) if array.ndim == 2 else []
 
@@ -68,7 +69,7 @@ def as_columns(X):
         array = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
         return [array[:, j] for j in range(array.shape[1])]
     if hasattr(X, "items"):
-        # Several times faster than positions, and as sure with equal names.
+        # Several times faster than by position.
         return [column for _, column in X.items()]
     return [X[name] for name in X.columns]
 

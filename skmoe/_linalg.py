@@ -1,5 +1,6 @@
 """Pure functions that turn accumulated statistics into parameters."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,14 @@ def n_pairs(n_channels):
     return n_channels * (n_channels + 1) // 2
 
 
+@lru_cache(maxsize=16)
+def _lower_triangle(n_channels):
+    return np.tril_indices(n_channels)
+
+
 def unpack_grams(grams, n_channels):
     """Symmetric matrices (m, q, q) from their lower triangles (pairs, m)."""
-    rows, cols = np.tril_indices(n_channels)
+    rows, cols = _lower_triangle(n_channels)
     full = np.empty((grams.shape[1], n_channels, n_channels))
     full[:, rows, cols] = grams.T
     full[:, cols, rows] = grams.T

@@ -166,13 +166,18 @@ def test_what_is_left_out_and_why():
 
 
 def test_one_class_is_predicted():
-    X, _ = raw_table(60)
+    X, _ = raw_table(150)
     model = MoEClassifier("auto", trainer=TRAINER, random_state=0)
-    model.fit(X, np.full(60, "only"))
+    model.fit(X, np.full(150, "only"))
     reasons = {m.name: m.dropped for m in model.expert_pool_}
     assert reasons["linear"] == reasons["boosting"] == "needs at least 2 classes"
-    np.testing.assert_allclose(model.predict_proba(X), 1.0)
-    assert set(model.predict(X)) == {"only"}
+    assert list(model.named_experts_) == [n for n in reasons if reasons[n] is None]
+    assert "neighbours" in model.named_experts_
+    assert model.predict_proba(X).shape == (150, 1)
+    with pytest.raises(ValueError, match="linear needs at least 2 classes"):
+        MoEClassifier(AutoPool(include=["linear"]), trainer=TRAINER).fit(
+            X, np.full(150, "only")
+        )
 
 
 def test_time_budget(monkeypatch):

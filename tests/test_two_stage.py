@@ -42,12 +42,7 @@ from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import TwoStage
 from skmoe.trainers._folds import draw_folds
-from skmoe.trainers._gate_stage import (
-    AloneStage,
-    NetworkStage,
-    gate_stage,
-    has_settled,
-)
+from skmoe.trainers._gate_stage import AloneStage, NetworkStage, gate_stage
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -364,20 +359,28 @@ def test_gates_that_are_no_networks(gate, calibrate, regression, classification)
     assert model.converged_
 
 
-@pytest.mark.parametrize("max_iter", [3, 30])
-def test_only_what_would_still_gain_is_called_unfinished(max_iter, regression):
-    X, y = regression
-    model = MoERegressor(
-        REGRESSORS, trainer=TwoStage(max_iter=max_iter), random_state=0
-    )
+@pytest.mark.parametrize("settled", [True, False])
+def test_only_what_would_still_gain_is_called_unfinished(
+    settled, regression, monkeypatch
+):
+    monkeypatch.setattr(NetworkStage, "_has_settled", lambda *_: settled)
+    model = MoERegressor(REGRESSORS, trainer=TwoStage(max_iter=3), random_state=0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(X, y)
-    warned = any(f"max_iter={max_iter}" in str(w.message) for w in caught)
-    assert warned == (max_iter == 3) == (not model.converged_)
+        model.fit(*regression)
+    warned = any("max_iter=3" in str(w.message) for w in caught)
+    assert warned is not settled
+    assert model.converged_ is settled
+
+
+def test_gains_are_judged_in_nats(regression, monkeypatch):
+    model = MoERegressor(REGRESSORS, trainer="two-stage", random_state=0)
+    stage = stage_of(model, *regression, monkeypatch)
     steps = np.arange(40.0)
-    assert has_settled(list(1 - np.exp(-steps)))
-    assert not has_settled(list(1 - np.exp(-steps / 10)))
+    for loss in (1.0, 1e-6):
+        assert stage._has_settled(list(-loss * (1 + np.exp(-steps))))
+        assert not stage._has_settled(list(-loss * (1 + np.exp(-steps / 10))))
+    assert not stage._has_settled([-1.0])
 
 
 def test_gates_can_be_trained_for_densities():

@@ -92,12 +92,19 @@ def repr_of(estimator):
     return type(estimator).__name__, sorted((k, repr(v)) for k, v in own.items())
 
 
+def seeded(expert, seed):
+    """A copy with the seed where it has none."""
+    free = [
+        name
+        for name, value in expert.get_params().items()
+        if name.split("__")[-1] == "random_state" and value is None
+    ]
+    return clone(expert).set_params(**dict.fromkeys(free, seed))
+
+
 def remembered(experts, seed):
     """Experts whose fits are remembered, with the seed where they have none."""
-    for expert in experts:
-        free = {k: v for k, v in expert.get_params().items() if k.endswith(RANDOM)}
-        expert.set_params(**{k: seed for k, v in free.items() if v is None})
-    return [Remembered(expert) for expert in experts]
+    return [Remembered(seeded(expert, seed)) for expert in experts]
 
 
 class SharedPool(AutoPool):
@@ -113,6 +120,3 @@ class SharedPool(AutoPool):
         mixture = MoEClassifier if classify else MoERegressor
         members = self.screen(*self.members(classify, mixture, SoftmaxGate), X, y)
         return [(m.name, m.estimator) for m in members if not m.dropped]
-
-
-RANDOM = "random_state"

@@ -403,7 +403,7 @@ class AutoPool(BaseEstimator):
 
 
 def _misfit(name, n_rows, n_columns, n_classes=None):
-    """Why a member does not suit the size of a table, or None."""
+    """Why a member does not suit a table of some size and classes, or None."""
     if n_classes is not None and n_classes < FEWEST_CLASSES.get(name, 0):
         return f"needs at least {FEWEST_CLASSES[name]} classes"
     if n_rows < FEWEST_ROWS.get(name, 0):

@@ -85,7 +85,7 @@ class AffineCorrections:
         return 0.5 * np.sum(error**2, axis=2), error
 
     def nat(self, least):
-        """Loss of a nat, given the loss of the best expert: its variance."""
+        """Loss of a nat, given the loss at which it counts: the error variance."""
         return 2.0 * least / self.target.shape[1]
 
     def combined(self, log_gate, correction, rows):

@@ -19,7 +19,7 @@ from ._variances import Designs, fit_variances
 DISPERSION_ROUNDS = 20
 # Responsibilities that differ by less are the same.
 SAME_SHARE = 1e-6
-# Gain in units of the objective per row and iteration that does not matter any more.
+# Gain in nats per row and iteration that does not matter any more.
 TOLERANCE = 1e-5
 # Last iterations over which L-BFGS, whose steps vary much, is judged by that.
 LAST_STEPS = 10
@@ -218,9 +218,16 @@ class NetworkStage(GateStage):
             state=result.x[: self.n_gate],
             correction=result.x[self.n_gate :],
             bounds=bounds or [-float(result.fun)],
-            converged=bool(result.success) or has_settled(bounds),
+            converged=bool(result.success) or self._has_settled(bounds),
             origin=origin,
         )
+
+    def _has_settled(self, bounds):
+        """Whether the last steps gained nothing to speak of."""
+        if len(bounds) <= LAST_STEPS:
+            return False
+        nat = self.corrections.nat(-bounds[-1] * self.unit) / self.unit
+        return bounds[-1] - bounds[-1 - LAST_STEPS] < LAST_STEPS * TOLERANCE * nat
 
     def first(self, origin, start):
         """Where to begin: where an earlier solution ended, or at the origin."""
@@ -353,13 +360,6 @@ class ResponsibilityStage(GateStage):
         at_rows = mixture.at_views(solution.likelihoods, task.expert_views)
         log_prob = mixture.log_prob(at_rows, task.y, predictions)
         return -mixture.log_density(log_gate, log_prob)
-
-
-def has_settled(bounds):
-    """Whether the last steps of an optimiser gained nothing to speak of."""
-    if len(bounds) <= LAST_STEPS:
-        return False
-    return bounds[-1] - bounds[-1 - LAST_STEPS] < LAST_STEPS * TOLERANCE
 
 
 def fit_likelihoods(task, predictions, resp, designs, before=None):

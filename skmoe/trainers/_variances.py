@@ -1,7 +1,6 @@
 """Variances that depend on x: the models of squared residuals within each expert."""
 
 import numpy as np
-from sklearn.base import clone
 
 from .._design import make_design
 from ..engines import run_calls
@@ -101,7 +100,7 @@ def _fit_variance(task, likelihood, number, prediction, weight, designs, prior, 
     if isinstance(model, VarianceExpert):
         design = designs.of_numbers(view, model.standardize)
         start, unit = getattr(before, "model_", None), likelihood.unit_
-        model = clone(model).fit_squares(design, squares, weight, prior, unit, start)
+        model = model.fit_squares(design, squares, weight, prior, unit, start)
     else:
         squares = (squares + prior / weight.sum()).reshape(task.labels.shape)
         model = fit_expert(model, view, squares, weight, task.seed_of(number))
