@@ -63,14 +63,15 @@ def measure(folder, name):
     answer = "predict_proba" if classify else "predict"
     load = np.bincount(model.route(rest).indices[:, 0], minlength=model.n_experts_)
     share = load / len(rest)
-    experts = [(getattr(expert, answer), rest) for expert in model.experts_]
+    asked = np.flatnonzero(share)
+    experts = [(getattr(model.experts_[k], answer), rest) for k in asked]
     sparse, gate, *costs = in_turn(
         [(getattr(model, answer), rest), (model.gate_proba, rest), *experts]
     )
     dense = clone(model).set_params(router=None)
     dense.fit(X[:TRAIN_ROWS], y[:TRAIN_ROWS])
     (whole,) = in_turn([(getattr(dense, answer), rest)], times=1)
-    seconds = np.array([sparse, gate + share @ costs, whole])
+    seconds = np.array([sparse, gate + share[asked] @ costs, whole])
     return 1e6 / len(rest) * seconds, share.max()
 
 
