@@ -366,8 +366,9 @@ class AutoPool(BaseEstimator):
         if all(reasons.values()):
             why = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
             raise ValueError(
-                f"AutoPool got {X.shape[0]} rows of {X.shape[1]} columns, for which "
-                f"none of its members is made ({why}); include more of them."
+                f"AutoPool got X with n_samples={X.shape[0]} and n_features="
+                f"{X.shape[1]}, for which none of its members is made ({why}); include "
+                "more of them."
             )
         if self.max_time is not None:
             fits = {n: e for n, e in zip(names, experts, strict=True) if not reasons[n]}
