@@ -30,8 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from rich.progress import track
+from joblib import delayed
 from rivals._memory import forget, remembered
 from sklearn.feature_selection import SelectFromModel
 from sklearn.model_selection import train_test_split
@@ -191,9 +190,7 @@ def run_missing(arguments, stored):
         for name in arguments.tables or known
         if not stored.has(arguments.what, name, number)
     ]
-    results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(calls)
-    for rows in track(results, total=len(calls), description="runs"):
-        stored.add(rows)
+    stored.collect(calls, arguments.jobs)
 
 
 def report_splits(rows):

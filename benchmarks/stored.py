@@ -1,6 +1,8 @@
 """Results in a file that grows with a run, so that a stopped run goes on."""
 
 import pandas as pd
+from joblib import Parallel
+from rich.progress import track
 
 
 class Stored:
@@ -33,6 +35,12 @@ class Stored:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.rows.to_parquet(part, index=False)
         part.replace(self.path)
+
+    def collect(self, calls, n_jobs):
+        """Run delayed calls that return rows, and store those as they come."""
+        results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+        for rows in track(results, total=len(calls), description="runs"):
+            self.add(rows)
 
     def has(self, *values):
         """Whether there is a result, and no failure, for these values of the keys."""

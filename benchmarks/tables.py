@@ -22,8 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from rich.progress import track
+from joblib import delayed
 from rivals import all_rivals, serves
 from rivals._loss import loss_of
 from rivals._memory import SharedPool, forget, timed
@@ -117,12 +116,8 @@ def run(arguments):
     stored = Stored(arguments.out, ["table", "fold", "model"])
     check_same_run(stored.rows, arguments)
     models = arguments.models or [name for name in rivals if name not in SLOW]
-    calls = list(missing_calls(arguments, models, stored))
-    results = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
-        delayed(run_fold)(*call) for call in calls
-    )
-    for rows in track(results, total=len(calls), description="folds"):
-        stored.add(rows)
+    calls = [delayed(run_fold)(*c) for c in missing_calls(arguments, models, stored)]
+    stored.collect(calls, arguments.jobs)
 
 
 def check_same_run(done, arguments):
