@@ -1,7 +1,8 @@
 """Mixtures of experts for scikit-learn users."""
 
+from ._classifier import MoEClassifier
 from ._hierarchical import HierarchicalMoEClassifier, HierarchicalMoERegressor
-from ._moe import MoEClassifier, MoERegressor
+from ._regressor import MoERegressor
 
 __version__ = "0.1.0"
 

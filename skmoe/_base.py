@@ -1,37 +1,25 @@
-"""What both estimators share: parameters, training and committing what was fitted."""
+"""What both estimators share: parameters, routing, and the course of a fit."""
 
-import copy
 import functools
 import numbers
-from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import TransformerMixin, clone
+from sklearn.base import TransformerMixin
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import (
-    check_random_state,
-    murmurhash3_32,
-)
+from sklearn.utils import check_random_state, murmurhash3_32
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     process_routing,
 )
 
-from . import mixture
-from ._evaluation import Evaluation, count_parameters
-from ._members import MembersGate, MembersRouter
+from ._evaluation import Evaluation
+from ._fitted import Fitted
 from ._parameters import ExpertParameters
-from ._reading import SHARED, Reading
-from ._resolve import (
-    TRAINERS,
-    adapt_expert,
-    check_names,
-    preset,
-    resolve_gate,
-    resolve_router,
-)
-from ._shared import contribution, fit_shared
+from ._parts import SPLITTER, Parts
+from ._reading import Reading
+from ._resolve import TRAINERS
+from ._shared import SHARED, Shared
 from ._sklearn import (
     HasMethods,
     Interval,
@@ -40,50 +28,10 @@ from ._sklearn import (
     raise_for_params,
     routing_enabled,
 )
-from ._tree import Tree
-from .experts._base import BuiltInExpert
-from .experts._foreign import expert_parameters, is_frozen, warn_without_weight
-from .experts._noise import NOISE, NoiseExpert
-from .gates._tree import NoiseTreeGate
+from .experts._foreign import is_frozen, seed_unseeded, warn_without_weight
+from .experts._noise import NOISE
 from .trainers._folds import draw_folds
-from .trainers._task import Fit, Task
-
-# What ``fit`` learned of X and y before training; members and snapshots need it too.
-READING_ATTRIBUTES = (
-    "n_features_in_",
-    "feature_names_in_",
-    "classes_",
-    "gate_features_",
-    "expert_features_",
-    "shared_expert_",
-    "_shared_features",
-    "_dropped",
-    "_allowed",
-    "_reads_text",
-    "_y_ndim",
-)
-
-# Value of ``noise`` by which its share is the same for every row.
-CONSTANT = "constant"
-# Name of the trainer's splitter in metadata routing, beside those of the experts.
-SPLITTER = "splitter"
-
-
-class ResolvedParts(NamedTuple):
-    """Unfitted parts of a mixture, as objects."""
-
-    gate: object
-    names: list
-    experts: list
-    trainer: object
-    router: object
-    likelihood: object
-    shared: object
-
-    def by_name(self):
-        """Experts by name, the shared one included."""
-        named = dict(zip(self.names, self.experts, strict=True))
-        return named if self.shared is None else {**named, SHARED: self.shared}
+from .trainers._task import Task
 
 
 def can_partial_fit(model):
@@ -115,7 +63,14 @@ def transactional(fit):
 
 
 class BaseMoE(
-    CallbackSupportMixin, TransformerMixin, Reading, Evaluation, ExpertParameters
+    CallbackSupportMixin,
+    TransformerMixin,
+    Parts,
+    Shared,
+    Fitted,
+    Reading,
+    Evaluation,
+    ExpertParameters,
 ):
     """Parameters, training and evaluation that do not depend on the task."""
 
@@ -227,54 +182,6 @@ class BaseMoE(
         self._commit(task, [parts.trainer.partial_task(task)])
         return self
 
-    def _resolve_parts(self):
-        """Objects for what the user wrote, checked and cloned."""
-        owner = type(self).__name__
-        gate = resolve_gate(self.gate, owner)
-        if self._pool() is not None:
-            self._pool().check()
-            if self._has_noise():
-                raise ValueError(
-                    f"{owner} got experts={self.experts!r} with noise={self.noise!r}, "
-                    "but a pool is made for two stages, which fit no noise; list the "
-                    "experts instead."
-                )
-        names, experts = self._named_experts()
-        if not names:
-            raise ValueError(f"{owner} got experts=[], but expected at least one.")
-        likelihood = self._make_likelihood()
-        check_names(names, {*self._get_param_names(), SPLITTER}, owner)
-        experts = [
-            adapt_expert(e, name, self._classify, owner, likelihood)
-            for name, e in zip(names, experts, strict=True)
-        ]
-        trainer = preset(self.trainer, TRAINERS, "trainer", owner)
-        router = resolve_router(self.router, len(experts), owner)
-        gate = self._whole_gate(gate, len(experts))
-        names, experts = self._and_noise(names, experts)
-        shared = self._resolve_shared(names, experts, owner)
-        return ResolvedParts(gate, names, experts, trainer, router, likelihood, shared)
-
-    def _has_noise(self):
-        """Whether a noise component is asked for."""
-        return bool(getattr(self, "noise", False))
-
-    def _constant_noise(self):
-        """Whether noise has the same share of every row."""
-        return getattr(self, "noise", False) == CONSTANT
-
-    def _whole_gate(self, gate, n_experts):
-        """The gate over experts, and over noise where its share is constant."""
-        if not self._constant_noise():
-            return gate
-        return NoiseTreeGate(gate, Tree(((None,) * n_experts, None)))
-
-    def _and_noise(self, names, experts):
-        """Names and experts, and the noise component if there is one."""
-        if not self._has_noise():
-            return names, experts
-        return [*names, NOISE], [*experts, NoiseExpert()]
-
     def _read_size(self, task, sizes):
         """Exposures or trials of rows: none here."""
         return
@@ -291,61 +198,6 @@ class BaseMoE(
                 "give cv as an integer, or the expert as one of the others."
             )
         return draw_folds(task.labels, task.classes, splitter, 0, split_params)
-
-    def _resolve_shared(self, names, experts, owner):
-        if self.shared_expert is None:
-            return None
-        for name, expert in zip(names, experts, strict=True):
-            if self._classify and not isinstance(expert, BuiltInExpert):
-                raise ValueError(
-                    f"{owner} got shared_expert with expert {name!r}={expert!r}, which "
-                    "cannot add to the log-probabilities of another classifier; use "
-                    "LinearExpert or MLPExpert beside a shared expert."
-                )
-        return adapt_expert(self.shared_expert, SHARED, self._classify, owner)
-
-    def _fit_shared(self, parts, table, y, weight, fit_params):
-        """Set ``shared_expert_``; returns its out-of-fold contribution, or None."""
-        self.shared_expert_ = None
-        if parts.shared is None:
-            return None
-        (seed,) = self._seed_experts([SHARED], [parts.shared])
-        self.shared_expert_, offset = fit_shared(
-            parts.shared,
-            self._shared_view(table, parts.shared),
-            y,
-            weight,
-            classes=getattr(self, "classes_", None),
-            seed=seed,
-            n_jobs=self.n_jobs,
-            fit_params=fit_params,
-        )
-        return offset
-
-    def _offset(self, table):
-        """Contribution (n, d) or (n, C) of the fitted shared expert, or None."""
-        shared = self.shared_expert_
-        if shared is None:
-            return None
-        view = self._shared_view(table, shared)
-        return contribution(shared, view, getattr(self, "classes_", None))
-
-    def _with_shared(self, task, offset):
-        """The task of what the shared expert leaves."""
-        if offset is None:
-            return task
-        if task.classes is None and offset.shape != task.y.shape:
-            raise ValueError(
-                f"shared_expert predicts {offset.shape[1]} outputs, but y has "
-                f"{task.y.shape[1]}; use one that predicts all of them."
-            )
-        task.has_shared = True
-        if task.classes is not None:
-            task.offset = offset
-            return task
-        task.y = task.y - offset
-        task.labels = task.y.reshape(task.labels.shape)
-        return task
 
     def _make_task(self, parts, table, y, weight):
         seeds = self._seed_experts(parts.names, parts.experts)
@@ -410,17 +262,8 @@ class BaseMoE(
         base = int(rng.randint(np.iinfo(np.int32).max))
         seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
         for seed, expert in zip(seeds, experts, strict=True):
-            if is_frozen(expert):
-                continue
-            unseeded = [
-                key
-                for key, value in sorted(expert.get_params(deep=True).items())
-                if key.split("__")[-1] == "random_state" and value is None
-            ]
-            own = np.random.RandomState(seed)
-            expert.set_params(
-                **{key: int(own.randint(np.iinfo(np.int32).max)) for key in unseeded}
-            )
+            if not is_frozen(expert):
+                seed_unseeded(expert, np.random.RandomState(seed))
         return [int(seed) for seed in seeds]
 
     def _check_size(self, table, weight, n_experts):
@@ -431,55 +274,6 @@ class BaseMoE(
                 f"but {n_experts} experts need at least {max(2, n_experts)} rows; "
                 "use fewer experts or more rows."
             )
-
-    def _previous(self, n_experts):
-        """Earlier fits to continue from, one per member, or None."""
-        if not hasattr(self, "gate_"):
-            return None
-        if (self.shared_expert is None) != (self.shared_expert_ is None):
-            raise ValueError(
-                f"{type(self).__name__} got shared_expert={self.shared_expert!r}, but "
-                f"was fitted with {self.shared_expert_!r}, and its experts model what "
-                "that leaves; clone the estimator to start afresh."
-            )
-        members = getattr(self, "members_", [self])
-        sizes = {len(m.experts_) for m in members}
-        if len(members) != self.n_members or sizes != {n_experts}:
-            raise ValueError(
-                f"The fitted mixture has {len(members)} members with {sizes} experts, "
-                f"but {self.n_members} with {n_experts} are asked for; clone "
-                "the estimator to start afresh."
-            )
-        asked, fitted = self._make_likelihood(), self.likelihoods_[0]
-        models = [type(getattr(own, "model", None)) for own in (asked, fitted)]
-        if type(asked) is not type(fitted) or models[0] is not models[1]:
-            raise ValueError(
-                f"{type(self).__name__} got likelihood={asked!r}, but was fitted with "
-                f"{fitted!r}; clone the estimator to start afresh."
-            )
-        constant = self._constant_noise()
-        if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
-            raise ValueError(
-                f"{type(self).__name__} got noise={self.noise!r}, but was fitted with "
-                "another share of noise; clone the estimator to start afresh."
-            )
-        return [m._as_fit() for m in members]
-
-    def _as_fit(self):
-        return Fit(
-            self.gate_,
-            self.experts_,
-            self.likelihoods_,
-            list(range(len(self.experts_))),
-            self.log_likelihood_,
-            self.lower_bounds_,
-            self.expert_load_,
-            self.n_iter_,
-            self.converged_,
-            {},
-            self.router_,
-            getattr(self, "_trainer_state", None),
-        )
 
     # -- callbacks ---------------------------------------------------------------
 
@@ -507,57 +301,6 @@ class BaseMoE(
 
         return report
 
-    # -- committing --------------------------------------------------------------
-
-    def _attributes(self, task, fit):
-        """Fitted attributes of one mixture, as a dict."""
-        names = [task.names[k] for k in fit.kept]
-        router = copy.deepcopy(task.router if fit.router is None else fit.router)
-        if hasattr(router, "k") and router.k > len(names):
-            router.set_params(k=len(names))
-        attributes = {
-            "gate_": fit.gate,
-            "router_": router,
-            "experts_": fit.experts,
-            "named_experts_": dict(zip(names, fit.experts, strict=True)),
-            "n_experts_": len(names),
-            "likelihoods_": fit.likelihoods,
-            "log_likelihood_": fit.log_likelihood,
-            "lower_bounds_": fit.lower_bounds,
-            "n_iter_": fit.n_iter,
-            "converged_": fit.converged,
-            "expert_load_": fit.load,
-            "history_": fit.history,
-            "_kept": fit.kept,
-            "_trainer_state": fit.state,
-        }
-        attributes["n_parameters_"] = count_parameters(attributes, self.shared_expert_)
-        read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}
-        return {**read, **attributes}
-
-    def _commit(self, task, fits):
-        attributes = [self._attributes(task, fit) for fit in fits]
-        if len(fits) == 1:
-            self.__dict__.pop("members_", None)
-            self.__dict__.update(attributes[0])
-            return
-        members = []
-        for own in attributes:
-            member = clone(self).set_params(n_members=1)
-            member.__dict__.update(own)
-            members.append(member)
-        self.__dict__.update(joined(members, attributes))
-        self.log_likelihood_ = float(
-            task.weight @ self._log_density(task.gate_view, task.expert_views, task)
-        )
-
-    def _log_density(self, gate_view, expert_views, task):
-        views = [expert_views[k] for k in self._kept]
-        log_prob = self._log_prob(views, task.y, task.offset, task.size)
-        with np.errstate(divide="ignore"):
-            log_gate = np.log(self._route(gate_view).dense())
-        return mixture.log_density(log_gate, log_prob)
-
 
 def _weighted_parts(parts, weight):
     """What is fitted to rows of unequal weight, by name."""
@@ -577,36 +320,3 @@ def _positive_rows(task):
     if len(rows) == len(task.weight):
         return task
     return task.on_rows(rows)
-
-
-def joined(members, attributes):
-    """Attributes of the average of several fitted mixtures."""
-    best = max(attributes, key=lambda a: a["log_likelihood_"])
-    sizes = [m.n_experts_ for m in members]
-    names = [
-        f"member{j}_{name}"
-        for j, member in enumerate(members)
-        for name in member.named_experts_
-    ]
-    experts = [e for m in members for e in m.experts_]
-    load = np.concatenate([m.expert_load_ for m in members]) / len(members)
-    counts = [m.n_parameters_ for m in members]
-    if members[0].shared_expert_ is not None and None not in counts:
-        # All members have the same one.
-        again = int(expert_parameters(members[0].shared_expert_))
-        counts = [counts[0], *(count - again for count in counts[1:])]
-    return {
-        **best,
-        "gate_": MembersGate([m.gate_ for m in members]),
-        "router_": MembersRouter([m.router_ for m in members], sizes),
-        "experts_": experts,
-        "named_experts_": dict(zip(names, experts, strict=True)),
-        "n_experts_": len(experts),
-        "likelihoods_": [x for m in members for x in m.likelihoods_],
-        "expert_load_": load,
-        "n_iter_": max(m.n_iter_ for m in members),
-        "converged_": all(m.converged_ for m in members),
-        "n_parameters_": None if None in counts else sum(counts),
-        "members_": members,
-        "_kept": [k for m in members for k in m._kept],
-    }

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sparse_linear, mixture
-from ._reading import SHARED
+from ._shared import SHARED
 from ._sklearn import check_sample_weight, safe_indexing
 from .engines import run_calls
 from .experts._foreign import expert_parameters

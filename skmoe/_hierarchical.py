@@ -5,7 +5,8 @@ import numbers
 import numpy as np
 from scipy import sparse
 
-from ._moe import MoEClassifier, MoERegressor
+from ._classifier import MoEClassifier
+from ._regressor import MoERegressor
 from ._sklearn import Interval, StrOptions
 from ._tree import Tree, balanced_shape, flat, n_leaves
 from .gates._tree import NoiseTreeGate, TreeGate

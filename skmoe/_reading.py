@@ -6,11 +6,9 @@ from sklearn.utils import get_tags
 from . import _features
 from ._inputs import read_table, text_columns
 from ._resolve import resolve_gate
+from ._shared import SHARED
 from ._sklearn import safe_indexing
 from .experts._base import reads_numbers
-
-# Name of the shared expert among the keys of ``expert_features``.
-SHARED = "shared_expert"
 
 
 def reads_segments(gate):
@@ -49,13 +47,6 @@ class Reading:
         return gate_ok and all(
             self._expert_allows(name, expert, what) for name, expert in named.items()
         )
-
-    def _and_shared(self, names, experts):
-        """Unfitted experts by name, the shared one included."""
-        named = dict(zip(names, experts, strict=True))
-        if self.shared_expert is not None:
-            named[SHARED] = self.shared_expert
-        return named
 
     def _expert_allows(self, name, expert, what):
         spec = _features.resolve(self._features_of(name), "expert_features")

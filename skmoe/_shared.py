@@ -7,12 +7,16 @@ fitted to would be smaller than the ones that the routed experts meet later.
 
 import numpy as np
 
+from ._resolve import adapt_expert
 from .engines import run_calls
+from .experts._base import BuiltInExpert
 from .experts._foreign import fit_expert, is_frozen
 from .likelihoods import smoothed
 from .trainers._folds import draw_folds, predict_fold
 from .trainers._refit import predict_expert
 
+# Name of the shared expert among those of the others.
+SHARED = "shared_expert"
 N_FOLDS = 5
 
 
@@ -67,3 +71,72 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
     for (_, test), part in zip(folds, parts, strict=True):
         offset[rows[test]] = part
     return fitted, offset
+
+
+class Shared:
+    """A mixture's shared expert, which is fitted before any trainer runs.
+
+    The estimator gives ``_shared_view`` and ``_seed_experts``.
+    """
+
+    def _and_shared(self, names, experts):
+        """Unfitted experts by name, the shared one included."""
+        named = dict(zip(names, experts, strict=True))
+        if self.shared_expert is not None:
+            named[SHARED] = self.shared_expert
+        return named
+
+    def _resolve_shared(self, names, experts, owner):
+        if self.shared_expert is None:
+            return None
+        for name, expert in zip(names, experts, strict=True):
+            if self._classify and not isinstance(expert, BuiltInExpert):
+                raise ValueError(
+                    f"{owner} got shared_expert with expert {name!r}={expert!r}, which "
+                    "cannot add to the log-probabilities of another classifier; use "
+                    "LinearExpert or MLPExpert beside a shared expert."
+                )
+        return adapt_expert(self.shared_expert, SHARED, self._classify, owner)
+
+    def _fit_shared(self, parts, table, y, weight, fit_params):
+        """Set ``shared_expert_``; returns its out-of-fold contribution, or None."""
+        self.shared_expert_ = None
+        if parts.shared is None:
+            return None
+        (seed,) = self._seed_experts([SHARED], [parts.shared])
+        self.shared_expert_, offset = fit_shared(
+            parts.shared,
+            self._shared_view(table, parts.shared),
+            y,
+            weight,
+            classes=getattr(self, "classes_", None),
+            seed=seed,
+            n_jobs=self.n_jobs,
+            fit_params=fit_params,
+        )
+        return offset
+
+    def _offset(self, table):
+        """Contribution (n, d) or (n, C) of the fitted shared expert, or None."""
+        shared = self.shared_expert_
+        if shared is None:
+            return None
+        view = self._shared_view(table, shared)
+        return contribution(shared, view, getattr(self, "classes_", None))
+
+    def _with_shared(self, task, offset):
+        """The task of what the shared expert leaves."""
+        if offset is None:
+            return task
+        if task.classes is None and offset.shape != task.y.shape:
+            raise ValueError(
+                f"shared_expert predicts {offset.shape[1]} outputs, but y has "
+                f"{task.y.shape[1]}; use one that predicts all of them."
+            )
+        task.has_shared = True
+        if task.classes is not None:
+            task.offset = offset
+            return task
+        task.y = task.y - offset
+        task.labels = task.y.reshape(task.labels.shape)
+        return task

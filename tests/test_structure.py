@@ -32,9 +32,10 @@ LAYERS = [
     {"losses"},
     {"trainers", "_members"},
     {"_resolve", "_sparse_linear", "_shared"},
-    {"_parameters", "_reading", "_evaluation", "_predictive"},
+    {"_parameters", "_parts", "_reading", "_evaluation", "_predictive"},
+    {"_fitted"},
     {"_base"},
-    {"_moe"},
+    {"_regressor", "_classifier"},
     {"_hierarchical"},
     {"__init__"},
     {

@@ -128,6 +128,18 @@ def weighted_resample(weight, seed):
     return np.sort(rng.choice(len(weight), size=n_rows, p=proba))
 
 
+def seed_unseeded(estimator, rng):
+    """Draw each ``random_state`` of an estimator and its parts that is None."""
+    unseeded = [
+        key
+        for key, value in sorted(estimator.get_params(deep=True).items())
+        if key.split("__")[-1] == "random_state" and value is None
+    ]
+    return estimator.set_params(
+        **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
+    )
+
+
 def expert_parameters(expert):
     """Number of free parameters of a fitted expert, or None if it has no count."""
     if hasattr(expert, "n_parameters_"):

@@ -19,7 +19,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .._base import transactional
-from .._moe import MoEClassifier, MoERegressor
+from .._classifier import MoEClassifier
+from .._regressor import MoERegressor
 from .._sklearn import (
     HasMethods,
     Interval,
@@ -203,34 +204,17 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         scores, counts, left = zip(*found, strict=True)
         scores = np.stack(scores, axis=-1).reshape(-1, len(splits))
         counts = np.mean(counts, axis=0).ravel()
-        self.cv_results_ = self._candidates(sizes, grid)
-        for fold, own in enumerate(scores.T):
-            self.cv_results_[f"split{fold}_test_score"] = own
-        self.cv_results_["mean_test_score"] = scores.mean(axis=1)
-        self.cv_results_["std_test_score"] = scores.std(axis=1)
-        self.cv_results_["n_parameters"] = counts
-        self.cv_results_["n_experts_left"] = np.mean(left, axis=0).ravel()
-        self._rank(scores.mean(axis=1))
+        details = {f"split{fold}_test_score": own for fold, own in enumerate(scores.T)}
+        details["std_test_score"] = scores.std(axis=1)
+        self.cv_results_ = {
+            **candidates(sizes, grid),
+            **details,
+            **ranked(scores.mean(axis=1), counts, np.mean(left, axis=0).ravel()),
+        }
         best = int(np.argmax(scores.mean(axis=1)))
         if self.rule == "one-standard-error":
             best = simplest_within_error(scores, counts)
         self._commit(best, self._refit(rows, best))
-
-    def _candidates(self, sizes, grid):
-        """Beginning of ``cv_results_``: sizes and penalties of all candidates."""
-        params = [{"n_experts": size, **own} for size in sizes for own in grid]
-        names = dict.fromkeys(name for own in params for name in own)
-        columns = {
-            f"param_{name}": np.array([own.get(name) for own in params], dtype=object)
-            for name in names
-        }
-        return {"params": params, **columns}
-
-    def _rank(self, scores):
-        order = np.argsort(-scores, kind="stable")
-        ranks = np.empty(len(scores), dtype=int)
-        ranks[order] = np.arange(1, len(scores) + 1)
-        self.cv_results_["rank_test_score"] = ranks
 
     def _refit(self, rows, best):
         params = self.cv_results_["params"][best]
@@ -255,19 +239,16 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             models[at] = model
             values[at] = [rows.criterion(name, model) for name in CRITERIA]
         order = sorted(models)
-        table = np.array([values[at] for at in order])
-        self.cv_results_ = self._candidates(sizes, grid)
-        for name, column in zip(CRITERIA, table.T, strict=True):
-            self.cv_results_[name] = column
-        chosen = self.cv_results_[self.criterion]
-        self.cv_results_["n_parameters"] = np.array(
-            [models[at].n_parameters_ for at in order]
-        )
-        self.cv_results_["n_experts_left"] = np.array(
-            [float(n_explaining(models[at])) for at in order]
-        )
-        self.cv_results_["mean_test_score"] = -chosen
-        self._rank(-chosen)
+        columns = np.array([values[at] for at in order]).T
+        details = dict(zip(CRITERIA, columns, strict=True))
+        chosen = details[self.criterion]
+        counts = np.array([models[at].n_parameters_ for at in order])
+        left = np.array([float(n_explaining(models[at])) for at in order])
+        self.cv_results_ = {
+            **candidates(sizes, grid),
+            **details,
+            **ranked(-chosen, counts, left),
+        }
         best = smallest_of_equals(chosen, rows.total_weight)
         self._commit(best, self._finish(rows, best, models[best]))
 
@@ -303,6 +284,29 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     aic = _delegated("aic")
     bic = _delegated("bic")
     icl = _delegated("icl")
+
+
+def candidates(sizes, grid):
+    """Columns of ``cv_results_`` that say what was tried."""
+    params = [{"n_experts": size, **own} for size in sizes for own in grid]
+    names = dict.fromkeys(name for own in params for name in own)
+    columns = {
+        f"param_{name}": np.array([own.get(name) for own in params], dtype=object)
+        for name in names
+    }
+    return {"params": params, **columns}
+
+
+def ranked(scores, counts, left):
+    """Columns of ``cv_results_`` that say what came of each candidate."""
+    ranks = np.empty(len(scores), dtype=int)
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return {
+        "mean_test_score": scores,
+        "n_parameters": counts,
+        "n_experts_left": left,
+        "rank_test_score": ranks,
+    }
 
 
 class MoERegressorCV(RegressorMixin, MixtureCV):

@@ -8,8 +8,9 @@ import numpy as np
 from .. import mixture
 from ..experts._foreign import is_frozen
 from ._gradient_gate import expert_draws
+from ._gradient_layout import fitted_gate
 from ._gradient_run import GradientRun, drawn_split, guiding_responsibilities
-from ._gradient_task import GradientTask, fitted_gate
+from ._gradient_task import GradientTask
 from ._refit import RefitMixture
 from ._starts import matched
 

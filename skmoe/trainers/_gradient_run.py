@@ -11,7 +11,8 @@ from .._network import Adam, batches
 from ..engines import single_threaded_blas
 from ..gates._tree import TreeGate
 from ._em import EM
-from ._gradient_task import Phase, check_continues
+from ._gradient_layout import check_continues
+from ._gradient_task import Phase
 from ._starts import start_responsibilities
 from ._task import Fit
 

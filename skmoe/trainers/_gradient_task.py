@@ -1,44 +1,21 @@
-"""A mixture of networks as one parameter vector: layout, batches, and the way back."""
+"""A mixture of networks in training: one batch forward and back, and all rows."""
 
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import clone
 
 from .. import _objectives as objectives
-from .._design import Design, make_design, read_only
 from .._kernels.network import experts_backward, experts_forward, gather
 from .._kernels.routing import group_slots
-from .._network import NO_MASK, Network
-from ..experts import LinearExpert
+from .._network import NO_MASK
 from ..losses import GateBatch
 from ..mixture import log_weights
 from ..routers import Routing
 from ..routers._base import make_routing
-from ._gradient_gate import expert_draws, gate_network
+from ._gradient_layout import ParameterLayout
 
-
-class Family(NamedTuple):
-    """Experts of one architecture on one set of columns.
-
-    Attributes
-    ----------
-    network : Network
-    design : Design
-    offsets : (K,) where each expert's parameters start; -1 for other experts.
-    """
-
-    network: Network
-    design: object
-    offsets: np.ndarray
-
-
-class Scales(NamedTuple):
-    """How the target is standardised; the fallback of classes."""
-
-    center: object
-    spread: object
-    log_prior: np.ndarray | None
+# Rows that are predicted at a time.
+EVALUATED_ROWS = 4096
 
 
 class Phase(NamedTuple):
@@ -72,197 +49,18 @@ def is_differentiable(task):
     )
 
 
-def check_continues(fits):
-    """Raise ``ValueError`` unless an earlier run ``fits`` the parts as they are now."""
-    if not fits:
-        raise ValueError(
-            "The fitted mixture has other parameters than gate and experts as they are "
-            "set now; clone the estimator to start afresh."
-        )
+class GradientTask(ParameterLayout):
+    """Losses of batches and of all rows, and their gradients in the parameters.
 
+    Parameters are those of :class:`ParameterLayout`.
 
-class GradientTask:
-    """A task in standardised units, its parameters laid out in one vector.
-
-    Parameters
+    Attributes
     ----------
-    task : Task
-    objective : {"likelihood", "prediction"}
-    state : State or None
-        Of an earlier run, whose standardisation is kept.
+    guide : (n, K) or None
+        Responsibilities that guided epochs follow.
     """
 
-    def __init__(self, task, objective, state=None):
-        self.task, self.n_experts = task, task.n_experts
-        self.weight = task.weight / task.weight.mean()
-        self.guide = None
-        self.likely = objective == "likelihood"
-        self._designs = {}
-        self.scales = self._measure_target() if state is None else state.scales
-        if state is not None:
-            check_continues(len(state.designs) == len(self._views()))
-            for view, scales in zip(self._views(), state.designs, strict=True):
-                self._designs[id(view)] = Design(read_only(view), *scales)
-        self._standardise_target()
-        self._lay_out()
-
-    def _design(self, view):
-        if id(view) not in self._designs:
-            self._designs[id(view)] = make_design(view, self.weight)
-        return self._designs[id(view)]
-
-    def _views(self):
-        """What the networks see: the gate's, and that of each expert."""
-        return [self.task.gate_view, *self.task.expert_views]
-
-    def designs(self):
-        """Centres and inverse scales of the columns of the gate and of each expert."""
-        return [self._design(view)[1:] for view in self._views()]
-
-    def _measure_target(self):
-        """Scales of the target: centre and spread, or the logarithms of the shares."""
-        task = self.task
-        if task.classes is not None:
-            share = np.bincount(task.y, self.weight, minlength=len(task.classes))
-            return Scales(0.0, 1.0, np.log((share + 1.0) / (share + 1.0).sum()))
-        center = np.average(task.y, axis=0, weights=self.weight)
-        spread = np.average((task.y - center) ** 2, axis=0, weights=self.weight)
-        return Scales(center, np.where(spread > 0, np.sqrt(spread), 1.0), None)
-
-    def _standardise_target(self):
-        task, scales = self.task, self.scales
-        self.y_center, self.y_scale = scales.center, scales.spread
-        if task.classes is not None:
-            self.target, self.n_outputs = task.y, len(task.classes)
-            return
-        self.target = (task.y - scales.center) / scales.spread
-        self.n_outputs = task.y.shape[1]
-
-    def _lay_out_gate(self):
-        task = self.task
-        self.gate_design = self._design(task.gate_view)
-        self.gate = gate_network(
-            task.gate,
-            task.gate_view.shape[1],
-            self.n_experts,
-            task.router.gate_outputs(self.n_experts),
-        )
-
-    def _lay_out(self):
-        """Gate first, then the experts, then the log-variances."""
-        task = self.task
-        self._lay_out_gate()
-        at, families = self.gate.n_parameters, {}
-        self.expert_slices = []
-        for k, (expert, view) in enumerate(
-            zip(task.experts, task.expert_views, strict=True)
-        ):
-            network = expert.network(view.shape[1], self.n_outputs)
-            family = families.setdefault(
-                (network, id(view)),
-                Family(network, self._design(view), np.full(self.n_experts, -1)),
-            )
-            family.offsets[k] = at
-            self.expert_slices.append(slice(at, at + network.n_parameters))
-            at += network.n_parameters
-        self.families = list(families.values())
-        scaled = self.likely and task.classes is None
-        self._scaled_penalties = [
-            k
-            for k, expert in enumerate(task.experts)
-            if scaled and isinstance(expert, LinearExpert)
-        ]
-        self.variances = slice(at, at)
-        if task.classes is None:
-            shared = task.likelihood.variance == "shared"
-            self.n_variances = 1 if shared else self.n_experts
-            self.variances = slice(at, at + self.n_variances * self.n_outputs)
-        self.n_parameters = self.variances.stop
-
-    def networks(self):
-        """Network of each expert."""
-        found = [None] * self.n_experts
-        for family in self.families:
-            for k in np.flatnonzero(family.offsets >= 0):
-                found[k] = family.network
-        return found
-
-    def start(self):
-        """Random parameters, those of each expert by its own seed.
-
-        So the order of the experts does not matter.
-        """
-        theta = np.zeros(self.n_parameters)
-        draws = expert_draws(self.task)
-        theta[: self.gate.n_parameters] = self.gate.start(self.task.seed, draws)
-        parts = zip(self.expert_slices, self.networks(), draws, strict=True)
-        for where, network, rng in parts:
-            theta[where] = network.start(rng)
-        return theta
-
-    def ridge(self):
-        """Penalty of each parameter, per row."""
-        ridge = self.is_weight()
-        ridge[: self.gate.n_parameters] *= self.gate.alpha
-        for expert, where in zip(self.task.experts, self.expert_slices, strict=True):
-            ridge[where] *= expert.alpha
-        return ridge / len(self.weight)
-
-    def penalty_gradient(self, theta, ridge):
-        """Gradient of the ridge penalties.
-
-        That of a linear regression expert scales with its precision, as in EM, so that
-        both trainers maximise the same objective.
-        """
-        gradient = ridge * theta
-        if not self._scaled_penalties:
-            return gradient
-        precision = np.exp(-self.log_variance(theta))
-        spread = np.zeros_like(precision)
-        for k in self._scaled_penalties:
-            where = self.expert_slices[k]
-            own = gradient[where].reshape(-1, self.n_outputs)
-            own *= precision[k]
-            spread[k] = 0.5 * np.sum(own * theta[where].reshape(own.shape), axis=0)
-        own = spread.sum(axis=0) if self.n_variances == 1 else spread.ravel()
-        gradient[self.variances] -= own
-        return gradient
-
-    def frozen(self):
-        """Mask of the parameters that ``task.freeze`` leaves alone."""
-        freeze, names = self.task.freeze, self.task.names
-        mask = np.zeros(self.n_parameters, dtype=bool)
-        if freeze is None:
-            return mask
-        kept = names if freeze == "experts" else [] if freeze == "gate" else freeze
-        unknown = sorted(set(kept) - set(names))
-        if isinstance(freeze, str) and freeze not in ("experts", "gate") or unknown:
-            raise ValueError(
-                f"partial_fit got freeze={freeze!r}, but expected None, 'experts', "
-                f"'gate' or a list of names out of {names}."
-            )
-        mask[: self.gate.n_parameters] = freeze == "gate"
-        for k, name in enumerate(names):
-            mask[self.expert_slices[k]] = name in kept
-            if self.variances.stop > self.variances.start and self.n_variances > 1:
-                own = mask[self.variances].reshape(self.n_variances, -1)
-                own[k] = name in kept
-        return mask
-
-    def is_weight(self):
-        """Mask of the parameters that weight decay shrinks."""
-        mask = np.zeros(self.n_parameters)
-        mask[: self.gate.n_parameters] = self.gate.is_weight()
-        for where, network in zip(self.expert_slices, self.networks(), strict=True):
-            mask[where] = network.is_weight()
-        return mask
-
-    def log_variance(self, theta):
-        """Log-variances (K, d); None for classes."""
-        if self.task.classes is not None:
-            return None
-        own = theta[self.variances].reshape(self.n_variances, self.n_outputs)
-        return np.broadcast_to(own, (self.n_experts, self.n_outputs))
+    guide = None
 
     # -- one batch ------------------------------------------------------------
 
@@ -387,18 +185,6 @@ class GradientTask:
             codes, weight, indices, weights, predictions, given, fallback
         )
 
-    def fitted_parts(self, theta, temperature):
-        """Gate and experts, on the scale of the data."""
-        return fitted_gate(self, theta, temperature), fitted_experts(self, theta)
-
-    def likelihoods(self, theta):
-        """Fitted likelihood of each expert, in units of y."""
-        task = self.task
-        if task.classes is not None:
-            return [clone(task.likelihood) for _ in task.experts]
-        sigma = np.exp(0.5 * self.log_variance(theta)) * self.y_scale
-        return [task.likelihood.with_sigma(s, task.n_experts) for s in sigma]
-
     # -- all rows -------------------------------------------------------------
 
     def log_gate(self, theta, rows, temperature):
@@ -454,10 +240,6 @@ class GradientTask:
         return np.log(np.maximum(scatter / mass, np.finfo(float).tiny)).ravel()
 
 
-# Rows that are predicted at a time.
-EVALUATED_ROWS = 4096
-
-
 def _dropout_masks(network, n_slots, dropout, rng):
     """Zeros, and one over the share that is kept, for each hidden unit of each slot."""
     if dropout == 0.0:
@@ -489,38 +271,3 @@ def _auxiliary(losses, batch):
             *(a if b is None else a + b for a, b in zip(total, slopes, strict=True))
         )
     return value, total
-
-
-def fitted_gate(problem, theta, temperature):
-    """The gate with its parameters, the temperature among them."""
-    own = theta[: problem.gate.n_parameters]
-    return problem.gate.fitted(own, temperature, problem.gate_design)
-
-
-def fitted_experts(problem, theta):
-    """The experts with their parameters, on the scale of the data."""
-    task, experts = problem.task, []
-    for expert, where, network, view in zip(
-        task.experts,
-        problem.expert_slices,
-        problem.networks(),
-        task.expert_views,
-        strict=True,
-    ):
-        fitted = clone(expert)
-        if task.classes is not None:
-            fitted.classes_ = task.classes
-        own = _centred(theta[where], network, expert, task.classes)
-        scale = problem.y_center, problem.y_scale
-        experts.append(fitted.set_network(network, own, problem._design(view), *scale))
-    return experts
-
-
-def _centred(theta, network, expert, classes):
-    """Linear class scores less their mean over classes: the same probabilities."""
-    if classes is None or not isinstance(expert, LinearExpert):
-        return theta
-    theta = theta.copy()
-    for part in network.layers(theta)[0]:
-        part -= part.mean(axis=-1, keepdims=True)
-    return theta

@@ -1,0 +1,291 @@
+"""``MoEClassifier``."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.callback import with_callbacks
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length
+
+from ._base import BaseMoE, can_partial_fit, transactional
+from ._sklearn import fit_context
+from .experts import LinearExpert
+from .likelihoods import Categorical
+
+
+class MoEClassifier(ClassifierMixin, BaseMoE):
+    """Mixture of experts for classification, P(y|x) = sum_k g_k(x) P_k(y|x).
+
+    Parameters
+    ----------
+    experts : None, estimator, list of estimators or (name, estimator), or "auto", \
+    default=None
+        Classifiers with ``predict_proba``. ``None`` stands for
+        :class:`~skmoe.experts.LinearExpert`, multinomial logistic regression;
+        ``"auto"`` for :class:`~skmoe.experts.AutoPool`, different experts for raw
+        tables, made for ``trainer="two-stage"``.
+    n_experts : int, default=4
+        Number of experts; ignored where ``experts`` is a list.
+    gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
+        What weighs the experts for each row. A scikit-learn classifier is fitted to
+        soft targets through sample weights;
+        :class:`~skmoe.gates.GroupGate` takes known segments.
+    router : int or router, default=None
+        ``None`` is a dense mixture, an integer k keeps the k most probable experts
+        of each row (:class:`~skmoe.routers.TopKRouter`).
+    trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
+        How the parts are fitted together.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied into ``sample_weight``.
+    shared_expert : classifier, default=None
+        Active for every row. It is fitted first; the routed experts, which must be
+        built-in ones, add to its log-probabilities, and are trained with those of
+        classifiers fitted to the other folds. It may be a mixture itself. A
+        ``FrozenEstimator`` is taken as fitted on other rows.
+    gate_features : None, str, selector or transformer, default=None
+        What the gate sees: ``None`` for X as it is (as numbers, where the experts are
+        a pool); a list, slice, mask or callable
+        that selects columns; a transformer, which is cloned and fitted once;
+        ``"piecewise-linear"`` for continuous piecewise-linear columns.
+    expert_features : None, str, selector, transformer or dict, default=None
+        The same for the experts, or a dict from expert name to one of these;
+        ``"shared_expert"`` in a dict names the shared one, which otherwise sees X as
+        it is.
+    n_members : int, default=1
+        Number of independently started mixtures that are averaged; the average is
+        one mixture of all their experts.
+    n_init : int, default=1
+        Starts; more than one adds random starts to the deterministic ones. Short
+        runs choose the quarter of them that is run to the end.
+    warm_start : bool, default=False
+        Continue from the last fit.
+    n_jobs : int, default=None
+        Threads over rows (linear experts) or over experts (others). Results do not
+        depend on it.
+    random_state : int, RandomState or None, default=None
+        Seeds random starts, resamples and unseeded experts.
+    verbose : int, default=0
+        Print the objective of each iteration.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    gate_ : fitted gate
+    router_ : router
+    experts_ : list of fitted experts, length K
+    named_experts_ : dict of str to fitted expert
+    shared_expert_ : fitted estimator or None
+    n_experts_ : int
+        K, experts that are left after fitting.
+    likelihoods_ : list of fitted likelihoods
+    n_parameters_ : int or None
+        Free parameters; None if a part has no count.
+    log_likelihood_ : float
+        Weighted total over the training rows, in nats.
+    lower_bounds_ : list of float
+        Penalised objective per unit of weight, per iteration of the winning start.
+    n_iter_ : int
+    converged_ : bool
+    expert_load_ : ndarray of shape (K,)
+        Share of the training rows that each expert is responsible for.
+    history_ : dict
+        Per iteration ``bound`` and ``load`` of the experts; ``rejected``, the number
+        of moves that were refused because they lowered the objective.
+    expert_pool_ : list of PoolMember
+        Members of the pool, with the reason for each that was left out; with
+        ``experts="auto"``.
+    members_ : list of fitted estimators
+        The parts of the average, with ``n_members > 1``.
+
+    See Also
+    --------
+    MoERegressor : the same for numbers.
+
+    References
+    ----------
+    .. [1] Jacobs, R. A., Jordan, M. I., Nowlan, S. J., Hinton, G. E. (1991). Adaptive
+       mixtures of local experts. Neural Computation 3, 79-87.
+    .. [2] Jordan, M. I., Jacobs, R. A. (1994). Hierarchical mixtures of experts and
+       the EM algorithm. Neural Computation 6, 181-214.
+    .. [3] Rajbhandari, S. et al. (2022). DeepSpeed-MoE. ICML, section 4.1 (residual
+       and pyramid mixtures).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skmoe import MoEClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MoEClassifier(n_experts=2, random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _classify = True
+    _parameter_constraints = {
+        **BaseMoE._parameter_constraints,
+        "class_weight": [dict, str, None],
+    }
+
+    def __init__(
+        self,
+        experts=None,
+        n_experts=4,
+        *,
+        gate="softmax",
+        router=None,
+        trainer="em",
+        class_weight=None,
+        shared_expert=None,
+        gate_features=None,
+        expert_features=None,
+        n_members=1,
+        n_init=1,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.experts = experts
+        self.n_experts = n_experts
+        self.gate = gate
+        self.router = router
+        self.trainer = trainer
+        self.class_weight = class_weight
+        self.shared_expert = shared_expert
+        self.gate_features = gate_features
+        self.expert_features = expert_features
+        self.n_members = n_members
+        self.n_init = n_init
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def _flat(self):
+        """The flat mixture for the same task."""
+        return MoEClassifier
+
+    def _default_expert(self):
+        return LinearExpert()
+
+    def _make_likelihood(self):
+        return Categorical()
+
+    def _check_y(self, y, len_of):
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(len_of, y)
+        return y
+
+    def _read_target(self, table, y, sample_weight):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        y = self._check_y(y, table.raw)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        weight = self._weights(table, sample_weight)
+        if self.class_weight is not None:
+            weight = weight * compute_sample_weight(self.class_weight, y)
+        return y, weight
+
+    def _encode(self, y):
+        unseen = np.setdiff1d(y, self.classes_)
+        if len(unseen):
+            raise ValueError(
+                f"y contains labels {unseen.tolist()} that were not seen in fit; the "
+                f"classes are {self.classes_.tolist()}."
+            )
+        return np.searchsorted(self.classes_, y)
+
+    @with_callbacks
+    @transactional
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None, **fit_params):
+        """Fit gate and experts together.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), default=None
+            A weight of two counts as the row twice, a weight of zero as no row.
+        **fit_params
+            Routed to the experts where metadata routing is enabled.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used; a model that was fitted
+            before is left as it was.
+        """
+        return self._fit(X, y, sample_weight, fit_params)
+
+    @available_if(can_partial_fit)
+    @transactional
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X, y, classes=None, sample_weight=None, freeze=None):
+        """One pass of gradient training over further rows.
+
+        The first call fixes how columns are standardised, and fits the shared expert,
+        if there is one. Later calls should bring rows that it has not seen: what it
+        leaves of its own rows is too small.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        y : array-like of shape (n,)
+        classes : array-like of shape (n_classes,), default=None
+            All labels that may come; needed in the first call.
+        sample_weight : array-like of shape (n,), default=None
+        freeze : None, "experts", "gate" or list of str, default=None
+            What stays as it is: all experts, the gate, or the experts named.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight, freeze, classes)
+
+    def _read_batch(self, table, y, sample_weight, fresh, classes):
+        if fresh and classes is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit, since a "
+                "batch need not hold all of them."
+            )
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"partial_fit got class_weight={self.class_weight!r}, but expected "
+                "None or a dict: a batch does not know the balance of all rows."
+            )
+        known = np.unique(classes) if fresh else self.classes_
+        y, weight = self._read_target(table, y, sample_weight)
+        self.classes_ = known
+        return y, weight
+
+    def predict_proba(self, X):
+        """Class probabilities of the mixture, shape (n, n_classes)."""
+        proba = self._combined(X)
+        return proba / proba.sum(axis=1, keepdims=True)
+
+    def predict_log_proba(self, X):
+        """Logarithms of :meth:`predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict(self, X):
+        """Most probable label, shape (n,)."""
+        proba = self._combined(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def predict_experts(self, X):
+        """Class probabilities of every expert, shape (n, K, n_classes)."""
+        table, _, views = self._views(X)
+        return self._predictions(views, self._offset(table))

@@ -1,0 +1,167 @@
+"""What becomes of trained parts: attributes of the estimator, and back."""
+
+import copy
+
+import numpy as np
+from sklearn.base import clone
+
+from . import mixture
+from ._evaluation import count_parameters
+from ._members import MembersGate, MembersRouter
+from .experts._foreign import expert_parameters
+from .gates._tree import NoiseTreeGate
+from .trainers._task import Fit
+
+# What ``fit`` learned of X and y before training; members and snapshots need it too.
+READING_ATTRIBUTES = (
+    "n_features_in_",
+    "feature_names_in_",
+    "classes_",
+    "gate_features_",
+    "expert_features_",
+    "shared_expert_",
+    "_shared_features",
+    "_dropped",
+    "_allowed",
+    "_reads_text",
+    "_y_ndim",
+)
+
+
+class Fitted:
+    """Committing what was trained, and going on from it.
+
+    The estimator gives ``_make_likelihood``, ``_constant_noise``, ``_route`` and
+    ``_log_prob``.
+    """
+
+    def _previous(self, n_experts):
+        """Earlier fits to continue from, one per member, or None."""
+        if not hasattr(self, "gate_"):
+            return None
+        if (self.shared_expert is None) != (self.shared_expert_ is None):
+            raise ValueError(
+                f"{type(self).__name__} got shared_expert={self.shared_expert!r}, but "
+                f"was fitted with {self.shared_expert_!r}, and its experts model what "
+                "that leaves; clone the estimator to start afresh."
+            )
+        members = getattr(self, "members_", [self])
+        sizes = {len(m.experts_) for m in members}
+        if len(members) != self.n_members or sizes != {n_experts}:
+            raise ValueError(
+                f"The fitted mixture has {len(members)} members with {sizes} experts, "
+                f"but {self.n_members} with {n_experts} are asked for; clone "
+                "the estimator to start afresh."
+            )
+        asked, fitted = self._make_likelihood(), self.likelihoods_[0]
+        models = [type(getattr(own, "model", None)) for own in (asked, fitted)]
+        if type(asked) is not type(fitted) or models[0] is not models[1]:
+            raise ValueError(
+                f"{type(self).__name__} got likelihood={asked!r}, but was fitted with "
+                f"{fitted!r}; clone the estimator to start afresh."
+            )
+        constant = self._constant_noise()
+        if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
+            raise ValueError(
+                f"{type(self).__name__} got noise={self.noise!r}, but was fitted with "
+                "another share of noise; clone the estimator to start afresh."
+            )
+        return [m._as_fit() for m in members]
+
+    def _as_fit(self):
+        return Fit(
+            self.gate_,
+            self.experts_,
+            self.likelihoods_,
+            list(range(len(self.experts_))),
+            self.log_likelihood_,
+            self.lower_bounds_,
+            self.expert_load_,
+            self.n_iter_,
+            self.converged_,
+            {},
+            self.router_,
+            getattr(self, "_trainer_state", None),
+        )
+
+    def _attributes(self, task, fit):
+        """Fitted attributes of one mixture, as a dict."""
+        names = [task.names[k] for k in fit.kept]
+        router = copy.deepcopy(task.router if fit.router is None else fit.router)
+        if hasattr(router, "k") and router.k > len(names):
+            router.set_params(k=len(names))
+        attributes = {
+            "gate_": fit.gate,
+            "router_": router,
+            "experts_": fit.experts,
+            "named_experts_": dict(zip(names, fit.experts, strict=True)),
+            "n_experts_": len(names),
+            "likelihoods_": fit.likelihoods,
+            "log_likelihood_": fit.log_likelihood,
+            "lower_bounds_": fit.lower_bounds,
+            "n_iter_": fit.n_iter,
+            "converged_": fit.converged,
+            "expert_load_": fit.load,
+            "history_": fit.history,
+            "_kept": fit.kept,
+            "_trainer_state": fit.state,
+        }
+        attributes["n_parameters_"] = count_parameters(attributes, self.shared_expert_)
+        read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}
+        return {**read, **attributes}
+
+    def _commit(self, task, fits):
+        attributes = [self._attributes(task, fit) for fit in fits]
+        if len(fits) == 1:
+            self.__dict__.pop("members_", None)
+            self.__dict__.update(attributes[0])
+            return
+        members = []
+        for own in attributes:
+            member = clone(self).set_params(n_members=1)
+            member.__dict__.update(own)
+            members.append(member)
+        self.__dict__.update(joined(members, attributes))
+        self.log_likelihood_ = float(
+            task.weight @ self._log_density(task.gate_view, task.expert_views, task)
+        )
+
+    def _log_density(self, gate_view, expert_views, task):
+        views = [expert_views[k] for k in self._kept]
+        log_prob = self._log_prob(views, task.y, task.offset, task.size)
+        with np.errstate(divide="ignore"):
+            log_gate = np.log(self._route(gate_view).dense())
+        return mixture.log_density(log_gate, log_prob)
+
+
+def joined(members, attributes):
+    """Attributes of the average of several fitted mixtures."""
+    best = max(attributes, key=lambda a: a["log_likelihood_"])
+    sizes = [m.n_experts_ for m in members]
+    names = [
+        f"member{j}_{name}"
+        for j, member in enumerate(members)
+        for name in member.named_experts_
+    ]
+    experts = [e for m in members for e in m.experts_]
+    load = np.concatenate([m.expert_load_ for m in members]) / len(members)
+    counts = [m.n_parameters_ for m in members]
+    if members[0].shared_expert_ is not None and None not in counts:
+        # All members have the same one.
+        again = int(expert_parameters(members[0].shared_expert_))
+        counts = [counts[0], *(count - again for count in counts[1:])]
+    return {
+        **best,
+        "gate_": MembersGate([m.gate_ for m in members]),
+        "router_": MembersRouter([m.router_ for m in members], sizes),
+        "experts_": experts,
+        "named_experts_": dict(zip(names, experts, strict=True)),
+        "n_experts_": len(experts),
+        "likelihoods_": [x for m in members for x in m.likelihoods_],
+        "expert_load_": load,
+        "n_iter_": max(m.n_iter_ for m in members),
+        "converged_": all(m.converged_ for m in members),
+        "n_parameters_": None if None in counts else sum(counts),
+        "members_": members,
+        "_kept": [k for m in members for k in m._kept],
+    }
