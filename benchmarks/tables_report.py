@@ -11,6 +11,7 @@ PAIRS = [
     ("skmoe two-stage", "best expert by CV"),
     ("skmoe two-stage", "ensemble of equal size"),
     ("skmoe two-stage, router=1", "skmoe two-stage"),
+    ("skmoe two-stage", "skmoe two-stage, local_correction=None"),
     ("skmoe interpretable", "ridge / logistic"),
     ("skmoe interpretable", "linear-tree"),
     ("skmoe interpretable", "skmoe linear mixture"),

@@ -220,6 +220,7 @@ class BaseMoE(
             n_jobs=self.n_jobs,
             expert_seeds=seeds,
             resp=getattr(self, "_start_resp", None),
+            pooled=self._pool() is not None,
         )
 
     def _train(self, trainer, task, previous, X, y):

@@ -1,4 +1,6 @@
-"""As many models as the pool has experts, all boosted trees with seeds of their own.
+"""Boosted trees with seeds of their own: two for each expert of the pool.
+
+One stands for the expert, one for its local correction.
 
 The control of every mixture: an ensemble of the same size without a gate.
 """
@@ -17,7 +19,7 @@ def make(classify, seed, pool):
     def build(experts):
         boosting = dict(experts).get("boosting", experts[0][1])
         copies = []
-        for number in range(len(experts)):
+        for number in range(2 * len(experts)):
             copy = clone(boosting)
             free = [k for k in copy.get_params() if k.endswith("random_state")]
             copies.append(

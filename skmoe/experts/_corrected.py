@@ -7,6 +7,9 @@ from ..likelihoods import smoothed
 from ._base import CorrectedExpert
 from ._foreign import aligned_proba
 
+# A probability above zero, of which there is a logarithm.
+SMALLEST = np.finfo(float).tiny
+
 
 class CorrectedRegressor(CorrectedExpert):
     """A fitted regressor, ``intercept + slope * prediction``.
@@ -26,6 +29,43 @@ class CorrectedRegressor(CorrectedExpert):
         """Corrected predictions."""
         prediction = np.asarray(self.estimator.predict(X), dtype=float)
         return self.intercept + self.slope * prediction
+
+
+class LocallyCorrectedRegressor(CorrectedExpert):
+    """A fitted regressor, to which a model's predictions of its residual are added.
+
+    Parameters
+    ----------
+    estimator : fitted regressor
+    encoder : fitted transformer of what it sees, to numbers
+    model : fitted regressor of its residual
+    share : ndarray of shape (n_outputs,)
+        By which the predicted residual is multiplied.
+    """
+
+    def __init__(self, estimator, encoder, model, share):
+        self.estimator = estimator
+        self.encoder = encoder
+        self.model = model
+        self.share = share
+
+    @staticmethod
+    def inputs(encoded, answers):
+        """What the model sees: columns of x, and the answers (n, d)."""
+        return np.column_stack([encoded, answers])
+
+    @staticmethod
+    def mixed(answers, residual, share):
+        """Corrected answers (n, d)."""
+        return answers + share * residual
+
+    def predict(self, X):
+        """Corrected predictions."""
+        prediction = np.asarray(self.estimator.predict(X), dtype=float)
+        answers = prediction.reshape(len(prediction), -1)
+        inputs = self.inputs(self.encoder.transform(X), answers)
+        residual = np.reshape(self.model.predict(inputs), answers.shape)
+        return self.mixed(answers, residual, self.share).reshape(prediction.shape)
 
 
 class CorrectedClassifier(CorrectedExpert):
@@ -57,3 +97,47 @@ class CorrectedClassifier(CorrectedExpert):
         """Corrected probabilities."""
         proba = smoothed(aligned_proba(self.estimator, X, self.classes))
         return softmax(np.log(proba) / self.temperature + self.offset, axis=1)
+
+
+class LocallyCorrectedClassifier(CorrectedExpert):
+    """A fitted classifier, in whose log-probabilities those of a model have a share.
+
+    Parameters
+    ----------
+    estimator : fitted classifier
+    encoder : fitted transformer of what it sees, to numbers
+    model : fitted classifier, which sees the answer of the first as well
+    share : float
+    classes : ndarray of shape (C,)
+        Those of the mixture.
+    """
+
+    def __init__(self, estimator, encoder, model, share, classes):
+        self.estimator = estimator
+        self.encoder = encoder
+        self.model = model
+        self.share = share
+        self.classes = classes
+
+    @property
+    def classes_(self):
+        """Class labels, in the order of the columns of ``predict_proba``."""
+        return self.classes
+
+    @staticmethod
+    def inputs(encoded, answers):
+        """What the model sees: columns of x, and log-probabilities (n, C)."""
+        return np.column_stack([encoded, np.log(np.maximum(answers, SMALLEST))])
+
+    @staticmethod
+    def mixed(answers, opinion, share):
+        """Corrected probabilities (n, C): a weighted geometric mean, normalised."""
+        logs = [np.log(np.maximum(proba, SMALLEST)) for proba in (answers, opinion)]
+        return softmax((1.0 - share) * logs[0] + share * logs[1], axis=1)
+
+    def predict_proba(self, X):
+        """Corrected probabilities."""
+        answers = smoothed(aligned_proba(self.estimator, X, self.classes))
+        inputs = self.inputs(self.encoder.transform(X), answers)
+        opinion = smoothed(aligned_proba(self.model, inputs, self.classes))
+        return self.mixed(answers, opinion, self.share)

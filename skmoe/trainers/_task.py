@@ -42,6 +42,7 @@ class Task:
     offset : (n, C) log-probabilities of the shared expert that the experts add to, or
         None; in regression ``y`` is what the shared expert leaves.
     size : (n,) exposures or numbers of trials that y counts in, or None
+    pooled : bool, whether the experts are members of a pool
     """
 
     gate: Any
@@ -69,6 +70,7 @@ class Task:
     has_shared: bool = False
     offset: np.ndarray | None = None
     size: np.ndarray | None = None
+    pooled: bool = False
 
     @property
     def n_experts(self):

@@ -14,9 +14,12 @@ from ..experts._foreign import fit_expert
 from ..likelihoods import Gaussian, HeteroscedasticGaussian
 from ._folds import draw_folds, predict_fold, shares_agree
 from ._gate_stage import gate_stage
+from ._local_corrections import corrected_locally
 from ._task import check_gaussian, check_ridge, check_router
 from ._variances import check_variances
 
+# Local corrections that have a name.
+LOCAL = ("auto", "trees")
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
 
@@ -58,6 +61,16 @@ class TwoStage(BaseEstimator):
         by their out-of-fold responsibilities, as long as that lowers the loss of rows
         that the gate has not seen.
 
+    local_correction : "auto", "trees", estimator or None, default="auto"
+        Before all this each expert is corrected by a model that sees what it sees (as
+        numbers) and what it answers: boosted trees, or an estimator that is cloned.  A
+        regressor learns the residual, which is added to the answer; a classifier learns
+        the classes, and its log-probabilities have a share.  The share is the one with
+        the least loss for rows that the model has not seen; without a gain of a
+        standard error the expert stays as it is, as do those that see sparse matrices,
+        and all with fewer than 50 rows.  ``"auto"`` is trees for the members of a pool;
+        experts that you list stay your own.  None leaves this out, and so does
+        ``calibrate=False``.
     objective : {"prediction", "likelihood"}, default="prediction"
         What the gate is for in regression: the squared error of the combined
         prediction, or the log-likelihood of the mixture, for densities, intervals and
@@ -92,6 +105,7 @@ class TwoStage(BaseEstimator):
         max_iter=200,
         refine=0,
         objective="prediction",
+        local_correction="auto",
     ):
         self.cv = cv
         self.calibrate = calibrate
@@ -100,6 +114,7 @@ class TwoStage(BaseEstimator):
         self.max_iter = max_iter
         self.refine = refine
         self.objective = objective
+        self.local_correction = local_correction
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -126,6 +141,14 @@ class TwoStage(BaseEstimator):
             raise ValueError(
                 f"TwoStage got alphas={self.alphas!r}, but expected finite numbers "
                 ">= 0, or None for the penalty of the gate."
+            )
+
+        model = self.local_correction
+        known = model is None or (isinstance(model, str) and model in LOCAL)
+        if not known and not hasattr(model, "fit"):
+            raise ValueError(
+                f"TwoStage got local_correction={model!r}, but expected 'auto', "
+                "'trees', an estimator, or None."
             )
 
     @property
@@ -156,6 +179,10 @@ class TwoStage(BaseEstimator):
         choice, shares, losses = self._refined(task, folds)
         calls = [_expert_arguments(task, k, shares) for k in range(task.n_experts)]
         fitted = run_calls(fit_expert, calls, task.n_jobs)
+        fitted = [
+            expert if correction is None else correction.around(expert, task.classes)
+            for expert, correction in zip(fitted, choice.local, strict=True)
+        ]
         fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted)
         fit.history["validation_loss"] = losses
         task.report(0, fit.lower_bounds[-1], lambda: fit)
@@ -184,8 +211,14 @@ class TwoStage(BaseEstimator):
     def _choose(self, task, folds, shares):
         """The gate and its penalty, for experts fitted to shares of the rows."""
         rows, predictions, fold_of = self._out_of_fold(task, folds, shares)
+        known, local = task.on_rows(rows), [None] * task.n_experts
+        if self._corrects_locally(task):
+            blocks = self._blocks(fold_of, task.seed)
+            predictions, local = corrected_locally(
+                known, predictions, blocks, self.local_correction
+            )
         stage = gate_stage(
-            task.on_rows(rows),
+            known,
             predictions,
             self.calibrate,
             self.max_iter,
@@ -196,7 +229,15 @@ class TwoStage(BaseEstimator):
         )
         with single_threaded_blas():
             alpha, loss = self._choose_alpha(stage, fold_of)
-            return Choice(rows, stage, stage.solve(alpha), alpha, loss)
+            solution = stage.solve(alpha)
+        return Choice(rows, stage, solution, alpha, loss, local)
+
+    def _corrects_locally(self, task):
+        """Whether experts get corrections that depend on x."""
+        asked = self.local_correction
+        if isinstance(asked, str) and asked == "auto":
+            asked = task.pooled or None
+        return self.calibrate and asked is not None
 
     def _out_of_fold(self, task, folds, shares):
         """Rows that were predicted, predictions (m, K, d), and folds of the rows."""
@@ -278,6 +319,7 @@ class Choice(NamedTuple):
     solution : Solution
     alpha : float or None
     loss : float, per row left out
+    local : list of LocalCorrection, or None, of each expert
     """
 
     rows: np.ndarray
@@ -285,6 +327,7 @@ class Choice(NamedTuple):
     solution: Any
     alpha: float | None
     loss: float
+    local: list
 
 
 def check_finite(prediction, name):

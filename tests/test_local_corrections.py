@@ -1,0 +1,230 @@
+"""Corrections of experts that depend on x."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.datasets import make_regression
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe.experts import AutoPool
+from skmoe.experts._corrected import (
+    LocallyCorrectedClassifier,
+    LocallyCorrectedRegressor,
+)
+from skmoe.trainers import TwoStage
+from skmoe.trainers._local_corrections import Opinions, Residuals
+from skmoe.trainers._task import Task
+
+LOCAL = (LocallyCorrectedRegressor, LocallyCorrectedClassifier)
+
+
+def with_trees(**options):
+    """A trainer that corrects every expert locally."""
+    return TwoStage(local_correction="trees", **options)
+
+
+def corrected(model):
+    """Whether each expert of a fitted mixture is corrected locally."""
+    return [isinstance(expert.estimator, LOCAL) for expert in model.experts_]
+
+
+@pytest.fixture
+def steps():
+    """A slope and a step, which a linear model misses."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 3))
+    y = X[:, 0] + 3.0 * (X[:, 1] > 0) + 0.2 * rng.normal(size=600)
+    return X, y
+
+
+@pytest.fixture
+def corners():
+    """Two classes in opposite corners."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 2))
+    score = 3.0 * np.sign(X[:, 0] * X[:, 1]) + X[:, 0]
+    return X, np.where(rng.logistic(size=800) < score, "in", "out")
+
+
+def test_a_regressor_learns_what_it_leaves(steps):
+    X, y = steps
+    errors = {}
+    for local in (None, "trees"):
+        trainer = TwoStage(local_correction=local)
+        model = MoERegressor([Ridge()], trainer=trainer, random_state=0)
+        model.fit(X[:400], y[:400])
+        errors[local] = np.sqrt(np.mean((model.predict(X[400:]) - y[400:]) ** 2))
+    assert errors[None] > 0.8
+    assert errors["trees"] < 0.5
+    assert corrected(model) == [True]
+
+
+def test_a_classifier_learns_what_it_leaves(corners):
+    X, y = corners
+    losses = {}
+    for local in (None, "trees"):
+        trainer = TwoStage(local_correction=local)
+        model = MoEClassifier([LogisticRegression()], trainer=trainer, random_state=0)
+        model.fit(X[:600], y[:600])
+        losses[local] = log_loss(y[600:], model.predict_proba(X[600:]))
+    assert losses[None] > 0.6
+    assert losses["trees"] < 0.4
+    assert corrected(model) == [True]
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("model", ["trees", DecisionTreeRegressor()])
+def test_what_memorises_gets_no_credit(model):
+    """A linear model leaves noise, which trees may learn by heart."""
+    X, y = make_regression(300, 3, n_informative=3, noise=20.0, random_state=0)
+    trainer = TwoStage(local_correction=model)
+    fitted = MoERegressor([Ridge(), Ridge(10.0)], trainer=trainer, random_state=0)
+    assert corrected(fitted.fit(X, y)) == [False, False]
+
+
+def test_classifiers_that_memorise_get_no_credit():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = (rng.logistic(size=300) < X[:, 0]).astype(int)
+    trainer = TwoStage(local_correction=DecisionTreeClassifier())
+    fitted = MoEClassifier([LogisticRegression()], trainer=trainer, random_state=0)
+    assert corrected(fitted.fit(X, y)) == [False]
+
+
+def task_of(y, weight, classes=None):
+    """A task of which only the target counts."""
+    parts = dict.fromkeys(
+        ["gate", "router", "likelihood", "names", "experts", "gate_view"]
+    )
+    return Task(**parts, expert_views=[], y=y, labels=y, classes=classes, weight=weight)
+
+
+def test_shares_are_the_best_ones():
+    """Against a grid of shares, for weighted rows."""
+    rng = np.random.default_rng(0)
+    weight, grid = rng.random(200), np.linspace(0, 1, 2001)
+    y = rng.normal(size=(200, 2))
+    said = 0.6 * y + rng.normal(size=(200, 2)) * [0.8, 1.0]
+    share = Residuals(task_of(y, weight), "trees").share(np.zeros_like(y), said)
+    squares = (y - grid[:, None, None] * said) ** 2
+    best = grid[np.argmin(np.einsum("n,gnd->gd", weight, squares), axis=0)]
+    assert np.all((best > 0.0) & (best < 1.0))
+    np.testing.assert_allclose(share, best, atol=1e-3)
+
+    codes = rng.integers(3, size=200)
+    opinion = rng.dirichlet([1, 1, 1], size=200)
+    opinion = (opinion + 0.7 * np.eye(3)[codes]) / 1.7
+    answers = rng.dirichlet([5, 5, 5], size=200)
+    task = task_of(codes, weight, np.arange(3))
+    share = Opinions(task, "trees").share(answers, opinion)
+    logs = np.log(answers), np.log(opinion)
+    mixed = (1 - grid)[:, None, None] * logs[0] + grid[:, None, None] * logs[1]
+    mixed -= np.log(np.exp(mixed).sum(axis=2, keepdims=True))
+    losses = -mixed[:, np.arange(200), codes] @ weight
+    assert share == pytest.approx(grid[np.argmin(losses)], abs=1e-3)
+
+
+def test_no_share_without_a_gain_beyond_error():
+    rng = np.random.default_rng(0)
+    y, said = rng.normal(size=(2, 100, 1))
+    said = 0.02 * y + said
+    task = task_of(y, np.ones(100))
+    assert Residuals(task, "trees").share(np.zeros_like(y), said) == 0.0
+
+
+@pytest.mark.parametrize("router", [None, 1])
+def test_corrected_experts_are_experts(steps, router):
+    """One by one, together, in parallel and through densities they say the same."""
+    X, y = steps
+    experts = [Ridge(), KNeighborsRegressor(30)]
+    model = MoERegressor(experts, trainer=with_trees(), router=router, random_state=0)
+    model.fit(X, y)
+    assert any(corrected(model))
+    each = np.column_stack([expert.predict(X) for expert in model.experts_])
+    np.testing.assert_allclose(model.predict_experts(X), each)
+    expected = np.sum(model.gate_proba(X) * each, axis=1)
+    np.testing.assert_allclose(model.predict(X), expected)
+    single = np.concatenate([model.predict(X[i : i + 1]) for i in range(20)])
+    np.testing.assert_allclose(single, expected[:20])
+    parallel = clone(model).set_params(n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(parallel.predict(X), model.predict(X))
+    swapped = clone(model).set_params(experts=[("b", experts[1]), ("a", experts[0])])
+    named = clone(model).set_params(experts=[("a", experts[0]), ("b", experts[1])])
+    np.testing.assert_allclose(
+        swapped.fit(X, y).predict(X), named.fit(X, y).predict(X), rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_several_outputs_have_shares_of_their_own(steps, routing):
+    X, y = steps
+    noise = np.random.default_rng(1).normal(size=len(y))
+    both = np.column_stack([y, X[:, 0] + noise])
+    weight = np.linspace(0.5, 1.5, len(y))
+    with config_context(enable_metadata_routing=routing):
+        ridge = Ridge().set_fit_request(sample_weight=True) if routing else Ridge()
+        trainer = TwoStage(local_correction=DecisionTreeRegressor(max_depth=3))
+        model = MoERegressor([ridge], trainer=trainer, random_state=0)
+        model.fit(X, both, sample_weight=weight)
+    share = model.experts_[0].estimator.share
+    assert share[0] > 0.5
+    assert share[1] == 0.0
+    assert model.predict(X).shape == both.shape
+
+
+def test_who_stays_as_it_is(steps):
+    """Few rows, sparse matrices, no calibration."""
+    X, y = steps
+    few = MoERegressor([Ridge()], trainer=with_trees(), random_state=0)
+    assert corrected(few.fit(X[:49], y[:49])) == [False]
+    assert corrected(few.fit(X[:200], y[:200])) == [True]
+    flat = clone(few).set_params(gate="constant")
+    assert corrected(flat.fit(sparse.csr_array(X), y)) == [False]
+    bare = clone(few).set_params(trainer=with_trees(calibrate=False))
+    assert isinstance(bare.fit(X, y).experts_[0], Ridge)
+
+
+def test_auto_corrects_members_of_a_pool_only(steps):
+    X, y = steps
+    pool = AutoPool(include=["linear"])
+    model = MoERegressor(pool, trainer="two-stage", random_state=0).fit(X, y)
+    assert corrected(model) == [True]
+    own = MoERegressor([Ridge()], trainer="two-stage", random_state=0).fit(X, y)
+    assert corrected(own) == [False]
+    off = TwoStage(local_correction=None)
+    model = MoERegressor(pool, trainer=off, random_state=0).fit(X, y)
+    assert corrected(model) == [False]
+
+
+def test_raw_tables(steps):
+    """Categories and missing values reach the model of the errors."""
+    X, y = steps
+    table = pd.DataFrame(X, columns=list("abc")).drop(columns="b")
+    table["side"] = np.where(X[:, 1] > 0, "right", "left")
+    table.loc[::7, "c"] = np.nan
+    blind = DummyRegressor()
+    frozen = MoERegressor(
+        [blind],
+        gate="constant",
+        trainer=with_trees(),
+        random_state=0,
+    ).fit(table[:400], y[:400])
+    assert corrected(frozen) == [True]
+    error = frozen.predict(table[400:]) - y[400:]
+    assert np.sqrt(np.mean(error**2)) < 0.6
+
+
+@pytest.mark.parametrize("wrong", ["forest", 3, True])
+def test_wrong_corrections_are_named(steps, wrong):
+    X, y = steps
+    model = MoERegressor([Ridge()], trainer=TwoStage(local_correction=wrong))
+    with pytest.raises(ValueError, match=f"local_correction={wrong!r}, but expected"):
+        model.fit(X, y)
