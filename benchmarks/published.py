@@ -83,7 +83,8 @@ def pool_and_networks(objective, seed):
     names, experts = AutoPool().members(False, MoERegressor, SoftmaxGate)
     experts = remembered([*experts, selective(seed, 3)], seed)
     named = [*zip([*names, "selective"], experts, strict=True)]
-    trainer = TwoStage(objective=objective)
+    # As for a pool, most of whose members these are.
+    trainer = TwoStage(objective=objective, local_correction="trees")
     return MoERegressor(named, trainer=trainer, random_state=seed)
 
 

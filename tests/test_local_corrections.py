@@ -1,5 +1,8 @@
 """Corrections of experts that depend on x."""
 
+import pickle
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,11 +13,14 @@ from sklearn.datasets import make_regression
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
+from sklearn.model_selection import KFold, PredefinedSplit, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.experts import AutoPool
+from skmoe.experts import AutoPool, LinearExpert
 from skmoe.experts._corrected import (
     LocallyCorrectedClassifier,
     LocallyCorrectedRegressor,
@@ -113,7 +119,8 @@ def test_shares_are_the_best_ones():
     weight, grid = rng.random(200), np.linspace(0, 1, 2001)
     y = rng.normal(size=(200, 2))
     said = 0.6 * y + rng.normal(size=(200, 2)) * [0.8, 1.0]
-    share = Residuals(task_of(y, weight), "trees").share(np.zeros_like(y), said)
+    task = task_of(y, weight)
+    share = Residuals(task, "trees", weight).share(np.zeros_like(y), said)
     squares = (y - grid[:, None, None] * said) ** 2
     best = grid[np.argmin(np.einsum("n,gnd->gd", weight, squares), axis=0)]
     assert np.all((best > 0.0) & (best < 1.0))
@@ -124,7 +131,7 @@ def test_shares_are_the_best_ones():
     opinion = (opinion + 0.7 * np.eye(3)[codes]) / 1.7
     answers = rng.dirichlet([5, 5, 5], size=200)
     task = task_of(codes, weight, np.arange(3))
-    share = Opinions(task, "trees").share(answers, opinion)
+    share = Opinions(task, "trees", weight).share(answers, opinion)
     logs = np.log(answers), np.log(opinion)
     mixed = (1 - grid)[:, None, None] * logs[0] + grid[:, None, None] * logs[1]
     mixed -= np.log(np.exp(mixed).sum(axis=2, keepdims=True))
@@ -136,8 +143,23 @@ def test_no_share_without_a_gain_beyond_error():
     rng = np.random.default_rng(0)
     y, said = rng.normal(size=(2, 100, 1))
     said = 0.02 * y + said
-    task = task_of(y, np.ones(100))
-    assert Residuals(task, "trees").share(np.zeros_like(y), said) == 0.0
+    ones = np.ones(100)
+    corrector = Residuals(task_of(y, ones), "trees", ones)
+    assert corrector.share(np.zeros_like(y), said) == 0.0
+
+
+def test_a_weight_of_two_is_two_rows():
+    rng = np.random.default_rng(1)
+    y, said = rng.normal(size=(2, 100, 1))
+    said = 0.24 * y + said
+    found = []
+    for weight, times in ((2.0, 1), (1.0, 2)):
+        own = np.full(100 * times, weight)
+        target, opinion = (np.tile(part, (times, 1)) for part in (y, said))
+        corrector = Residuals(task_of(target, own), "trees", own)
+        found.append(corrector.share(np.zeros_like(target), opinion))
+    assert found[0] > 0.0
+    np.testing.assert_allclose(*found)
 
 
 @pytest.mark.parametrize("router", [None, 1])
@@ -186,8 +208,11 @@ def test_who_stays_as_it_is(steps):
     few = MoERegressor([Ridge()], trainer=with_trees(), random_state=0)
     assert corrected(few.fit(X[:49], y[:49])) == [False]
     assert corrected(few.fit(X[:200], y[:200])) == [True]
-    flat = clone(few).set_params(gate="constant")
-    assert corrected(flat.fit(sparse.csr_array(X), y)) == [False]
+    flat = clone(few).set_params(gate="constant").fit(sparse.csr_array(X), y)
+    assert corrected(flat) == [False]
+    np.testing.assert_allclose(
+        flat.predict(X), flat.predict(sparse.csr_array(X)), rtol=1e-6
+    )
     bare = clone(few).set_params(trainer=with_trees(calibrate=False))
     assert isinstance(bare.fit(X, y).experts_[0], Ridge)
 
@@ -211,20 +236,96 @@ def test_raw_tables(steps):
     table["side"] = np.where(X[:, 1] > 0, "right", "left")
     table.loc[::7, "c"] = np.nan
     blind = DummyRegressor()
-    frozen = MoERegressor(
+    model = MoERegressor(
         [blind],
         gate="constant",
         trainer=with_trees(),
         random_state=0,
-    ).fit(table[:400], y[:400])
-    assert corrected(frozen) == [True]
-    error = frozen.predict(table[400:]) - y[400:]
-    assert np.sqrt(np.mean(error**2)) < 0.6
+    )
+    for output in ("default", "pandas"):
+        with config_context(transform_output=output):
+            model.fit(table[:400], y[:400])
+            predicted = model.predict(table[400:])
+        assert corrected(model) == [True]
+        assert np.sqrt(np.mean((predicted - y[400:]) ** 2)) < 0.6
 
 
-@pytest.mark.parametrize("wrong", ["forest", 3, True])
+def test_built_in_experts_on_sparse_columns(steps, corners):
+    """They read dense columns in training, and are asked with sparse ones."""
+    for kind, (X, y), method in (
+        (MoERegressor, steps, "predict"),
+        (MoEClassifier, corners, "predict_proba"),
+    ):
+        model = kind([LinearExpert()], trainer=with_trees(), random_state=0)
+        model.fit(sparse.csr_array(X), y)
+        assert corrected(model) == [True]
+        answers = [getattr(model, method)(own) for own in (X, sparse.csr_array(X))]
+        np.testing.assert_allclose(*answers, rtol=1e-9)
+
+
+def test_one_class_among_the_predicted_rows(corners):
+    X, y = corners
+    order = np.argsort(y, kind="stable")
+    X, y = X[order], y[order]
+    fold = np.where(y == y[0], np.arange(len(y)) % 3, -1)
+    trainer = with_trees(cv=PredefinedSplit(fold))
+    model = MoEClassifier([LogisticRegression()], trainer=trainer, random_state=0)
+    assert corrected(model.fit(X, y)) == [False]
+
+
+def test_ordered_folds_and_rounds_of_refinement(steps, corners):
+    X, y = steps
+    late = with_trees(cv=TimeSeriesSplit(3), refine=1)
+    model = MoERegressor([Ridge(), Ridge(10.0)], trainer=late, random_state=0)
+    assert np.isfinite(model.fit(X, y).predict(X)).all()
+    X, y = corners
+    order = np.argsort(y, kind="stable")
+    sorted_out = with_trees(cv=KFold(2))
+    model = MoEClassifier([LogisticRegression()], trainer=sorted_out, random_state=0)
+    assert corrected(model.fit(X[order], y[order])) == [False]
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_models_without_weights_are_resampled(steps, routing):
+    """Weighted rows, several outputs, a pipeline that takes no weights."""
+    X, y = steps
+    both = np.column_stack([y, -y])
+    weight = np.linspace(0.5, 1.5, len(y))
+    near = make_pipeline(StandardScaler(), KNeighborsRegressor(20))
+    trainer = TwoStage(local_correction=near)
+    with config_context(enable_metadata_routing=routing):
+        ridge = Ridge().set_fit_request(sample_weight=True) if routing else Ridge()
+        model = MoERegressor([ridge], trainer=trainer, random_state=0)
+        model.fit(X, both, sample_weight=weight)
+    assert corrected(model) == [True]
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_densities_are_those_of_corrected_experts(steps):
+    X, y = steps
+    trainer = with_trees(objective="likelihood")
+    model = MoERegressor([Ridge()], trainer=trainer, random_state=0).fit(X, y)
+    sigma = model.likelihoods_[0].sigma_
+    error = (y - model.predict(X)) / sigma
+    expected = -0.5 * error**2 - np.log(sigma * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(model.log_density(X, y), expected)
+
+
+@pytest.mark.parametrize("wrong", ["forest", 3, True, Ridge])
 def test_wrong_corrections_are_named(steps, wrong):
     X, y = steps
     model = MoERegressor([Ridge()], trainer=TwoStage(local_correction=wrong))
-    with pytest.raises(ValueError, match=f"local_correction={wrong!r}, but expected"):
+    named = re.escape(f"local_correction={wrong!r}, but expected")
+    with pytest.raises(ValueError, match=named):
         model.fit(X, y)
+
+
+def test_corrections_of_the_other_task_are_named(steps, corners):
+    for kind, expert, wrong, (X, y) in (
+        (MoERegressor, Ridge(), LogisticRegression(), steps),
+        (MoEClassifier, LogisticRegression(), Ridge(), corners),
+    ):
+        model = kind([expert], trainer=TwoStage(local_correction=wrong))
+        with pytest.raises(ValueError, match="local_correction=.*as the experts are"):
+            model.fit(X, y)

@@ -1,14 +1,13 @@
 """Experts whose answers are corrected before they enter the mixture."""
 
 import numpy as np
+from scipy import sparse
 from scipy.special import softmax
 
 from ..likelihoods import smoothed
+from ..likelihoods._categorical import PROBA_FLOOR
 from ._base import CorrectedExpert
 from ._foreign import aligned_proba
-
-# A probability above zero, of which there is a logarithm.
-SMALLEST = np.finfo(float).tiny
 
 
 class CorrectedRegressor(CorrectedExpert):
@@ -32,26 +31,27 @@ class CorrectedRegressor(CorrectedExpert):
 
 
 class LocallyCorrectedRegressor(CorrectedExpert):
-    """A fitted regressor, to which a model's predictions of its residual are added.
+    """A fitted regressor, to which predictions of its residual are added.
 
     Parameters
     ----------
     estimator : fitted regressor
     encoder : fitted transformer of what it sees, to numbers
-    model : fitted regressor of its residual
+    models : list of fitted regressors of the residual of each output
+        None where the share is zero.
     share : ndarray of shape (n_outputs,)
         By which the predicted residual is multiplied.
     """
 
-    def __init__(self, estimator, encoder, model, share):
+    def __init__(self, estimator, encoder, models, share):
         self.estimator = estimator
         self.encoder = encoder
-        self.model = model
+        self.models = models
         self.share = share
 
     @staticmethod
     def inputs(encoded, answers):
-        """What the model sees: columns of x, and the answers (n, d)."""
+        """What a model sees: columns of x, and the answers (n, d)."""
         return np.column_stack([encoded, answers])
 
     @staticmethod
@@ -63,9 +63,17 @@ class LocallyCorrectedRegressor(CorrectedExpert):
         """Corrected predictions."""
         prediction = np.asarray(self.estimator.predict(X), dtype=float)
         answers = prediction.reshape(len(prediction), -1)
-        inputs = self.inputs(self.encoder.transform(X), answers)
-        residual = np.reshape(self.model.predict(inputs), answers.shape)
+        inputs = self.inputs(encoded(self.encoder, X), answers)
+        residual = np.zeros_like(answers)
+        for column, model in zip(residual.T, self.models, strict=True):
+            if model is not None:
+                column[:] = np.ravel(model.predict(inputs))
         return self.mixed(answers, residual, self.share).reshape(prediction.shape)
+
+
+def encoded(encoder, X):
+    """Numbers (n, m) of what an expert sees."""
+    return encoder.transform(X.toarray() if sparse.issparse(X) else X)
 
 
 class CorrectedClassifier(CorrectedExpert):
@@ -106,16 +114,16 @@ class LocallyCorrectedClassifier(CorrectedExpert):
     ----------
     estimator : fitted classifier
     encoder : fitted transformer of what it sees, to numbers
-    model : fitted classifier, which sees the answer of the first as well
-    share : float
+    models : list of one fitted classifier, which sees the answer of the first as well
+    share : ndarray of shape (1,)
     classes : ndarray of shape (C,)
         Those of the mixture.
     """
 
-    def __init__(self, estimator, encoder, model, share, classes):
+    def __init__(self, estimator, encoder, models, share, classes):
         self.estimator = estimator
         self.encoder = encoder
-        self.model = model
+        self.models = models
         self.share = share
         self.classes = classes
 
@@ -127,17 +135,19 @@ class LocallyCorrectedClassifier(CorrectedExpert):
     @staticmethod
     def inputs(encoded, answers):
         """What the model sees: columns of x, and log-probabilities (n, C)."""
-        return np.column_stack([encoded, np.log(np.maximum(answers, SMALLEST))])
+        # Answers of built-in experts are not smoothed in training.
+        least = PROBA_FLOOR / answers.shape[1]
+        return np.column_stack([encoded, np.log(np.maximum(answers, least))])
 
     @staticmethod
     def mixed(answers, opinion, share):
         """Corrected probabilities (n, C): a weighted geometric mean, normalised."""
-        logs = [np.log(np.maximum(proba, SMALLEST)) for proba in (answers, opinion)]
+        logs = [np.log(smoothed(proba)) for proba in (answers, opinion)]
         return softmax((1.0 - share) * logs[0] + share * logs[1], axis=1)
 
     def predict_proba(self, X):
         """Corrected probabilities."""
         answers = smoothed(aligned_proba(self.estimator, X, self.classes))
-        inputs = self.inputs(self.encoder.transform(X), answers)
-        opinion = smoothed(aligned_proba(self.model, inputs, self.classes))
+        inputs = self.inputs(encoded(self.encoder, X), answers)
+        opinion = smoothed(aligned_proba(self.models[0], inputs, self.classes))
         return self.mixed(answers, opinion, self.share)

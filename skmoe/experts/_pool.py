@@ -114,9 +114,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         # Columns without a single value say nothing, and some trees refuse them.
         self.empty_ = np.isnan(numbers).all(axis=0)
         numbers[:, self.empty_] = 0.0
-        self.categories_ = clone(self.categories).fit(text) if self.text_ else None
         others = self.numbers is not None and numbers.shape[1] > 0
-        self.numbers_ = clone(self.numbers).fit(numbers) if others else None
+        self.categories_ = _fitted(self.categories, text) if self.text_ else None
+        self.numbers_ = _fitted(self.numbers, numbers) if others else None
         self.feature_names_in_ = np.asarray(
             [str(c) for c in X.columns]
             if is_frame(X)
@@ -156,6 +156,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if self.categories_ is None:
             return names
         return np.concatenate([self.categories_.get_feature_names_out(text), names])
+
+
+def _fitted(transformer, columns):
+    """A fitted clone that returns arrays, whatever scikit-learn is set to return."""
+    return clone(transformer).set_output(transform="default").fit(columns)
 
 
 def numeric_encoding(scaler=None):

@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, sparse
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
-from sklearn.multioutput import MultiOutputRegressor
 
-from .._sklearn import routing_enabled
 from ..engines import run_calls
 from ..experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
 from ..experts._foreign import fit_expert, seed_unseeded
@@ -44,13 +42,14 @@ class LocalCorrection(NamedTuple):
     Attributes
     ----------
     encoder : fitted transformer of what the expert sees, to numbers
-    model : fitted regressor, or classifier
-    share : (d,), or float, by which the model counts
+    models : list of a fitted classifier, or of a regressor per output
+        None where its share is zero.
+    share : (1,), or (d,), by which the models count
     """
 
     encoder: Any
-    model: Any
-    share: Any
+    models: list
+    share: np.ndarray
 
     def around(self, expert, classes):
         """The fitted expert with its correction."""
@@ -59,7 +58,18 @@ class LocalCorrection(NamedTuple):
         return LocallyCorrectedClassifier(expert, *self, classes)
 
 
-def corrected_locally(task, predictions, blocks, model):
+def check_local(model, task):
+    """Raise ``ValueError`` for a model that cannot correct the experts of a task."""
+    classify = task.classes is not None
+    if not isinstance(model, str) and is_classifier(model) != classify:
+        kind = "classifier" if classify else "regressor"
+        raise ValueError(
+            f"TwoStage got local_correction={model!r}, but expected a {kind}, as the "
+            "experts are."
+        )
+
+
+def corrected_locally(task, predictions, blocks, model, shares=None):
     """Out-of-fold predictions with what models know of their errors.
 
     Parameters
@@ -68,7 +78,10 @@ def corrected_locally(task, predictions, blocks, model):
         The rows that were predicted.
     predictions : (n, K, d), or class probabilities (n, K, C)
     blocks : list of pairs of training and test rows
-    model : "trees", or an unfitted regressor or classifier
+    model : str, or an unfitted regressor or classifier
+        Trees, if it is a string.
+    shares : (n, K), default=None
+        Of the rows that each expert was fitted to.
 
     Returns
     -------
@@ -78,64 +91,90 @@ def corrected_locally(task, predictions, blocks, model):
     """
     if len(predictions) < FEWEST_ROWS:
         return predictions, [None] * task.n_experts
-    corrector = (Residuals if task.classes is None else Opinions)(task, model)
+    kind = Residuals if task.classes is None else Opinions
     encodings, calls = {}, []
     for k, view in enumerate(task.expert_views):
         if not sparse.issparse(view) and id(view) not in encodings:
-            encoder = numeric_encoding().fit(view)
+            encoder = numeric_encoding().set_output(transform="default").fit(view)
             encodings[id(view)] = encoder, encoder.transform(view)
-        encoding = encodings.get(id(view))
-        calls.append((predictions[:, k], encoding, blocks, task.seed_of(k)))
-    parts = run_calls(corrector.correct, calls, task.n_jobs)
+        weight = task.weight if shares is None else shares[:, k] * task.weight
+        corrector = kind(task, model, weight, task.seed_of(k))
+        calls.append((corrector, predictions[:, k], encodings.get(id(view)), blocks))
+    parts = run_calls(correct, calls, task.n_jobs)
     answers, found = zip(*parts, strict=True)
     return np.stack(answers, axis=1), list(found)
 
 
+def correct(corrector, answers, encoding, blocks):
+    """Corrected answers (n, d) of one expert, and its ``LocalCorrection`` or None.
+
+    ``encoding`` is the encoder and its numbers, or None where there are none.
+    """
+    if encoding is None or corrector.is_settled():
+        return answers, None
+    encoder, encoded = encoding
+    inputs = corrector.kind.inputs(encoded, answers)
+    opinion = corrector.unseen(inputs, answers, blocks)
+    share = corrector.share(answers, opinion)
+    if not share.any():
+        return answers, None
+    models = corrector.fitted(inputs, answers, share)
+    corrected = corrector.kind.mixed(answers, opinion, share)
+    return corrected, LocalCorrection(encoder, models, share)
+
+
 class Corrector:
-    """Fits the model of one expert's errors, and says what it is worth.
+    """Fits models of one expert's errors, and says what they are worth.
 
     Parameters
     ----------
     task : Task
-    model : "trees", or an unfitted regressor or classifier
+    model : str, or an unfitted regressor or classifier
+    weight : (n,)
+    seed : int
     """
 
-    def __init__(self, task, model):
-        self.task = task
-        self.model = self.trees(**TREES) if isinstance(model, str) else model
+    def __init__(self, task, model, weight, seed=0):
+        self.task, self.weight, self.seed = task, weight, seed
+        model = self.trees(**TREES) if isinstance(model, str) else clone(model)
+        self.model = seed_unseeded(model, np.random.RandomState(seed))
 
-    def correct(self, answers, encoding, blocks, seed):
-        """Corrected answers (n, d) of one expert, and its ``LocalCorrection`` or None.
-
-        ``encoding`` is the encoder and its numbers, or None where there are none.
-        """
-        if encoding is None:
-            return answers, None
-        encoder, encoded = encoding
-        model = seed_unseeded(clone(self.model), np.random.RandomState(seed))
-        inputs, labels = self.kind.inputs(encoded, answers), self.labels(answers)
-        if labels.ndim == 2:
-            if routing_enabled():
-                model.set_fit_request(sample_weight=True)
-            model = MultiOutputRegressor(model)
-        weight, classes = self.task.weight, self.task.classes
-        opinion = np.empty_like(answers)
+    def unseen(self, inputs, answers, blocks):
+        """What models say of rows that they have not seen, of the shape of answers."""
+        found = np.empty_like(answers)
         for fold in blocks:
-            opinion[fold[1]] = predict_fold(
-                model, inputs, labels, weight, fold, classes=classes, seed=seed
-            )
-        share = self.share(answers, opinion)
-        if not np.any(share):
-            return answers, None
-        fitted = fit_expert(model, inputs, labels, weight, seed)
-        corrected = self.kind.mixed(answers, opinion, share)
-        return corrected, LocalCorrection(encoder, fitted, share)
+            parts = [
+                predict_fold(
+                    self.model,
+                    inputs,
+                    target,
+                    self.weight,
+                    fold,
+                    classes=self.task.classes,
+                    seed=self.seed,
+                )
+                for target in self.targets(answers)
+            ]
+            found[fold[1]] = np.hstack(parts)
+        return found
+
+    def fitted(self, inputs, answers, share):
+        """Models of all rows, None where they have no share."""
+        return [
+            fit_expert(self.model, inputs, target, self.weight, self.seed)
+            if own > 0
+            else None
+            for target, own in zip(self.targets(answers), share, strict=True)
+        ]
 
     def share_that_pays(self, share, before, after):
-        """The share, or zero where losses fall by less than their standard error."""
-        weight, gain = self.task.weight, before - after
+        """The share, or zero where losses fall by less than their standard error.
+
+        A weight of two is two rows.
+        """
+        weight, gain = self.weight, before - after
         mean = weight @ gain / weight.sum()
-        error = np.sqrt(weight**2 @ (gain - mean) ** 2) / weight.sum()
+        error = np.sqrt(weight @ (gain - mean) ** 2) / weight.sum()
         return np.where(mean > error, share, 0.0)
 
 
@@ -144,14 +183,17 @@ class Residuals(Corrector):
 
     trees, kind = HistGradientBoostingRegressor, LocallyCorrectedRegressor
 
-    def labels(self, answers):
-        """Residuals, (n,) or (n, d)."""
-        residual = self.task.y - answers
-        return residual[:, 0] if residual.shape[1] == 1 else residual
+    def is_settled(self):
+        """Whether there is nothing to learn."""
+        return False
+
+    def targets(self, answers):
+        """Residuals (n,) of each output."""
+        return list((self.task.y - answers).T)
 
     def share(self, answers, opinion):
         """Share (d,) of the predicted residuals by which squared errors are least."""
-        weight, residual = self.task.weight, self.task.y - answers
+        weight, residual = self.weight, self.task.y - answers
         square, product = weight @ opinion**2, weight @ (opinion * residual)
         share = np.clip(product / np.where(square > 0, square, 1.0), 0.0, 1.0)
         left = residual - share * opinion
@@ -163,19 +205,24 @@ class Opinions(Corrector):
 
     trees, kind = HistGradientBoostingClassifier, LocallyCorrectedClassifier
 
-    def labels(self, answers):
-        """Class labels (n,)."""
-        return self.task.labels
+    def is_settled(self):
+        """Whether all rows are of one class, which most classifiers refuse."""
+        return bool(np.all(self.task.y == self.task.y[0]))
+
+    def targets(self, answers):
+        """Class labels (n,), the one target."""
+        return [self.task.labels]
 
     def share(self, answers, opinion):
-        """Share of the model in log-probabilities by which the log-loss is least."""
+        """Share (1,) in log-probabilities by which the log-loss is least."""
 
         def losses(share):
             mixed = self.kind.mixed(answers, opinion, share)
             return -np.log(mixed[np.arange(len(mixed)), self.task.y])
 
-        weight = self.task.weight
-        share = optimize.minimize_scalar(
-            lambda share: weight @ losses(share), bounds=(0.0, 1.0), method="bounded"
-        ).x
-        return float(self.share_that_pays(share, losses(0.0), losses(share)))
+        def total(share):
+            return self.weight @ losses(share)
+
+        found = optimize.minimize_scalar(total, bounds=(0.0, 1.0), method="bounded")
+        share = found.x
+        return np.atleast_1d(self.share_that_pays(share, losses(0.0), losses(share)))

@@ -14,7 +14,7 @@ from ..experts._foreign import fit_expert
 from ..likelihoods import Gaussian, HeteroscedasticGaussian
 from ._folds import draw_folds, predict_fold, shares_agree
 from ._gate_stage import gate_stage
-from ._local_corrections import corrected_locally
+from ._local_corrections import check_local, corrected_locally
 from ._task import check_gaussian, check_ridge, check_router
 from ._variances import check_variances
 
@@ -60,22 +60,22 @@ class TwoStage(BaseEstimator):
         Rounds of cross-fitted EM at most: experts are fitted again, to rows weighted
         by their out-of-fold responsibilities, as long as that lowers the loss of rows
         that the gate has not seen.
-
+    objective : {"prediction", "likelihood"}, default="prediction"
+        What the gate is for in regression: the squared error of the combined
+        prediction, or the log-likelihood of the mixture, for densities, intervals and
+        standard deviations.  Under either ``likelihood="heteroscedastic"`` fits spreads
+        that depend on x to out-of-fold residuals.
     local_correction : "auto", "trees", estimator or None, default="auto"
         Before all this each expert is corrected by a model that sees what it sees (as
         numbers) and what it answers: boosted trees, or an estimator that is cloned.  A
         regressor learns the residual, which is added to the answer; a classifier learns
         the classes, and its log-probabilities have a share.  The share is the one with
         the least loss for rows that the model has not seen; without a gain of a
-        standard error the expert stays as it is, as do those that see sparse matrices,
-        and all with fewer than 50 rows.  ``"auto"`` is trees for the members of a pool;
-        experts that you list stay your own.  None leaves this out, and so does
-        ``calibrate=False``.
-    objective : {"prediction", "likelihood"}, default="prediction"
-        What the gate is for in regression: the squared error of the combined
-        prediction, or the log-likelihood of the mixture, for densities, intervals and
-        standard deviations.  Under either ``likelihood="heteroscedastic"`` fits spreads
-        that depend on x to out-of-fold residuals.
+        standard error the expert stays as it is.  So do all with fewer than 50 rows or
+        a single class, those other than built-in ones that see sparse matrices, and
+        classifiers where the folds differ much in the shares of the classes.
+        ``"auto"`` is trees for the members of a pool; experts that you list stay your
+        own.  None leaves this out, and so does ``calibrate=False``.
 
     References
     ----------
@@ -145,7 +145,7 @@ class TwoStage(BaseEstimator):
 
         model = self.local_correction
         known = model is None or (isinstance(model, str) and model in LOCAL)
-        if not known and not hasattr(model, "fit"):
+        if not known and (isinstance(model, type) or not hasattr(model, "fit")):
             raise ValueError(
                 f"TwoStage got local_correction={model!r}, but expected 'auto', "
                 "'trees', an estimator, or None."
@@ -173,6 +173,8 @@ class TwoStage(BaseEstimator):
                 "to; give it as one of the experts."
             )
         check_variances(task)
+        if self._corrects_locally(task):
+            check_local(self.local_correction, task)
         folds = task.folds
         if folds is None:
             folds = draw_folds(task.labels, task.classes, self.cv, task.seed)
@@ -211,11 +213,17 @@ class TwoStage(BaseEstimator):
     def _choose(self, task, folds, shares):
         """The gate and its penalty, for experts fitted to shares of the rows."""
         rows, predictions, fold_of = self._out_of_fold(task, folds, shares)
+        # Experts that learned from other shares of the classes would be put right
+        # twice, once here and once when they are fitted to all rows.
+        agree = task.classes is None or shares_agree(task.y, task.weight, folds)
         known, local = task.on_rows(rows), [None] * task.n_experts
-        if self._corrects_locally(task):
-            blocks = self._blocks(fold_of, task.seed)
+        if agree and self._corrects_locally(task):
             predictions, local = corrected_locally(
-                known, predictions, blocks, self.local_correction
+                known,
+                predictions,
+                self._blocks(fold_of, task.seed),
+                self.local_correction,
+                None if shares is None else shares[rows],
             )
         stage = gate_stage(
             known,
@@ -223,9 +231,7 @@ class TwoStage(BaseEstimator):
             self.calibrate,
             self.max_iter,
             self.objective,
-            # Experts that learned from other shares would be put right twice, once
-            # here and once when they are fitted to all rows.
-            task.classes is None or shares_agree(task.y, task.weight, folds),
+            agree,
         )
         with single_threaded_blas():
             alpha, loss = self._choose_alpha(stage, fold_of)
