@@ -58,13 +58,19 @@ def fit(name):
 
 
 @pytest.fixture(scope="module")
-def fitted():
-    return {name: fit(name) for name in LIKELY}
+def name(request):
+    """A case, for whose tests in a row one fit will do."""
+    return request.param
 
 
-@pytest.mark.parametrize("name", LIKELY)
+@pytest.fixture(scope="module")
+def fitted(name):
+    return fit(name)
+
+
+@pytest.mark.parametrize("name", LIKELY, indirect=True)
 def test_log_likelihood(fitted, name):
-    model, X, y, trials = fitted[name]
+    model, X, y, trials = fitted
     reference = CASES[name]["reference"]
     assert model.log_likelihood_ >= reference["loglik"] - 1e-3
     total = model.log_density(X, y, trials=trials).sum()
@@ -85,9 +91,11 @@ def matched(model, reference):
     return distance.argmin(axis=0), ours, expected
 
 
-@pytest.mark.parametrize("name", [n for n in SHARP if n != "faithful_gamma_k2"])
+@pytest.mark.parametrize(
+    "name", [n for n in SHARP if n != "faithful_gamma_k2"], indirect=True
+)
 def test_parameters(fitted, name):
-    model, X, y, trials = fitted[name]
+    model, X, y, trials = fitted
     reference = CASES[name]["reference"]
     order, ours, expected = matched(model, reference)
     np.testing.assert_allclose(ours[order], expected, rtol=1e-3, atol=2e-4)
@@ -102,9 +110,10 @@ def test_parameters(fitted, name):
     np.testing.assert_allclose(gate - gate[0], expected, rtol=1e-3, atol=2e-4)
 
 
-def test_gamma_parameters(fitted):
-    model, *_ = fitted["faithful_gamma_k2"]
-    expected = CASES["faithful_gamma_k2"]["reference"]["expert_parameters"].values()
+@pytest.mark.parametrize("name", ["faithful_gamma_k2"], indirect=True)
+def test_gamma_parameters(fitted, name):
+    model, *_ = fitted
+    expected = CASES[name]["reference"]["expert_parameters"].values()
     means = np.sort([np.exp(e.intercept_) for e in model.experts_])
     wanted = [own["shape"] * own["scale"] for own in expected]
     np.testing.assert_allclose(means, wanted, rtol=1e-3)
@@ -113,10 +122,10 @@ def test_gamma_parameters(fitted):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in SHARP if "row_checks" in CASES[n]["reference"]]
+    "name", [n for n in SHARP if "row_checks" in CASES[n]["reference"]], indirect=True
 )
 def test_rows(fitted, name):
-    model, X, y, trials = fitted[name]
+    model, X, y, trials = fitted
     order, *_ = matched(model, CASES[name]["reference"])
     for row in CASES[name]["reference"]["row_checks"]:
         at = [row["csv_row_1based"] - 1]

@@ -62,13 +62,19 @@ def fit(name, variance):
 
 
 @pytest.fixture(scope="module")
-def fitted():
-    return {case: fit(*case) for case in CASES}
+def case(request):
+    """A case, for whose tests in a row one fit will do."""
+    return request.param
 
 
-@pytest.mark.parametrize(("name", "variance"), CASES)
-def test_log_likelihood(fitted, name, variance):
-    model, X, y = fitted[name, variance]
+@pytest.fixture(scope="module")
+def fitted(case):
+    return fit(*case)
+
+
+@pytest.mark.parametrize("case", CASES, indirect=True, ids="-".join)
+def test_log_likelihood(fitted, case):
+    (name, variance), (model, _, y) = case, fitted
     reference = ANSWERS[name]["references"][variance]
     assert model.log_likelihood_ >= reference["loglik"] - 1e-3
     assert min(model.expert_load_) >= SMALLEST_SHARE
@@ -98,15 +104,15 @@ def match(ours, theirs):
     return distance.argmin(axis=0)
 
 
-@pytest.mark.parametrize(("name", "variance"), SHARP)
-def test_rows(fitted, name, variance):
-    model, X, y = fitted[name, variance]
+@pytest.mark.parametrize("case", SHARP, indirect=True, ids="-".join)
+def test_rows(fitted, case):
+    (name, variance), (model, X, y) = case, fitted
     reference = ANSWERS[name]["references"][variance]
     means, rows = order(model, reference)
     X, y = X.iloc[rows], y.iloc[rows]
     ours = model.predict_experts(X)
     experts = match(ours, means)
-    close = {"rtol": 1e-3, "atol": 1e-3 * np.std(fitted[name, variance][2])}
+    close = {"rtol": 1e-3, "atol": 1e-3 * np.std(fitted[2])}
     np.testing.assert_allclose(ours[:, experts], means, **close)
     checks = reference["row_checks"]
     gate = np.array([row["gate_probabilities"] for row in checks])
@@ -121,9 +127,9 @@ def test_rows(fitted, name, variance):
     np.testing.assert_allclose(model.predict(X), predicted, **close)
 
 
-@pytest.mark.parametrize(("name", "variance"), SHARP)
-def test_parameters(fitted, name, variance):
-    model, X, y = fitted[name, variance]
+@pytest.mark.parametrize("case", SHARP, indirect=True, ids="-".join)
+def test_parameters(fitted, case):
+    (name, variance), (model, X, y) = case, fitted
     reference = ANSWERS[name]["references"][variance]
     means, rows = order(model, reference)
     experts = match(model.predict_experts(X.iloc[rows]), means)
