@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_consistent_length
 
 from ._base import BaseMoE, can_partial_fit, transactional
 from ._sklearn import fit_context
-from .experts import LinearExpert
 from .likelihoods import Categorical
 
 
@@ -166,9 +165,6 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     def _flat(self):
         """The flat mixture for the same task."""
         return MoEClassifier
-
-    def _default_expert(self):
-        return LinearExpert()
 
     def _make_likelihood(self):
         return Categorical()

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 
 from ._resolve import named_experts
 from ._sklearn import safe_indexing
-from .experts import AutoPool
+from .experts import AutoPool, LinearExpert
 from .gates import SoftmaxGate
 from .trainers import TwoStage
 
@@ -40,7 +40,7 @@ class ExpertParameters(BaseEstimator):
         pool = self._pool()
         if pool is not None:
             return pool.members(self._classify, self._flat, SoftmaxGate)
-        return named_experts(self.experts, self.n_experts, self._default_expert())
+        return named_experts(self.experts, self.n_experts, LinearExpert())
 
     def _screen(self, parts, table, y, weight):
         """The parts without the members of a pool that do not suit the data."""

@@ -14,7 +14,6 @@ from ._parts import CONSTANT
 from ._predictive import Predictive
 from ._resolve import LIKELIHOODS, preset
 from ._sklearn import HasMethods, StrOptions, fit_context
-from .experts import LinearExpert
 from .likelihoods import Categorical
 
 
@@ -191,9 +190,6 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     def _flat(self):
         """The flat mixture for the same task."""
         return MoERegressor
-
-    def _default_expert(self):
-        return LinearExpert()
 
     def _make_likelihood(self):
         likelihood = preset(

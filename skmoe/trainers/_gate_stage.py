@@ -382,8 +382,12 @@ def largest_within_error(losses, weight, n_errors=1.0):
     ``losses`` (m, n) are those of n rows, for the strongest penalty first.
     """
     best = losses[np.argmin(losses @ weight)]
-    worse = losses - best
-    mean = np.average(worse, axis=1, weights=weight)
-    # A weight of two is two rows.
-    error = np.sqrt((worse - mean[:, None]) ** 2 @ weight) / weight.sum()
+    mean, error = mean_and_error(losses - best, weight)
     return int(np.argmax(mean <= n_errors * error))
+
+
+def mean_and_error(values, weight):
+    """Means of ``values`` (m, n) over rows, and their standard errors, both (m,)."""
+    mean = np.average(values, axis=1, weights=weight)
+    # A weight of two is two rows.
+    return mean, np.sqrt((values - mean[:, None]) ** 2 @ weight) / weight.sum()

@@ -19,6 +19,7 @@ from ..experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedReg
 from ..experts._foreign import fit_expert, seed_unseeded
 from ..experts._pool import numeric_encoding
 from ._folds import predict_fold
+from ._gate_stage import mean_and_error
 
 # Small trees, many of them: most of what can be said is in the answer already.
 TREES = {
@@ -30,7 +31,6 @@ TREES = {
     "max_features": 0.5,
     "early_stopping": False,
 }
-
 
 # Rows below which experts stay as they are.
 FEWEST_ROWS = 50
@@ -89,7 +89,9 @@ def corrected_locally(task, predictions, blocks, model, shares=None):
         Those of each row are corrected by a model that has not seen it.
     found : list of LocalCorrection, or None for an expert that is left as it is
     """
-    if len(predictions) < FEWEST_ROWS:
+    # Most classifiers refuse a single class.
+    single = task.classes is not None and np.all(task.y == task.y[0])
+    if len(predictions) < FEWEST_ROWS or single:
         return predictions, [None] * task.n_experts
     kind = Residuals if task.classes is None else Opinions
     encodings, calls = {}, []
@@ -100,27 +102,9 @@ def corrected_locally(task, predictions, blocks, model, shares=None):
         weight = task.weight if shares is None else shares[:, k] * task.weight
         corrector = kind(task, model, weight, task.seed_of(k))
         calls.append((corrector, predictions[:, k], encodings.get(id(view)), blocks))
-    parts = run_calls(correct, calls, task.n_jobs)
+    parts = run_calls(Corrector.correct, calls, task.n_jobs)
     answers, found = zip(*parts, strict=True)
     return np.stack(answers, axis=1), list(found)
-
-
-def correct(corrector, answers, encoding, blocks):
-    """Corrected answers (n, d) of one expert, and its ``LocalCorrection`` or None.
-
-    ``encoding`` is the encoder and its numbers, or None where there are none.
-    """
-    if encoding is None or corrector.is_settled():
-        return answers, None
-    encoder, encoded = encoding
-    inputs = corrector.kind.inputs(encoded, answers)
-    opinion = corrector.unseen(inputs, answers, blocks)
-    share = corrector.share(answers, opinion)
-    if not share.any():
-        return answers, None
-    models = corrector.fitted(inputs, answers, share)
-    corrected = corrector.kind.mixed(answers, opinion, share)
-    return corrected, LocalCorrection(encoder, models, share)
 
 
 class Corrector:
@@ -138,6 +122,23 @@ class Corrector:
         self.task, self.weight, self.seed = task, weight, seed
         model = self.trees(**TREES) if isinstance(model, str) else clone(model)
         self.model = seed_unseeded(model, np.random.RandomState(seed))
+
+    def correct(self, answers, encoding, blocks):
+        """Corrected answers (n, d) of one expert, and its ``LocalCorrection`` or None.
+
+        ``encoding`` is the encoder and its numbers, or None where there are none.
+        """
+        if encoding is None:
+            return answers, None
+        encoder, encoded = encoding
+        inputs = self.kind.inputs(encoded, answers)
+        opinion = self.unseen(inputs, answers, blocks)
+        share = self.share(answers, opinion)
+        if not share.any():
+            return answers, None
+        models = self.fitted(inputs, answers, share)
+        corrected = self.kind.mixed(answers, opinion, share)
+        return corrected, LocalCorrection(encoder, models, share)
 
     def unseen(self, inputs, answers, blocks):
         """What models say of rows that they have not seen, of the shape of answers."""
@@ -168,13 +169,8 @@ class Corrector:
         ]
 
     def share_that_pays(self, share, before, after):
-        """The share, or zero where losses fall by less than their standard error.
-
-        A weight of two is two rows.
-        """
-        weight, gain = self.weight, before - after
-        mean = weight @ gain / weight.sum()
-        error = np.sqrt(weight @ (gain - mean) ** 2) / weight.sum()
+        """Shares (d,), zero where losses (n, d) fall by less than a standard error."""
+        mean, error = mean_and_error((before - after).T, self.weight)
         return np.where(mean > error, share, 0.0)
 
 
@@ -182,10 +178,6 @@ class Residuals(Corrector):
     """Regressors: a model of the residual, given x and the answer, is added to it."""
 
     trees, kind = HistGradientBoostingRegressor, LocallyCorrectedRegressor
-
-    def is_settled(self):
-        """Whether there is nothing to learn."""
-        return False
 
     def targets(self, answers):
         """Residuals (n,) of each output."""
@@ -205,10 +197,6 @@ class Opinions(Corrector):
 
     trees, kind = HistGradientBoostingClassifier, LocallyCorrectedClassifier
 
-    def is_settled(self):
-        """Whether all rows are of one class, which most classifiers refuse."""
-        return bool(np.all(self.task.y == self.task.y[0]))
-
     def targets(self, answers):
         """Class labels (n,), the one target."""
         return [self.task.labels]
@@ -224,5 +212,5 @@ class Opinions(Corrector):
             return self.weight @ losses(share)
 
         found = optimize.minimize_scalar(total, bounds=(0.0, 1.0), method="bounded")
-        share = found.x
-        return np.atleast_1d(self.share_that_pays(share, losses(0.0), losses(share)))
+        before, after = losses(0.0)[:, None], losses(found.x)[:, None]
+        return self.share_that_pays(found.x, before, after)

@@ -18,8 +18,6 @@ from ._local_corrections import check_local, corrected_locally
 from ._task import check_gaussian, check_ridge, check_router
 from ._variances import check_variances
 
-# Local corrections that have a name.
-LOCAL = ("auto", "trees")
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
 
@@ -142,10 +140,9 @@ class TwoStage(BaseEstimator):
                 f"TwoStage got alphas={self.alphas!r}, but expected finite numbers "
                 ">= 0, or None for the penalty of the gate."
             )
-
         model = self.local_correction
-        known = model is None or (isinstance(model, str) and model in LOCAL)
-        if not known and (isinstance(model, type) or not hasattr(model, "fit")):
+        named = model is None or (isinstance(model, str) and model in ("auto", "trees"))
+        if not named and (isinstance(model, type) or not hasattr(model, "fit")):
             raise ValueError(
                 f"TwoStage got local_correction={model!r}, but expected 'auto', "
                 "'trees', an estimator, or None."
@@ -240,10 +237,9 @@ class TwoStage(BaseEstimator):
 
     def _corrects_locally(self, task):
         """Whether experts get corrections that depend on x."""
-        asked = self.local_correction
-        if isinstance(asked, str) and asked == "auto":
-            asked = task.pooled or None
-        return self.calibrate and asked is not None
+        model = self.local_correction
+        is_auto = isinstance(model, str) and model == "auto"
+        return self.calibrate and (task.pooled if is_auto else model is not None)
 
     def _out_of_fold(self, task, folds, shares):
         """Rows that were predicted, predictions (m, K, d), and folds of the rows."""
