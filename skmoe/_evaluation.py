@@ -8,7 +8,7 @@ from ._shared import SHARED
 from ._sklearn import check_sample_weight, safe_indexing
 from .engines import run_calls
 from .experts._foreign import expert_parameters
-from .trainers._refit import predict_expert
+from .trainers._em.refit import predict_expert
 
 
 class Evaluation:

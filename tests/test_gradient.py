@@ -25,9 +25,9 @@ from skmoe.losses import (
 )
 from skmoe.routers import BiasBalancedRouter, NoisyTopKRouter, SwitchRouter, TopKRouter
 from skmoe.trainers import EM, Gradient
-from skmoe.trainers._gradient_refit import GatingTask
-from skmoe.trainers._gradient_task import GradientTask, Phase
-from skmoe.trainers._refit import Parts
+from skmoe.trainers._em.refit import Parts
+from skmoe.trainers._gradient.refit import GatingTask
+from skmoe.trainers._gradient.task import GradientTask, Phase
 from skmoe.trainers._task import Task
 
 SHORT = Gradient(max_epochs=8)

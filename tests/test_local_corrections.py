@@ -26,8 +26,8 @@ from skmoe.experts._corrected import (
     LocallyCorrectedRegressor,
 )
 from skmoe.trainers import TwoStage
-from skmoe.trainers._local_corrections import Opinions, Residuals
 from skmoe.trainers._task import Task
+from skmoe.trainers._two_stage.local_corrections import Opinions, Residuals
 
 LOCAL = (LocallyCorrectedRegressor, LocallyCorrectedClassifier)
 

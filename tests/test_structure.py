@@ -48,6 +48,7 @@ LAYERS = [
     },
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+TRAINERS = ["_task", "_variances", "_em", "_growth", "_gradient", "_two_stage"]
 
 
 def module_of(path):
@@ -55,9 +56,9 @@ def module_of(path):
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imported(path):
-    """First parts of the names of the modules that a file imports from skmoe."""
-    depth = len(path.relative_to(PACKAGE).parts)
+def imported(path, package=PACKAGE):
+    """First parts of the names of the modules that a file imports from a package."""
+    depth = len(path.relative_to(package).parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
             names = [node.module] if node.module else [a.name for a in node.names]
@@ -69,6 +70,14 @@ def test_imports_run_downward(path):
     own = module_of(path)
     for other in imported(path):
         assert RANK[other] <= RANK[own], f"{own} imports {other} from a layer above"
+
+
+def test_trainers_build_on_those_before_them():
+    folder = PACKAGE / "trainers"
+    for path in set(folder.rglob("*.py")) - {folder / "__init__.py"}:
+        own = path.relative_to(folder).with_suffix("").parts[0]
+        for other in imported(path, folder):
+            assert TRAINERS.index(other) <= TRAINERS.index(own), (own, other)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -20,7 +20,7 @@ from skmoe.gates import (
 )
 from skmoe.gates._tree import TreeGate
 from skmoe.routers import TopKRouter
-from skmoe.trainers._gradient_gate import TreeNetworks
+from skmoe.trainers._gradient.gate import TreeNetworks
 
 RNG = np.random.default_rng(0)
 SHAPES = [

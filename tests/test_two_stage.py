@@ -41,8 +41,8 @@ from skmoe.gates import ClassifierGate, MLPGate
 from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.routers import SwitchRouter
 from skmoe.trainers import TwoStage
-from skmoe.trainers._folds import draw_folds
-from skmoe.trainers._gate_stage import AloneStage, NetworkStage, gate_stage
+from skmoe.trainers._two_stage.folds import draw_folds
+from skmoe.trainers._two_stage.gate_stage import AloneStage, NetworkStage, gate_stage
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -60,7 +60,7 @@ def stage_of(model, X, y, monkeypatch):
         kept.append(gate_stage(*args))
         return kept[-1]
 
-    monkeypatch.setattr("skmoe.trainers._two_stage.gate_stage", spy)
+    monkeypatch.setattr("skmoe.trainers._two_stage.trainer.gate_stage", spy)
     model.fit(X, y)
     return kept[0]
 
@@ -323,7 +323,7 @@ def test_groups_reach_the_splitter(regression, monkeypatch):
                 kept.append(rows)
                 return super().solve(alpha, rows, start)
 
-        monkeypatch.setattr("skmoe.trainers._gate_stage.NetworkStage", Spy)
+        monkeypatch.setattr("skmoe.trainers._two_stage.gate_stage.NetworkStage", Spy)
         model.set_fit_request(sample_weight=True)
         model.fit(X, y, groups=groups, sample_weight=weight)
     left = groups[weight > 0]

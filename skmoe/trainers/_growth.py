@@ -13,8 +13,8 @@ from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
 from ..initialization import content_hash, content_sample
 from ..routers import DenseRouter
-from ._em import EM
-from ._refit import predict_expert
+from ._em.refit import predict_expert
+from ._em.trainers import EM
 
 # Share of the rows on which splits are judged.
 HELD_OUT = 0.2

@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from ..exceptions import ExpertCollapseWarning
-from ._drivers import FusedDriver, RefitDriver
-from ._fused_task import fits_fused
-from ._task import check_router
+from ...exceptions import ExpertCollapseWarning
+from .._task import check_router
+from .drivers import FusedDriver, RefitDriver
+from .fused_task import fits_fused
 
 
 class EM(BaseEstimator):

@@ -7,13 +7,13 @@ from scipy import optimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
-from .. import mixture
-from .._design import make_design
-from ..gates._tree import TreeGate
-from ._corrections import corrections_for
-from ._gradient_gate import expert_draws, gate_network
-from ._task import Fit
-from ._variances import Designs, fit_variances
+from ... import mixture
+from ..._design import make_design
+from ...gates._tree import TreeGate
+from .._gradient.gate import expert_draws, gate_network
+from .._task import Fit
+from .._variances import Designs, fit_variances
+from .corrections import corrections_for
 
 # Rounds in which responsibilities and dispersions are brought in line.
 DISPERSION_ROUNDS = 20

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from .._network import Adam, batches
-from ..engines import single_threaded_blas
-from ..gates._tree import TreeGate
-from ._em import EM
-from ._gradient_layout import check_continues
-from ._gradient_task import Phase
-from ._starts import start_responsibilities
-from ._task import Fit
+from ..._network import Adam, batches
+from ...engines import single_threaded_blas
+from ...gates._tree import TreeGate
+from .._em.starts import start_responsibilities
+from .._em.trainers import EM
+from .._task import Fit
+from .layout import check_continues
+from .task import Phase
 
 # Rows whose top expert is followed from epoch to epoch.
 FOLLOWED_ROWS = 2048

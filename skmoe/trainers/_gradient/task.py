@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import _objectives as objectives
-from .._kernels.network import experts_backward, experts_forward, gather
-from .._kernels.routing import group_slots
-from .._network import NO_MASK
-from ..losses import GateBatch
-from ..mixture import log_weights
-from ..routers import Routing
-from ..routers._base import make_routing
-from ._gradient_layout import ParameterLayout
+from ... import _objectives as objectives
+from ..._kernels.network import experts_backward, experts_forward, gather
+from ..._kernels.routing import group_slots
+from ..._network import NO_MASK
+from ...losses import GateBatch
+from ...mixture import log_weights
+from ...routers import Routing
+from ...routers._base import make_routing
+from .layout import ParameterLayout
 
 # Rows that are predicted at a time.
 EVALUATED_ROWS = 4096

@@ -8,15 +8,15 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 
-from .. import mixture
-from ..engines import run_calls, single_threaded_blas
-from ..experts._foreign import fit_expert
-from ..likelihoods import Gaussian, HeteroscedasticGaussian
-from ._folds import draw_folds, predict_fold, shares_agree
-from ._gate_stage import gate_stage
-from ._local_corrections import check_local, corrected_locally
-from ._task import check_gaussian, check_ridge, check_router
-from ._variances import check_variances
+from ... import mixture
+from ...engines import run_calls, single_threaded_blas
+from ...experts._foreign import fit_expert
+from ...likelihoods import Gaussian, HeteroscedasticGaussian
+from .._task import check_gaussian, check_ridge, check_router
+from .._variances import check_variances
+from .folds import draw_folds, predict_fold, shares_agree
+from .gate_stage import gate_stage
+from .local_corrections import check_local, corrected_locally
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3

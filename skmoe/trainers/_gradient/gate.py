@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import clone
 
-from .._kernels.network import backward, forward
-from .._network import NO_MASK
-from ..gates._tree import TreeGate
-from ..mixture import log_weights
+from ..._kernels.network import backward, forward
+from ..._network import NO_MASK
+from ...gates._tree import TreeGate
+from ...mixture import log_weights
 
 # Scale of the last layer at the start.
 START_GAIN = 0.1

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from ..experts._base import BuiltInExpert
-from ..gates._tree import TreeGate
-from ..losses import RouterZLoss
-from ._gradient_refit import AlternatingRun
-from ._gradient_run import GradientRun
-from ._gradient_task import GradientTask, Phase, check_gate, is_differentiable
-from ._task import check_gaussian, check_ridge, check_router
+from ...experts._base import BuiltInExpert
+from ...gates._tree import TreeGate
+from ...losses import RouterZLoss
+from .._task import check_gaussian, check_ridge, check_router
+from .refit import AlternatingRun
+from .run import GradientRun
+from .task import GradientTask, Phase, check_gate, is_differentiable
 
 CHOICES = {
     "objective": ("likelihood", "prediction"),

@@ -5,9 +5,9 @@ from scipy import optimize
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import Ridge
 
-from .. import mixture
-from ..experts._corrected import CorrectedClassifier, CorrectedRegressor
-from ..likelihoods import smoothed
+from ... import mixture
+from ...experts._corrected import CorrectedClassifier, CorrectedRegressor
+from ...likelihoods import smoothed
 
 # Penalties, in rows, on the distance of a correction from the identity.
 CORRECTION_ALPHA = 1.0

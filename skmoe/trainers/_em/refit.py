@@ -8,21 +8,21 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import clone
 
-from .._sklearn import safe_indexing
-from ..engines import run_calls
-from ..experts import LinearExpert, NoiseExpert
-from ..experts._foreign import (
+from ..._sklearn import safe_indexing
+from ...engines import run_calls
+from ...experts import LinearExpert, NoiseExpert
+from ...experts._foreign import (
     aligned_proba,
     fit_expert,
     is_frozen,
 )
-from ..experts._glm import GeneralizedLinearExpert, target_units
-from ..gates._tree import TreeGate
-from ..likelihoods import HeteroscedasticGaussian, Uniform, smoothed
-from ..mixture import at_views, log_prob
-from ._fused import ROWS_PER_CHANNEL
-from ._task import Fit
-from ._variances import Designs, fit_variances
+from ...experts._glm import GeneralizedLinearExpert, target_units
+from ...gates._tree import TreeGate
+from ...likelihoods import HeteroscedasticGaussian, Uniform, smoothed
+from ...mixture import at_views, log_prob
+from .._task import Fit
+from .._variances import Designs, fit_variances
+from .fused import ROWS_PER_CHANNEL
 
 # Below this share of its best row an expert's responsibility changes no estimate,
 # and leaving the row out makes the fit cheaper.

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import mixture
-from ..experts._foreign import is_frozen
-from ._gradient_gate import expert_draws
-from ._gradient_layout import fitted_gate
-from ._gradient_run import GradientRun, drawn_split, guiding_responsibilities
-from ._gradient_task import GradientTask
-from ._refit import RefitMixture
-from ._starts import matched
+from ... import mixture
+from ...experts._foreign import is_frozen
+from .._em.refit import RefitMixture
+from .._em.starts import matched
+from .gate import expert_draws
+from .layout import fitted_gate
+from .run import GradientRun, drawn_split, guiding_responsibilities
+from .task import GradientTask
 
 
 class GatingTask(GradientTask):

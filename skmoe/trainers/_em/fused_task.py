@@ -3,16 +3,16 @@
 import numpy as np
 from sklearn.base import clone
 
-from .._design import empty_design, from_data_scale, make_design, read_only
-from .._kernels.em import Labels
-from .._kernels.objectives import LOG_2PI
-from .._linalg import Penalty
-from .._tree import flat
-from ..experts import LinearExpert
-from ..gates._tree import TreeGate
-from ..likelihoods import Categorical, Gaussian
-from ._fused import LinearCategoricalMixture, LinearGaussianMixture
-from ._task import Fit
+from ..._design import empty_design, from_data_scale, make_design, read_only
+from ..._kernels.em import Labels
+from ..._kernels.objectives import LOG_2PI
+from ..._linalg import Penalty
+from ..._tree import flat
+from ...experts import LinearExpert
+from ...gates._tree import TreeGate
+from ...likelihoods import Categorical, Gaussian
+from .._task import Fit
+from .fused import LinearCategoricalMixture, LinearGaussianMixture
 
 
 def fits_fused(task):

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from ..engines import single_threaded_blas
-from ..experts import LinearExpert, NoiseExpert
-from ..experts._foreign import is_frozen
-from ..experts._glm import GeneralizedLinearExpert
-from ..routers._base import best_first
-from ._acceleration import Plain, Squarem
-from ._fused_task import FusedTask
-from ._loop import run_em
-from ._refit import EStep, Parts, RefitMixture
-from ._starts import (
+from ...engines import single_threaded_blas
+from ...experts import LinearExpert, NoiseExpert
+from ...experts._foreign import is_frozen
+from ...experts._glm import GeneralizedLinearExpert
+from ...routers._base import best_first
+from .acceleration import Plain, Squarem
+from .fused_task import FusedTask
+from .loop import run_em
+from .refit import EStep, Parts, RefitMixture
+from .starts import (
     linear_starts,
     matched,
     n_full_runs,

@@ -6,19 +6,19 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
-from .. import initialization
-from .._design import make_design
-from .._network import standardised
-from ..experts import LinearExpert
-from ..gates import SoftmaxGate
-from ..gates._tree import TreeGate
-from ..likelihoods import Categorical, Gaussian, Uniform
-from ..mixture import log_density, log_prob
-from ..routers import DenseRouter
-from ._acceleration import Plain, Squarem
-from ._fused_task import FusedTask
-from ._loop import Run, run_em
-from ._refit import Parts, RefitMixture
+from ... import initialization
+from ..._design import make_design
+from ..._network import standardised
+from ...experts import LinearExpert
+from ...gates import SoftmaxGate
+from ...gates._tree import TreeGate
+from ...likelihoods import Categorical, Gaussian, Uniform
+from ...mixture import log_density, log_prob
+from ...routers import DenseRouter
+from .acceleration import Plain, Squarem
+from .fused_task import FusedTask
+from .loop import Run, run_em
+from .refit import Parts, RefitMixture
 
 # Of n_init starts, the share that is run to the end after the short runs.
 FULL_RUNS = 0.25

@@ -7,10 +7,10 @@ are one flat vector, so that accelerators can extrapolate them.
 
 import numpy as np
 
-from .._design import read_only, take_rows
-from .._grams import weighted_grams
-from .._kernels.em import Labels, Rule, Statistics, categorical_pass, gaussian_pass
-from .._linalg import (
+from ..._design import read_only, take_rows
+from ..._grams import weighted_grams
+from ..._kernels.em import Labels, Rule, Statistics, categorical_pass, gaussian_pass
+from ..._linalg import (
     Penalty,
     curvature_columns,
     n_pairs,
@@ -21,8 +21,8 @@ from .._linalg import (
     unpack_grams,
     use_exact_newton,
 )
-from .._multinomial import fit_multinomial
-from ..engines import map_rows
+from ..._multinomial import fit_multinomial
+from ...engines import map_rows
 
 # Newton steps that bring the gate near the starting responsibilities.
 START_STEPS = 4

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from .._design import Design, make_design, read_only
-from .._network import Network
-from ..experts import LinearExpert
-from ._gradient_gate import expert_draws, gate_network
+from ..._design import Design, make_design, read_only
+from ..._network import Network
+from ...experts import LinearExpert
+from .gate import expert_draws, gate_network
 
 
 class Family(NamedTuple):

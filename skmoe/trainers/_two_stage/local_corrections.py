@@ -14,12 +14,12 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from ..engines import run_calls
-from ..experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
-from ..experts._foreign import fit_expert, seed_unseeded
-from ..experts._pool import numeric_encoding
-from ._folds import predict_fold
-from ._gate_stage import mean_and_error
+from ...engines import run_calls
+from ...experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
+from ...experts._foreign import fit_expert, seed_unseeded
+from ...experts._pool import numeric_encoding
+from .folds import predict_fold
+from .gate_stage import mean_and_error
 
 # Small trees, many of them: most of what can be said is in the answer already.
 TREES = {

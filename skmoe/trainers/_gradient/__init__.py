@@ -1,0 +1,5 @@
+"""Joint training by gradient."""
+
+from .trainer import Gradient
+
+__all__ = ["Gradient"]
