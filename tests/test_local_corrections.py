@@ -206,7 +206,7 @@ def test_who_stays_as_it_is(steps):
     """Few rows, sparse matrices, no calibration."""
     X, y = steps
     few = MoERegressor([Ridge()], trainer=with_trees(), random_state=0)
-    assert corrected(few.fit(X[:49], y[:49])) == [False]
+    assert corrected(few.fit(X[:199], y[:199])) == [False]
     assert corrected(few.fit(X[:200], y[:200])) == [True]
     flat = clone(few).set_params(gate="constant").fit(sparse.csr_array(X), y)
     assert corrected(flat) == [False]

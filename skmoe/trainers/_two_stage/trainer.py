@@ -69,7 +69,7 @@ class TwoStage(BaseEstimator):
         regressor learns the residual, which is added to the answer; a classifier learns
         the classes, and its log-probabilities have a share.  The share is the one with
         the least loss for rows that the model has not seen; without a gain of a
-        standard error the expert stays as it is.  So do all with fewer than 50 rows or
+        standard error the expert stays as it is.  So do all with fewer than 200 rows or
         a single class, those other than built-in ones that see sparse matrices, and
         classifiers where the folds differ much in the shares of the classes.
         ``"auto"`` is trees for the members of a pool; experts that you list stay your
