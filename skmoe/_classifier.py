@@ -208,7 +208,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         X : array-like or data frame of shape (n, p)
         y : array-like of shape (n,)
         sample_weight : array-like of shape (n,), default=None
-            A weight of two counts as the row twice, a weight of zero as no row.
+            A weight of zero counts as no row, a weight of two as the row twice: exactly
+            so under EM; nearly so where folds or batches are drawn by row (training
+            by gradient, in two stages, or beside a shared expert).
         **fit_params
             Routed to the experts where metadata routing is enabled.
 

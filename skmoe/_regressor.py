@@ -45,7 +45,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
 "negative-binomial", "gamma", "binomial"} or likelihood, default="gaussian"
         Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
-        All but the Gaussian are fitted by EM.
+        All but the Gaussian need EM; two stages know the heteroscedastic one, too.
     noise : bool or "constant", default=False
         Whether a last component with constant density takes the rows that no expert
         explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
@@ -239,7 +239,9 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         X : array-like or data frame of shape (n, p)
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
-            A weight of two counts as the row twice, a weight of zero as no row.
+            A weight of zero counts as no row, a weight of two as the row twice: exactly
+            so under EM; nearly so where folds or batches are drawn by row (training
+            by gradient, in two stages, or beside a shared expert).
         offset : array-like of shape (n,), default=None
             Logarithm of the exposure that y was counted in, for likelihoods with a log
             link: experts model the rate per unit of exposure.

@@ -53,7 +53,8 @@ def distill(
     Raises
     ------
     ValueError
-        If ``hard_share`` is not in [0, 1], or a student is needed and cannot be made.
+        If ``hard_share`` is not in [0, 1], a student is needed and cannot be made, or
+        the teacher is a regressor with other likelihoods than the Gaussian.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Checks that third parties can run on their own gates, routers and experts."""
+"""Checks that third parties can run on their own gates and routers."""
 
 import numpy as np
 from sklearn.base import clone

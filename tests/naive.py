@@ -19,6 +19,16 @@ def grams(Z, weights):
     return np.stack([(Z.T @ (w[:, None] * Z))[rows, cols] for w in weights.T], axis=1)
 
 
+def coordinate_descent(hessian, right, lasso, coef, n_sweeps):
+    """Soft thresholds of one coefficient after the other."""
+    coef = coef.copy()
+    for _ in range(n_sweeps):
+        for j in np.flatnonzero(np.diag(hessian) > 0):
+            pull = right[j] - hessian[j] @ coef + hessian[j, j] * coef[j]
+            coef[j] = np.sign(pull) * max(abs(pull) - lasso[j], 0.0) / hessian[j, j]
+    return coef
+
+
 def mask_top(logits, n_active):
     """Minus infinity outside the largest entries of each row; the first wins ties."""
     order = np.argsort(-logits, axis=1, kind="stable")[:, :n_active]

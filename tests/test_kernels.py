@@ -13,6 +13,7 @@ from skmoe import _objectives
 from skmoe._design import empty_design, make_design, read_only
 from skmoe._kernels import (
     blocks,
+    coordinate,
     em,
     multinomial,
     network,
@@ -29,6 +30,38 @@ RNG = np.random.default_rng(0)
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 # Several blocks with a ragged end; plain Python gets by with fewer rows.
 N_ROWS = 70 if PLAIN else 611
+
+
+@pytest.fixture
+def quadratic():
+    """Hessian with a column of zeros, right side, penalties and a start."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 7))
+    X[:, 3] = 0.0
+    return X.T @ X, 20 * rng.normal(size=7), 25 * rng.random(7), rng.normal(size=7)
+
+
+@pytest.mark.parametrize("n_sweeps", [1, 4])
+def test_coordinate_descent(quadratic, n_sweeps):
+    hessian, right, lasso, coef = quadratic
+    expected = naive.coordinate_descent(hessian, right, lasso, coef, n_sweeps)
+    swept = coordinate.coordinate_descent(hessian, right, lasso, coef, n_sweeps, 0.0)
+    assert swept == n_sweeps
+    np.testing.assert_allclose(coef, expected, rtol=1e-10)
+
+
+def test_coordinate_descent_ends_at_the_least(quadratic):
+    hessian, right, lasso, coef = quadratic
+    swept = coordinate.coordinate_descent(hessian, right, lasso, coef, 1000, 1e-12)
+    assert swept < 1000
+    own = np.diag(hessian) > 0
+    slope = (right - hessian @ coef)[own]
+    coef, lasso = coef[own], lasso[own]
+    assert 0 < np.count_nonzero(coef == 0.0) < len(coef)
+    at_zero = coef == 0.0
+    assert np.all(np.abs(slope[at_zero]) <= lasso[at_zero])
+    inner = ~at_zero
+    np.testing.assert_allclose(slope[inner], (lasso * np.sign(coef))[inner], rtol=1e-8)
 
 
 @pytest.mark.parametrize("low", [-1e-8, -1.0, -40.0, -699.0])

@@ -17,6 +17,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -389,3 +390,11 @@ def test_float32_is_read_as_it_is(regression):
 def test_verbose(regression, capsys):
     MoERegressor(n_experts=2, verbose=1).fit(*regression)
     assert "iteration 0" in capsys.readouterr().out
+
+
+def test_warnings_point_at_the_call(regression):
+    X, y = regression
+    model = MoERegressor(n_experts=2, trainer=EM(max_iter=1))
+    with pytest.warns(ConvergenceWarning) as caught:
+        model.fit(X, y)
+    assert {w.filename for w in caught} == {__file__}

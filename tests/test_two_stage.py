@@ -39,7 +39,7 @@ from skmoe.exceptions import NoSampleWeightWarning
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import ClassifierGate, MLPGate
 from skmoe.likelihoods import HeteroscedasticGaussian
-from skmoe.routers import SwitchRouter
+from skmoe.routers import ExpertChoiceRouter, SwitchRouter
 from skmoe.trainers import TwoStage
 from skmoe.trainers._two_stage.folds import draw_folds
 from skmoe.trainers._two_stage.gate_stage import AloneStage, NetworkStage, gate_stage
@@ -733,3 +733,24 @@ def test_what_makes_no_sense_is_refused(regression, classification):
     )
     with pytest.raises(ValueError, match="give it as one of the experts"):
         model.fit(X, y)
+
+
+def test_copies_of_one_expert_have_nothing_to_gate():
+    X, y = regimes()
+    copies = MoERegressor(n_experts=3, trainer="two-stage", random_state=0)
+    with pytest.warns(UserWarning, match="3 experts that say the same") as caught:
+        copies.fit(X, y)
+    assert caught[0].filename == __file__
+
+
+def test_expert_choice_learns_its_thresholds():
+    X, y = regimes()
+    experts = [Ridge(), DecisionTreeRegressor(max_depth=3)]
+    model = MoERegressor(
+        experts, router=ExpertChoiceRouter(1.0), trainer="two-stage", random_state=0
+    ).fit(X, y)
+    log_gate = model.gate_.predict_log_proba(X)
+    np.testing.assert_array_equal(
+        model.router_.thresholds_, np.sort(log_gate, axis=0)[-(len(X) // 2)]
+    )
+    assert np.isfinite(model.predict(X)).all()

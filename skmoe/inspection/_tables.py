@@ -159,8 +159,9 @@ def explain(model, X):
         ``expert`` (n,) name of the leading expert; ``weight`` (n,) its gate weight;
         ``gate`` (n, K) all gate weights; ``prediction`` (n, ...) of each expert;
         ``contribution`` (n, ...) gate weight times prediction, whose sum over
-        experts is the mixture's prediction; ``disagreement`` (n,) gate-weighted
-        spread of the experts around the mixture.
+        experts is the mixture's prediction (with the noise component, if any, which
+        ``predict`` leaves out); ``disagreement`` (n,) gate-weighted spread of the
+        experts around the mixture.
 
     Notes
     -----

@@ -103,10 +103,10 @@ class EM(BaseEstimator):
             names = ", ".join(repr(task.names[k]) for k in lost)
             warnings.warn(
                 f"Expert {names} lost its rows (share below min_load) and was "
-                "removed; use fewer experts, a larger n_init or a smaller "
-                "trainer__min_load.",
+                "removed; use fewer experts, a larger n_init or "
+                f"trainer={type(self).__name__}(min_load=...) with a smaller share.",
                 ExpertCollapseWarning,
-                stacklevel=6,
+                stacklevel=9,
             )
         if not fit.converged:
             warnings.warn(
@@ -114,7 +114,7 @@ class EM(BaseEstimator):
                 f"two of them gained less than tol={self.tol!r} nats per row; raise "
                 "max_iter (max_refits for experts that are fitted anew) or tol.",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=9,
             )
 
 

@@ -190,7 +190,7 @@ class TwoStage(BaseEstimator):
                 f"The gate of TwoStage stopped after max_iter={self.max_iter} "
                 "iterations before it converged; raise it.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=8,
             )
         return fit
 
@@ -213,6 +213,7 @@ class TwoStage(BaseEstimator):
         # Experts that learned from other shares of the classes would be put right
         # twice, once here and once when they are fitted to all rows.
         agree = task.classes is None or shares_agree(task.y, task.weight, folds)
+        warn_if_alike(predictions)
         known, local = task.on_rows(rows), [None] * task.n_experts
         if agree and self._corrects_locally(task):
             predictions, local = corrected_locally(
@@ -309,6 +310,20 @@ class TwoStage(BaseEstimator):
             (np.flatnonzero(block_of != b), np.flatnonzero(block_of == b))
             for b in np.unique(block_of)
         ]
+
+
+def warn_if_alike(predictions):
+    """Warn if predictions (n, K, d) vary with the row, but not with the expert."""
+    n_experts = predictions.shape[1]
+    alike = n_experts > 1 and np.all(predictions == predictions[:, :1])
+    if alike and np.ptp(predictions[:, 0], axis=0).any():
+        warnings.warn(
+            f"TwoStage got {n_experts} experts that say the same of every row, so that "
+            "there is nothing to gate; give experts of different kinds, or use "
+            "trainer='em' to find regimes.",
+            UserWarning,
+            stacklevel=11,
+        )
 
 
 class Choice(NamedTuple):
