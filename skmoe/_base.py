@@ -30,8 +30,8 @@ from ._sklearn import (
 )
 from .experts._foreign import is_frozen, seed_unseeded, warn_without_weight
 from .experts._noise import NOISE
+from .trainers._folds import draw_folds
 from .trainers._task import Task
-from .trainers._two_stage.folds import draw_folds
 
 
 def can_partial_fit(model):

@@ -13,7 +13,7 @@ from .experts._base import BuiltInExpert
 from .experts._foreign import fit_expert, is_frozen
 from .likelihoods import smoothed
 from .trainers._em.refit import predict_expert
-from .trainers._two_stage.folds import draw_folds, predict_fold
+from .trainers._folds import draw_folds, predict_fold
 
 # Name of the shared expert among those of the others.
 SHARED = "shared_expert"

@@ -48,7 +48,15 @@ LAYERS = [
     },
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-TRAINERS = ["_task", "_variances", "_em", "_growth", "_gradient", "_two_stage"]
+TRAINERS = [
+    "_task",
+    "_variances",
+    "_em",
+    "_folds",
+    "_growth",
+    "_gradient",
+    "_two_stage",
+]
 
 
 def module_of(path):

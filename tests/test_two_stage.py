@@ -41,7 +41,7 @@ from skmoe.gates import ClassifierGate, MLPGate
 from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.routers import ExpertChoiceRouter, SwitchRouter
 from skmoe.trainers import TwoStage
-from skmoe.trainers._two_stage.folds import draw_folds
+from skmoe.trainers._folds import draw_folds
 from skmoe.trainers._two_stage.gate_stage import AloneStage, NetworkStage, gate_stage
 
 pytestmark = pytest.mark.filterwarnings(

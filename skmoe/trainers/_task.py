@@ -1,5 +1,6 @@
 """What a trainer is given, and what it returns."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -107,6 +108,10 @@ class Task:
         """The one view of all experts, or None if they see different columns."""
         first = self.expert_views[0]
         return first if all(v is first for v in self.expert_views) else None
+
+    def fitted_router(self, log_gate):
+        """The router with what it learns from the gate's log-weights of all rows."""
+        return copy.deepcopy(self.router).fit(log_gate, X=self.gate_view)
 
     def on_rows(self, rows):
         """The same task on some of the rows."""

@@ -388,13 +388,10 @@ class RefitMixture:
             n_iter=len(run.bounds) if n_iter is None else n_iter,
             converged=run.converged,
             history={},
-            router=self._fitted_router(parts.gate),
+            router=self.task.fitted_router(
+                parts.gate.predict_log_proba(self.task.gate_view)
+            ),
         )
-
-    def _fitted_router(self, gate):
-        view = self.task.gate_view
-        router = copy.deepcopy(self.task.router)
-        return router.fit(gate.predict_log_proba(view), X=view)
 
 
 def variance_penalty(likelihood):

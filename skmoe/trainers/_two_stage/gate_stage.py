@@ -1,6 +1,5 @@
 """The second of two stages: a gate and corrections, fitted to given predictions."""
 
-import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,7 +136,6 @@ class GateStage:
         resp = mixture.responsibilities(log_gate, log_prob)
         load = task.weight @ resp / task.weight.sum()
         bounds = solution.bounds
-        router = copy.deepcopy(task.router).fit(log_gate, X=task.gate_view)
         return Fit(
             gate=gate,
             experts=self.correct(fitted, solution.correction),
@@ -149,7 +147,7 @@ class GateStage:
             n_iter=len(bounds),
             converged=solution.converged,
             history={"bound": bounds, "load": [load], "alpha": alpha},
-            router=router,
+            router=task.fitted_router(log_gate),
         )
 
     def correct(self, fitted, correction):

@@ -18,7 +18,7 @@ from ...engines import run_calls
 from ...experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
 from ...experts._foreign import fit_expert, seed_unseeded
 from ...experts._pool import numeric_encoding
-from .folds import predict_fold
+from .._folds import predict_fold
 from .gate_stage import mean_and_error
 
 # Small trees, many of them: most of what can be said is in the answer already.
@@ -32,7 +32,7 @@ TREES = {
     "early_stopping": False,
 }
 
-# Rows below which experts stay as they are: on 100 to 150 nothing was gained.
+# Rows below which experts stay as they are: so few do not bear another model.
 FEWEST_ROWS = 200
 
 

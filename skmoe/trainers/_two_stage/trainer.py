@@ -12,9 +12,9 @@ from ... import mixture
 from ...engines import run_calls, single_threaded_blas
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
+from .._folds import draw_folds, predict_fold, shares_agree
 from .._task import check_gaussian, check_ridge, check_router
 from .._variances import check_variances
-from .folds import draw_folds, predict_fold, shares_agree
 from .gate_stage import gate_stage
 from .local_corrections import check_local, corrected_locally
 
