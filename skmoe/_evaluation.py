@@ -7,8 +7,8 @@ from . import _sparse_linear, mixture
 from ._shared import SHARED
 from ._sklearn import check_sample_weight, safe_indexing
 from .engines import run_calls
+from .experts._answers import predict_expert
 from .experts._foreign import expert_parameters
-from .trainers._em.refit import predict_expert
 
 
 class Evaluation:

@@ -9,10 +9,10 @@ import numpy as np
 
 from ._resolve import adapt_expert
 from .engines import run_calls
+from .experts._answers import predict_expert
 from .experts._base import BuiltInExpert
 from .experts._foreign import fit_expert, is_frozen
 from .likelihoods import smoothed
-from .trainers._em.refit import predict_expert
 from .trainers._folds import draw_folds, predict_fold
 
 # Name of the shared expert among those of the others.

@@ -6,8 +6,8 @@ from scipy.special import softmax
 
 from ..likelihoods import smoothed
 from ..likelihoods._categorical import PROBA_FLOOR
+from ._answers import aligned_proba
 from ._base import CorrectedExpert
-from ._foreign import aligned_proba
 
 
 class CorrectedRegressor(CorrectedExpert):

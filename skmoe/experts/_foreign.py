@@ -147,15 +147,3 @@ def expert_parameters(expert):
     if hasattr(expert, "coef_") and hasattr(expert, "intercept_"):
         return np.count_nonzero(expert.coef_) + np.size(expert.intercept_)
     return None
-
-
-def aligned_proba(expert, X, classes):
-    """Class probabilities of an expert in the order of the mixture's classes."""
-    proba = expert.predict_proba(X)
-    own = expert.classes_
-    if len(own) == len(classes) and np.array_equal(own, classes):
-        return proba
-    full = np.zeros((proba.shape[0], len(classes)))
-    known = np.isin(own, classes)
-    full[:, np.searchsorted(classes, own[known])] = proba[:, known]
-    return full

@@ -5,7 +5,8 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from .._sklearn import safe_indexing
-from ..experts._foreign import aligned_proba, takes_weight, weight_arguments
+from ..experts._answers import aligned_proba
+from ..experts._foreign import takes_weight, weight_arguments
 from ._base import BaseGate
 
 # Responsibilities below this share of a row are left out of the stacked rows.

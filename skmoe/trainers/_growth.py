@@ -8,12 +8,12 @@ from sklearn.base import clone
 
 from .. import mixture
 from .._tree import Tree, flat
+from ..experts._answers import predict_expert
 from ..experts._foreign import expert_parameters
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
 from ..initialization import content_hash, content_sample
 from ..routers import DenseRouter
-from ._em.refit import predict_expert
 from ._em.trainers import EM
 
 # Share of the rows on which splits are judged.

@@ -11,14 +11,11 @@ from sklearn.base import clone
 from ..._sklearn import safe_indexing
 from ...engines import run_calls
 from ...experts import LinearExpert, NoiseExpert
-from ...experts._foreign import (
-    aligned_proba,
-    fit_expert,
-    is_frozen,
-)
+from ...experts._answers import predict_expert
+from ...experts._foreign import fit_expert, is_frozen
 from ...experts._glm import GeneralizedLinearExpert, target_units
 from ...gates._tree import TreeGate
-from ...likelihoods import HeteroscedasticGaussian, Uniform, smoothed
+from ...likelihoods import HeteroscedasticGaussian, Uniform
 from ...mixture import at_views, log_prob
 from .._task import Fit
 from .._variances import Designs, fit_variances
@@ -398,21 +395,3 @@ def variance_penalty(likelihood):
     """Penalty, in nats, of a model of the variance; none of others."""
     model = getattr(likelihood, "model_", None)
     return model.penalty(1.0, 1.0) if isinstance(model, LinearExpert) else 0.0
-
-
-def predict_expert(expert, view, classes, offset=None):
-    """Prediction (n, d), or smoothed class probabilities (n, C), of one expert.
-
-    ``offset`` is what a shared expert adds to the prediction, or to the
-    log-probabilities.
-    """
-    if classes is None:
-        prediction = np.asarray(expert.predict(view), dtype=float)
-        prediction = prediction.reshape(prediction.shape[0], -1)
-        return prediction if offset is None else prediction + offset
-    proba = aligned_proba(expert, view, classes)
-    proba = proba if isinstance(expert, LinearExpert) else smoothed(proba)
-    if offset is None:
-        return proba
-    proba = proba * np.exp(offset)
-    return proba / proba.sum(axis=1, keepdims=True)

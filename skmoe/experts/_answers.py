@@ -1,0 +1,36 @@
+"""What a fitted expert answers, whatever its kind: arrays in the mixture's order."""
+
+import numpy as np
+
+from ..likelihoods import smoothed
+from ._linear import LinearExpert
+
+
+def predict_expert(expert, view, classes, offset=None):
+    """Prediction (n, d), or smoothed class probabilities (n, C), of one expert.
+
+    ``offset`` is what a shared expert adds to the prediction, or to the
+    log-probabilities.
+    """
+    if classes is None:
+        prediction = np.asarray(expert.predict(view), dtype=float)
+        prediction = prediction.reshape(prediction.shape[0], -1)
+        return prediction if offset is None else prediction + offset
+    proba = aligned_proba(expert, view, classes)
+    proba = proba if isinstance(expert, LinearExpert) else smoothed(proba)
+    if offset is None:
+        return proba
+    proba = proba * np.exp(offset)
+    return proba / proba.sum(axis=1, keepdims=True)
+
+
+def aligned_proba(expert, X, classes):
+    """Class probabilities of an expert in the order of the mixture's classes."""
+    proba = expert.predict_proba(X)
+    own = expert.classes_
+    if len(own) == len(classes) and np.array_equal(own, classes):
+        return proba
+    full = np.zeros((proba.shape[0], len(classes)))
+    known = np.isin(own, classes)
+    full[:, np.searchsorted(classes, own[known])] = proba[:, known]
+    return full
