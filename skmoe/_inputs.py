@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
+from ._columns import is_frame, text_columns, without_na
 from ._features import as_numbers, view
 
 
@@ -49,89 +50,6 @@ class Table:
         return self._views[key]
 
 
-def is_frame(X):
-    """Whether X is a pandas or polars data frame."""
-    return hasattr(X, "columns") and hasattr(X, "shape")
-
-
-def text_columns(X):
-    """Names (positions) of columns of X that are not numbers."""
-    if is_frame(X):
-        named = zip(X.columns, as_columns(X), strict=True)
-        return [name for name, column in named if not _numeric_dtype(column.dtype)]
-    array = np.asarray(X)
-    return text_positions(array) if array.ndim == 2 else []
-
-
-def as_columns(X):
-    """Values of each column of a frame, or an array, by position."""
-    if not is_frame(X):
-        array = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
-        return [array[:, j] for j in range(array.shape[1])]
-    if hasattr(X, "items"):
-        # Several times faster than by position.
-        return [column for _, column in X.items()]
-    return [X[name] for name in X.columns]
-
-
-def text_positions(X):
-    """Positions of columns that are neither numbers nor times."""
-    array = not is_frame(X)
-    found = []
-    for j, column in enumerate(as_columns(X)):
-        if array and getattr(column, "dtype", np.dtype(object)).kind not in "OUS":
-            continue
-        numeric = _is_floats(column) if array else _is_ordered(column.dtype)
-        if not numeric:
-            found.append(j)
-    return found
-
-
-def _is_ordered(dtype):
-    temporal = getattr(dtype, "is_temporal", None)
-    if temporal is not None:
-        return _numeric_dtype(dtype) or temporal()
-    return _numeric_dtype(dtype) or getattr(dtype, "kind", "O") in "mM"
-
-
-def column_numbers(column):
-    """A numeric column as floats; NaN for gaps, seconds for times."""
-    if hasattr(column, "cast") and _numeric_dtype(column.dtype):
-        column = column.cast(float)
-    if hasattr(column, "isna") and _numeric_dtype(column.dtype):
-        return column.to_numpy(dtype=float, na_value=np.nan)
-    values = np.asarray(column)
-    if values.dtype.kind in "mM":
-        seconds = values.astype(f"{values.dtype.kind}8[s]").astype(float)
-        return np.where(np.isnat(values), np.nan, seconds)
-    return values.astype(float)
-
-
-def column_text(column):
-    """A column of categories as strings, None for gaps."""
-    if hasattr(column, "isna"):
-        gaps, values = column.isna().to_numpy(), column.to_numpy(dtype=object)
-    else:
-        values = np.array(list(column), dtype=object)
-        gaps = np.array([v is None or v != v for v in values], dtype=bool)
-    strings = [None if gap else str(v) for gap, v in zip(gaps, values, strict=True)]
-    return np.array(strings, dtype=object)
-
-
-def _numeric_dtype(dtype):
-    if hasattr(dtype, "is_numeric"):
-        return dtype.is_numeric() or str(dtype) == "Boolean"
-    return getattr(dtype, "kind", "O") in "biuf"
-
-
-def _is_floats(column):
-    try:
-        np.asarray(column, dtype=float)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 def read_table(estimator, X, *, reset, allow_text, tags):
     """Validate X, set or check names and counts of columns on ``estimator``.
 
@@ -149,6 +67,7 @@ def read_table(estimator, X, *, reset, allow_text, tags):
         X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return Table(X, None)
+    X = without_na(X) if tags.allow_nan else X
     numbers = validate_data(
         estimator,
         X,

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.utils import get_tags
 
 from . import _features
-from ._inputs import read_table, text_columns
+from ._columns import text_columns
+from ._inputs import read_table
 from ._resolve import resolve_gate
 from ._shared import SHARED
 from ._sklearn import safe_indexing

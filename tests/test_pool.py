@@ -118,6 +118,104 @@ def test_few_rows_are_read_as_in_training():
     np.testing.assert_allclose(alone, model.predict(X[:20]))
 
 
+def test_a_gap_elsewhere_changes_no_category():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(1, 5, 200)
+    y = np.array([0.0, 0.0, 5.0, -5.0, 9.0])[kind] + 0.1 * rng.normal(size=200)
+    X = pd.DataFrame({"size": rng.normal(size=200), "kind": pd.Categorical(kind)})
+    gaps = X.copy()
+    gaps.iloc[::10, 1] = np.nan
+    known = np.arange(200) % 10 > 0
+    for trained, other in ((X, gaps), (gaps, X)):
+        model = MoERegressor(QUICK, trainer=TRAINER, random_state=0).fit(trained, y)
+        expected = model.predict(trained)[known]
+        np.testing.assert_allclose(model.predict(other)[known], expected)
+        np.testing.assert_allclose(model.predict(trained[known][:1]), expected[:1])
+
+
+def test_frames_of_objects_are_read_as_arrays_of_them():
+    X, y = raw_table()
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
+    expected = clone(model).fit(X, y).predict(X)
+    objects = X.astype(object)
+    np.testing.assert_allclose(clone(model).fit(objects, y).predict(objects), expected)
+
+
+def test_a_stray_word_makes_text_of_a_column_in_every_fold():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2)).astype(object)
+    y = X[:, 1].astype(float)
+    X[0, 0] = "?"
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.8
+
+
+def test_na_among_objects():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2)).astype(object)
+    X[::7, 0] = pd.NA
+    y = X[:, 1].astype(float)
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
+    found = clone(model).fit(X, y).predict(X)
+    X[::7, 0] = np.nan
+    model.fit(X.astype(float), y)
+    np.testing.assert_allclose(found, model.predict(X.astype(float)))
+    later = pd.DataFrame([{"x0": pd.NA, "x1": 1.0}])
+    model.fit(pd.DataFrame(X.astype(float), columns=["x0", "x1"]), y)
+    assert np.isfinite(model.predict(later)).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, "many"])
+def test_what_cannot_be_read_is_named(value):
+    X, y = raw_table()
+    model = MoERegressor(QUICK, trainer=TRAINER, random_state=0).fit(X, y)
+    later = X[:3].astype({"size": object})
+    later.loc[1, "size"] = value
+    expected = model.predict(X[:3])
+    with pytest.raises(ValueError, match="Column 'size' holds"):
+        model.predict(later)
+    np.testing.assert_array_equal(model.predict(X[:3]), expected)
+
+
+def test_weights_are_relative():
+    X, y = raw_table()
+    model = MoERegressor(AutoPool(), trainer=TRAINER, random_state=0)
+    expected = clone(model).fit(X, y)
+    found = clone(model).fit(X, y, sample_weight=np.full(len(y), 2.0**20))
+    np.testing.assert_allclose(found.predict(X), expected.predict(X))
+    ratio = found.log_likelihood_ / expected.log_likelihood_
+    np.testing.assert_allclose(ratio, 2.0**20)
+
+
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
+def test_units_of_y_change_nothing(unit):
+    X, y = raw_table(60)
+    pool = AutoPool(include=["linear", "forest"])
+    model = MoERegressor(pool, trainer=TRAINER, random_state=0)
+    expected = clone(model).fit(X, y).predict(X)
+    np.testing.assert_allclose(
+        clone(model).fit(X, unit * y).predict(X) / unit, expected, atol=1e-3
+    )
+
+
+def test_members_keep_their_warnings_back():
+    X, y = raw_table(60)
+    many = np.arange(60) % 25
+    model = MoEClassifier(AutoPool(), trainer="two-stage", random_state=0, n_jobs=2)
+    before = list(warnings.filters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # That of scikit-learn about the labels comes from the mixture itself.
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        model.fit(X, many)
+        regressor = MoERegressor("auto", trainer="two-stage", random_state=0, n_jobs=2)
+        regressor.fit(X, y[:, None])
+        with config_context(transform_output="pandas"):
+            regressor.predict(X)
+    # Filters belong to the process, so that no thread may leave its own behind.
+    assert warnings.filters == before
+
+
 def test_rows_of_weight_zero_are_no_rows():
     X, y = raw_table()
     weight = (np.arange(200) % 3 > 0).astype(float)

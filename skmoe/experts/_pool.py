@@ -2,17 +2,19 @@
 
 import time
 import warnings
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
@@ -27,11 +29,11 @@ from sklearn.preprocessing import (
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
-from .._inputs import (
+from .._columns import (
     as_columns,
+    column_names,
     column_numbers,
     column_text,
-    is_frame,
     text_positions,
 )
 from .._sklearn import routing_enabled, safe_indexing
@@ -91,6 +93,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Of the text columns.
     numbers : transformer, default=None
         Of the numeric columns; None passes them on.
+    text : list of int, default=None
+        Positions of the text columns; None finds them in ``fit``, where some rows of a
+        column may look like numbers though others do not.
 
     Attributes
     ----------
@@ -98,9 +103,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Positions of the text columns, which come first in the result.
     """
 
-    def __init__(self, categories, numbers=None):
+    def __init__(self, categories, numbers=None, text=None):
         self.categories = categories
         self.numbers = numbers
+        self.text = text
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -109,7 +115,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         """Fit the transformers of either kind of columns; returns self."""
-        self.text_ = text_positions(X)
+        self.text_ = text_positions(X) if self.text is None else self.text
         text, numbers = self._parts(X)
         # Columns without a single value say nothing, and some trees refuse them.
         self.empty_ = np.isnan(numbers).all(axis=0)
@@ -117,22 +123,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         others = self.numbers is not None and numbers.shape[1] > 0
         self.categories_ = _fitted(self.categories, text) if self.text_ else None
         self.numbers_ = _fitted(self.numbers, numbers) if others else None
-        self.feature_names_in_ = np.asarray(
-            [str(c) for c in X.columns]
-            if is_frame(X)
-            else [f"x{j}" for j in range(text.shape[1] + numbers.shape[1])],
-            dtype=object,
-        )
+        self.feature_names_in_ = np.asarray(column_names(X), dtype=object)
         return self
 
     def _parts(self, X):
         """Text columns and numeric ones, as two arrays."""
         text, numbers = [], []
+        names = column_names(X)
         for j, column in enumerate(as_columns(X)):
             if j in self.text_:
                 text.append(column_text(column))
             else:
-                numbers.append(column_numbers(column))
+                numbers.append(finite_numbers(column, names[j]))
         empty = np.empty((len(X), 0))
         return (np.column_stack(part) if part else empty for part in (text, numbers))
 
@@ -158,9 +160,31 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.concatenate([self.categories_.get_feature_names_out(text), names])
 
 
+def finite_numbers(column, name):
+    """A column of numbers or times as floats, NaN for gaps.
+
+    Raises
+    ------
+    ValueError
+        For values that are no numbers, though those in training were, and infinity.
+    """
+    try:
+        values = column_numbers(column)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Column {name!r} holds values that are no numbers ({error}), but those "
+            "in training were; leave them empty, or fit again with this column as text."
+        ) from error
+    if np.isinf(values).any():
+        raise ValueError(
+            f"Column {name!r} holds infinity, but finite numbers or gaps were "
+            "expected; replace it by NaN."
+        )
+    return values
+
+
 def _fitted(transformer, columns):
-    """A fitted clone that returns arrays, whatever scikit-learn is set to return."""
-    return clone(transformer).set_output(transform="default").fit(columns)
+    return _as_arrays(clone(transformer)).fit(columns)
 
 
 def numeric_encoding(scaler=None):
@@ -180,7 +204,7 @@ def numeric_encoding(scaler=None):
         max_categories=MOST_CATEGORIES,
         sparse_output=False,
     )
-    return TableEncoder(one_hot, make_pipeline(imputer, scaler))
+    return _as_arrays(TableEncoder(one_hot, make_pipeline(imputer, scaler)))
 
 
 def ordinal_encoding(unknown):
@@ -191,28 +215,37 @@ def ordinal_encoding(unknown):
         encoded_missing_value=unknown,
         max_categories=MOST_TREE_CATEGORIES,
     )
-    return TableEncoder(ordinal)
+    return _as_arrays(TableEncoder(ordinal))
 
 
-class QuietPipeline(Pipeline):
-    """A pipeline without warnings that only its author could heed.
+def _as_arrays(transformer):
+    """The transformer, which returns arrays whatever scikit-learn is set to return."""
+    return transformer.set_output(transform="default")
 
-    Whether a member converged, or a mixture among them lost an expert, shows in the
-    loss of its predictions, by which the gate judges it.
-    """
+
+class TablePipeline(Pipeline):
+    """A pipeline that lets gaps in where its first step does."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = get_tags(self.steps[0][1]).input_tags.allow_nan
         return tags
 
-    def fit(self, X, y=None, **params):
-        """Fit all steps; returns self."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.simplefilter("ignore", ExpertCollapseWarning)
-            warnings.filterwarnings("ignore", message="n_quantiles")
-            return super().fit(X, y, **params)
+
+@contextmanager
+def quiet():
+    """No warnings of members that only their author could heed.
+
+    Whether a member converged, or a mixture among them lost an expert, shows in the
+    loss of its predictions, by which the gate judges it.  To be entered before threads
+    are started: filters belong to the process.
+    """
+    with warnings.catch_warnings():
+        for kind in (ConvergenceWarning, DataConversionWarning, ExpertCollapseWarning):
+            warnings.simplefilter("ignore", kind)
+        warnings.filterwarnings("ignore", message="n_quantiles")
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        yield
 
 
 def _has_proba(model):
@@ -225,10 +258,13 @@ class TreesOnTables(BaseEstimator):
     Parameters
     ----------
     estimator : HistGradientBoostingRegressor or HistGradientBoostingClassifier
+    text : list of int, default=None
+        Positions of the text columns, see :class:`TableEncoder`.
     """
 
-    def __init__(self, estimator):
+    def __init__(self, estimator, text=None):
         self.estimator = estimator
+        self.text = text
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -243,7 +279,7 @@ class TreesOnTables(BaseEstimator):
 
     def fit(self, X, y, sample_weight=None):
         """Fit the encoder and the trees, one model per output; returns self."""
-        self.encoder_ = ordinal_encoding(np.nan).fit(X)
+        self.encoder_ = ordinal_encoding(np.nan).set_params(text=self.text).fit(X)
         encoded = self.encoder_.transform(X)
         categories = list(range(len(self.encoder_.text_)))
         trees = clone(self.estimator).set_params(categorical_features=categories)
@@ -295,6 +331,9 @@ class AutoPool(BaseEstimator):
 
     Notes
     -----
+    Only ratios of ``sample_weight`` count.  Members keep their warnings back: whether
+    one has converged shows in the loss of its predictions.
+
     A fitted mixture lists all members in ``expert_pool_``, with the reason for those
     that it left out: too few rows (boosting and networks need 50, neighbours 125, the
     mixture 100, and 50 per column), too many rows (neighbours: 200 000) or columns
@@ -367,6 +406,7 @@ class AutoPool(BaseEstimator):
             If nobody is left.
         """
         n_classes = len(np.unique(y)) if is_classifier(experts[0]) else None
+        experts = [_reading(expert, text_positions(X)) for expert in experts]
         reasons = {name: _misfit(name, *X.shape, n_classes) for name in names}
         if all(reasons.values()):
             why = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
@@ -393,7 +433,8 @@ class AutoPool(BaseEstimator):
         pilot, labels, seconds = safe_indexing(X, rows), y[rows], {}
         for name, expert in experts.items():
             started = time.perf_counter()
-            fit_expert(expert, pilot, labels, np.ones(len(rows)), 0)
+            with quiet():
+                fit_expert(expert, pilot, labels, np.ones(len(rows)), 0)
             spent = time.perf_counter() - started
             seconds[name] = FITS_PER_MEMBER * spent * n_rows / len(rows)
         reasons, left = {}, self.max_time
@@ -406,6 +447,12 @@ class AutoPool(BaseEstimator):
             else:
                 left -= seconds[name]
         return reasons
+
+
+def _reading(expert, text):
+    """The expert, which reads columns at these positions as text, whatever its rows."""
+    keys = [k for k in expert.get_params() if k in ("text", "encode__text")]
+    return expert.set_params(**dict.fromkeys(keys, text))
 
 
 def _misfit(name, n_rows, n_columns, n_classes=None):
@@ -426,7 +473,7 @@ def _misfit(name, n_rows, n_columns, n_classes=None):
 def _linear(classify, mixture, gate):
     last = LogisticRegression(max_iter=500)
     last = last if classify else RidgeCV(np.logspace(-2, 4, 13))
-    return QuietPipeline([("encode", numeric_encoding()), ("linear", last)])
+    return TablePipeline([("encode", numeric_encoding()), ("linear", last)])
 
 
 def _boosting(classify, mixture, gate):
@@ -442,23 +489,30 @@ def _boosting(classify, mixture, gate):
 
 
 def _forest(classify, mixture, gate):
-    kind = ExtraTreesClassifier if classify else ExtraTreesRegressor
-    last = kind(n_estimators=200)
-    return QuietPipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
+    if classify:
+        last = ExtraTreesClassifier(n_estimators=200)
+    else:
+        # Forests stop splitting where variances are below 1e-16, whatever the unit.
+        last = TransformedTargetRegressor(
+            ExtraTreesRegressor(n_estimators=200), transformer=StandardScaler()
+        )
+        if routing_enabled():
+            last.regressor.set_fit_request(sample_weight=True)
+    return TablePipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
 
 
 def _neighbours(classify, mixture, gate):
     kind = KNeighborsClassifier if classify else KNeighborsRegressor
     normal = QuantileTransformer(n_quantiles=100, output_distribution="normal")
     last = kind(n_neighbors=10, weights="distance")
-    return QuietPipeline([("encode", numeric_encoding(normal)), ("neighbours", last)])
+    return TablePipeline([("encode", numeric_encoding(normal)), ("neighbours", last)])
 
 
 def _networks(alpha, mixture):
     # A mixture of one expert is that expert; its members are the networks.
     expert = MLPExpert((64, 64), alpha=alpha)
     last = mixture(expert, n_experts=1, trainer="gradient", n_members=3)
-    return QuietPipeline([("encode", numeric_encoding()), ("network", last)])
+    return TablePipeline([("encode", numeric_encoding()), ("network", last)])
 
 
 def _network(classify, mixture, gate):
@@ -473,7 +527,7 @@ def _mixture(classify, mixture, gate):
     last = mixture(n_experts=8)
     if classify:
         last = mixture(LinearExpert(alpha=1.0), n_experts=4, gate=gate(alpha=1.0))
-    return QuietPipeline([("encode", numeric_encoding()), ("mixture", last)])
+    return TablePipeline([("encode", numeric_encoding()), ("mixture", last)])
 
 
 MEMBERS = {

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from .._sklearn import safe_indexing, taken_params
 from ..experts import NoiseExpert
+from ..experts._pool import quiet
 from ..gates._tree import TreeGate
 from ..likelihoods import Gaussian
 
@@ -81,6 +83,10 @@ class Task:
     def seed_of(self, number):
         """Seed of what is fitted for one expert."""
         return self.expert_seeds[number] if self.expert_seeds else number
+
+    def quiet(self):
+        """Context for fits of experts: members of a pool keep their warnings back."""
+        return quiet() if self.pooled else nullcontext()
 
     @property
     def has_noise(self):

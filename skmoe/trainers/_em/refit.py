@@ -301,7 +301,8 @@ class RefitMixture:
             )
             for k, number in enumerate(self.kept)
         ]
-        return list(run_calls(self._fit_one, calls, task.n_jobs))
+        with task.quiet():
+            return list(run_calls(self._fit_one, calls, task.n_jobs))
 
     def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
         task = self.task

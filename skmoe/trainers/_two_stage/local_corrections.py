@@ -97,7 +97,7 @@ def corrected_locally(task, predictions, blocks, model, shares=None):
     encodings, calls = {}, []
     for k, view in enumerate(task.expert_views):
         if not sparse.issparse(view) and id(view) not in encodings:
-            encoder = numeric_encoding().set_output(transform="default").fit(view)
+            encoder = numeric_encoding().fit(view)
             encodings[id(view)] = encoder, encoder.transform(view)
         weight = task.weight if shares is None else shares[:, k] * task.weight
         corrector = kind(task, model, weight, task.seed_of(k))

@@ -1,6 +1,7 @@
 """Two stages: experts first, then the gate on their out-of-fold predictions."""
 
 import warnings
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,11 @@ class TwoStage(BaseEstimator):
         classifiers where the folds differ much in the shares of the classes.
         ``"auto"`` is trees for the members of a pool; experts that you list stay your
         own.  None leaves this out, and so does ``calibrate=False``.
+
+    Notes
+    -----
+    Where the experts are a pool, weights of rows are divided by their mean, and a gate
+    that stops after ``max_iter`` is not warned of.
 
     References
     ----------
@@ -170,6 +176,7 @@ class TwoStage(BaseEstimator):
                 "to; give it as one of the experts."
             )
         check_variances(task)
+        task, unit = relative_weights(task)
         if self._corrects_locally(task):
             check_local(self.local_correction, task)
         folds = task.folds
@@ -177,15 +184,18 @@ class TwoStage(BaseEstimator):
             folds = draw_folds(task.labels, task.classes, self.cv, task.seed)
         choice, shares, losses = self._refined(task, folds)
         calls = [_expert_arguments(task, k, shares) for k in range(task.n_experts)]
-        fitted = run_calls(fit_expert, calls, task.n_jobs)
+        with task.quiet():
+            fitted = run_calls(fit_expert, calls, task.n_jobs)
         fitted = [
             expert if correction is None else correction.around(expert, task.classes)
             for expert, correction in zip(fitted, choice.local, strict=True)
         ]
         fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted)
         fit.history["validation_loss"] = losses
+        fit.log_likelihood *= unit
         task.report(0, fit.lower_bounds[-1], lambda: fit)
-        if not fit.converged:
+        # The losses by which the penalty was chosen are those of unfinished gates too.
+        if not fit.converged and not task.pooled:
             warnings.warn(
                 f"The gate of TwoStage stopped after max_iter={self.max_iter} "
                 "iterations before it converged; raise it.",
@@ -216,13 +226,14 @@ class TwoStage(BaseEstimator):
         warn_if_alike(predictions)
         known, local = task.on_rows(rows), [None] * task.n_experts
         if agree and self._corrects_locally(task):
-            predictions, local = corrected_locally(
-                known,
-                predictions,
-                self._blocks(fold_of, task.seed),
-                self.local_correction,
-                None if shares is None else shares[rows],
-            )
+            with task.quiet():
+                predictions, local = corrected_locally(
+                    known,
+                    predictions,
+                    self._blocks(fold_of, task.seed),
+                    self.local_correction,
+                    None if shares is None else shares[rows],
+                )
         stage = gate_stage(
             known,
             predictions,
@@ -261,7 +272,8 @@ class TwoStage(BaseEstimator):
             )
 
         calls = [(k, fold) for k in range(task.n_experts) for fold in folds]
-        parts = run_calls(predict, calls, task.n_jobs)
+        with task.quiet():
+            parts = run_calls(predict, calls, task.n_jobs)
         for (k, _), part in zip(calls, parts, strict=True):
             check_finite(part, task.names[k])
         found = np.full((len(task.y), task.n_experts, parts[0].shape[1]), np.nan)
@@ -310,6 +322,18 @@ class TwoStage(BaseEstimator):
             (np.flatnonzero(block_of != b), np.flatnonzero(block_of == b))
             for b in np.unique(block_of)
         ]
+
+
+def relative_weights(task):
+    """The task of a pool with weights of mean one, and the mean that they had.
+
+    Penalties of its members are made for weights that count rows; those of a survey
+    count people.
+    """
+    if not task.pooled:
+        return task, 1.0
+    unit = task.weight.mean()
+    return replace(task, weight=task.weight / unit), unit
 
 
 def warn_if_alike(predictions):

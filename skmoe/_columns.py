@@ -1,0 +1,172 @@
+"""Columns of tables as they come: which hold numbers, and what they hold."""
+
+import datetime
+import numbers
+from decimal import Decimal
+
+import numpy as np
+
+# Values of a column of objects that is read as numbers: all of one of these kinds.
+KINDS = (
+    (numbers.Real, np.bool_, Decimal),
+    (datetime.date,),
+    (datetime.time,),
+    (datetime.timedelta,),
+)
+
+
+def is_frame(X):
+    """Whether X is a pandas or polars data frame."""
+    return hasattr(X, "columns") and hasattr(X, "shape")
+
+
+def as_columns(X):
+    """Values of each column of a frame, or an array, by position."""
+    if not is_frame(X):
+        array = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+        return [array[:, j] for j in range(array.shape[1])]
+    if hasattr(X, "items"):
+        # Several times faster than by position.
+        return [column for _, column in X.items()]
+    return [X[name] for name in X.columns]
+
+
+def column_names(X):
+    """Name of each column, by its position in arrays."""
+    if is_frame(X):
+        return [str(name) for name in X.columns]
+    return [f"x{j}" for j in range(len(as_columns(X)))]
+
+
+def text_columns(X):
+    """Names (positions) of columns of X whose type is not that of numbers."""
+    if is_frame(X):
+        named = zip(X.columns, as_columns(X), strict=True)
+        return [name for name, column in named if not _numeric_dtype(column.dtype)]
+    array = np.asarray(X)
+    return text_positions(array) if array.ndim == 2 else []
+
+
+def text_positions(X):
+    """Positions of columns that are neither numbers nor times."""
+    holds = _frame_column_holds if is_frame(X) else _array_column_holds
+    return [j for j, column in enumerate(as_columns(X)) if not holds(column)]
+
+
+def _frame_column_holds(column):
+    dtype = column.dtype
+    temporal = getattr(dtype, "is_temporal", None)
+    if _numeric_dtype(dtype) or (temporal is not None and temporal()):
+        return True
+    if temporal is None and getattr(dtype, "kind", "O") in "mM":
+        return True
+    # Categories may be numbers that have no order.
+    return not _is_category(column) and _values_hold(column)
+
+
+def _array_column_holds(column):
+    if getattr(column, "dtype", np.dtype(object)).kind not in "OUS":
+        return True
+    try:
+        np.asarray(column, dtype=float)
+    except (TypeError, ValueError):
+        return _values_hold(column)
+    return True
+
+
+def _values_hold(column):
+    """Whether all values, gaps apart, are numbers, or are times of one kind."""
+    values = (value for value in column if not is_gap(value))
+    first = next(values, None)
+    for kind in KINDS:
+        if isinstance(first, kind):
+            return all(isinstance(value, kind) for value in values)
+    return first is None
+
+
+def _is_category(column):
+    return hasattr(column, "cat") and hasattr(column.cat, "codes")
+
+
+def _numeric_dtype(dtype):
+    if hasattr(dtype, "is_numeric"):
+        return dtype.is_numeric() or str(dtype) == "Boolean"
+    return getattr(dtype, "kind", "O") in "biuf"
+
+
+def is_gap(value):
+    """Whether a value says that there is none: None, NaN, NaT or pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        # pandas.NA is neither equal to itself nor not.
+        return True
+    except ValueError:
+        return False
+
+
+def without_na(X):
+    """X with NaN for the gaps in cells that hold objects, which scikit-learn reads."""
+    if isinstance(X, np.ndarray) and X.dtype == object:
+        gaps = np.frompyfunc(is_gap, 1, 1)(X).astype(bool)
+        return np.where(gaps, np.nan, X)
+    if not (is_frame(X) and hasattr(X, "items")):
+        return X
+    objects = [name for name, column in X.items() if column.dtype == object]
+    filled = {name: without_na(X[name].to_numpy()) for name in objects}
+    if not filled:
+        return X
+    X = X.copy()
+    for name, values in filled.items():
+        X[name] = values
+    return X
+
+
+def column_numbers(column):
+    """A column of numbers or times as floats; NaN for gaps, seconds for times."""
+    if hasattr(column, "cast") and _numeric_dtype(column.dtype):
+        column = column.cast(float)
+    if hasattr(column, "isna") and _numeric_dtype(column.dtype):
+        return column.to_numpy(dtype=float, na_value=np.nan)
+    values = np.asarray(column)
+    if values.dtype.kind in "mM":
+        # The whole seconds first: nanoseconds would overflow far from 1970.
+        whole = values.astype(f"{values.dtype.kind}8[s]")
+        return whole.astype(float) + (values - whole) / np.timedelta64(1, "s")
+    if values.dtype == object:
+        return np.array([_number(value) for value in values], dtype=float)
+    return values.astype(float)
+
+
+def _number(value):
+    """A value of a column of objects as a float."""
+    if is_gap(value):
+        return np.nan
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime.time):
+        value = datetime.datetime.combine(datetime.date(1970, 1, 1), value)
+    elif isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        value = datetime.datetime.combine(value, datetime.time())
+    if isinstance(value, datetime.datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
+        return aware.timestamp()
+    return float(value)
+
+
+def column_text(column):
+    """A column of categories as strings, None for gaps."""
+    if _is_category(column):
+        names = [*map(_name, column.cat.categories), None]
+        # The code of a gap is -1.
+        return np.array(names, dtype=object)[np.asarray(column.cat.codes)]
+    names = [None if is_gap(value) else _name(value) for value in column]
+    return np.array(names, dtype=object)
+
+
+def _name(value):
+    """A category as a string, the same whether gaps made a float of an integer."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if is_number and float(value).is_integer():
+        return str(int(value))
+    return str(value)
