@@ -451,7 +451,7 @@ class AutoPool(BaseEstimator):
 
 def _reading(expert, text):
     """The expert, which reads columns at these positions as text, whatever its rows."""
-    keys = [k for k in expert.get_params() if k in ("text", "encode__text")]
+    keys = [key for key in expert.get_params() if key.split("__")[-1] == "text"]
     return expert.set_params(**dict.fromkeys(keys, text))
 
 
