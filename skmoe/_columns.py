@@ -165,7 +165,15 @@ def column_text(column):
 
 
 def _name(value):
-    """A category as a string, the same whether gaps made a float of an integer."""
+    """A category as a string, the same whether gaps made a float of an integer.
+
+    Raises ``TypeError`` for what is no single value, such as a list.
+    """
+    if type(value).__hash__ is None:
+        raise TypeError(
+            f"A column of text holds {value!r}, but each argument must be a string or "
+            "a real number; give its parts columns of their own."
+        )
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if is_number and float(value).is_integer():
         return str(int(value))

@@ -104,6 +104,14 @@ def test_names_of_categories_do_not_depend_on_gaps():
     assert column_text(odd).tolist() == ["True", "1.5", "inf", "1"]
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, ["a"], np.array([1, 2])])
+def test_containers_are_no_categories(value):
+    column = np.array(["x", None], dtype=object)
+    column[1] = value
+    with pytest.raises(TypeError, match="must be a string or a real number"):
+        column_text(column)
+
+
 def test_gaps():
     gaps = [None, np.nan, pd.NA, pd.NaT, Decimal("NaN"), np.datetime64("NaT")]
     assert all(map(is_gap, gaps))
