@@ -179,7 +179,8 @@ def test_what_cannot_be_read_is_named(value):
 
 def test_weights_are_relative():
     X, y = raw_table()
-    model = MoERegressor(AutoPool(), trainer=TRAINER, random_state=0)
+    pool = AutoPool(include=["linear", "network", "mixture"])
+    model = MoERegressor(pool, trainer=TRAINER, random_state=0)
     expected = clone(model).fit(X, y)
     found = clone(model).fit(X, y, sample_weight=np.full(len(y), 2.0**20))
     np.testing.assert_allclose(found.predict(X), expected.predict(X))
@@ -201,14 +202,15 @@ def test_units_of_y_change_nothing(unit):
 def test_members_keep_their_warnings_back():
     X, y = raw_table(60)
     many = np.arange(60) % 25
-    model = MoEClassifier(AutoPool(), trainer="two-stage", random_state=0, n_jobs=2)
+    pool = AutoPool(include=["linear", "forest", "network"])
+    model = MoEClassifier(pool, trainer=TRAINER, random_state=0, n_jobs=2)
     before = list(warnings.filters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # That of scikit-learn about the labels comes from the mixture itself.
         warnings.filterwarnings("ignore", message="The number of unique classes")
         model.fit(X, many)
-        regressor = MoERegressor("auto", trainer="two-stage", random_state=0, n_jobs=2)
+        regressor = MoERegressor(pool, trainer=TRAINER, random_state=0, n_jobs=2)
         regressor.fit(X, y[:, None])
         with config_context(transform_output="pandas"):
             regressor.predict(X)
