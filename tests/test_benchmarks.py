@@ -76,6 +76,19 @@ def test_report_names_what_failed():
     assert "other failed on t0: ValueError()" in text
 
 
+def test_documented_tables_are_those_stored():
+    from tables_report import report
+
+    documented = (FOLDER.parent / "docs" / "measurements.md").read_text()
+    stored = report(pd.read_parquet(FOLDER / "results" / "tables.parquet"))
+    blocks = [b for b in stored.split("\n\n") if b.startswith("|")]
+    # Losses, ranks and pairs of two tasks.
+    assert len(blocks) == 6
+    for block in blocks:
+        table = "\n".join(line for line in block.split("\n") if line.startswith("|"))
+        assert table in documented
+
+
 def test_models_without_all_folds_are_not_compared():
     from tables_report import beyond_error, relative
 
