@@ -67,6 +67,14 @@ def test_report_names_ratios_ranks_and_pairs():
     assert "skmoe two-stage / stacking" in report(losses)
 
 
+def test_rounding_breaks_no_ties_between_models():
+    from tables_report import ranks
+
+    means = pd.DataFrame({"a": [0.3, 0.1, 2.0], "b": [0.1 + 0.2, 0.1, 2.0]})
+    assert means.loc[0, "a"] != means.loc[0, "b"]
+    assert ranks(means)[0].to_dict() == {"a": 1.5, "b": 1.5}
+
+
 def test_report_names_what_failed():
     from tables_report import report
 
