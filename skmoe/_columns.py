@@ -112,7 +112,7 @@ def without_na(X):
         return np.where(gaps, np.nan, X)
     if not (is_frame(X) and hasattr(X, "items")):
         return X
-    objects = [name for name, column in X.items() if column.dtype == object]
+    objects = [name for name, dtype in X.dtypes.items() if dtype == np.dtype(object)]
     filled = {name: without_na(X[name].to_numpy()) for name in objects}
     if not filled:
         return X
@@ -169,6 +169,8 @@ def _name(value):
 
     Raises ``TypeError`` for what is no single value, such as a list.
     """
+    if isinstance(value, str):
+        return str(value)
     if type(value).__hash__ is None:
         raise TypeError(
             f"A column of text holds {value!r}, but each argument must be a string or "

@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import validate_data
 
-from skmoe.experts._pool import numeric_encoding
+from skmoe.experts._encoding import numeric_encoding
 
 NAME = "linear-tree"
 TASKS = ("regression",)

@@ -5,7 +5,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmoe.experts._pool import numeric_encoding
+from skmoe.experts._encoding import numeric_encoding
 
 NAME = "MLP"
 

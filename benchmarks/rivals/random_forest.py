@@ -3,7 +3,7 @@
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 
-from skmoe.experts._pool import ordinal_encoding
+from skmoe.experts._encoding import ordinal_encoding
 
 NAME = "random forest"
 

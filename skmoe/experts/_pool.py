@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -15,37 +15,25 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
-    OneHotEncoder,
-    OrdinalEncoder,
     QuantileTransformer,
     StandardScaler,
 )
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
-from .._columns import (
-    as_columns,
-    column_names,
-    column_numbers,
-    column_text,
-    text_positions,
-)
+from .._columns import text_positions
 from .._sklearn import routing_enabled, safe_indexing
 from ..exceptions import ExpertCollapseWarning
+from ._encoding import numeric_encoding, ordinal_encoding
 from ._foreign import fit_expert
 from ._linear import LinearExpert
 from ._mlp import MLPExpert
 
-# Categories of a column that are told apart; rarer ones are taken together.
-MOST_CATEGORIES = 32
-# HistGradientBoosting takes 255 categories; one is for those taken together.
-MOST_TREE_CATEGORIES = 254
 # Rows of the pilot fits by which a time budget is shared out.
 PILOT_ROWS = 1000
 # Fits that a member costs: five folds, and all rows.
@@ -78,149 +66,6 @@ class PoolMember(NamedTuple):
     name: str
     estimator: Any
     dropped: str | None
-
-
-class TableEncoder(TransformerMixin, BaseEstimator):
-    """Raw columns as numbers: what is text in training stays text.
-
-    Whatever frame or array holds them, numeric columns (times in seconds) become floats
-    with NaN for gaps, all others strings with None for gaps.  Columns are told apart by
-    position, so that names may be of any kind.
-
-    Parameters
-    ----------
-    categories : transformer
-        Of the text columns.
-    numbers : transformer, default=None
-        Of the numeric columns; None passes them on.
-    text : list of int, default=None
-        Positions of the text columns; None finds them in ``fit``, where some rows of a
-        column may look like numbers though others do not.
-
-    Attributes
-    ----------
-    text_ : list of int
-        Positions of the text columns, which come first in the result.
-    """
-
-    def __init__(self, categories, numbers=None, text=None):
-        self.categories = categories
-        self.numbers = numbers
-        self.text = text
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = tags.input_tags.string = True
-        return tags
-
-    def fit(self, X, y=None):
-        """Fit the transformers of either kind of columns; returns self."""
-        self.text_ = text_positions(X) if self.text is None else self.text
-        text, numbers = self._parts(X)
-        # Columns without a single value say nothing, and some trees refuse them.
-        self.empty_ = np.isnan(numbers).all(axis=0)
-        numbers[:, self.empty_] = 0.0
-        others = self.numbers is not None and numbers.shape[1] > 0
-        self.categories_ = _fitted(self.categories, text) if self.text_ else None
-        self.numbers_ = _fitted(self.numbers, numbers) if others else None
-        self.feature_names_in_ = np.asarray(column_names(X), dtype=object)
-        return self
-
-    def _parts(self, X):
-        """Text columns and numeric ones, as two arrays."""
-        text, numbers = [], []
-        names = column_names(X)
-        for j, column in enumerate(as_columns(X)):
-            if j in self.text_:
-                text.append(column_text(column))
-            else:
-                numbers.append(finite_numbers(column, names[j]))
-        empty = np.empty((len(X), 0))
-        return (np.column_stack(part) if part else empty for part in (text, numbers))
-
-    def transform(self, X):
-        """Encoded columns (n, m), text first."""
-        text, numbers = self._parts(X)
-        numbers[:, self.empty_] = 0.0
-        if self.numbers_ is not None:
-            numbers = self.numbers_.transform(numbers)
-        if self.categories_ is None:
-            return numbers
-        return np.hstack([self.categories_.transform(text), numbers])
-
-    def get_feature_names_out(self, input_features=None):
-        """Names of the encoded columns."""
-        is_text = np.isin(np.arange(len(self.feature_names_in_)), self.text_)
-        text = self.feature_names_in_[is_text]
-        names = self.feature_names_in_[~is_text]
-        if self.numbers_ is not None:
-            names = self.numbers_.get_feature_names_out(names)
-        if self.categories_ is None:
-            return names
-        return np.concatenate([self.categories_.get_feature_names_out(text), names])
-
-
-def finite_numbers(column, name):
-    """A column of numbers or times as floats, NaN for gaps.
-
-    Raises
-    ------
-    ValueError
-        For values that are no numbers, though those in training were, and infinity.
-    """
-    try:
-        values = column_numbers(column)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Column {name!r} holds values that are no numbers ({error}), but those "
-            "in training were; leave them empty, or fit again with this column as text."
-        ) from error
-    if np.isinf(values).any():
-        raise ValueError(
-            f"Column {name!r} holds infinity, but finite numbers or gaps were "
-            "expected; replace it by NaN."
-        )
-    return values
-
-
-def _fitted(transformer, columns):
-    return _as_arrays(clone(transformer)).fit(columns)
-
-
-def numeric_encoding(scaler=None):
-    """Raw columns as numbers: medians for gaps, which are marked; one-hot categories.
-
-    Parameters
-    ----------
-    scaler : transformer, default=None
-        Of the numeric columns; None standardises.
-    """
-    scaler = StandardScaler() if scaler is None else scaler
-    imputer = SimpleImputer(
-        strategy="median", add_indicator=True, keep_empty_features=True
-    )
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        max_categories=MOST_CATEGORIES,
-        sparse_output=False,
-    )
-    return _as_arrays(TableEncoder(one_hot, make_pipeline(imputer, scaler)))
-
-
-def ordinal_encoding(unknown):
-    """Raw columns for trees: categories first, as numbers, then the numeric ones."""
-    ordinal = OrdinalEncoder(
-        handle_unknown="use_encoded_value",
-        unknown_value=unknown,
-        encoded_missing_value=unknown,
-        max_categories=MOST_TREE_CATEGORIES,
-    )
-    return _as_arrays(TableEncoder(ordinal))
-
-
-def _as_arrays(transformer):
-    """The transformer, which returns arrays whatever scikit-learn is set to return."""
-    return transformer.set_output(transform="default")
 
 
 class TablePipeline(Pipeline):
@@ -406,7 +251,8 @@ class AutoPool(BaseEstimator):
             If nobody is left.
         """
         n_classes = len(np.unique(y)) if is_classifier(experts[0]) else None
-        experts = [_reading(expert, text_positions(X)) for expert in experts]
+        text = text_positions(X)
+        experts = [_with_text(expert, text) for expert in experts]
         reasons = {name: _misfit(name, *X.shape, n_classes) for name in names}
         if all(reasons.values()):
             why = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
@@ -449,7 +295,7 @@ class AutoPool(BaseEstimator):
         return reasons
 
 
-def _reading(expert, text):
+def _with_text(expert, text):
     """The expert, which reads columns at these positions as text, whatever its rows."""
     keys = [key for key in expert.get_params() if key.split("__")[-1] == "text"]
     return expert.set_params(**dict.fromkeys(keys, text))

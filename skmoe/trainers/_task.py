@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._sklearn import safe_indexing, taken_params
+from ..engines import run_calls
 from ..experts import NoiseExpert
 from ..experts._pool import quiet
 from ..gates._tree import TreeGate
@@ -84,9 +85,10 @@ class Task:
         """Seed of what is fitted for one expert."""
         return self.expert_seeds[number] if self.expert_seeds else number
 
-    def quiet(self):
-        """Context for fits of experts: members of a pool keep their warnings back."""
-        return quiet() if self.pooled else nullcontext()
+    def run_fits(self, function, arguments):
+        """Results of calls that fit experts; a pool's keep their warnings back."""
+        with quiet() if self.pooled else nullcontext():
+            return run_calls(function, arguments, self.n_jobs)
 
     @property
     def has_noise(self):

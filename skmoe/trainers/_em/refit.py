@@ -301,8 +301,7 @@ class RefitMixture:
             )
             for k, number in enumerate(self.kept)
         ]
-        with task.quiet():
-            return list(run_calls(self._fit_one, calls, task.n_jobs))
+        return list(task.run_fits(self._fit_one, calls))
 
     def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
         task = self.task

@@ -14,10 +14,9 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from ...engines import run_calls
 from ...experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
+from ...experts._encoding import numeric_encoding
 from ...experts._foreign import fit_expert, seed_unseeded
-from ...experts._pool import numeric_encoding
 from .._folds import predict_fold
 from .gate_stage import mean_and_error
 
@@ -102,7 +101,7 @@ def corrected_locally(task, predictions, blocks, model, shares=None):
         weight = task.weight if shares is None else shares[:, k] * task.weight
         corrector = kind(task, model, weight, task.seed_of(k))
         calls.append((corrector, predictions[:, k], encodings.get(id(view)), blocks))
-    parts = run_calls(Corrector.correct, calls, task.n_jobs)
+    parts = task.run_fits(Corrector.correct, calls)
     answers, found = zip(*parts, strict=True)
     return np.stack(answers, axis=1), list(found)
 

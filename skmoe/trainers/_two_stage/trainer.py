@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 
 from ... import mixture
-from ...engines import run_calls, single_threaded_blas
+from ...engines import single_threaded_blas
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
 from .._folds import draw_folds, predict_fold, shares_agree
@@ -184,8 +184,7 @@ class TwoStage(BaseEstimator):
             folds = draw_folds(task.labels, task.classes, self.cv, task.seed)
         choice, shares, losses = self._refined(task, folds)
         calls = [_expert_arguments(task, k, shares) for k in range(task.n_experts)]
-        with task.quiet():
-            fitted = run_calls(fit_expert, calls, task.n_jobs)
+        fitted = task.run_fits(fit_expert, calls)
         fitted = [
             expert if correction is None else correction.around(expert, task.classes)
             for expert, correction in zip(fitted, choice.local, strict=True)
@@ -226,14 +225,13 @@ class TwoStage(BaseEstimator):
         warn_if_alike(predictions)
         known, local = task.on_rows(rows), [None] * task.n_experts
         if agree and self._corrects_locally(task):
-            with task.quiet():
-                predictions, local = corrected_locally(
-                    known,
-                    predictions,
-                    self._blocks(fold_of, task.seed),
-                    self.local_correction,
-                    None if shares is None else shares[rows],
-                )
+            predictions, local = corrected_locally(
+                known,
+                predictions,
+                self._blocks(fold_of, task.seed),
+                self.local_correction,
+                None if shares is None else shares[rows],
+            )
         stage = gate_stage(
             known,
             predictions,
@@ -272,8 +270,7 @@ class TwoStage(BaseEstimator):
             )
 
         calls = [(k, fold) for k in range(task.n_experts) for fold in folds]
-        with task.quiet():
-            parts = run_calls(predict, calls, task.n_jobs)
+        parts = task.run_fits(predict, calls)
         for (k, _), part in zip(calls, parts, strict=True):
             check_finite(part, task.names[k])
         found = np.full((len(task.y), task.n_experts, parts[0].shape[1]), np.nan)

@@ -1,0 +1,162 @@
+"""Raw tables as numbers, for experts and gates that read nothing else."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from .._columns import (
+    as_columns,
+    column_names,
+    column_numbers,
+    column_text,
+    text_positions,
+)
+
+# Categories of a column that are told apart; rarer ones are taken together.
+MOST_CATEGORIES = 32
+# HistGradientBoosting takes 255 categories; one is for those taken together.
+MOST_TREE_CATEGORIES = 254
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Raw columns as numbers: what is text in training stays text.
+
+    Whatever frame or array holds them, numeric columns (times in seconds) become floats
+    with NaN for gaps, all others strings with None for gaps.  Columns are told apart by
+    position, so that names may be of any kind.
+
+    Parameters
+    ----------
+    categories : transformer
+        Of the text columns.
+    numbers : transformer, default=None
+        Of the numeric columns; None passes them on.
+    text : list of int, default=None
+        Positions of the text columns; None finds them in ``fit``, where some rows of a
+        column may look like numbers though others do not.
+
+    Attributes
+    ----------
+    text_ : list of int
+        Positions of the text columns, which come first in the result.
+    """
+
+    def __init__(self, categories, numbers=None, text=None):
+        self.categories = categories
+        self.numbers = numbers
+        self.text = text
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags
+
+    def fit(self, X, y=None):
+        """Fit the transformers of either kind of columns; returns self."""
+        self.feature_names_in_ = np.asarray(column_names(X), dtype=object)
+        self.text_ = text_positions(X) if self.text is None else self.text
+        text, numbers = self._parts(X)
+        # Columns without a single value say nothing, and some trees refuse them.
+        self.empty_ = np.isnan(numbers).all(axis=0)
+        numbers[:, self.empty_] = 0.0
+        others = self.numbers is not None and numbers.shape[1] > 0
+        self.categories_ = _fitted(self.categories, text) if self.text_ else None
+        self.numbers_ = _fitted(self.numbers, numbers) if others else None
+        return self
+
+    def _parts(self, X):
+        """Text columns and numeric ones, as two arrays."""
+        text, numbers = [], []
+        for j, column in enumerate(as_columns(X)):
+            if j in self.text_:
+                text.append(column_text(column))
+            else:
+                numbers.append(finite_numbers(column, self.feature_names_in_[j]))
+        empty = np.empty((len(X), 0))
+        return (np.column_stack(part) if part else empty for part in (text, numbers))
+
+    def transform(self, X):
+        """Encoded columns (n, m), text first."""
+        text, numbers = self._parts(X)
+        numbers[:, self.empty_] = 0.0
+        if self.numbers_ is not None:
+            numbers = self.numbers_.transform(numbers)
+        if self.categories_ is None:
+            return numbers
+        return np.hstack([self.categories_.transform(text), numbers])
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the encoded columns."""
+        is_text = np.isin(np.arange(len(self.feature_names_in_)), self.text_)
+        text = self.feature_names_in_[is_text]
+        names = self.feature_names_in_[~is_text]
+        if self.numbers_ is not None:
+            names = self.numbers_.get_feature_names_out(names)
+        if self.categories_ is None:
+            return names
+        return np.concatenate([self.categories_.get_feature_names_out(text), names])
+
+
+def finite_numbers(column, name):
+    """A column of numbers or times as floats, NaN for gaps.
+
+    Raises
+    ------
+    ValueError
+        For values that are no numbers, though those in training were, and infinity.
+    """
+    try:
+        values = column_numbers(column)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Column {name!r} holds values that are no numbers ({error}), but those "
+            "in training were; leave them empty, or fit again with this column as text."
+        ) from error
+    if np.isinf(values).any():
+        raise ValueError(
+            f"Column {name!r} holds infinity, but finite numbers or gaps were "
+            "expected; replace it by NaN."
+        )
+    return values
+
+
+def _fitted(transformer, columns):
+    return _as_arrays(clone(transformer)).fit(columns)
+
+
+def numeric_encoding(scaler=None):
+    """Raw columns as numbers: medians for gaps, which are marked; one-hot categories.
+
+    Parameters
+    ----------
+    scaler : transformer, default=None
+        Of the numeric columns; None standardises.
+    """
+    scaler = StandardScaler() if scaler is None else scaler
+    imputer = SimpleImputer(
+        strategy="median", add_indicator=True, keep_empty_features=True
+    )
+    one_hot = OneHotEncoder(
+        handle_unknown="infrequent_if_exist",
+        max_categories=MOST_CATEGORIES,
+        sparse_output=False,
+    )
+    return _as_arrays(TableEncoder(one_hot, make_pipeline(imputer, scaler)))
+
+
+def ordinal_encoding(unknown):
+    """Raw columns for trees: categories first, as numbers, then the numeric ones."""
+    ordinal = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=unknown,
+        encoded_missing_value=unknown,
+        max_categories=MOST_TREE_CATEGORIES,
+    )
+    return _as_arrays(TableEncoder(ordinal))
+
+
+def _as_arrays(transformer):
+    """The transformer, which returns arrays whatever scikit-learn is set to return."""
+    return transformer.set_output(transform="default")
