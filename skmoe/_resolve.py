@@ -140,7 +140,7 @@ def adapt_expert(expert, name, classify, owner, likelihood=None):
             return expert.for_values()
         return expert.for_likelihood(likelihood)
     needed = ("fit", "predict_proba" if classify else "predict")
-    missing = [m for m in needed if not hasattr(expert, m)]
+    missing = [m for m in needed if not _has(expert, m)]
     if isinstance(expert, type) or missing:
         what = "classifier with predict_proba" if classify else "regressor"
         raise ValueError(
@@ -153,3 +153,9 @@ def adapt_expert(expert, name, classify, owner, likelihood=None):
             "or MoEClassifier."
         )
     return expert if is_frozen(expert) else clone(expert)
+
+
+def _has(expert, method):
+    # A stack has what its final estimator has, which None hides until it is fitted.
+    hidden = getattr(expert, "final_estimator", expert) is None
+    return hidden or hasattr(expert, method)

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
@@ -22,17 +23,31 @@ def takes_weight(expert):
     """Whether ``fit`` of the expert can be given sample weights."""
     if isinstance(expert, Pipeline):
         return takes_weight(expert.steps[-1][1])
-    if has_fit_parameter(expert, "sample_weight"):
-        return True
-    inner = next(
-        (
-            getattr(expert, name)
-            for name in ("estimator", "regressor")
-            if hasattr(getattr(expert, name, None), "fit")
-        ),
-        None,
-    )
-    return inner is not None and _takes_keywords(expert) and takes_weight(inner)
+    inner = _receiver(expert)
+    if inner is not None:
+        return takes_weight(inner)
+    return has_fit_parameter(expert, "sample_weight") and not _declined(expert)
+
+
+def _declined(expert):
+    """Whether metadata routing keeps weights from the expert, as its user has said."""
+    own = own_request(expert) if routing_enabled() else None
+    return own is not None and own.fit.requests.get("sample_weight") is False
+
+
+def _receiver(expert):
+    """Estimator to which ``fit`` hands its keywords on, or None."""
+    # These name weights, but refuse them if their estimator takes none.
+    several = isinstance(expert, (MultiOutputRegressor, MultiOutputClassifier))
+    if has_fit_parameter(expert, "sample_weight") and not several:
+        return None
+    return _inner(expert) if _takes_keywords(expert) else None
+
+
+def _inner(expert):
+    """Estimator that an estimator is built around, or None."""
+    parts = (getattr(expert, name, None) for name in ("estimator", "regressor"))
+    return next((part for part in parts if hasattr(part, "fit")), None)
 
 
 def _takes_keywords(expert):
@@ -41,27 +56,41 @@ def _takes_keywords(expert):
 
 
 def weight_arguments(expert, weight):
-    """Keyword arguments by which ``expert.fit`` receives sample weights."""
-    if not isinstance(expert, Pipeline):
-        return {"sample_weight": weight}
-    name, last = expert.steps[-1]
+    """Keyword arguments by which ``expert.fit`` receives sample weights.
+
+    Under metadata routing the estimators inside ``expert`` are set to ask for them.
+    """
     if routing_enabled():
-        request_weight(expert)
+        request_weight(expert, True)
         return {"sample_weight": weight}
-    inner = weight_arguments(last, weight)
-    return {f"{name}__{key}": value for key, value in inner.items()}
+    if isinstance(expert, Pipeline):
+        name, last = expert.steps[-1]
+        inner = weight_arguments(last, weight)
+        return {f"{name}__{key}": value for key, value in inner.items()}
+    inner = _receiver(expert)
+    if inner is None:
+        return {"sample_weight": weight}
+    return weight_arguments(inner, weight)
 
 
-def request_weight(pipeline):
-    """Ask for weights in the last step, where its steps do not say otherwise."""
-    last = len(pipeline.steps) - 1
-    for position, (_, step) in enumerate(pipeline.steps):
-        if not hasattr(step, "set_fit_request"):
-            continue
-        own = own_request(step)
-        request = {} if own is None else own.fit.requests
-        if "sample_weight" in request and request["sample_weight"] is None:
-            step.set_fit_request(sample_weight=position == last)
+def request_weight(expert, wanted):
+    """Ask for weights in ``expert`` and what it holds, where nothing is said there.
+
+    Of a pipeline only the last step is to receive them, as without routing.
+    """
+    if isinstance(expert, Pipeline):
+        for name, step in expert.steps:
+            request_weight(step, wanted and name == expert.steps[-1][0])
+        return
+    inner = _inner(expert)
+    if inner is not None:
+        request_weight(inner, wanted)
+    own = own_request(expert)
+    for method in ("fit", "score"):
+        setter = getattr(expert, f"set_{method}_request", None)
+        requests = {} if own is None else getattr(own, method).requests
+        if setter and requests.get("sample_weight", wanted) is None:
+            setter(sample_weight=wanted)
 
 
 def warn_without_weight(experts):

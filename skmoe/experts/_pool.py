@@ -342,8 +342,6 @@ def _forest(classify, mixture, gate):
         last = TransformedTargetRegressor(
             ExtraTreesRegressor(n_estimators=200), transformer=StandardScaler()
         )
-        if routing_enabled():
-            last.regressor.set_fit_request(sample_weight=True)
     return TablePipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
 
 
