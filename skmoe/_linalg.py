@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from ._kernels.coordinate import coordinate_descent
 
@@ -28,6 +29,11 @@ def n_pairs(n_channels):
 @lru_cache(maxsize=16)
 def _lower_triangle(n_channels):
     return np.tril_indices(n_channels)
+
+
+@lru_cache(maxsize=16)
+def _pairs(n_classes):
+    return np.triu_indices(n_classes, 1)
 
 
 def unpack_grams(grams, n_channels):
@@ -60,22 +66,21 @@ def solve_symmetric(matrices, right):
     """
     scale = np.sqrt(np.maximum(np.einsum("mii->mi", matrices), 0.0))
     scale[scale == 0.0] = 1.0
-    solutions = [
-        _solve_scaled(matrix / np.outer(s, s), rhs / s[:, None]) / s[:, None]
-        for matrix, rhs, s in zip(matrices, right, scale, strict=True)
-    ]
-    return np.stack(solutions)
+    scaled = matrices / (scale[:, :, None] * scale[:, None, :])
+    right = right / scale[:, :, None]
+    solutions = np.empty_like(right)
+    for matrix, rhs, solution in zip(scaled, right, solutions, strict=True):
+        solution[:] = _solve_scaled(matrix, rhs)
+    return solutions / scale[:, :, None]
 
 
 def _solve_scaled(matrix, right):
     """Cholesky solve of a matrix with unit diagonal, or its pseudo-inverse."""
-    try:
-        factor = linalg.cholesky(matrix, lower=True, check_finite=False)
-        if np.min(np.diag(factor)) ** 2 > SINGULAR * len(matrix):
-            return linalg.cho_solve((factor, True), right, check_finite=False)
-    except linalg.LinAlgError:
-        pass
-    return _minimum_norm(matrix, right)
+    # LAPACK itself: around it small systems spend ten times as long as in it.
+    factor, failed = dpotrf(matrix, lower=True, clean=False)
+    if failed or np.min(np.diag(factor)) ** 2 <= SINGULAR * len(matrix):
+        return _minimum_norm(matrix, right)
+    return dpotrs(factor, right, lower=True)[0]
 
 
 def solve_lasso(matrix, right, lasso, start):
@@ -162,37 +167,44 @@ def curvature_columns(n_classes, n_channels):
 
 
 def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
-    """Newton direction of a penalised multinomial log-likelihood.
+    """Newton direction of penalised multinomial log-likelihoods.
 
     Parameters
     ----------
-    gradient : (K, q) of the unpenalised log-likelihood.
-    grams : (pairs, m) curvature as accumulated by ``multinomial_curvature``.
-    coef : (K, q) current coefficients, last channel the intercept.
+    gradient : (K, q) of the unpenalised log-likelihood, or (m, K, q) of several.
+    grams : (pairs, m * columns) curvature as accumulated by ``multinomial_curvature``.
+    coef : (K, q) or (m, K, q)
+        Current coefficients, last channel the intercept.
     alpha : ridge penalty per row unit.
     lasso : penalty of absolute values, in nats.
 
     Returns
     -------
-    (K, q) direction; without a lasso its rows sum to zero.
+    (K, q) or (m, K, q) direction; without a lasso its rows sum to zero.
     """
-    n_classes, n_channels = coef.shape
+    n_classes, n_channels = coef.shape[-2:]
     if n_classes == 1:
         return np.zeros_like(coef)
     penalty = ridge_diagonal(n_channels, alpha)
-    slope = gradient - penalty * coef
+    slope = (gradient - penalty * coef).reshape(-1, n_classes, n_channels)
+    n_blocks = curvature_columns(n_classes, n_channels)
     blocks = unpack_grams(grams, n_channels)
+    blocks = blocks.reshape(-1, n_blocks, n_channels, n_channels)
     if lasso > 0.0:
-        direction = _lasso_direction(slope, blocks, penalty, coef, lasso)
-        return direction / max(1.0, np.abs(direction).max() / LARGEST_STEP)
-    if use_exact_newton(n_classes, n_channels):
+        each = zip(slope, blocks, coef.reshape(slope.shape), strict=True)
+        moves = [_lasso_direction(s, b, penalty, c, lasso) for s, b, c in each]
+        direction = np.stack(moves)
+    elif use_exact_newton(n_classes, n_channels):
         direction = _joint_direction(slope, blocks, penalty)
     else:
-        diagonal = blocks + np.diag(penalty)
-        direction = solve_symmetric(diagonal, slope[:, :, None])[:, :, 0]
-    # A common shift of all classes changes no probability, only rounding feeds it.
-    direction -= direction.mean(axis=0)
-    return direction / max(1.0, np.abs(direction).max() / LARGEST_STEP)
+        systems = (blocks + np.diag(penalty)).reshape(-1, n_channels, n_channels)
+        direction = solve_symmetric(systems, slope.reshape(-1, n_channels, 1))
+    direction = direction.reshape(slope.shape)
+    if lasso == 0.0:
+        # A common shift of all classes changes no probability, only rounding feeds it.
+        direction = direction - direction.mean(axis=1, keepdims=True)
+    largest = np.abs(direction).max(axis=(1, 2), keepdims=True)
+    return (direction / np.maximum(1.0, largest / LARGEST_STEP)).reshape(coef.shape)
 
 
 def _lasso_direction(slope, blocks, penalty, coef, lasso):
@@ -200,7 +212,7 @@ def _lasso_direction(slope, blocks, penalty, coef, lasso):
     n_classes, n_channels = coef.shape
     if use_exact_newton(n_classes, n_channels):
         size = n_classes * n_channels
-        matrix = _joint_hessian(blocks, n_classes).reshape(size, size)
+        matrix = _joint_hessians(blocks[None], n_classes).reshape(size, size)
         matrix[np.diag_indices(size)] += np.tile(penalty, n_classes)
         right = (matrix @ coef.ravel()).reshape(coef.shape) + slope
         return solve_lasso(matrix, right, lasso, coef) - coef
@@ -212,28 +224,26 @@ def _lasso_direction(slope, blocks, penalty, coef, lasso):
     return target - coef
 
 
-def _joint_hessian(blocks, n_classes):
-    """Hessian (K, q, K, q) of all classes from its blocks above the diagonal."""
-    n_channels = blocks.shape[1]
-    hessian = np.zeros((n_classes, n_channels, n_classes, n_channels))
-    pairs = zip(*np.triu_indices(n_classes, 1), strict=True)
-    for block, (k, other) in zip(blocks, pairs, strict=True):
-        hessian[k, :, other] = hessian[other, :, k] = -block
-        hessian[k, :, k] += block
-        hessian[other, :, other] += block
-    return hessian
+def _joint_hessians(blocks, n_classes):
+    """Hessians (m, K, q, K, q) of all classes from blocks above their diagonals."""
+    m, _, n_channels, _ = blocks.shape
+    hessians = np.zeros((m, n_classes, n_channels, n_classes, n_channels))
+    first, second = _pairs(n_classes)
+    above = -blocks.swapaxes(0, 1)
+    hessians[:, first, :, second] = hessians[:, second, :, first] = above
+    # No class gains where all do: blocks of a row sum to zero.
+    np.einsum("mkikj->mkij", hessians)[:] = -hessians.sum(axis=3)
+    return hessians
 
 
 def _joint_direction(slope, blocks, penalty):
-    n_classes, n_channels = slope.shape
-    hessian = _joint_hessian(blocks, n_classes)
+    m, n_classes, n_channels = slope.shape
+    hessians = _joint_hessians(blocks, n_classes)
     # A common shift of all logits changes nothing: give that direction the mean
     # curvature.  The slope is orthogonal to it, so the solution is unaffected.
-    shift = np.einsum("kikj->ij", hessian) / n_classes**2
-    hessian += shift[None, :, None, :]
+    shift = np.einsum("mkikj->mij", hessians) / n_classes**2
+    hessians += shift[:, None, :, None, :]
+    np.einsum("mkiki->mki", hessians)[:] += penalty
     size = n_classes * n_channels
-    matrix = hessian.reshape(size, size)
-    matrix[np.diag_indices(size)] += np.tile(penalty, n_classes)
-    return solve_symmetric(matrix[None], slope.reshape(1, size, 1)).reshape(
-        n_classes, n_channels
-    )
+    systems = hessians.reshape(m, size, size)
+    return solve_symmetric(systems, slope.reshape(m, size, 1))

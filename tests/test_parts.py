@@ -9,7 +9,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skmoe import initialization, mixture
 from skmoe._features import PiecewiseLinear
-from skmoe._linalg import solve_symmetric
+from skmoe._linalg import curvature_columns, n_pairs, newton_direction, solve_symmetric
 from skmoe.experts import LinearExpert
 from skmoe.experts._foreign import fit_expert
 from skmoe.gates import (
@@ -137,6 +137,51 @@ def test_singular_systems_get_the_minimum_norm_solution():
     np.testing.assert_allclose(
         solve_symmetric(A, np.array([[[4.0], [4.0]]]))[0, :, 0], [1.0, 1.0]
     )
+
+
+@pytest.mark.parametrize("lasso", [0.0, 0.3])
+@pytest.mark.parametrize("n_classes", [2, 4, 80])
+def test_newton_directions_of_several_experts_are_those_of_each(n_classes, lasso):
+    """80 classes of 3 channels are beyond the joint Hessian."""
+    m, q = 3, 3
+    coef, gradient = RNG.normal(size=(2, m, n_classes, q))
+    columns = curvature_columns(n_classes, q)
+    factors = RNG.normal(size=(m * columns, q, q))
+    blocks = factors @ factors.swapaxes(1, 2)
+    grams = blocks[:, *np.tril_indices(q)].T
+    assert grams.shape == (n_pairs(q), m * columns)
+    # As of any multinomial log-likelihood, slopes of the classes sum to zero.
+    gradient -= gradient.mean(axis=1, keepdims=True)
+    together = newton_direction(gradient, grams, coef, 0.5, lasso)
+    for k in range(m):
+        own = grams[:, k * columns : (k + 1) * columns]
+        alone = newton_direction(gradient[k], own, coef[k], 0.5, lasso)
+        np.testing.assert_allclose(together[k], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_newton_direction_solves_the_joint_system():
+    """Finite differences of the penalised slope along the direction cancel it."""
+    n, n_classes, q, alpha = 60, 3, 3, 0.7
+    Z = np.column_stack([RNG.normal(size=(n, q - 1)), np.ones(n)])
+    labels = np.eye(n_classes)[RNG.integers(n_classes, size=n)]
+    coef = 0.1 * RNG.normal(size=(n_classes, q))
+    coef -= coef.mean(axis=0)
+    penalty = np.array([alpha, alpha, 0.0])
+
+    def proba(coef):
+        logits = np.exp(Z @ coef.T)
+        return logits / logits.sum(axis=1, keepdims=True)
+
+    def slope(coef):
+        return (labels - proba(coef)).T @ Z - penalty * coef
+
+    p = proba(coef)
+    pairs = zip(*np.triu_indices(n_classes, 1), strict=True)
+    blocks = np.stack([(Z.T * (p[:, k] * p[:, j])) @ Z for k, j in pairs])
+    grams = blocks[:, *np.tril_indices(q)].T
+    move = newton_direction(slope(coef) + penalty * coef, grams, coef, alpha)
+    change = (slope(coef + 1e-5 * move) - slope(coef - 1e-5 * move)) / 2e-5
+    np.testing.assert_allclose(change, -slope(coef), rtol=1e-6, atol=1e-6)
 
 
 def test_classifier_gate_with_one_label():

@@ -54,6 +54,7 @@ def single_threaded_blas():
                 _limit.active.restore_original_limits()
 
 
+@functools.lru_cache(maxsize=16)
 def chunk_edges(n_rows):
     """Boundaries of the row chunks."""
     n_chunks = int(np.clip(n_rows // MIN_CHUNK_ROWS, 1, MAX_CHUNKS))

@@ -441,18 +441,10 @@ class LinearCategoricalMixture(LinearMixture):
         shape = (self.n_experts, self.n_classes, self.expert_channels)
         coef = parts[1].reshape(shape)
         gradient = statistics.cross.reshape(shape)
-        columns = self._columns_per_expert()
-        updated = [
-            coef[k]
-            + newton_direction(
-                gradient[k],
-                statistics.expert_gram[:, k * columns : (k + 1) * columns],
-                coef[k],
-                *self.class_penalty,
-            )
-            for k in range(self.n_experts)
-        ]
-        return (np.concatenate(updated),)
+        direction = newton_direction(
+            gradient, statistics.expert_gram, coef, *self.class_penalty
+        )
+        return (parts[1] + direction.reshape(parts[1].shape),)
 
     def damp(self, theta, mapped, step):
         return theta + step * (mapped - theta)
