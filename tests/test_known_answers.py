@@ -20,10 +20,15 @@ CASES = [
     for name, case in ANSWERS.items()
     for variance in case.get("references", ())
 ]
-# Enough for the hardest case, whose optimum no R package found in 212 restarts.
-N_INIT = 200
-# The separated gates of the logistic case have many more local maxima.
-N_INIT_LOGISTIC = 400
+N_INIT = 30
+# The optimum of mcycle no R package found in 212 restarts; separated gates, as those
+# of the logistic case, have many more local maxima.
+HARD = {
+    "mcycle_k4": 100,
+    "tonedata_k2": 100,
+    "tonedata_const_k2": 100,
+    "rmoe_logistic_k2": 400,
+}
 # A maximum is admissible if every expert has 3 % of the rows and a spread above
 # 1e-3 of that of y: the likelihood of unequal variances is unbounded without.
 SMALLEST_SHARE, SMALLEST_SPREAD = 0.03, 1e-3
@@ -47,13 +52,12 @@ def fit(name, variance):
         "gate": SoftmaxGate(alpha=0) if gated else ConstantGate(),
         "gate_features": model["gate_columns"] if gated else None,
         "expert_features": model["expert_columns"],
-        "n_init": N_INIT,
+        "n_init": HARD.get(name, N_INIT),
         "random_state": 0,
         # Three digits of a coefficient to which the likelihood is flat ask for this.
         "trainer": EM(tol=1e-10),
     }
     if model["expert_family"] == "binomial":
-        common["n_init"] = N_INIT_LOGISTIC
         estimator = MoEClassifier(LinearExpert(alpha=0), **common)
     else:
         likelihood = Gaussian(variance=variance)
@@ -152,6 +156,8 @@ def test_parameters(fitted, case):
     np.testing.assert_allclose(gate - gate[0], expected, rtol=1e-3, atol=1e-4)
 
 
+# Many starts of EEE end 0.36 nats below its maximum, some of VVV nine.
+HARD_COVARIANCES = {"EEE": 200, "VVV": 60}
 MULTIVARIATE = {
     "EEI": ("diag", "shared"),
     "VVI": ("diag", "expert"),
@@ -177,7 +183,7 @@ def test_several_outputs(code):
         expert_features=["male"],
         likelihood=Gaussian(variance=variance, covariance=covariance),
         trainer=EM(max_refits=500),
-        n_init=N_INIT,
+        n_init=HARD_COVARIANCES.get(code, N_INIT),
         random_state=0,
     )
     model.fit(table[["BMI", "male"]], table[case["model"]["response"]])
