@@ -78,9 +78,10 @@ def _solve_scaled(matrix, right):
     """Cholesky solve of a matrix with unit diagonal, or its pseudo-inverse."""
     # LAPACK itself: around it small systems spend ten times as long as in it.
     factor, failed = dpotrf(matrix, lower=True, clean=False)
-    if failed or np.min(np.diag(factor)) ** 2 <= SINGULAR * len(matrix):
-        return _minimum_norm(matrix, right)
-    return dpotrs(factor, right, lower=True)[0]
+    # Of matrices with NaN LAPACK reports no failure.
+    if not failed and np.min(np.diag(factor)) ** 2 > SINGULAR * len(matrix):
+        return dpotrs(factor, right, lower=True)[0]
+    return _minimum_norm(matrix, right)
 
 
 def solve_lasso(matrix, right, lasso, start):

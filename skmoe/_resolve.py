@@ -158,4 +158,4 @@ def adapt_expert(expert, name, classify, owner, likelihood=None):
 def _has(expert, method):
     # A stack has what its final estimator has, which None hides until it is fitted.
     hidden = getattr(expert, "final_estimator", expert) is None
-    return hidden or hasattr(expert, method)
+    return hasattr(type(expert) if hidden else expert, method)

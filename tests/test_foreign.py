@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 from sklearn import config_context
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import BaggingRegressor, StackingClassifier, StackingRegressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import (
+    AdaBoostRegressor,
+    BaggingRegressor,
+    StackingClassifier,
+    StackingRegressor,
+)
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -58,10 +66,57 @@ def test_weights_reach_the_innermost_estimator_alone(name, routing):
     np.testing.assert_allclose(fitted.predict(X), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("routing", [False, True])
+def test_weights_pass_by_what_is_within_other_steps(routing):
+    columns = ColumnTransformer([("all", scaled(StandardScaler()), [0, 1, 2])])
+    Z = StandardScaler().fit_transform(X)
+    expected = Ridge().fit(Z, Y, sample_weight=WEIGHT).predict(Z)
+    with config_context(enable_metadata_routing=routing):
+        fitted = fit_expert(make_pipeline(columns, Ridge()), X, Y, WEIGHT, seed=0)
+    np.testing.assert_allclose(fitted.predict(X), expected, rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Since FrozenEstimator:UserWarning")
+@pytest.mark.parametrize("routing", [False, True])
+def test_frozen_parts_stay_as_they_are(routing):
+    codes = (Y[:, 0] > 0).astype(int)
+    inner = LogisticRegression().fit(X, codes)
+    scaler = StandardScaler().fit(X)
+    with config_context(enable_metadata_routing=routing):
+        calibrated = CalibratedClassifierCV(FrozenEstimator(inner), cv=2)
+        fit_expert(calibrated, X, codes, WEIGHT, seed=0)
+        steps = make_pipeline(FrozenEstimator(scaler), Ridge())
+        fit_expert(steps, X, Y, WEIGHT, seed=0)
+        for part in (inner, scaler):
+            assert part.get_metadata_routing().fit.requests["sample_weight"] is None
+
+
+@pytest.mark.parametrize(
+    ("expert", "with_routing"),
+    [
+        (AdaBoostRegressor(n_estimators=3), False),
+        (scaled(AdaBoostRegressor(n_estimators=3)), False),
+        (OneVsRestClassifier(LogisticRegression()), True),
+        (searched(OneVsRestClassifier(LogisticRegression())), True),
+        (MultiOutputRegressor(TransformedTargetRegressor(Ridge())), True),
+    ],
+)
+@pytest.mark.parametrize("routing", [False, True])
+def test_who_refuses_weights_is_resampled(expert, with_routing, routing):
+    codes = (Y[:, 0] > 0).astype(int)
+    target = Y if isinstance(expert, MultiOutputRegressor) else codes
+    with config_context(enable_metadata_routing=routing):
+        boosted = "AdaBoost" in repr(expert)
+        assert takes_weight(expert) == (with_routing if routing else boosted)
+        fitted = fit_expert(expert, X, target, WEIGHT, seed=0)
+    assert fitted.predict(X).shape == target.shape
+
+
+@pytest.mark.parametrize("request_", [False, "other"])
 @pytest.mark.parametrize("around", [scaled, searched, MultiOutputRegressor])
-def test_who_declines_weights_is_resampled(around):
+def test_who_declines_weights_is_resampled(around, request_):
     with config_context(enable_metadata_routing=True):
-        ridge = Ridge().set_fit_request(sample_weight=False)
+        ridge = Ridge().set_fit_request(sample_weight=request_)
         assert not takes_weight(ridge)
         assert not takes_weight(around(ridge))
         fitted = fit_expert(around(ridge), X, Y, WEIGHT, seed=0)
@@ -83,6 +138,8 @@ def test_stacks_with_their_default_final_estimator():
     model = MoERegressor(stack, n_experts=2, random_state=0).fit(X, Y[:, 0])
     assert np.isfinite(model.predict(X)).all()
     codes = (Y[:, 0] > 0).astype(int)
+    with pytest.raises(ValueError, match="no predict_proba"):
+        MoEClassifier([stack]).fit(X, codes)
     stack = StackingClassifier([("a", LogisticRegression())])
     model = MoEClassifier([stack], trainer="two-stage", random_state=0).fit(X, codes)
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)

@@ -5,13 +5,42 @@ import warnings
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.feature_selection import RFECV
 from sklearn.frozen import FrozenEstimator
-from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    TunedThresholdClassifierCV,
+)
+from sklearn.multiclass import (
+    OneVsOneClassifier,
+    OneVsRestClassifier,
+    OutputCodeClassifier,
+)
+from sklearn.multioutput import (
+    ClassifierChain,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+)
 from sklearn.pipeline import Pipeline
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from .._sklearn import own_request, routing_enabled, safe_indexing, taken_params
 from ..exceptions import NoSampleWeightWarning
+
+# These name weights, but refuse them if their estimator does not name them too.
+OF_OUTPUTS = (MultiOutputRegressor, MultiOutputClassifier)
+# These take keywords, but refuse all of them without metadata routing.
+BY_ROUTING = (
+    ClassifierChain,
+    FixedThresholdClassifier,
+    OneVsOneClassifier,
+    OneVsRestClassifier,
+    OutputCodeClassifier,
+    RFECV,
+    SelfTrainingClassifier,
+    TunedThresholdClassifierCV,
+)
 
 
 def is_frozen(expert):
@@ -23,23 +52,41 @@ def takes_weight(expert):
     """Whether ``fit`` of the expert can be given sample weights."""
     if isinstance(expert, Pipeline):
         return takes_weight(expert.steps[-1][1])
+    if not routing_enabled() and _refuses(expert):
+        return False
     inner = _receiver(expert)
     if inner is not None:
         return takes_weight(inner)
     return has_fit_parameter(expert, "sample_weight") and not _declined(expert)
 
 
+def _refuses(expert):
+    """Whether ``fit`` refuses the weights that it seems to take."""
+    if isinstance(expert, OF_OUTPUTS) and not isinstance(expert.estimator, Pipeline):
+        return not has_fit_parameter(expert.estimator, "sample_weight")
+    return isinstance(expert, BY_ROUTING)
+
+
 def _declined(expert):
-    """Whether metadata routing keeps weights from the expert, as its user has said."""
-    own = own_request(expert) if routing_enabled() else None
-    return own is not None and own.fit.requests.get("sample_weight") is False
+    """Whether metadata routing keeps weights from the expert.
+
+    So does a request of its user, for none or under another name, and so do estimators
+    that metadata cannot be routed to.
+    """
+    if not routing_enabled():
+        return False
+    try:
+        own = own_request(expert)
+    except NotImplementedError:
+        return True
+    request = None if own is None else own.fit.requests.get("sample_weight")
+    return request not in (None, True)
 
 
 def _receiver(expert):
     """Estimator to which ``fit`` hands its keywords on, or None."""
-    # These name weights, but refuse them if their estimator takes none.
-    several = isinstance(expert, (MultiOutputRegressor, MultiOutputClassifier))
-    if has_fit_parameter(expert, "sample_weight") and not several:
+    named = has_fit_parameter(expert, "sample_weight")
+    if named and not isinstance(expert, OF_OUTPUTS):
         return None
     return _inner(expert) if _takes_keywords(expert) else None
 
@@ -76,21 +123,35 @@ def weight_arguments(expert, weight):
 def request_weight(expert, wanted):
     """Ask for weights in ``expert`` and what it holds, where nothing is said there.
 
-    Of a pipeline only the last step is to receive them, as without routing.
+    Of a pipeline only the last step is to receive them, as without routing.  What is
+    frozen belongs to the user, and stays as it is.
     """
+    if is_frozen(expert):
+        return
     if isinstance(expert, Pipeline):
         for name, step in expert.steps:
             request_weight(step, wanted and name == expert.steps[-1][0])
         return
-    inner = _inner(expert)
-    if inner is not None:
-        request_weight(inner, wanted)
+    if not wanted and hasattr(expert, "get_params"):
+        for part in expert.get_params(deep=False).values():
+            for held in _estimators(part):
+                request_weight(held, False)
+    elif (inner := _inner(expert)) is not None:
+        request_weight(inner, True)
     own = own_request(expert)
     for method in ("fit", "score"):
         setter = getattr(expert, f"set_{method}_request", None)
         requests = {} if own is None else getattr(own, method).requests
         if setter and requests.get("sample_weight", wanted) is None:
             setter(sample_weight=wanted)
+
+
+def _estimators(part):
+    """Estimators in a parameter: itself, or those in its (name, estimator, ...)."""
+    parts = [part]
+    if isinstance(part, (list, tuple)):
+        parts = [p for entry in part if isinstance(entry, tuple) for p in entry]
+    return [p for p in parts if hasattr(p, "fit") and not isinstance(p, type)]
 
 
 def warn_without_weight(experts):
