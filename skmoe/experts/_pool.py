@@ -19,18 +19,15 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import (
-    QuantileTransformer,
-    StandardScaler,
-)
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
 from .._columns import text_positions
-from .._sklearn import routing_enabled, safe_indexing
+from .._sklearn import safe_indexing
 from ..exceptions import ExpertCollapseWarning
 from ._encoding import numeric_encoding, ordinal_encoding
-from ._foreign import fit_expert
+from ._foreign import fit_expert, weight_arguments
 from ._linear import LinearExpert
 from ._mlp import MLPExpert
 
@@ -129,10 +126,10 @@ class TreesOnTables(BaseEstimator):
         categories = list(range(len(self.encoder_.text_)))
         trees = clone(self.estimator).set_params(categorical_features=categories)
         if np.ndim(y) == 2:
-            if routing_enabled():
-                trees.set_fit_request(sample_weight=True)
             trees = MultiOutputRegressor(trees)
-        self.estimator_ = trees.fit(encoded, y, sample_weight=sample_weight)
+        given = sample_weight is not None
+        weights = weight_arguments(trees, sample_weight) if given else {}
+        self.estimator_ = trees.fit(encoded, y, **weights)
         if is_classifier(trees):
             self.classes_ = trees.classes_
         return self

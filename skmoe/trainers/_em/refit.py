@@ -301,7 +301,7 @@ class RefitMixture:
             )
             for k, number in enumerate(self.kept)
         ]
-        return list(task.run_fits(self._fit_one, calls))
+        return task.run_fits(self._fit_one, calls)
 
     def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
         task = self.task
