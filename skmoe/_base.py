@@ -143,7 +143,8 @@ class BaseMoE(
         y, weight = self._read_target(table, y, sample_weight)
         parts = self._screen(parts, table, y, weight)
         n_experts, experts = len(parts.experts), parts.by_name()
-        previous = self._previous(n_experts) if self.warm_start else None
+        goes_on = self.warm_start and getattr(parts.trainer, "continues", True)
+        previous = self._previous(n_experts) if goes_on else None
         self._check_size(table, weight, n_experts)
         self._fit_features(table, y, weight, parts.gate, experts)
         warn_without_weight(_weighted_parts(parts, weight))
@@ -201,8 +202,8 @@ class BaseMoE(
 
     def _make_task(self, parts, table, y, weight):
         seeds = self._seed_experts(parts.names, parts.experts)
-        # A model of the variance may be as random as an expert.
-        self._seed_experts(["likelihood"], [parts.likelihood])
+        # A gate, or a model of the variance, may be as random as an expert.
+        self._seed_experts(["likelihood", "gate"], [parts.likelihood, parts.gate])
         gate_view, expert_views = self._training_views(table, parts.gate, parts.experts)
         return Task(
             gate=parts.gate,

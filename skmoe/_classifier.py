@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
@@ -185,7 +185,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.classes_ = np.unique(y)
         weight = self._weights(table, sample_weight)
         if self.class_weight is not None:
-            weight = weight * compute_sample_weight(self.class_weight, y)
+            counts = weight > 0
+            present, known = np.unique(y[counts]), weight[counts]
+            factors = compute_class_weight(
+                self.class_weight, classes=present, y=y[counts], sample_weight=known
+            )
+            position = np.searchsorted(present, y).clip(max=len(present) - 1)
+            weight = weight * factors[position]
         return y, weight
 
     def _encode(self, y):

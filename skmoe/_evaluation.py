@@ -44,6 +44,11 @@ class Evaluation:
 
     def _log_prob(self, views, y, offset, size=None):
         predictions = self._each(views, offset)
+        if y.ndim == 2 and y.shape[1] != predictions[0].shape[1]:
+            raise ValueError(
+                f"{type(self).__name__} got y with {y.shape[1]} outputs, but was "
+                f"fitted with {predictions[0].shape[1]}; give the same ones."
+            )
         return mixture.log_prob(self._likelihoods_at(views), y, predictions, size)
 
     def _likelihoods_at(self, views):
@@ -140,9 +145,12 @@ class Evaluation:
     def responsibilities(self, X, y, **sizes):
         """Posterior probability of each expert given x and y, shape (n, K).
 
-        Parameters are those of :meth:`log_density`.
+        Parameters are those of :meth:`log_density`.  Where no expert finds y possible,
+        they are the gate's weights.
         """
-        return mixture.responsibilities(*self._log_parts(X, y, **sizes))
+        log_gate, log_prob = self._log_parts(X, y, **sizes)
+        impossible = np.all(log_gate + log_prob == -np.inf, axis=1, keepdims=True)
+        return mixture.responsibilities(log_gate, np.where(impossible, 0.0, log_prob))
 
     def _criterion(self, X, y, sample_weight, sizes):
         if self.n_parameters_ is None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import assert_all_finite, validate_data
 
 from ._columns import is_frame, text_columns, without_na
 from ._features import as_numbers, view
@@ -39,6 +39,12 @@ class Table:
         if key not in self._views:
             self._views[key] = without_columns(self.raw, columns)
         return self._views[key]
+
+    def finite(self, X):
+        """Numbers, after a check where the table could not be checked as a whole."""
+        if self.numbers is None and getattr(X, "dtype", np.dtype(object)).kind == "f":
+            assert_all_finite(X, input_name="X")
+        return X
 
     def dense(self, X):
         """A sparse matrix as an array, made once; anything else as it is."""

@@ -21,6 +21,8 @@ PRESETS = {
     "gradient": "Gradient()",
     "gaussian": "GaussianGate() or Gaussian()",
 }
+# For parameters that stand for a part without being its name.
+EXAMPLES = {"experts": "LinearExpert()", "router": "TopKRouter()"}
 
 
 class ExpertParameters(BaseEstimator):
@@ -58,7 +60,8 @@ class ExpertParameters(BaseEstimator):
             )
         rows = np.flatnonzero(weight > 0)
         X = safe_indexing(table.raw, rows)
-        self.expert_pool_ = pool.screen(parts.names, parts.experts, X, y[rows])
+        apart = [n for n in parts.names if self._features_of(n) is not None]
+        self.expert_pool_ = pool.screen(parts.names, parts.experts, X, y[rows], apart)
         kept = [member for member in self.expert_pool_ if not member.dropped]
         return parts._replace(
             names=[member.name for member in kept],
@@ -85,7 +88,7 @@ class ExpertParameters(BaseEstimator):
             for name in [n for n in names if n in params]:
                 self._replace_expert(names.index(name), params.pop(name))
         for key in params:
-            self._refuse_preset(key)
+            self._refuse_preset(key, params)
         own = set(self._get_param_names())
         nested = {k: v for k, v in params.items() if k.split("__")[0] not in own}
         if nested and isinstance(self.experts, (list, tuple)):
@@ -114,13 +117,14 @@ class ExpertParameters(BaseEstimator):
                 )
             experts[name].set_params(**{rest: value})
 
-    def _refuse_preset(self, key):
+    def _refuse_preset(self, key, params):
         name, _, nested = key.partition("__")
-        value = getattr(self, name, None)
+        # A part that comes with its parameters is set before them.
+        value = params.get(name, getattr(self, name, None))
         if not nested or not (value is None or isinstance(value, (str, int))):
             return
         if name in self._get_param_names():
-            example = PRESETS.get(value, "an object")
+            example = PRESETS.get(value, EXAMPLES.get(name, "an object"))
             raise ValueError(
                 f"Cannot set {key!r}: {name}={value!r} is a preset without "
                 f"parameters of its own; pass the object, such as {name}={example}, "

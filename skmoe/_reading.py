@@ -112,9 +112,10 @@ class Reading:
             for earlier, transformer in made:
                 if _features.same(earlier, spec):
                     return transformer
-            transformer = _features.fit_features(
-                _features.resolve(spec, name), X, y[rows], weight[rows]
-            )
+            transformer = _features.resolve(spec, name)
+            if transformer is not None:
+                self._seed_experts([name], [transformer])
+            _features.fit_features(transformer, X, y[rows], weight[rows])
             made.append((spec, transformer))
             return transformer
 
@@ -147,9 +148,10 @@ class Reading:
 
     def _gate_view(self, table, gate=None):
         gate = self.gate_ if gate is None else gate
-        if self.gate_features_ is not None:
-            return table.view(self.gate_features_)
-        return table.numbers if gate.numeric else table.raw
+        if self.gate_features_ is None:
+            return table.numbers if gate.numeric else table.raw
+        view = table.view(self.gate_features_)
+        return table.finite(view) if gate.numeric else view
 
     def _expert_views(self, table, experts=None, kept=None):
         """What each expert sees; equal transformers are applied once."""
@@ -162,10 +164,13 @@ class Reading:
 
     def _expert_view(self, table, expert, transformer):
         if transformer is not None:
-            return table.view(transformer)
+            view = table.view(transformer)
+            return table.finite(view) if reads_numbers(expert) else view
         if not reads_numbers(expert):
             return table.raw
-        return table.without(self._dropped) if self._dropped else table.numbers
+        if self._dropped:
+            return table.finite(table.without(self._dropped))
+        return table.numbers
 
     def _shared_view(self, table, expert):
         """What the shared expert sees."""

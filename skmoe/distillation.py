@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import check_sample_weight, safe_indexing
 from .likelihoods import Gaussian
+from .trainers import TwoStage
 
 __all__ = ["distill"]
 
@@ -84,6 +85,13 @@ def distill(
     student = (
         _default_student(teacher, n_experts) if student is None else clone(student)
     )
+    trainer = getattr(student, "trainer", None)
+    if isinstance(trainer, TwoStage) or str(trainer) == "two-stage":
+        raise ValueError(
+            f"distill got student={student!r}, but every row enters once for each of "
+            "its answers, and folds of trainer='two-stage' would part them; use "
+            "trainer='em' or 'gradient'."
+        )
     weight = check_sample_weight(sample_weight, X, dtype=np.float64)
     expand = _expand_classes if is_classifier(teacher) else _expand_normals
     rows, targets, weights = expand(teacher, X)
@@ -102,9 +110,9 @@ def distill(
 def _default_student(teacher, n_experts):
     if n_experts is None:
         n_experts = max(1, teacher.n_experts_ // 2)
-    if isinstance(teacher.experts, (list, tuple)):
+    if teacher._experts_by_name():
         raise ValueError(
-            "distill got a teacher with a list of experts and student=None; pass the "
+            "distill got a teacher with experts by name and student=None; pass the "
             f"student, such as MoERegressor(n_experts={n_experts})."
         )
     return clone(teacher).set_params(n_experts=n_experts, n_members=1)

@@ -62,8 +62,10 @@ def variance(weights, predictions, within):
     within : (n, K, d) variance of each expert around its prediction.
     """
     center = mean(weights, predictions)
-    between = (predictions - center[:, None, :]) ** 2
-    return np.einsum("nk,nkd->nd", weights, between + within)
+    spread = (predictions - center[:, None, :]) ** 2 + within
+    # An infinite variance of an expert that does not serve a row is none of it.
+    spread = np.where(weights[:, :, None] > 0, spread, 0.0)
+    return np.einsum("nk,nkd->nd", weights, spread)
 
 
 class Components(NamedTuple):

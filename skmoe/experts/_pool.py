@@ -1,5 +1,6 @@
 """A pool of different experts for tables as they come."""
 
+import numbers
 import time
 import warnings
 from contextlib import contextmanager
@@ -199,14 +200,15 @@ class AutoPool(BaseEstimator):
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
-        known = [*MEMBERS]
-        unknown = [name for name in self.include or [] if name not in known]
-        if unknown or (self.include is not None and not len(self.include)):
+        known, include = [*MEMBERS], self.include
+        listed = isinstance(include, (list, tuple, set)) and set(include) <= {*known}
+        if include is not None and not (listed and include):
             raise ValueError(
                 f"AutoPool got include={self.include!r}, but expected None or some of "
                 f"{known}."
             )
-        if self.max_time is not None and not self.max_time > 0:
+        is_number = isinstance(self.max_time, numbers.Real)
+        if self.max_time is not None and not (is_number and self.max_time > 0):
             raise ValueError(
                 f"AutoPool got max_time={self.max_time!r}, but expected None or "
                 "seconds > 0."
@@ -228,7 +230,7 @@ class AutoPool(BaseEstimator):
         names = [n for n in MEMBERS if self.include is None or n in self.include]
         return names, [MEMBERS[name](classify, mixture, gate) for name in names]
 
-    def screen(self, names, experts, X, y):
+    def screen(self, names, experts, X, y, apart=()):
         """All members, with the reasons of those that are left out.
 
         Parameters
@@ -237,6 +239,9 @@ class AutoPool(BaseEstimator):
         experts : list of unfitted estimators
         X : table of shape (n, p)
         y : (n,) or (n, n_outputs)
+        apart : container of str, default=()
+            Members that see other columns than those of X, whose places say nothing
+            to them.
 
         Returns
         -------
@@ -249,7 +254,10 @@ class AutoPool(BaseEstimator):
         """
         n_classes = len(np.unique(y)) if is_classifier(experts[0]) else None
         text = text_positions(X)
-        experts = [_with_text(expert, text) for expert in experts]
+        experts = [
+            expert if name in apart else _with_text(expert, text)
+            for name, expert in zip(names, experts, strict=True)
+        ]
         reasons = {name: _misfit(name, *X.shape, n_classes) for name in names}
         if all(reasons.values()):
             why = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
@@ -259,7 +267,8 @@ class AutoPool(BaseEstimator):
                 "more of them."
             )
         if self.max_time is not None:
-            fits = {n: e for n, e in zip(names, experts, strict=True) if not reasons[n]}
+            named = zip(names, experts, strict=True)
+            fits = {n: _with_text(e, text) for n, e in named if not reasons[n]}
             reasons |= self._too_slow(fits, X, y)
         return [
             PoolMember(name, expert, reasons[name])
@@ -295,7 +304,7 @@ class AutoPool(BaseEstimator):
 def _with_text(expert, text):
     """The expert, which reads columns at these positions as text, whatever its rows."""
     keys = [key for key in expert.get_params() if key.split("__")[-1] == "text"]
-    return expert.set_params(**dict.fromkeys(keys, text))
+    return clone(expert).set_params(**dict.fromkeys(keys, text))
 
 
 def _misfit(name, n_rows, n_columns, n_classes=None):
@@ -337,7 +346,8 @@ def _forest(classify, mixture, gate):
     else:
         # Forests stop splitting where variances are below 1e-16, whatever the unit.
         last = TransformedTargetRegressor(
-            ExtraTreesRegressor(n_estimators=200), transformer=StandardScaler()
+            ExtraTreesRegressor(n_estimators=200),
+            transformer=StandardScaler().set_output(transform="default"),
         )
     return TablePipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
 

@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from .._columns import column_text
 from .._sklearn import safe_indexing
 from ._base import BaseGate
+
+# Types of columns in which equal values are found faster than one by one.
+NUMBERS = (*map(np.dtype, ("f4", "f8", "i4", "i8")),)
 
 
 class GroupGate(BaseGate):
@@ -56,7 +60,7 @@ class GroupGate(BaseGate):
             )
 
     def segments(self, X):
-        """The column as an array of strings; missing values are ``"nan"``."""
+        """The column as an array of strings, and which rows have a value there."""
         try:
             column = safe_indexing(X, self.column, axis=1)
         except (KeyError, IndexError, ValueError) as error:
@@ -64,30 +68,35 @@ class GroupGate(BaseGate):
                 f"GroupGate got column={self.column!r}, which X does not have; name "
                 "one of its columns, or give its position."
             ) from error
-        if hasattr(column, "to_numpy"):
-            column = column.to_numpy()
-        column = np.asarray(column).ravel()
-        if column.dtype.kind == "f":
-            return np.array([repr(float(v)) for v in column])
-        return column.astype(str)
+        codes = slice(None)
+        if getattr(column, "dtype", None) in NUMBERS:
+            column, codes = np.unique(np.asarray(column), return_inverse=True)
+        names = column_text(np.ravel(column) if np.ndim(column) > 1 else column)
+        known = np.array([name is not None for name in names], dtype=bool)
+        return np.where(known, names, "").astype(str)[codes], known[codes]
 
     def start(self, X, n_experts, sample_weight):
         """Responsibilities (n, K) that give each segment its own expert, or None."""
-        groups, codes = np.unique(self.segments(X), return_inverse=True)
-        if len(groups) > n_experts:
+        segments, known = self.segments(X)
+        groups, codes = np.unique(segments[known], return_inverse=True)
+        if not 0 < len(groups) <= n_experts:
             return None
-        return np.eye(n_experts)[codes]
+        resp = np.full((len(segments), n_experts), 1.0 / n_experts)
+        resp[known] = np.eye(n_experts)[codes]
+        return resp
 
     def fit(self, X, resp, sample_weight=None):
         """Fit to responsibilities ``resp`` (n, K); returns self."""
         self.check()
         weight = np.ones(len(resp)) if sample_weight is None else sample_weight
-        self.groups_, codes = np.unique(self.segments(X), return_inverse=True)
+        segments, known = self.segments(X)
+        self.groups_, codes = np.unique(segments[known], return_inverse=True)
         mass = np.zeros((len(self.groups_), resp.shape[1]))
-        np.add.at(mass, codes, resp * weight[:, None])
+        weighted = resp * weight[:, None]
+        np.add.at(mass, codes, weighted[known])
         # A node of a tree may have no rows.
-        equal = np.full(resp.shape[1], 1.0 / resp.shape[1])
-        self.prior_ = mass.sum(axis=0) / mass.sum() if mass.sum() > 0 else equal
+        equal, total = np.full(resp.shape[1], 1.0 / resp.shape[1]), weighted.sum()
+        self.prior_ = weighted.sum(axis=0) / total if total > 0 else equal
         mass += self.alpha * self.prior_
         total = mass.sum(axis=1, keepdims=True)
         self.weights_ = np.divide(
@@ -97,10 +106,10 @@ class GroupGate(BaseGate):
         return self
 
     def predict_log_proba(self, X):
-        segments = self.segments(X)
+        segments, known = self.segments(X)
         table = np.vstack([self.weights_, self.prior_])
         position = np.searchsorted(self.groups_, segments)
-        position = np.minimum(position, len(self.groups_) - 1)
-        known = self.groups_[position] == segments
-        rows = table[np.where(known, position, len(self.groups_))]
+        # The last one stands for whatever is not there.
+        found = np.append(self.groups_, "")[position] == segments
+        rows = table[np.where(known & found, position, len(self.groups_))]
         return np.log(np.maximum(rows, np.finfo(float).tiny))

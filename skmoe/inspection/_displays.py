@@ -83,9 +83,14 @@ class ExpertUsageDisplay:
         self.usage = usage
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, plot=True, ax=None, **bar_kw):
-        """Display for the rows of ``X``; draws it unless ``plot=False``."""
-        display = cls(expert_usage(estimator, X, y))
+    def from_estimator(
+        cls, estimator, X, y=None, *, sizes=None, plot=True, ax=None, **bar_kw
+    ):
+        """Display for the rows of ``X``; draws it unless ``plot=False``.
+
+        ``sizes`` is a dict of ``offset`` or ``trials``, as :func:`expert_usage` takes.
+        """
+        display = cls(expert_usage(estimator, X, y, **(sizes or {})))
         return display.plot(ax=ax, **bar_kw) if plot else display
 
     def plot(self, ax=None, **bar_kw):

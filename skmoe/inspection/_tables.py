@@ -5,7 +5,7 @@ from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_is_fitted
 
 
-def expert_usage(model, X, y=None, sample_weight=None):
+def expert_usage(model, X, y=None, sample_weight=None, **sizes):
     """How much, and how surely, each expert serves the rows.
 
     Parameters
@@ -16,6 +16,8 @@ def expert_usage(model, X, y=None, sample_weight=None):
         Adds the share by posterior responsibility, and the error of each expert on
         the rows it answers for.
     sample_weight : array-like of shape (n,), default=None
+    **sizes
+        ``offset`` or ``trials`` as in ``fit`` of a regressor.
 
     Returns
     -------
@@ -53,14 +55,14 @@ def expert_usage(model, X, y=None, sample_weight=None):
         "certainty": certainty.tolist(),
     }
     if y is not None:
-        resp = model.responsibilities(X, y) * weight[:, None]
+        resp = model.responsibilities(X, y, **sizes) * weight[:, None]
         table["responsible"] = resp.sum(axis=0).tolist()
-        table["error"] = _errors(model, X, y, resp).tolist()
+        table["error"] = _errors(model, X, y, resp, sizes).tolist()
     return table
 
 
-def _errors(model, X, y, resp):
-    predictions = model.predict_experts(X)
+def _errors(model, X, y, resp, sizes):
+    predictions = model.predict_experts(X, **sizes)
     y = np.asarray(y)
     mass = np.maximum(resp.sum(axis=0), np.finfo(float).tiny)
     if hasattr(model, "classes_"):

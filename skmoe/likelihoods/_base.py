@@ -34,6 +34,16 @@ def weighted_variance(y, weight):
     return np.average((y - center) ** 2, axis=0, weights=weight)
 
 
+def least_variance(floor, spread, y):
+    """Smallest variances (n_outputs,): a fraction of those of y, above its rounding.
+
+    Rows that are all alike leave no spread, and their rounding may be zero.
+    """
+    rounding = (4.0 * np.finfo(float).eps * np.abs(y).max(axis=0)) ** 2
+    least = np.maximum(floor * np.asarray(spread), rounding)
+    return np.where(least > np.finfo(float).tiny, least, max(floor, LEAST))
+
+
 def unboxed(values):
     """A float for one output, the array itself for several."""
     values = np.asarray(values, dtype=float)

@@ -4,10 +4,12 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
 
-from ._base import LEAST, Likelihood, column, unboxed
+from ._base import Likelihood, column, unboxed
 
 # Brackets of the logarithm of a shape.
 LOG_SHAPES = (-12.0, 14.0)
+# Least mean.
+SMALLEST = 1e-200
 
 
 class Gamma(Likelihood):
@@ -58,7 +60,8 @@ class Gamma(Likelihood):
 
     def usable(self, prediction):
         """Predictions, kept positive."""
-        return np.maximum(prediction, LEAST)
+        # Units of y are arbitrary, so only what would overflow is too small.
+        return np.maximum(prediction, SMALLEST)
 
     def predictor(self, y, size=None):
         """Log of y per exposure."""

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
 
-from ._base import Likelihood, unboxed
+from ._base import Likelihood, least_variance, unboxed
 
 # Degrees of freedom that are told apart: beyond, the density is a normal one.
 LOG_DF = (0.0, np.log(1e6))
@@ -85,7 +85,7 @@ class StudentT(Likelihood):
         else:
             square = (weight @ error**2 + prior) / mass
             df = np.full(d, FIRST_DF if self.df is None else float(self.df))
-        floor = np.maximum(self.floor * spread, np.finfo(float).tiny)
+        floor = least_variance(self.floor, spread, y)
         square = np.maximum(square, floor)
         for _ in range(1 if known else FIRST_SWEEPS):
             precision = (df + 1.0) / (df + error**2 / square)
@@ -203,7 +203,7 @@ class Laplace(Likelihood):
         total = weight @ np.abs(y - prediction)
         # Maximises -m log b - total / b - prior / (2 b^2).
         scale = (total + np.sqrt(total**2 + 4.0 * mass * prior)) / (2.0 * mass)
-        floor = np.sqrt(np.maximum(self.floor * spread, np.finfo(float).tiny))
+        floor = np.sqrt(least_variance(self.floor, spread, y))
         return self.with_scale(np.maximum(scale, floor), bool(np.any(scale < floor)))
 
     def with_scale(self, scale, floored=False):

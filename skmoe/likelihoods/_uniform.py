@@ -10,7 +10,8 @@ class Uniform(Likelihood):
     """Uniform density over the range of y in training: the noise component.
 
     The density is the same beyond that range, so that a row far outside is an outlier
-    too [1]_; distribution function, quantiles and draws are those of the range.
+    too [1]_; distribution function, quantiles and draws are those of the range, of its
+    integers where y are counts.
 
     Attributes
     ----------
@@ -36,13 +37,16 @@ class Uniform(Likelihood):
         fitted = clone(self)
         low, high = y.min(axis=0), y.max(axis=0)
         fitted.low_ = unboxed(low)
-        fitted.high_ = unboxed(np.where(high > low, high, low + 1.0))
+        spread = discrete | (high > low)
+        fitted.high_ = unboxed(np.where(spread, high, low + 1.0))
         fitted.n_parameters_, fitted.floored_ = 1.0, False
         fitted.counts_ = discrete
         return fitted
 
     def _width(self, n_outputs):
-        return np.broadcast_to(np.subtract(self.high_, self.low_), n_outputs)
+        """Length of the range, or how many counts are in it."""
+        width = np.subtract(self.high_, self.low_) + self.counts_
+        return np.broadcast_to(width, n_outputs)
 
     def mean(self, prediction, size=None):
         """Middle of the range, around what a shared expert predicts."""
@@ -51,7 +55,7 @@ class Uniform(Likelihood):
     def variance_of(self, prediction, size=None):
         """Variance of the range, (n, n_outputs)."""
         width = self._width(prediction.shape[1])
-        return np.broadcast_to(width**2 / 12.0, prediction.shape)
+        return np.broadcast_to((width**2 - self.counts_) / 12.0, prediction.shape)
 
     def _log_density(self, y, prediction, size=None):
         return np.broadcast_to(-np.log(self._width(y.shape[1])), y.shape)
@@ -64,15 +68,20 @@ class Uniform(Likelihood):
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
-        y = y - prediction
-        return np.clip((y - self.low_) / self._width(y.shape[1]), 0.0, 1.0)
+        below = y - prediction - self.low_
+        if self.counts_:
+            below = np.floor(below) + 1.0
+        return np.clip(below / self._width(y.shape[1]), 0.0, 1.0)
 
     def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
-        return prediction + self.low_ + level * self._width(prediction.shape[1])
+        above = level * self._width(prediction.shape[1])
+        if self.counts_:
+            above = np.maximum(np.ceil(above) - 1.0, 0.0)
+        return prediction + self.low_ + above
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
         width = self._width(prediction.shape[1])
-        draws = self.low_ + width * rng.uniform(size=prediction.shape)
-        return prediction + (np.rint(draws) if self.counts_ else draws)
+        draws = width * rng.uniform(size=prediction.shape)
+        return prediction + self.low_ + (np.floor(draws) if self.counts_ else draws)

@@ -119,9 +119,9 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__} got estimator={self._mixture()!r}, which has "
                 "no n_experts; pass a MoERegressor or MoEClassifier."
             )
-        if isinstance(self._mixture().experts, (list, tuple)) and len(sizes) > 1:
+        if self._mixture()._experts_by_name() and len(sizes) > 1:
             raise ValueError(
-                f"{type(self).__name__} got a mixture with a list of experts, whose "
+                f"{type(self).__name__} got a mixture with experts by name, whose "
                 "number is fixed; pass one estimator, or n_experts=[1]."
             )
         most = max(1, n_rows // ROWS_PER_EXPERT)

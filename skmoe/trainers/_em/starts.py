@@ -178,9 +178,8 @@ def with_noise(task, resp):
     densities = log_prob(problem.at_rows(parts), task.y, predictions, task.size)
     with np.errstate(divide="ignore"):
         explained = log_density(np.log(resp), densities) + np.log1p(-NOISE_SHARE)
-    unexplained = np.log(NOISE_SHARE) + Uniform().with_range(task.y).log_prob(
-        task.y, task.y
-    )
+    noise = Uniform().with_range(task.y, task.likelihood.discrete)
+    unexplained = np.log(NOISE_SHARE) + noise.log_prob(task.y, task.y)
     share = expit(unexplained - explained)[:, None]
     return np.hstack([resp * (1.0 - share), share])
 

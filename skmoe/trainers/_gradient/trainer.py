@@ -202,6 +202,12 @@ class Gradient(BaseEstimator):
         self.check()
         check_router(task.router, "gradient", self, task.has_shared)
         check_gaussian(task, self)
+        covariance = getattr(task.likelihood, "covariance", "diag")
+        if covariance != "diag" and task.y.ndim == 2 and task.y.shape[1] > 1:
+            raise ValueError(
+                f"Gradient got likelihood={task.likelihood!r}, but it fits a variance "
+                "of each output by itself; use covariance='diag', or trainer='em'."
+            )
         own = [e for e in task.experts if isinstance(e, BuiltInExpert)]
         check_ridge([task.gate, *own], self)
         check_gate(task)

@@ -66,6 +66,11 @@ def check_local(model, task):
             f"TwoStage got local_correction={model!r}, but expected a {kind}, as the "
             "experts are."
         )
+    if classify and not isinstance(model, str) and not hasattr(model, "predict_proba"):
+        raise ValueError(
+            f"TwoStage got local_correction={model!r}, which has no predict_proba; "
+            "wrap it in sklearn.calibration.CalibratedClassifierCV."
+        )
 
 
 def corrected_locally(task, predictions, blocks, model, shares=None):

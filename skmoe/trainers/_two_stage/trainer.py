@@ -100,6 +100,9 @@ class TwoStage(BaseEstimator):
     (300, 2)
     """
 
+    #: Whether ``warm_start`` makes use of an earlier fit.
+    continues = False
+
     def __init__(
         self,
         cv=5,
@@ -127,7 +130,7 @@ class TwoStage(BaseEstimator):
             "max_iter": (self.max_iter, 1),
             "refine": (self.refine, 0),
         }
-        if not hasattr(self.cv, "split"):
+        if self.splitter is None:
             counts["cv"] = (self.cv, 2)
         for name, (value, least) in counts.items():
             if not isinstance(value, (int, np.integer)) or value < least:
@@ -141,7 +144,9 @@ class TwoStage(BaseEstimator):
                 f"TwoStage got objective={self.objective!r}, but expected 'prediction' "
                 "or 'likelihood'."
             )
-        if self.alphas is not None and not all(0 <= a < np.inf for a in self.alphas):
+        alphas = np.asarray([0.0] if self.alphas is None else self.alphas)
+        listed = alphas.ndim == 1 and alphas.dtype.kind in "fiu" and len(alphas)
+        if not listed or not np.all((alphas >= 0) & (alphas < np.inf)):
             raise ValueError(
                 f"TwoStage got alphas={self.alphas!r}, but expected finite numbers "
                 ">= 0, or None for the penalty of the gate."
@@ -162,7 +167,8 @@ class TwoStage(BaseEstimator):
     @property
     def splitter(self):
         """The object that splits the rows, if it is one; metadata are routed to it."""
-        return self.cv if hasattr(self.cv, "split") else None
+        splits = hasattr(self.cv, "split") and not isinstance(self.cv, str)
+        return self.cv if splits else None
 
     def fit_task(self, task):
         """Train the parts of a task; returns a ``Fit``."""

@@ -1,0 +1,294 @@
+"""What users would run into where parts, columns and units meet."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import config_context
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeRegressor
+
+from skmoe import MoEClassifier, MoERegressor
+from skmoe.distillation import distill
+from skmoe.experts import AutoPool
+from skmoe.gates import GroupGate, SoftmaxGate
+from skmoe.inspection import expert_usage
+from skmoe.likelihoods import Gaussian, Uniform
+from skmoe.model_selection import MoERegressorCV
+from skmoe.trainers import TwoStage
+
+N_ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def bends():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N_ROWS, 3))
+    y = np.where(X[:, 0] > 0, 2 * X[:, 1], -X[:, 2])
+    return X, y + 0.1 * rng.normal(size=N_ROWS)
+
+
+def towns(X):
+    frame = pd.DataFrame(X, columns=list("abc"))
+    return frame.assign(town=np.where(X[:, 0] > 0, "u", "v"))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"gate": GroupGate("town")},
+        {"gate_features": ["a"], "expert_features": ["a", "b"]},
+    ],
+)
+@pytest.mark.parametrize("gap", [np.nan, np.inf])
+def test_gaps_beside_text_are_refused_as_elsewhere(bends, parts, gap):
+    X, y = bends
+    frame = towns(X)
+    with_gap = frame.copy()
+    with_gap.loc[0, "a"] = gap
+    model = MoERegressor(n_experts=2, random_state=0, **parts).fit(frame, y)
+    for method in (model.predict, lambda rows: model.fit(rows, y)):
+        with pytest.raises(ValueError, match="Input X contains"):
+            method(with_gap)
+    assert np.isfinite(model.predict(frame)).all()
+
+
+def test_segments_are_values_whatever_their_type(bends):
+    rng = np.random.default_rng(1)
+    segment = rng.integers(0, 3, N_ROWS)
+    frame = pd.DataFrame({"segment": segment, "x": bends[0][:, 1]})
+    y = np.array([1.0, -2.0, 3.0])[segment] * frame["x"].to_numpy()
+    model = MoERegressor(n_experts=3, gate=GroupGate(0), random_state=0).fit(frame, y)
+    assert model.score(frame, y) > 0.99
+    for same in (frame.astype(float), frame.astype({"segment": "Int64"})):
+        np.testing.assert_allclose(model.gate_proba(same), model.gate_proba(frame))
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA])
+def test_a_row_without_segment_gets_the_prior(bends, gap):
+    X, y = bends
+    frame = towns(X).astype({"town": object})
+    frame.loc[:50, "town"] = gap
+    model = MoERegressor(n_experts=2, gate=GroupGate("town"), random_state=0)
+    model.fit(frame, y)
+    assert model.gate_.groups_.tolist() == ["u", "v"]
+    proba = model.gate_proba(frame)
+    np.testing.assert_allclose(proba[:51], np.tile(model.gate_.prior_, (51, 1)))
+    unseen = model.gate_proba(frame.assign(town="w"))
+    np.testing.assert_allclose(unseen, np.tile(model.gate_.prior_, (N_ROWS, 1)))
+
+
+def test_a_part_and_its_parameter_are_set_together(bends):
+    X, y = bends
+    grid = {"gate": [SoftmaxGate()], "gate__alpha": [0.1, 100.0]}
+    search = GridSearchCV(
+        MoERegressor(n_experts=2, random_state=0), grid, cv=2, error_score="raise"
+    )
+    assert search.fit(X, y).best_estimator_.gate.alpha == 0.1
+    with pytest.raises(ValueError, match=r"such as router=TopKRouter\(\)"):
+        MoERegressor().set_params(router__k=1)
+    with pytest.raises(ValueError, match="preset"):
+        MoERegressor(gate=SoftmaxGate()).set_params(gate="softmax", gate__alpha=1.0)
+
+
+def test_an_infinite_variance_counts_only_where_it_serves():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    left = X[:, 0] < 0
+    noise = np.where(left, rng.normal(size=400), rng.standard_cauchy(400))
+    y = np.where(left, 3, -3) * X[:, 1] + 0.1 * noise
+    model = MoERegressor(
+        n_experts=2, likelihood="student-t", router=1, random_state=0
+    ).fit(X, y)
+    freedom = np.array([own.df_ for own in model.likelihoods_])
+    assert (freedom <= 2).sum() == 1
+    std = model.predict(X, return_std=True)[1]
+    served = model.gate_proba(X).argmax(axis=1)
+    np.testing.assert_array_equal(np.isinf(std), freedom[served] <= 2)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3e8])
+@pytest.mark.parametrize("family", ["student-t", "laplace"])
+def test_robust_families_bear_a_constant_target(bends, family, value):
+    X, _ = bends
+    y = np.full(N_ROWS, value)
+    model = MoERegressor(n_experts=2, likelihood=family, random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-13, 1e-40, 1e40])
+def test_a_gamma_mixture_does_not_depend_on_the_unit(bends, unit):
+    X, y = bends
+    model = MoERegressor(n_experts=2, likelihood="gamma", random_state=0)
+    one = model.fit(X, np.exp(y)).predict(X)
+    other = model.fit(X, unit * np.exp(y)).predict(X)
+    np.testing.assert_allclose(other / unit, one, rtol=1e-4)
+
+
+def test_balanced_classes_count_weights_as_rows(bends):
+    X, y = bends
+    labels = np.where(y > 0, "pos", "neg")
+    weight = np.where(y > 0, np.arange(N_ROWS) % 4, 1)
+    rows = np.repeat(np.arange(N_ROWS), weight)
+    model = MoEClassifier(n_experts=2, class_weight="balanced", random_state=0)
+    weighted = model.fit(X, labels, sample_weight=weight).predict_proba(X)
+    repeated = model.fit(X[rows], labels[rows]).predict_proba(X)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-8)
+
+
+def test_gradient_refuses_covariances_that_it_does_not_fit(bends):
+    X, y = bends
+    model = MoERegressor(likelihood=Gaussian(covariance="full"), trainer="gradient")
+    with pytest.raises(ValueError, match="covariance='diag'"):
+        model.fit(X, np.column_stack([y, -y]))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"gate": RandomForestClassifier(5, max_depth=3)},
+        {"expert_features": RBFSampler(n_components=10)},
+    ],
+)
+def test_one_seed_one_model_with_random_parts(bends, parts):
+    X, y = bends
+    fits = [
+        MoERegressor(n_experts=2, random_state=0, **parts).fit(X, y).predict(X)
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*fits)
+
+
+@pytest.mark.parametrize("method", ["log_density", "bic", "responsibilities"])
+def test_another_number_of_outputs_is_refused(bends, method):
+    X, y = bends
+    two = np.column_stack([y, X[:, 1]])
+    for known, given in ((y, two), (two, y)):
+        model = MoERegressor(n_experts=2, random_state=0).fit(X, known)
+        with pytest.raises(ValueError, match="outputs, but was fitted with"):
+            getattr(model, method)(X, given)
+
+
+def test_where_no_expert_finds_y_possible_the_gate_answers(bends):
+    X, y = bends
+    model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    impossible = np.full(N_ROWS, 1e200)
+    np.testing.assert_allclose(
+        model.responsibilities(X, impossible), model.gate_proba(X)
+    )
+
+
+def test_usage_of_experts_for_rows_with_trials(bends):
+    X, y = bends
+    rng = np.random.default_rng(0)
+    trials = rng.integers(1, 12, N_ROWS).astype(float)
+    hits = rng.binomial(trials.astype(int), 1 / (1 + np.exp(-2 * y))).astype(float)
+    model = MoERegressor(n_experts=2, likelihood="binomial", random_state=0)
+    model.fit(X, hits, trials=trials)
+    usage = expert_usage(model, X, hits, trials=trials)
+    resp = model.responsibilities(X, hits, trials=trials)
+    np.testing.assert_allclose(usage["responsible"], resp.mean(axis=0))
+    assert np.isfinite(usage["error"]).all()
+
+
+def test_noise_of_counts_is_a_distribution_over_counts():
+    noise = Uniform().with_range(np.array([[2.0], [6.0], [3.0]]), discrete=True)
+    counts, at = np.arange(0.0, 9.0)[:, None], np.zeros((9, 1))
+    mass = noise.marginal_density(counts, at)
+    np.testing.assert_allclose(mass.ravel(), [0, 0, 0.2, 0.2, 0.2, 0.2, 0.2, 0, 0])
+    np.testing.assert_allclose(noise.cdf(counts, at), np.cumsum(mass, axis=0))
+    np.testing.assert_allclose(noise.variance_of(at, None), 2.0)
+    for level, expected in ((0.1, 2), (0.2, 2), (0.21, 3), (0.5, 4), (0.99, 6)):
+        assert np.all(noise.quantile(level, at) == expected)
+    draws = noise.sample(np.zeros((5000, 1)), np.random.default_rng(0))
+    share = np.unique(draws, return_counts=True)
+    assert share[0].tolist() == [2, 3, 4, 5, 6]
+    np.testing.assert_allclose(share[1] / 5000, 0.2, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "features", [["a", "b"], {"linear": ["a", "b", "town"]}, {"linear": ["town", "a"]}]
+)
+def test_members_of_a_pool_with_columns_of_their_own(features):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(N_ROWS, 3)), columns=["a", "b", "rest"])
+    frame.insert(0, "town", rng.choice(["n", "s"], N_ROWS))
+    y = 3 * frame["a"].to_numpy() + 0.1 * rng.normal(size=N_ROWS)
+    model = MoERegressor(
+        AutoPool(include=["linear"]),
+        trainer=TwoStage(local_correction=None),
+        expert_features=features,
+        random_state=0,
+    )
+    assert model.fit(frame, y).score(frame, y) > 0.99
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_a_pool_whatever_transformers_are_set_to_give(bends, output):
+    if output == "polars":
+        pytest.importorskip("polars")
+    X, y = bends
+    pool = AutoPool(include=["linear", "forest", "neighbours"])
+    model = MoERegressor(pool, trainer=TwoStage(local_correction=None), random_state=0)
+    expected = model.fit(X, y).predict(X[:5])
+    with config_context(transform_output=output):
+        np.testing.assert_allclose(model.fit(X, y).predict(X[:5]), expected)
+
+
+def test_distillation_refuses_what_folds_would_spoil(bends):
+    X, y = bends
+    pool = AutoPool(include=["linear", "neighbours"])
+    trainer = TwoStage(local_correction=None)
+    teacher = MoERegressor(pool, trainer=trainer, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="pass the student"):
+        distill(teacher, X, n_experts=1)
+    for name in (trainer, "two-stage"):
+        with pytest.raises(ValueError, match="would part them"):
+            distill(teacher, X, MoERegressor(n_experts=2, trainer=name))
+
+
+def test_a_pool_has_no_number_to_search(bends):
+    X, y = bends
+    pool = AutoPool(include=["linear", "neighbours"])
+    search = MoERegressorCV(MoERegressor(pool, trainer="two-stage"), n_experts=3)
+    with pytest.raises(ValueError, match="experts by name"):
+        search.fit(X, y)
+
+
+def test_two_stages_start_afresh(bends):
+    X, y = bends
+    experts = [("a", Ridge()), ("b", DecisionTreeRegressor(max_depth=3))]
+    model = MoERegressor(experts, trainer="two-stage", random_state=0, warm_start=True)
+    model.fit(X[:100], y[:100]).set_params(likelihood="heteroscedastic")
+    warm = model.fit(X, y).predict(X)
+    model.set_params(warm_start=False)
+    np.testing.assert_array_equal(warm, model.fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trainer": TwoStage(alphas=())},
+        {"trainer": TwoStage(alphas=5.0)},
+        {"trainer": TwoStage(alphas=["1"])},
+        {"trainer": TwoStage(cv="5")},
+        {"experts": AutoPool(include=3)},
+        {"experts": AutoPool(include="linear")},
+        {"experts": AutoPool(max_time="60")},
+    ],
+)
+def test_wrong_types_are_named(bends, wrong):
+    parts = {"experts": [Ridge(), DecisionTreeRegressor()], "trainer": "two-stage"}
+    with pytest.raises(ValueError, match="(TwoStage|AutoPool) got .*, but expected"):
+        MoERegressor(**{**parts, **wrong}).fit(*bends)
+
+
+def test_local_corrections_of_classes_need_probabilities(bends):
+    X, y = bends
+    pool = AutoPool(include=["linear", "neighbours"])
+    trainer = TwoStage(local_correction=LinearSVC())
+    with pytest.raises(ValueError, match="no predict_proba"):
+        MoEClassifier(pool, trainer=trainer).fit(X, y > 0)
