@@ -97,6 +97,24 @@ def test_documented_tables_are_those_stored():
         assert table in documented
 
 
+def test_documented_splits_are_those_stored(capsys):
+    import published
+
+    documented = (FOLDER.parent / "docs" / "measurements.md").read_text()
+    rows = pd.read_parquet(FOLDER / "results" / "published.parquet")
+    uci, splits = (rows[rows.protocol == name] for name in ("uci", "splits"))
+    published.report_uci(uci)
+    lines = capsys.readouterr().out.strip().split("\n")[2:]
+    assert len(lines) == 4
+    for line in lines:
+        table, count, *figures = line.strip("| ").split(" | ")[:8]
+        assert f"| {table} | first {count} | {' | '.join(figures)} |" in documented
+    lines = documented.split("\n")
+    for row in splits.itertuples():
+        parts = f"| {row.table} | ", f" | {row.smse:.4f} | ", f" | {row.chosen} |"
+        assert any(all(part in line for part in parts) for line in lines)
+
+
 def test_models_without_all_folds_are_not_compared():
     from tables_report import beyond_error, relative
 
