@@ -81,7 +81,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     n_parameters_ : int or None
         Free parameters; None if a part has no count.
     log_likelihood_ : float
-        Weighted total over the training rows, in nats.
+        Weighted total over the training rows, in nats, of what was trained: with that
+        of standardised x under a Gaussian gate, of the classification under hard EM, of
+        the dense mixture under ``TopPRouter``.
     lower_bounds_ : list of float
         Penalised objective per unit of weight, per iteration of the winning start.
     n_iter_ : int
@@ -215,8 +217,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         y : array-like of shape (n,)
         sample_weight : array-like of shape (n,), default=None
             A weight of zero counts as no row, a weight of two as the row twice: exactly
-            so under EM; nearly so where folds or batches are drawn by row (training
-            by gradient, in two stages, or beside a shared expert).
+            so under EM, but for routers that share out rows; nearly so where folds or
+            batches are drawn by row (training by gradient, in two stages, or beside a
+            shared expert).
         **fit_params
             Routed to the experts where metadata routing is enabled.
 

@@ -96,7 +96,9 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     n_parameters_ : int or None
         Free parameters; None if a part has no count.
     log_likelihood_ : float
-        Weighted total over the training rows, in nats.
+        Weighted total over the training rows, in nats, of what was trained: with that
+        of standardised x under a Gaussian gate, of the classification under hard EM, of
+        the dense mixture under ``TopPRouter``.
     lower_bounds_ : list of float
         Penalised objective per unit of weight, per iteration of the winning start.
     n_iter_ : int
@@ -240,8 +242,9 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
             A weight of zero counts as no row, a weight of two as the row twice: exactly
-            so under EM; nearly so where folds or batches are drawn by row (training
-            by gradient, in two stages, or beside a shared expert).
+            so under EM, but for routers that share out rows; nearly so where folds or
+            batches are drawn by row (training by gradient, in two stages, or beside a
+            shared expert).
         offset : array-like of shape (n,), default=None
             Logarithm of the exposure that y was counted in, for likelihoods with a log
             link: experts model the rate per unit of exposure.

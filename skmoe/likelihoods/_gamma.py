@@ -9,7 +9,7 @@ from ._base import Likelihood, column, unboxed
 # Brackets of the logarithm of a shape.
 LOG_SHAPES = (-12.0, 14.0)
 # Least mean.
-SMALLEST = 1e-200
+SMALLEST = 1e-60
 
 
 class Gamma(Likelihood):
