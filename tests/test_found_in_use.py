@@ -15,7 +15,7 @@ from skmoe import MoEClassifier, MoERegressor
 from skmoe.distillation import distill
 from skmoe.experts import AutoPool
 from skmoe.gates import GroupGate, SoftmaxGate
-from skmoe.inspection import expert_usage
+from skmoe.inspection import GateDisplay, expert_usage, gate_importance
 from skmoe.likelihoods import Gaussian, Uniform
 from skmoe.model_selection import MoERegressorCV
 from skmoe.trainers import TwoStage
@@ -292,3 +292,33 @@ def test_local_corrections_of_classes_need_probabilities(bends):
     trainer = TwoStage(local_correction=LinearSVC())
     with pytest.raises(ValueError, match="no predict_proba"):
         MoEClassifier(pool, trainer=trainer).fit(X, y > 0)
+
+
+def test_a_gate_is_drawn_along_times_as_it_reads_them():
+    rng = np.random.default_rng(0)
+    when = pd.date_range("2020-01-01", periods=N_ROWS, freq="D")
+    frame = pd.DataFrame({"when": when, "x": rng.normal(size=N_ROWS)})
+    early = np.arange(N_ROWS) < N_ROWS // 2
+    y = np.where(early, 3 * frame["x"] ** 2, 2 * frame["x"])
+    model = MoERegressor(
+        AutoPool(include=["linear", "neighbours"]),
+        trainer=TwoStage(alphas=(1.0,), local_correction=None),
+        random_state=0,
+    ).fit(frame, y)
+    drawn = GateDisplay.from_estimator(model, frame, "when", n_values=3, plot=False)
+    first = pd.Timestamp(drawn.values[0], unit="s")
+    expected = model.gate_proba(frame.assign(when=first)).mean(axis=0)
+    np.testing.assert_allclose(drawn.proba[0], expected, rtol=1e-6)
+    assert np.ptp(drawn.proba[:, 0]) > 0.01
+    with pytest.raises(ValueError, match="column 'x' holds values that are no numbers"):
+        GateDisplay.from_estimator(model, frame.assign(x="z"), "x", plot=False)
+
+
+def test_importance_of_columns_whatever_their_names(bends):
+    X, y = bends
+    model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    expected = gate_importance(model, X, random_state=0)
+    numbered = pd.DataFrame(X)
+    same = MoERegressor(n_experts=2, random_state=0).fit(numbered, y)
+    assert gate_importance(same, numbered, random_state=0) == expected
+    assert gate_importance(model, X.tolist(), random_state=0) == expected

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from .._columns import column_numbers
 from .._sklearn import check_matplotlib_support
 from ._tables import expert_usage
 
@@ -204,10 +205,22 @@ def column_name(X, feature):
 
 
 def column_values(X, feature):
-    """One column, by name or position, as floats."""
-    column = X[column_name(X, feature)] if hasattr(X, "columns") else X[:, [feature]]
-    column = column.toarray() if hasattr(column, "toarray") else column
-    return np.asarray(column).astype(float).ravel()
+    """One column, by name or position, as floats: seconds where it holds times.
+
+    Raises ``ValueError`` for a column of text, whose values have no order.
+    """
+    if not hasattr(X, "columns"):
+        column = X[:, [feature]]
+        column = column.toarray() if hasattr(column, "toarray") else column
+        return np.asarray(column).astype(float).ravel()
+    name = column_name(X, feature)
+    try:
+        return column_numbers(X[name])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The column {name!r} holds values that are no numbers, along which "
+            "nothing can be drawn; choose another feature."
+        ) from error
 
 
 def feature_name(X, feature):

@@ -107,12 +107,13 @@ def gate_importance(model, X, *, n_repeats=5, random_state=None):
     True
     """
     rng = check_random_state(random_state)
+    X = X if hasattr(X, "shape") else np.asarray(X)
     base = model.gate_proba(X)
     names = _feature_names(model, X)
     drops = np.empty((len(names), n_repeats))
-    for j, name in enumerate(names):
+    for j in range(len(names)):
         for repeat in range(n_repeats):
-            changed = _with_shuffled(X, j, name, rng)
+            changed = _with_shuffled(X, j, rng)
             distance = 0.5 * np.abs(model.gate_proba(changed) - base).sum(axis=1)
             drops[j, repeat] = distance.mean()
     order = np.argsort(-drops.mean(axis=1), kind="stable")
@@ -129,8 +130,9 @@ def _feature_names(model, X):
     return [f"x{j}" for j in range(X.shape[1])]
 
 
-def _with_shuffled(X, j, name, rng):
+def _with_shuffled(X, j, rng):
     """X with one column in another order."""
+    name = X.columns[j] if hasattr(X, "columns") else j
     if hasattr(X, "assign"):
         changed = X.copy()
         changed[name] = shuffle(X[name].array, random_state=rng)
