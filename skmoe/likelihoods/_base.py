@@ -34,13 +34,17 @@ def weighted_variance(y, weight):
     return np.average((y - center) ** 2, axis=0, weights=weight)
 
 
+def rounding_variance(y):
+    """Squares (n_outputs,) of residuals that say no more than how y was rounded."""
+    return (4.0 * np.finfo(float).eps * np.abs(y).max(axis=0)) ** 2
+
+
 def least_variance(floor, spread, y):
     """Smallest variances (n_outputs,): a fraction of those of y, above its rounding.
 
     Rows that are all alike leave no spread, and their rounding may be zero.
     """
-    rounding = (4.0 * np.finfo(float).eps * np.abs(y).max(axis=0)) ** 2
-    least = np.maximum(floor * np.asarray(spread), rounding)
+    least = np.maximum(floor * np.asarray(spread), rounding_variance(y))
     return np.where(least > np.finfo(float).tiny, least, max(floor, LEAST))
 
 

@@ -7,7 +7,7 @@ from scipy import special
 from sklearn.base import clone
 
 from .._kernels.objectives import LOG_2PI
-from ._base import Likelihood, unboxed
+from ._base import Likelihood, rounding_variance, unboxed
 
 # Share of an expert's rows at the floor from which the floor is what bounds it.
 MOST_FLOORED = 0.01
@@ -99,8 +99,7 @@ class HeteroscedasticGaussian(Likelihood):
         mass = max(weight.sum(), np.finfo(float).tiny)
         square = (weight @ (y - prediction) ** 2 + prior) / mass
         # Residuals within the rounding of y say nothing of its variance.
-        rounding = (4.0 * np.finfo(float).eps * np.abs(y).max(axis=0)) ** 2
-        spread = np.maximum(spread, rounding / self.floor)
+        spread = np.maximum(spread, rounding_variance(y) / self.floor)
         return self.with_sigma(np.sqrt(square), spread)
 
     def with_sigma(self, sigma, spread):
