@@ -2,9 +2,10 @@
 
 import functools
 import numbers
+from dataclasses import replace
 
 import numpy as np
-from sklearn.base import TransformerMixin
+from sklearn.base import TransformerMixin, clone
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state, murmurhash3_32
 from sklearn.utils.metadata_routing import (
@@ -144,10 +145,11 @@ class BaseMoE(
         parts = self._screen(parts, table, y, weight)
         n_experts, experts = len(parts.experts), parts.by_name()
         goes_on = self.warm_start and getattr(parts.trainer, "continues", True)
-        previous = self._previous(n_experts) if goes_on else None
+        previous = self._previous(parts) if goes_on else None
         self._check_size(table, weight, n_experts)
         self._fit_features(table, y, weight, parts.gate, experts)
-        warn_without_weight(_weighted_parts(parts, weight))
+        if self._pool() is None:
+            warn_without_weight(_weighted_parts(parts, weight))
         fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
         task.size = self._read_size(task, sizes)
@@ -155,7 +157,7 @@ class BaseMoE(
         task.fit_params = [fit_params[name] for name in parts.names]
         own = fit_params.get(SHARED, {})
         task = self._with_shared(task, self._fit_shared(parts, table, y, weight, own))
-        self._train(parts.trainer, _positive_rows(task), previous, X, y)
+        self._train(parts, _positive_rows(task), previous, X, y)
         return self
 
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None):
@@ -165,7 +167,7 @@ class BaseMoE(
                 "the members one by one and average their predictions."
             )
         parts = self._resolve_parts()
-        previous = self._previous(len(parts.experts))
+        previous = self._previous(parts)
         fresh = previous is None
         experts = parts.by_name()
         table = self._read(X, reset=fresh, gate=parts.gate, experts=experts)
@@ -177,10 +179,10 @@ class BaseMoE(
             offset = self._offset(table)
         task = self._with_shared(self._make_task(parts, table, y, weight), offset)
         task.seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        task.warm_start = None if fresh else previous[0]
         task.freeze = freeze
         task = _positive_rows(task)
-        self._commit(task, [parts.trainer.partial_task(task)])
+        own = task.going_on(None if fresh else previous[0])
+        self._commit(task, [own.numbered(parts.trainer.partial_task(own))])
         return self
 
     def _read_size(self, task, sizes):
@@ -201,16 +203,11 @@ class BaseMoE(
         return draw_folds(task.labels, task.classes, splitter, 0, split_params)
 
     def _make_task(self, parts, table, y, weight):
-        seeds = self._seed_experts(parts.names, parts.experts)
-        # A gate, or a model of the variance, may be as random as an expert.
-        self._seed_experts(["likelihood", "gate"], [parts.likelihood, parts.gate])
         gate_view, expert_views = self._training_views(table, parts.gate, parts.experts)
         return Task(
-            gate=parts.gate,
+            **self._seeded(parts),
             router=parts.router,
-            likelihood=parts.likelihood,
             names=parts.names,
-            experts=parts.experts,
             gate_view=gate_view,
             expert_views=expert_views,
             y=self._encode(y),
@@ -219,21 +216,33 @@ class BaseMoE(
             weight=weight,
             n_init=self.n_init,
             n_jobs=self.n_jobs,
-            expert_seeds=seeds,
             resp=getattr(self, "_start_resp", None),
             pooled=self._pool() is not None,
         )
 
-    def _train(self, trainer, task, previous, X, y):
+    def _seeded(self, parts, member=0):
+        """Copies of what may be random, with the seeds of one member."""
+        experts = [e if is_frozen(e) else clone(e) for e in parts.experts]
+        # A gate, or a model of the variance, may be as random as an expert.
+        others = {"likelihood": clone(parts.likelihood), "gate": clone(parts.gate)}
+        seeds = self._seed_experts(parts.names, experts, member)
+        self._seed_experts([*others], [*others.values()], member)
+        return {"experts": experts, "expert_seeds": seeds, **others}
+
+    def _train(self, parts, task, previous, X, y):
         rng = check_random_state(self.random_state)
         context = self._open_callbacks(X, y)
         fits = []
         for member in range(self.n_members):
+            if member:
+                # Draws of trainers differ by the seed of the task already.
+                own = {**self._seeded(parts, member), "expert_seeds": task.expert_seeds}
+                task = replace(task, **own)
             task.seed = int(rng.randint(np.iinfo(np.int32).max))
             task.start = member if self.n_members > 1 else None
-            task.warm_start = previous[member] if previous else None
-            task.report = self._reporter(context, task, X, y)
-            fits.append(trainer.fit_task(task))
+            own = task.going_on(previous[member] if previous else None)
+            own.report = self._reporter(context, task, own, X, y)
+            fits.append(own.numbered(parts.trainer.fit_task(own)))
         self._commit(task, fits)
         if context is not None:
             context.call_on_fit_task_end(
@@ -255,13 +264,13 @@ class BaseMoE(
         }
         return fit_params, splitting
 
-    def _seed_experts(self, names, experts):
+    def _seed_experts(self, names, experts, member=0):
         """Seed unseeded experts by name, so that neither order nor chance matters.
 
         Returns the seeds of the resamples of experts that take no weights.
         """
         rng = check_random_state(self.random_state)
-        base = int(rng.randint(np.iinfo(np.int32).max))
+        base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
         seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
         for seed, expert in zip(seeds, experts, strict=True):
             if not is_frozen(expert):
@@ -286,7 +295,7 @@ class BaseMoE(
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         return context
 
-    def _reporter(self, context, task, X, y):
+    def _reporter(self, context, task, own, X, y):
         def report(iteration, bound, make_fit):
             if self.verbose:
                 print(f"[{type(self).__name__}] iteration {iteration}: {bound:.6f}")
@@ -298,7 +307,9 @@ class BaseMoE(
                 estimator=self,
                 X=X,
                 y=y,
-                reconstruction_attributes=lambda: self._attributes(task, make_fit()),
+                reconstruction_attributes=lambda: self._attributes(
+                    task, own.numbered(make_fit())
+                ),
             )
 
         return report

@@ -35,8 +35,11 @@ class Fitted:
     ``_log_prob``.
     """
 
-    def _previous(self, n_experts):
-        """Earlier fits to continue from, one per member, or None."""
+    def _previous(self, parts):
+        """Earlier fits to continue from, one per member, or None.
+
+        Experts that were lost on the way stay lost; ``kept`` says which are left.
+        """
         if not hasattr(self, "gate_"):
             return None
         if (self.shared_expert is None) != (self.shared_expert_ is None):
@@ -46,11 +49,11 @@ class Fitted:
                 "that leaves; clone the estimator to start afresh."
             )
         members = getattr(self, "members_", [self])
-        sizes = {len(m.experts_) for m in members}
+        n_experts, sizes = len(parts.experts), {m._n_asked for m in members}
         if len(members) != self.n_members or sizes != {n_experts}:
             raise ValueError(
-                f"The fitted mixture has {len(members)} members with {sizes} experts, "
-                f"but {self.n_members} with {n_experts} are asked for; clone "
+                f"The mixture was fitted as {len(members)} members with {sizes} "
+                f"experts, but {self.n_members} with {n_experts} are asked for; clone "
                 "the estimator to start afresh."
             )
         asked, fitted = self._make_likelihood(), self.likelihoods_[0]
@@ -66,6 +69,13 @@ class Fitted:
                 f"{type(self).__name__} got noise={self.noise!r}, but was fitted with "
                 "another share of noise; clone the estimator to start afresh."
             )
+        for member in members:
+            if not parts.gate.continues(member.gate_):
+                raise ValueError(
+                    f"{type(self).__name__} got gate={self.gate!r}, but was fitted "
+                    f"with {member.gate_!r}, a gate of another kind; clone the "
+                    "estimator to start afresh."
+                )
         return [m._as_fit() for m in members]
 
     def _as_fit(self):
@@ -73,7 +83,7 @@ class Fitted:
             self.gate_,
             self.experts_,
             self.likelihoods_,
-            list(range(len(self.experts_))),
+            self._kept,
             self.log_likelihood_,
             self.lower_bounds_,
             self.expert_load_,
@@ -104,6 +114,7 @@ class Fitted:
             "expert_load_": fit.load,
             "history_": fit.history,
             "_kept": fit.kept,
+            "_n_asked": task.n_experts,
             "_trainer_state": fit.state,
         }
         attributes["n_parameters_"] = count_parameters(attributes, self.shared_expert_)

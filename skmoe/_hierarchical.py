@@ -120,11 +120,11 @@ class Hierarchy:
         growing = GrowingTrainer(parts.trainer, self.max_leaf_nodes, self.criterion)
         return parts._replace(trainer=growing)
 
-    def _previous(self, n_experts):
-        previous = super()._previous(n_experts)
-        shape = self._shape()
+    def _previous(self, parts):
+        previous = super()._previous(parts)
+        tree = Tree(self._shape())
         for fit in previous or []:
-            if fit.gate.tree.shape != shape:
+            if fit.gate.tree.shape != tree.only(fit.kept).shape:
                 raise ValueError(
                     f"{type(self).__name__} got branching={self.branching!r}, but was "
                     f"fitted with a tree of shape {fit.gate.tree.shape}; clone the "

@@ -61,7 +61,12 @@ class ExpertParameters(BaseEstimator):
         rows = np.flatnonzero(weight > 0)
         X = safe_indexing(table.raw, rows)
         apart = [n for n in parts.names if self._features_of(n) is not None]
-        self.expert_pool_ = pool.screen(parts.names, parts.experts, X, y[rows], apart)
+        correction = None
+        if isinstance(parts.trainer, TwoStage):
+            correction = parts.trainer.correction(self._classify)
+        self.expert_pool_ = pool.screen(
+            parts.names, parts.experts, X, y[rows], apart, correction
+        )
         kept = [member for member in self.expert_pool_ if not member.dropped]
         return parts._replace(
             names=[member.name for member in kept],

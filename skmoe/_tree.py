@@ -174,6 +174,14 @@ class Tree:
         pruned = _pruned(self._labelled(), position)
         return _renumbered(pruned if pruned[1] else (-1, (pruned,)))
 
+    def only(self, leaves):
+        """The tree with some of its leaves only."""
+        tree = self
+        # From the right, so that the numbers of the others stay what they are.
+        for leaf in sorted({*range(self.n_leaves)} - {*leaves}, reverse=True):
+            tree, _ = tree.without(leaf)
+        return tree
+
     def split(self, leaf, n_children=2):
         """The tree with a node of ``n_children`` leaves in place of a leaf.
 

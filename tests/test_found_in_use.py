@@ -1,24 +1,27 @@
 """What users would run into where parts, columns and units meet."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn import config_context
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.distillation import distill
 from skmoe.experts import AutoPool
-from skmoe.gates import GroupGate, SoftmaxGate
+from skmoe.gates import GroupGate, MLPGate, SoftmaxGate
 from skmoe.inspection import GateDisplay, expert_usage, gate_importance
 from skmoe.likelihoods import Gaussian, Uniform
 from skmoe.model_selection import MoERegressorCV
-from skmoe.trainers import TwoStage
+from skmoe.trainers import EM, Gradient, TwoStage
 
 N_ROWS = 300
 
@@ -322,3 +325,110 @@ def test_importance_of_columns_whatever_their_names(bends):
     same = MoERegressor(n_experts=2, random_state=0).fit(numbered, y)
     assert gate_importance(same, numbered, random_state=0) == expected
     assert gate_importance(model, X.tolist(), random_state=0) == expected
+
+
+REFITTED = {"experts": DecisionTreeRegressor(max_depth=3), "random_state": 0}
+
+
+@pytest.mark.parametrize("parts", [{}, REFITTED])
+def test_warm_starts_refuse_a_gate_of_another_kind(bends, parts):
+    model = MoERegressor(n_experts=2, warm_start=True, **parts).fit(*bends)
+    before = model.predict(bends[0])
+    for gate in ("constant", "gaussian", MLPGate()):
+        with pytest.raises(ValueError, match="a gate of another kind"):
+            model.set_params(gate=gate).fit(*bends)
+    np.testing.assert_array_equal(model.predict(bends[0]), before)
+
+
+@pytest.mark.parametrize(
+    ("loose", "strict"),
+    [
+        ({"gate": SoftmaxGate(alpha=1e-3)}, {"gate": SoftmaxGate(alpha=1e6)}),
+        (
+            {"gate": LogisticRegression(C=1.0)},
+            {"gate": LogisticRegression(C=1e-6)},
+        ),
+    ],
+)
+def test_warm_starts_take_the_penalty_of_the_gate(bends, loose, strict):
+    model = MoERegressor(n_experts=2, warm_start=True, **{**REFITTED, **loose})
+    model.fit(*bends).set_params(**strict).fit(*bends)
+    # A gate with such a penalty is all but constant.
+    assert np.ptp(model.gate_proba(bends[0]), axis=0).max() < 0.02
+
+
+def test_warm_starts_take_the_experts_as_they_are_set(bends):
+    model = MoERegressor(n_experts=2, warm_start=True, **REFITTED).fit(*bends)
+    model.set_params(experts__max_depth=1).fit(*bends)
+    assert all(expert.get_depth() == 1 for expert in model.experts_)
+
+
+def test_warm_gradient_takes_the_router(bends):
+    short = Gradient(max_epochs=3)
+    model = MoERegressor(n_experts=3, trainer=short, warm_start=True, random_state=0)
+    model.fit(*bends).set_params(router=1).fit(*bends)
+    assert model.router_.k == 1
+    assert np.count_nonzero(model.gate_proba(bends[0]), axis=1).max() == 1
+    model.set_params(router=None).fit(*bends)
+    assert np.count_nonzero(model.gate_proba(bends[0]), axis=1).max() == 3
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MoERegressor(n_experts=8),
+        MoERegressor(n_experts=8, n_members=2),
+        MoERegressor(DecisionTreeRegressor(max_depth=2), n_experts=6, router=3),
+        HierarchicalMoERegressor(branching=(2, 4)),
+        HierarchicalMoERegressor(branching=(2, 3), noise="constant"),
+    ],
+    ids=["linear", "members", "trees", "hierarchy", "noise"],
+)
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_warm_starts_go_on_without_lost_experts(bends, model):
+    model = clone(model).set_params(
+        trainer=EM(min_load=0.12), warm_start=True, random_state=0
+    )
+    names = [*model.fit(*bends).named_experts_]
+    assert len(names) < 8 * model.n_members
+    first = model.log_likelihood_
+    model.fit(*bends)
+    assert set(model.named_experts_) <= {*names}
+    if set(model.named_experts_) == {*names}:
+        assert model.log_likelihood_ >= first - 1e-2
+    assert np.isfinite(model.predict(bends[0])).all()
+
+
+def test_members_of_two_stages_have_seeds_of_their_own(bends):
+    experts = [Ridge(), ExtraTreesRegressor(10)]
+    model = MoERegressor(experts, trainer="two-stage", n_members=2, random_state=0)
+    model.fit(*bends)
+    one, other = (m.named_experts_["extratreesregressor"] for m in model.members_)
+    assert np.ptp(one.predict(bends[0]) - other.predict(bends[0])) > 0
+    again = clone(model).fit(*bends)
+    np.testing.assert_array_equal(again.predict(bends[0]), model.predict(bends[0]))
+
+
+class Slow(LinearRegression):
+    """A correction that is far dearer than the members of a small pool."""
+
+    def fit(self, X, y, sample_weight=None):
+        time.sleep(0.2)
+        return super().fit(X, y, sample_weight)
+
+
+def test_time_budget_counts_corrections(bends):
+    pool = AutoPool(include=["linear", "neighbours"])
+    names, experts = pool.members(False, MoERegressor, SoftmaxGate)
+    for budget, left_out in ((1.5, 1), (1e6, 0)):
+        pool.set_params(max_time=budget)
+        members = pool.screen(names, experts, *bends, correction=(Slow(), 4))
+        assert sum(member.dropped is not None for member in members) == left_out
+
+
+def test_members_of_a_pool_need_no_weights(bends):
+    pool = AutoPool(include=["linear", "neighbours"])
+    weight = np.linspace(1, 2, N_ROWS)
+    model = MoERegressor(pool, trainer="two-stage", random_state=0)
+    assert model.fit(*bends, sample_weight=weight).n_experts_ == 2

@@ -168,14 +168,16 @@ class AutoPool(BaseEstimator):
     include : list of str, default=None
         Members to consider; None for all of them.
     max_time : float, default=None
-        Seconds that fitting all members may take on one core, with five folds,
-        estimated by pilot fits on up to 1000 rows; the cheapest members come first.
+        Seconds that fitting all members and their local corrections may take on one
+        core, with five folds, estimated by pilot fits on up to 1000 rows, which are
+        part of it; the cheapest members come first, and the first one always stays.
         Results then depend on the machine.
 
     Notes
     -----
-    Only ratios of ``sample_weight`` count.  Members keep their warnings back: whether
-    one has converged shows in the loss of its predictions.
+    Only ratios of ``sample_weight`` count; neighbours, which take no weights, are
+    fitted to rows drawn in proportion to them.  Members keep their warnings back:
+    whether one has converged shows in the loss of its predictions.
 
     A fitted mixture lists all members in ``expert_pool_``, with the reason for those
     that it left out: too few rows (boosting and networks need 50, neighbours 125, the
@@ -230,7 +232,7 @@ class AutoPool(BaseEstimator):
         names = [n for n in MEMBERS if self.include is None or n in self.include]
         return names, [MEMBERS[name](classify, mixture, gate) for name in names]
 
-    def screen(self, names, experts, X, y, apart=()):
+    def screen(self, names, experts, X, y, apart=(), correction=None):
         """All members, with the reasons of those that are left out.
 
         Parameters
@@ -242,6 +244,8 @@ class AutoPool(BaseEstimator):
         apart : container of str, default=()
             Members that see other columns than those of X, whose places say nothing
             to them.
+        correction : (estimator, int), default=None
+            What is fitted beside each member, and how often, by a budget of time.
 
         Returns
         -------
@@ -269,27 +273,32 @@ class AutoPool(BaseEstimator):
         if self.max_time is not None:
             named = zip(names, experts, strict=True)
             fits = {n: _with_text(e, text) for n, e in named if not reasons[n]}
-            reasons |= self._too_slow(fits, X, y)
+            reasons |= self._too_slow(fits, X, y, correction)
         return [
             PoolMember(name, expert, reasons[name])
             for name, expert in zip(names, experts, strict=True)
         ]
 
-    def _too_slow(self, experts, X, y):
+    def _too_slow(self, experts, X, y, correction):
         """Reasons of the members that do not fit into the time, cheapest first."""
-        n_rows = X.shape[0]
+        started, n_rows = time.perf_counter(), X.shape[0]
         # In the order of y, so that rows of the first and the last class are there.
         order = np.argsort(y if np.ndim(y) == 1 else y[:, 0], kind="stable")
         places = np.linspace(0, n_rows - 1, min(n_rows, PILOT_ROWS)).astype(int)
         rows = np.sort(order[places])
-        pilot, labels, seconds = safe_indexing(X, rows), y[rows], {}
-        for name, expert in experts.items():
-            started = time.perf_counter()
-            with quiet():
-                fit_expert(expert, pilot, labels, np.ones(len(rows)), 0)
-            spent = time.perf_counter() - started
-            seconds[name] = FITS_PER_MEMBER * spent * n_rows / len(rows)
-        reasons, left = {}, self.max_time
+        pilot, labels = safe_indexing(X, rows), y[rows]
+        scale = n_rows / len(rows)
+        seconds = {
+            name: scale * FITS_PER_MEMBER * _seconds_of_fit(expert, pilot, labels)
+            for name, expert in experts.items()
+        }
+        if correction is not None:
+            model, n_fits = correction
+            encoded = numeric_encoding().fit_transform(pilot)
+            outputs = labels.reshape(len(rows), -1).T
+            spent = sum(_seconds_of_fit(model, encoded, own) for own in outputs)
+            seconds = {k: own + scale * n_fits * spent for k, own in seconds.items()}
+        reasons, left = {}, self.max_time - (time.perf_counter() - started)
         for position, name in enumerate(sorted(seconds, key=seconds.get)):
             if position and seconds[name] > left:
                 reasons[name] = (
@@ -299,6 +308,13 @@ class AutoPool(BaseEstimator):
             else:
                 left -= seconds[name]
         return reasons
+
+
+def _seconds_of_fit(expert, X, y):
+    started = time.perf_counter()
+    with quiet():
+        fit_expert(expert, X, y, np.ones(len(y)), 0)
+    return time.perf_counter() - started
 
 
 def _with_text(expert, text):

@@ -1,5 +1,7 @@
 """What a gate must do; the defaults serve gates without special structure."""
 
+import copy
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -29,6 +31,14 @@ class BaseGate(BaseEstimator):
     def update(self, X, resp, sample_weight=None):
         """One M-step from the current state; by default a full ``fit``."""
         return self.fit(X, resp, sample_weight)
+
+    def continues(self, fitted):
+        """Whether a fitted gate can go on with the parameters of this one."""
+        return type(self) is type(fitted)
+
+    def going_on(self, fitted):
+        """A copy of a fitted gate with the parameters of this one."""
+        return copy.deepcopy(fitted).set_params(**self.get_params(deep=False))
 
     def predict_log_proba(self, X):
         """Logarithms of the expert weights, shape (n, K); rows sum to one."""

@@ -93,6 +93,12 @@ class MLPGate(NetworkPart, BaseGate):
         theta = network.start(check_random_state(self.random_state), last=0.1)
         return self._minimise(X, resp, sample_weight, network, theta, self.max_iter)
 
+    def continues(self, fitted):
+        shape = ("hidden_layer_sizes", "activation", "n_frequencies")
+        return super().continues(fitted) and all(
+            getattr(self, name) == getattr(fitted, name) for name in shape
+        )
+
     def update(self, X, resp, sample_weight=None):
         """A few iterations from the current weights."""
         return self._minimise(

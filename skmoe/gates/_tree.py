@@ -106,6 +106,18 @@ class TreeGate(BaseGate):
             gate.update(X, own, sample_weight)
         return self
 
+    def continues(self, fitted):
+        if type(self) is not type(fitted):
+            return False
+        pairs = zip(self._unfitted(), fitted.gates_, strict=False)
+        return all(asked.continues(own) for asked, own in pairs)
+
+    def going_on(self, fitted):
+        gate = self.on(fitted.tree)
+        pairs = zip(gate._unfitted(), fitted.gates_, strict=True)
+        gate.gates_ = [asked.going_on(own) for asked, own in pairs]
+        return gate
+
     def _shares(self, resp):
         """Responsibilities (n, children) of each node; rows sum to its mass."""
         mass = self.tree.to_slots(resp)

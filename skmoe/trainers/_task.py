@@ -97,19 +97,33 @@ class Task:
 
     def without_noise(self):
         """The same task without the noise component."""
-        last, gate = slice(None, -1), self.gate
+        return self.of_experts(range(self.n_experts - 1))
+
+    def of_experts(self, kept):
+        """The same task with some of the experts, by number."""
+        lists = "names", "experts", "expert_views", "expert_seeds", "fit_params"
+        parts = {name: getattr(self, name) for name in lists}
+        parts = {k: [own[i] for i in kept] for k, own in parts.items() if own}
+        gate = self.gate
         if isinstance(gate, TreeGate):
-            left, _ = gate.tree.without(self.n_experts - 1)
-            gate = TreeGate(gate.gate, left)
-        return replace(
-            self,
-            gate=gate,
-            names=self.names[last],
-            experts=self.experts[last],
-            expert_views=self.expert_views[last],
-            expert_seeds=self.expert_seeds[last],
-            fit_params=self.fit_params[last],
-        )
+            # A root of its own is there for the last leaf, noise.
+            kind = type(gate) if self.n_experts - 1 in kept else TreeGate
+            gate = kind(gate.gate, gate.tree.only(kept))
+        return replace(self, gate=gate, **parts)
+
+    def going_on(self, fit):
+        """The same task from where an earlier fit ended, with the experts it kept."""
+        if fit is None:
+            return replace(self, warm_start=None)
+        own = self if len(fit.kept) == self.n_experts else self.of_experts(fit.kept)
+        return replace(own, warm_start=fit)
+
+    def numbered(self, fit):
+        """A fit of this task with experts numbered as those first asked for."""
+        earlier = self.warm_start
+        if earlier is None:
+            return fit
+        return replace(fit, kept=[earlier.kept[k] for k in fit.kept])
 
     @property
     def shared_view(self):

@@ -142,7 +142,7 @@ class RefitDriver:
         """Parts fitted to starting responsibilities, or those of an earlier fit."""
         warm = self.task.warm_start
         if warm is not None:
-            return [Parts(warm.gate, warm.experts, warm.likelihoods)]
+            return [self._going_on(problem, warm)]
         responsibilities = start_responsibilities(self.trainer, self.task, self.rng)
         parts = [
             problem.maximise(
@@ -158,6 +158,22 @@ class RefitDriver:
         ]
         runs.sort(key=lambda run: rank(problem, run), reverse=True)
         return [run.theta for run in runs[: n_full_runs(self.task.n_init)]]
+
+    def _going_on(self, problem, fit):
+        """Parts of an earlier fit, or what one M-step makes of them.
+
+        Parts with other parameters than before are fitted whatever becomes of the
+        objective, which need not know of a penalty that has grown.
+        """
+        task = self.task
+        gate = task.gate.going_on(fit.gate)
+        parts = Parts(gate, fit.experts, fit.likelihoods)
+        asked = [task.gate, *task.experts, task.likelihood]
+        before = [fit.gate, *fit.experts, fit.likelihoods[0]]
+        if [*map(repr, asked)] == [*map(repr, before)]:
+            return parts
+        _, statistics = problem.evaluate(parts)
+        return problem.maximise(parts, statistics)
 
     def _run(self, problem, parts, max_iter):
         while True:

@@ -214,7 +214,10 @@ class Gradient(BaseEstimator):
         if isinstance(task.gate, TreeGate):
             self._check_tree()
         state = _state_of(task.warm_start)
-        router = clone(task.router) if state is None else copy.deepcopy(state.router)
+        router = clone(task.router)
+        if state is not None and repr(router) == repr(state.router):
+            # What it learned, such as biases, counts on.
+            router = copy.deepcopy(state.router)
         return replace(task, router=router), state
 
     def _check_tree(self):

@@ -111,6 +111,15 @@ def corrected_locally(task, predictions, blocks, model, shares=None):
     return np.stack(answers, axis=1), list(found)
 
 
+def local_model(model, classify):
+    """The unfitted estimator that a ``local_correction`` stands for."""
+    if not isinstance(model, str):
+        return clone(model)
+    if classify:
+        return HistGradientBoostingClassifier(**TREES)
+    return HistGradientBoostingRegressor(**TREES)
+
+
 class Corrector:
     """Fits models of one expert's errors, and says what they are worth.
 
@@ -124,7 +133,7 @@ class Corrector:
 
     def __init__(self, task, model, weight, seed=0):
         self.task, self.weight, self.seed = task, weight, seed
-        model = self.trees(**TREES) if isinstance(model, str) else clone(model)
+        model = local_model(model, task.classes is not None)
         self.model = seed_unseeded(model, np.random.RandomState(seed))
 
     def correct(self, answers, encoding, blocks):
@@ -181,7 +190,7 @@ class Corrector:
 class Residuals(Corrector):
     """Regressors: a model of the residual, given x and the answer, is added to it."""
 
-    trees, kind = HistGradientBoostingRegressor, LocallyCorrectedRegressor
+    kind = LocallyCorrectedRegressor
 
     def targets(self, answers):
         """Residuals (n,) of each output."""
@@ -199,7 +208,7 @@ class Residuals(Corrector):
 class Opinions(Corrector):
     """Classifiers: a model of the classes, given x and the answer, has a share."""
 
-    trees, kind = HistGradientBoostingClassifier, LocallyCorrectedClassifier
+    kind = LocallyCorrectedClassifier
 
     def targets(self, answers):
         """Class labels (n,), the one target."""

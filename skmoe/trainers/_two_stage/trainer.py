@@ -17,7 +17,7 @@ from .._folds import draw_folds, predict_fold, shares_agree
 from .._task import check_gaussian, check_ridge, check_router
 from .._variances import check_variances
 from .gate_stage import gate_stage
-from .local_corrections import check_local, corrected_locally
+from .local_corrections import check_local, corrected_locally, local_model
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
@@ -250,6 +250,13 @@ class TwoStage(BaseEstimator):
             alpha, loss = self._choose_alpha(stage, fold_of)
             solution = stage.solve(alpha)
         return Choice(rows, stage, solution, alpha, loss, local)
+
+    def correction(self, classify):
+        """What corrects a member of a pool and how often it is fitted, or None."""
+        self.check()
+        if self.local_correction is None or not self.calibrate:
+            return None
+        return local_model(self.local_correction, classify), self.gate_cv + 1
 
     def _corrects_locally(self, task):
         """Whether experts get corrections that depend on x."""
