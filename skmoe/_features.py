@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter, validate_data
@@ -130,7 +131,19 @@ def as_numbers(X):
 
 def allows(part, what):
     """Whether a transformer or estimator declares an input tag such as allow_nan."""
+    if what == "allow_nan" and _reads_columns(part):
+        return True
     try:
         return bool(getattr(get_tags(part).input_tags, what))
     except (AttributeError, TypeError):
         return False
+
+
+def _reads_columns(part):
+    """Whether X first meets a ColumnTransformer, which leaves gaps to its parts."""
+    while part is not None and not isinstance(part, ColumnTransformer):
+        if isinstance(part, Pipeline):
+            part = part.steps[0][1]
+        else:
+            part = getattr(part, "estimator", getattr(part, "regressor", None))
+    return part is not None

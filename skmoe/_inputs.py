@@ -4,7 +4,13 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from ._columns import is_frame, text_columns, without_na
+from ._columns import (
+    column_names,
+    is_frame,
+    text_columns,
+    text_positions,
+    without_na,
+)
 from ._features import as_numbers, view
 
 
@@ -15,10 +21,11 @@ class Table:
     ----------
     raw : what the user gave, a frame where it was one; foreign parts read it
     numbers : float array, or None if some columns are not numbers
+    has_gaps : whether X may hold NaN, so that views are still to be checked
     """
 
-    def __init__(self, raw, numbers):
-        self.raw, self.numbers = raw, numbers
+    def __init__(self, raw, numbers, has_gaps=True):
+        self.raw, self.numbers, self.has_gaps = raw, numbers, has_gaps
         self._views = {}
 
     @property
@@ -40,9 +47,23 @@ class Table:
             self._views[key] = without_columns(self.raw, columns)
         return self._views[key]
 
-    def finite(self, X):
-        """Numbers, after a check where the table could not be checked as a whole."""
-        if self.numbers is None and getattr(X, "dtype", np.dtype(object)).kind == "f":
+    def finite(self, X, transformer=None):
+        """Numbers, after a check where the table could not be checked as a whole.
+
+        ``transformer`` is what made them of the table, if anything did.
+        """
+        kind = getattr(X, "dtype", np.dtype(object)).kind
+        if kind in "OUS" and (text := text_positions(X)):
+            known = column_names(X)
+            if hasattr(transformer, "get_feature_names_out"):
+                known = transformer.get_feature_names_out()
+            names = [str(known[j]) for j in text]
+            raise ValueError(
+                f"A part that reads numbers got the text columns {names}; encode them, "
+                "as in gate_features=make_column_transformer((OneHotEncoder(), "
+                f"{names})), or leave them out."
+            )
+        if self.has_gaps and kind == "f":
             assert_all_finite(X, input_name="X")
         return X
 
@@ -83,7 +104,7 @@ def read_table(estimator, X, *, reset, allow_text, tags):
         order="C",
         ensure_all_finite="allow-nan" if tags.allow_nan else True,
     )
-    return Table(X if is_frame(X) else numbers, numbers)
+    return Table(X if is_frame(X) else numbers, numbers, tags.allow_nan)
 
 
 def without_columns(X, columns):

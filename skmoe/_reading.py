@@ -39,7 +39,7 @@ class Reading:
         gate = resolve_gate(self.gate, type(self).__name__)
         gate_features = _features.resolve(self._gate_columns(gate), "gate_features")
         if gate_features is not None:
-            gate_ok = _features.allows(gate_features, what)
+            gate_ok = self._view_allows(gate_features, what)
         elif hasattr(gate, "_resolved"):
             gate_ok = _features.allows(gate._resolved(), what)
         else:
@@ -52,10 +52,14 @@ class Reading:
     def _expert_allows(self, name, expert, what):
         spec = _features.resolve(self._features_of(name), "expert_features")
         if spec is not None:
-            return _features.allows(spec, what)
+            return self._view_allows(spec, what)
         if reads_numbers(expert):
             return what == "sparse"
         return _features.allows(expert, what)
+
+    def _view_allows(self, transformer, what):
+        # Gaps may be filled, or be in columns that are left out; views are checked.
+        return what == "allow_nan" or _features.allows(transformer, what)
 
     def _features_of(self, name):
         """Specification of the columns of a named expert, or of the shared one.
@@ -151,7 +155,7 @@ class Reading:
         if self.gate_features_ is None:
             return table.numbers if gate.numeric else table.raw
         view = table.view(self.gate_features_)
-        return table.finite(view) if gate.numeric else view
+        return table.finite(view, self.gate_features_) if gate.numeric else view
 
     def _expert_views(self, table, experts=None, kept=None):
         """What each expert sees; equal transformers are applied once."""
@@ -165,7 +169,7 @@ class Reading:
     def _expert_view(self, table, expert, transformer):
         if transformer is not None:
             view = table.view(transformer)
-            return table.finite(view) if reads_numbers(expert) else view
+            return table.finite(view, transformer) if reads_numbers(expert) else view
         if not reads_numbers(expert):
             return table.raw
         if self._dropped:

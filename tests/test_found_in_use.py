@@ -7,10 +7,17 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
+from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
@@ -432,3 +439,44 @@ def test_members_of_a_pool_need_no_weights(bends):
     weight = np.linspace(1, 2, N_ROWS)
     model = MoERegressor(pool, trainer="two-stage", random_state=0)
     assert model.fit(*bends, sample_weight=weight).n_experts_ == 2
+
+
+TREES = HistGradientBoostingRegressor(max_iter=5)
+FILLED = make_column_transformer((SimpleImputer(), ["a", "c"]))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"experts": TREES, "gate_features": ["a", "b"]},
+        {"experts": TREES, "gate_features": FILLED},
+        {"gate_features": ["a"], "expert_features": ["a", "b"]},
+        {"gate_features": ["a"], "expert_features": FILLED},
+        {"experts": make_pipeline(FILLED, Ridge()), "gate_features": ["a"]},
+        {
+            "experts": GridSearchCV(make_pipeline(FILLED, Ridge()), {}, cv=2),
+            "gate_features": ["a"],
+        },
+    ],
+)
+@pytest.mark.parametrize("with_text", [False, True])
+def test_gaps_where_no_part_meets_them(bends, parts, with_text):
+    frame = pd.DataFrame(bends[0].copy(), columns=list("abc"))
+    frame.loc[:20, "c"] = np.nan
+    frame = frame.assign(town="u") if with_text and "experts" not in parts else frame
+    model = MoERegressor(n_experts=2, random_state=0, **parts).fit(frame, bends[1])
+    assert np.isfinite(model.predict(frame)).all()
+    spoilt = frame.assign(a=np.nan)
+    if parts["gate_features"] is not FILLED:
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            model.predict(spoilt)
+
+
+def test_text_for_a_part_that_reads_numbers_is_named(bends):
+    frame = towns(bends[0])
+    for parts in (
+        {"gate_features": ["a", "town"], "expert_features": ["a"]},
+        {"gate_features": ["a"], "expert_features": ["town"]},
+    ):
+        with pytest.raises(ValueError, match=r"text columns \['town'\]; encode them"):
+            MoERegressor(n_experts=2, **parts).fit(frame, bends[1])
