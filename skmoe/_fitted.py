@@ -70,7 +70,7 @@ class Fitted:
                 "another share of noise; clone the estimator to start afresh."
             )
         for member in members:
-            if not parts.gate.continues(member.gate_):
+            if not parts.gate.same_kind(member.gate_):
                 raise ValueError(
                     f"{type(self).__name__} got gate={self.gate!r}, but was fitted "
                     f"with {member.gate_!r}, a gate of another kind; clone the "

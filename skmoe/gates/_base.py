@@ -32,7 +32,7 @@ class BaseGate(BaseEstimator):
         """One M-step from the current state; by default a full ``fit``."""
         return self.fit(X, resp, sample_weight)
 
-    def continues(self, fitted):
+    def same_kind(self, fitted):
         """Whether a fitted gate can go on with the parameters of this one."""
         return type(self) is type(fitted)
 

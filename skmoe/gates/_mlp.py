@@ -93,9 +93,9 @@ class MLPGate(NetworkPart, BaseGate):
         theta = network.start(check_random_state(self.random_state), last=0.1)
         return self._minimise(X, resp, sample_weight, network, theta, self.max_iter)
 
-    def continues(self, fitted):
+    def same_kind(self, fitted):
         shape = ("hidden_layer_sizes", "activation", "n_frequencies")
-        return super().continues(fitted) and all(
+        return super().same_kind(fitted) and all(
             getattr(self, name) == getattr(fitted, name) for name in shape
         )
 

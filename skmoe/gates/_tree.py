@@ -106,11 +106,11 @@ class TreeGate(BaseGate):
             gate.update(X, own, sample_weight)
         return self
 
-    def continues(self, fitted):
+    def same_kind(self, fitted):
         if type(self) is not type(fitted):
             return False
         pairs = zip(self._unfitted(), fitted.gates_, strict=False)
-        return all(asked.continues(own) for asked, own in pairs)
+        return all(asked.same_kind(own) for asked, own in pairs)
 
     def going_on(self, fitted):
         gate = self.on(fitted.tree)
