@@ -49,11 +49,12 @@ class Fitted:
                 "that leaves; clone the estimator to start afresh."
             )
         members = getattr(self, "members_", [self])
-        n_experts, sizes = len(parts.experts), {m._n_asked for m in members}
-        if len(members) != self.n_members or sizes != {n_experts}:
+        n_experts, sizes = len(parts.experts), {len(m.experts_) for m in members}
+        known = all(n_experts in (len(m.experts_), m._n_asked) for m in members)
+        if len(members) != self.n_members or not known:
             raise ValueError(
-                f"The mixture was fitted as {len(members)} members with {sizes} "
-                f"experts, but {self.n_members} with {n_experts} are asked for; clone "
+                f"The fitted mixture has {len(members)} members with {sizes} experts, "
+                f"but {self.n_members} with {n_experts} are asked for; clone "
                 "the estimator to start afresh."
             )
         asked, fitted = self._make_likelihood(), self.likelihoods_[0]
@@ -76,14 +77,16 @@ class Fitted:
                     f"with {member.gate_!r}, a gate of another kind; clone the "
                     "estimator to start afresh."
                 )
-        return [m._as_fit() for m in members]
+        return [m._as_fit(n_experts) for m in members]
 
-    def _as_fit(self):
+    def _as_fit(self, n_experts):
+        """What was fitted, for a task with this many experts."""
+        found = len(self.experts_)
         return Fit(
             self.gate_,
             self.experts_,
             self.likelihoods_,
-            self._kept,
+            list(range(found)) if found == n_experts else self._kept,
             self.log_likelihood_,
             self.lower_bounds_,
             self.expert_load_,

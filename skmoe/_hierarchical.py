@@ -122,9 +122,11 @@ class Hierarchy:
 
     def _previous(self, parts):
         previous = super()._previous(parts)
-        tree = Tree(self._shape())
+        shape = self._shape()
         for fit in previous or []:
-            if fit.gate.tree.shape != tree.only(fit.kept).shape:
+            # One that grows has no shape beforehand.
+            asked = shape and Tree(shape).only(fit.kept).shape
+            if fit.gate.tree.shape != asked:
                 raise ValueError(
                     f"{type(self).__name__} got branching={self.branching!r}, but was "
                     f"fitted with a tree of shape {fit.gate.tree.shape}; clone the "

@@ -407,6 +407,16 @@ def test_warm_starts_go_on_without_lost_experts(bends, model):
     assert np.isfinite(model.predict(bends[0])).all()
 
 
+def test_warm_start_with_the_experts_that_are_left(bends):
+    X, y = bends
+    model = HierarchicalMoERegressor(branching="grow", max_leaf_nodes=4).fit(X, y)
+    first = model.log_likelihood_
+    shape = model.gate_.tree.shape
+    model.set_params(branching=shape, warm_start=True).fit(X, y)
+    assert model.gate_.tree.shape == shape
+    assert model.log_likelihood_ >= first - 1e-2
+
+
 def test_members_of_two_stages_have_seeds_of_their_own(bends):
     experts = [Ridge(), ExtraTreesRegressor(10)]
     model = MoERegressor(experts, trainer="two-stage", n_members=2, random_state=0)
