@@ -144,7 +144,7 @@ class BaseMoE(
         y, weight = self._read_target(table, y, sample_weight)
         parts = self._screen(parts, table, y, weight)
         n_experts, experts = len(parts.experts), parts.by_name()
-        goes_on = self.warm_start and getattr(parts.trainer, "continues", True)
+        goes_on = self.warm_start and parts.trainer.continues
         previous = self._previous(parts) if goes_on else None
         self._check_size(table, weight, n_experts)
         self._fit_features(table, y, weight, parts.gate, experts)
@@ -191,7 +191,7 @@ class BaseMoE(
 
     def _split(self, parts, task, split_params):
         """Folds by the splitter of the trainer, of all rows; None if it has none."""
-        splitter = getattr(parts.trainer, "splitter", None)
+        splitter = parts.trainer.splitter
         if splitter is None:
             return None
         if parts.shared is not None:
@@ -318,7 +318,7 @@ class BaseMoE(
 def _weighted_parts(parts, weight):
     """What is fitted to rows of unequal weight, by name."""
     unequal = np.ptp(weight[weight > 0]) > 0
-    weighs = getattr(parts.trainer, "weighs_rows", True) or unequal
+    weighs = parts.trainer.weighs_rows or unequal
     found = parts.by_name() if weighs else {}
     model = getattr(parts.likelihood, "model", None)
     # Its rows have responsibilities for weights under any trainer.

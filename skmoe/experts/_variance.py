@@ -110,7 +110,8 @@ def finite_numbers(view):
         raise ValueError(
             "HeteroscedasticGaussian got columns with text or missing values, but its "
             "log-linear model reads finite numbers; give it one that reads them, such "
-            "as model=HistGradientBoostingRegressor(loss='poisson') or a pipeline."
+            "as model=make_pipeline(OrdinalEncoder(), "
+            "HistGradientBoostingRegressor(loss='poisson'))."
         )
     return numbers
 

@@ -5,7 +5,7 @@ from scipy import sparse
 
 from .._columns import column_numbers
 from .._sklearn import check_matplotlib_support
-from ._tables import expert_usage
+from ._tables import as_table, expert_usage
 
 
 def axes_for(ax, owner):
@@ -259,8 +259,3 @@ def stacked(tables):
     if hasattr(first, "tocsr"):
         return sparse.vstack(tables, format="csr")
     return np.vstack(tables)
-
-
-def as_table(X):
-    """A frame or array as it is; lists as an array."""
-    return X if hasattr(X, "shape") else np.asarray(X, dtype=float)

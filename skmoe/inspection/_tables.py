@@ -107,7 +107,7 @@ def gate_importance(model, X, *, n_repeats=5, random_state=None):
     True
     """
     rng = check_random_state(random_state)
-    X = X if hasattr(X, "shape") else np.asarray(X)
+    X = as_table(X)
     base = model.gate_proba(X)
     names = _feature_names(model, X)
     drops = np.empty((len(names), n_repeats))
@@ -200,3 +200,8 @@ def explain(model, X):
         "contribution": contribution,
         "disagreement": np.sqrt(np.sum(weights * spread**2, axis=axes)),
     }
+
+
+def as_table(X):
+    """A frame or array as it is; lists as an array."""
+    return X if hasattr(X, "shape") else np.asarray(X)

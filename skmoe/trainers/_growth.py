@@ -15,6 +15,7 @@ from ..gates._tree import TreeGate
 from ..initialization import content_hash, content_sample
 from ..routers import DenseRouter
 from ._em.trainers import EM
+from ._task import Trainer
 
 # Share of the rows on which splits are judged.
 HELD_OUT = 0.2
@@ -35,7 +36,7 @@ N_AXES = 2
 PROBE_STEPS = 8
 
 
-class GrowingTrainer:
+class GrowingTrainer(Trainer):
     """Grow a tree by short runs of EM, then train it as a whole.
 
     Parameters

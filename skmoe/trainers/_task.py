@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .._sklearn import safe_indexing, taken_params
 from ..engines import run_calls
@@ -14,6 +15,19 @@ from ..experts import NoiseExpert
 from ..experts._pool import quiet
 from ..gates._tree import TreeGate
 from ..likelihoods import Gaussian
+
+
+class Trainer(BaseEstimator):
+    """Base class of trainers: what a mixture asks of one besides ``fit_task``."""
+
+    #: Whether ``warm_start`` makes use of an earlier fit.
+    continues = True
+
+    #: Whether experts get rows of unequal weight where the user's are equal.
+    weighs_rows = True
+
+    #: The object that splits the rows, if there is one; metadata are routed to it.
+    splitter = None
 
 
 @dataclass

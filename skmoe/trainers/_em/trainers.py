@@ -3,16 +3,15 @@
 import warnings
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from ...exceptions import ExpertCollapseWarning
-from .._task import check_router
+from .._task import Trainer, check_router
 from .drivers import FusedDriver, RefitDriver
 from .fused_task import fits_fused
 
 
-class EM(BaseEstimator):
+class EM(Trainer):
     """Expectation-maximisation of the penalised likelihood.
 
     Each iteration computes the responsibilities of the experts for every row and

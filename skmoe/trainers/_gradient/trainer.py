@@ -5,12 +5,12 @@ import numbers
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 from ...experts._base import BuiltInExpert
 from ...gates._tree import TreeGate
 from ...losses import RouterZLoss
-from .._task import check_gaussian, check_ridge, check_router
+from .._task import Trainer, check_gaussian, check_ridge, check_router
 from .refit import AlternatingRun
 from .run import GradientRun
 from .task import GradientTask, Phase, check_gate, is_differentiable
@@ -52,7 +52,7 @@ RANGES = {
 GUIDED_SHARE = 0.1
 
 
-class Gradient(BaseEstimator):
+class Gradient(Trainer):
     """Adam on the mixture's log-likelihood, gate and experts together.
 
     For gates and experts that are networks (:class:`~skmoe.gates.SoftmaxGate`,

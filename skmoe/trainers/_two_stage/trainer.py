@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 
@@ -14,7 +13,7 @@ from ...engines import single_threaded_blas
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
 from .._folds import draw_folds, predict_fold, shares_agree
-from .._task import check_gaussian, check_ridge, check_router
+from .._task import Trainer, check_gaussian, check_ridge, check_router
 from .._variances import check_variances
 from .gate_stage import gate_stage
 from .local_corrections import check_local, corrected_locally, local_model
@@ -23,7 +22,7 @@ from .local_corrections import check_local, corrected_locally, local_model
 SMALLEST_SHARE = 1e-3
 
 
-class TwoStage(BaseEstimator):
+class TwoStage(Trainer):
     """Fit the experts once, then the gate on their out-of-fold predictions.
 
     Each expert predicts every row by a fit that has not seen it, so that one that
@@ -100,7 +99,6 @@ class TwoStage(BaseEstimator):
     (300, 2)
     """
 
-    #: Whether ``warm_start`` makes use of an earlier fit.
     continues = False
 
     def __init__(
