@@ -112,9 +112,10 @@ def test_documented_splits_are_those_stored(capsys):
     published.report_splits(splits)
     lines = capsys.readouterr().out.strip().split("\n")[2:]
     assert len(lines) == 3
+    every = documented.split("\n")
     for line in lines:
         table, error, seeds, *_, chosen = line.strip("| ").split(" | ")
-        found = [own for own in documented.split("\n") if f"| {error} | {seeds} |" in own]
+        found = [own for own in every if f"| {error} | {seeds} |" in own]
         assert len(found) == 1
         assert found[0].startswith(f"| {table} | ")
         assert found[0].endswith(f" | {chosen} |")
