@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeRegressor
 
@@ -17,7 +19,7 @@ from skmoe.gates import GaussianGate, GroupGate
 from skmoe.gates._tree import TreeGate
 from skmoe.likelihoods import Gaussian
 from skmoe.routers import DenseRouter
-from skmoe.trainers import EM, Gradient
+from skmoe.trainers import EM, Gradient, TwoStage
 from skmoe.trainers._growth import Growth, held_out_rows, separating_tree
 from skmoe.trainers._task import Task
 
@@ -233,3 +235,24 @@ def test_classes_of_frames_are_held_out_by_rows_not_by_class():
     model.fit(frame, leaf)
     assert np.isfinite(model.history_["growth"][-1][1])
     assert model.history_["growth"][-1][1] > -5
+
+
+def test_groups_reach_the_splitter_of_the_trainer_of_a_grown_tree():
+    X, y, _ = planted(200)
+    seen = []
+
+    class Recording(GroupKFold):
+        def split(self, X, y=None, groups=None):
+            seen.append(groups)
+            return super().split(X, y, groups)
+
+    model = HierarchicalMoERegressor(
+        branching="grow", trainer=TwoStage(cv=Recording(4)), random_state=0
+    )
+    groups = np.arange(200) // 10
+    with (
+        config_context(enable_metadata_routing=True),
+        pytest.warns(UserWarning, match="say the same of every row"),
+    ):
+        model.fit(X, y, groups=groups)
+    np.testing.assert_array_equal(seen, [groups])

@@ -51,6 +51,11 @@ class GrowingTrainer(Trainer):
         self.max_leaf_nodes = max_leaf_nodes
         self.criterion = criterion
 
+    @property
+    def splitter(self):
+        """That of the trainer of the grown tree."""
+        return self.trainer.splitter
+
     def fit_task(self, task):
         """Train a task whose experts are as many as the tree may get."""
         brief = clone(self.trainer) if isinstance(self.trainer, EM) else EM()
