@@ -20,10 +20,15 @@ def is_frame(X):
     return hasattr(X, "columns") and hasattr(X, "shape")
 
 
+def as_table(X):
+    """A frame or array as it is; lists as an array that keeps text beside numbers."""
+    return X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+
+
 def as_columns(X):
     """Values of each column of a frame, or an array, by position."""
     if not is_frame(X):
-        array = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+        array = as_table(X)
         return [array[:, j] for j in range(array.shape[1])]
     if hasattr(X, "items"):
         # Several times faster than by position.

@@ -5,6 +5,7 @@ from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from ._columns import (
+    as_table,
     column_names,
     is_frame,
     text_columns,
@@ -91,7 +92,7 @@ def read_table(estimator, X, *, reset, allow_text, tags):
         estimator._reads_text = bool(allow_text and text_columns(X))
     if estimator._reads_text:
         # What was text in training is text in a batch that happens to have none.
-        X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+        X = as_table(X)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return Table(X, None)
     X = without_na(X) if tags.allow_nan else X

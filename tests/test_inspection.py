@@ -7,6 +7,11 @@ import polars as pl
 import pytest
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
@@ -64,6 +69,24 @@ def test_gate_importance(regression, kind):
     assert all(0 <= v <= 1 for v in table["importance"])
     names = columns if kind in ("pandas", "polars") else ["x0", "x1", "x2", "x3"]
     assert sorted(table["feature"]) == names
+
+
+def test_gate_importance_of_lists_that_hold_text():
+    rng = np.random.default_rng(0)
+    kind, x = rng.choice(["a", "b"], 200), rng.normal(size=200)
+    rows = [[a, float(b)] for a, b in zip(kind, x, strict=True)]
+    encoder = make_column_transformer((OneHotEncoder(), [0]), remainder="passthrough")
+    experts = [Ridge(), DecisionTreeRegressor(max_depth=3)]
+    model = MoERegressor(
+        [make_pipeline(encoder, expert) for expert in experts],
+        gate=make_pipeline(encoder, LogisticRegression()),
+        trainer="two-stage",
+        random_state=0,
+    )
+    model.fit(rows, np.where(kind == "a", x, -x))
+    table = gate_importance(model, rows, random_state=0)
+    frame = pd.DataFrame({0: kind, 1: x}).to_numpy()
+    assert table == gate_importance(model, frame, random_state=0)
 
 
 def test_explain_adds_up(model, regression, classification):

@@ -4,9 +4,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
+from .._columns import as_table
 from .._sklearn import safe_indexing
 from ._displays import (
-    as_table,
     axes_for,
     column_values,
     feature_name,

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 
-from .._columns import column_numbers
+from .._columns import as_table, column_numbers
 from .._sklearn import check_matplotlib_support
-from ._tables import as_table, expert_usage
+from ._tables import expert_usage
 
 
 def axes_for(ax, owner):

@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_is_fitted
 
+from .._columns import as_table
+
 
 def expert_usage(model, X, y=None, sample_weight=None, **sizes):
     """How much, and how surely, each expert serves the rows.
@@ -200,8 +202,3 @@ def explain(model, X):
         "contribution": contribution,
         "disagreement": np.sqrt(np.sum(weights * spread**2, axis=axes)),
     }
-
-
-def as_table(X):
-    """A frame or array as it is; lists as an array."""
-    return X if hasattr(X, "shape") else np.asarray(X)
