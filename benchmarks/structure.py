@@ -65,9 +65,9 @@ def opened(entered, onward):
 
 def fit_default():
     """One fit at the defaults, compiled before."""
-    X, y = make_regimes(300, random_state=0)
-    skmoe.MoERegressor().fit(X, y)
-    return lambda: skmoe.MoERegressor().fit(X, y)
+    X, y = make_regimes(300, noise=0.5, random_state=0)
+    skmoe.MoERegressor(n_experts=2).fit(X, y)
+    return lambda: skmoe.MoERegressor(n_experts=2).fit(X, y)
 
 
 def private_methods(kind):
@@ -102,7 +102,7 @@ def sniffing():
 
 
 def branches(function):
-    """Cyclomatic complexity as McCabe counts it: one, and one per branching statement."""
+    """Cyclomatic complexity by McCabe: one, and one per branch."""
     kinds = (ast.If, ast.For, ast.While, ast.ExceptHandler)
     return 1 + sum(isinstance(node, kinds) for node in ast.walk(function))
 
