@@ -10,6 +10,11 @@ from scipy import sparse
 from ._kernels.em import Design
 
 CHUNK_ROWS = 16384
+# Beside a row of weight one, a row of so little changes no sum.
+NEGLIGIBLE_WEIGHT = 1e-20
+# Spread, relative to the largest value, that may be all rounding of whatever made the
+# column; predictions from a column of less would be rounding, too.
+SPREADLESS = 1e-12
 
 
 def read_only(array, dtype=None):
@@ -19,28 +24,55 @@ def read_only(array, dtype=None):
     return view
 
 
+def counting_rows(weight):
+    """Mask of the rows whose weight is not lost beside the largest one."""
+    return weight > NEGLIGIBLE_WEIGHT * np.max(weight, initial=0.0)
+
+
 def weighted_moments(X, weight):
     """Weighted mean and standard deviation of the columns, without a copy of X.
 
-    Columns that are constant up to rounding get a standard deviation of zero.
+    A column without spread has its very value for a mean, and a deviation of zero.
+    Everything is measured from a row that counts, in units of the largest value: so
+    a constant leaves no rounding, and no square leaves the range of numbers.
     """
-    total = weight.sum()
-    center = np.zeros(X.shape[1])
-    for start in range(0, X.shape[0], CHUNK_ROWS):
-        rows = slice(start, start + CHUNK_ROWS)
-        center += weight[rows] @ np.asarray(X[rows], dtype=float)
-    center /= total
-    variance = np.zeros(X.shape[1])
-    magnitude = np.zeros(X.shape[1])
-    for start in range(0, X.shape[0], CHUNK_ROWS):
-        rows = slice(start, start + CHUNK_ROWS)
-        deviation = np.asarray(X[rows], dtype=float) - center
+    counts = counting_rows(weight)
+    weight = np.where(counts, weight / np.max(weight), 0.0)
+    total, unit = weight.sum(), column_units(X, counts)
+    at = np.asarray(X[np.argmax(weight)], dtype=float)
+    mean, variance, rest = np.zeros((3, X.shape[1]))
+    for rows in row_chunks(X.shape[0]):
+        mean += weight[rows] @ ((X[rows] - at) / unit)
+    center = at + mean / total * unit
+    for rows in row_chunks(X.shape[0]):
+        deviation = (X[rows] - center) / unit
+        rest += weight[rows] @ deviation
         variance += weight[rows] @ deviation**2
-        magnitude = np.maximum(magnitude, np.abs(deviation).max(axis=0))
-    scale = np.sqrt(variance / total)
-    rounding = 10 * np.finfo(X.dtype).eps * np.abs(center)
-    scale[(scale <= rounding) | (magnitude <= rounding)] = 0.0
-    return center, scale
+    # What rounding left of the mean is no spread.
+    scale = np.sqrt(np.maximum(variance / total - (rest / total) ** 2, 0.0))
+    scale[scale <= max(SPREADLESS, 16 * np.finfo(X.dtype).eps)] = 0.0
+    return center, scale * unit
+
+
+def target_scales(y, weight):
+    """Means and units (n_outputs,) of targets; the unit is one without spread."""
+    center, scale = weighted_moments(y, weight)
+    return center, np.where(scale > 0, scale, 1.0)
+
+
+def column_units(X, counts):
+    """Powers of two (p,) near the largest absolute values of the rows that count."""
+    largest = np.zeros(X.shape[1])
+    for rows in row_chunks(X.shape[0]):
+        own = np.asarray(X[rows], dtype=float)[counts[rows]]
+        largest = np.maximum(largest, np.abs(own).max(axis=0, initial=0.0))
+    return np.ldexp(1.0, np.frexp(np.where(largest > 0, largest, 1.0))[1])
+
+
+def row_chunks(n_rows):
+    """Slices that cover the rows."""
+    for start in range(0, n_rows, CHUNK_ROWS):
+        yield slice(start, start + CHUNK_ROWS)
 
 
 def make_design(X, weight, standardize=True):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ._design import read_only
+from ._design import read_only, row_chunks
 from ._kernels.blocks import gram_pass
-from ._linalg import n_pairs, unpack_grams
+from ._linalg import n_pairs, spread_is_rounding, unpack_grams
 from .engines import map_rows
 
 
@@ -24,3 +24,13 @@ def weighted_grams(design, weights, targets, n_jobs=None):
 
     grams, products = map_rows(accumulate, make, len(weights), n_jobs)
     return unpack_grams(grams, n_channels), products
+
+
+def flat_columns(design, weights):
+    """Columns (m, p) without spread in the rows of each weight column (n, m)."""
+    X, center, inverse = design
+    mass, mean, square = weights.sum(axis=0), 0.0, 0.0
+    for rows in row_chunks(X.shape[0]):
+        own, Z = weights[rows].T, (X[rows] - center) * inverse
+        mean, square = mean + own @ Z, square + own @ Z**2
+    return spread_is_rounding(mass, mean, square)

@@ -64,6 +64,8 @@ def solve_symmetric(matrices, right):
     -------
     (m, q, t)
     """
+    if not matrices.size:
+        return np.zeros_like(right)
     scale = np.sqrt(np.maximum(np.einsum("mii->mi", matrices), 0.0))
     scale[scale == 0.0] = 1.0
     scaled = matrices / (scale[:, :, None] * scale[:, None, :])
@@ -72,6 +74,61 @@ def solve_symmetric(matrices, right):
     for matrix, rhs, solution in zip(scaled, right, solutions, strict=True):
         solution[:] = _solve_scaled(matrix, rhs)
     return solutions / scale[:, :, None]
+
+
+def spreadless(matrices):
+    """Columns (m, q - 1) without spread in Gram matrices (m, q, q), intercept last."""
+    square = np.einsum("mii->mi", matrices)
+    return spread_is_rounding(square[:, -1], matrices[:, -1, :-1], square[:, :-1])
+
+
+def spread_is_rounding(mass, total, square):
+    """Columns (m, p) without spread, by mass (m,), sums and sums of squares (m, p).
+
+    Beside an intercept such a column has nothing to say, and what rounding leaves of
+    its variance must not be divided by.
+    """
+    mass = np.maximum(mass, np.finfo(float).tiny)[:, None]
+    limit = SINGULAR * (square.shape[1] + 1)
+    return square - total * (total / mass) <= limit * square
+
+
+def solve_centred(matrices, right, ridge, flat=None):
+    """Solve penalised least squares (m, q, q) around the mean of the columns.
+
+    Columns without spread get coefficients of exactly zero; where others are collinear,
+    slopes have the least norm.
+
+    Parameters
+    ----------
+    matrices : (m, q, q)
+        Gram matrices; the last channel is the intercept, which is not penalised.
+    right : (m, q, t)
+    ridge : float, or (m,)
+    flat : (m, q - 1), default=None
+        Columns without spread; those of the matrices by default.
+
+    Returns
+    -------
+    (m, q, t)
+    """
+    flat = spreadless(matrices) if flat is None else flat
+    mass = matrices[:, -1, -1]
+    safe = np.where(mass > 0, mass, 1.0)[:, None]
+    mean, level = matrices[:, -1, :-1] / safe, right[:, -1] / safe
+    own = matrices[:, -1, :-1, None] * mean[:, None, :]
+    spread = np.where(_either(flat), 0.0, matrices[:, :-1, :-1] - own)
+    np.einsum("mii->mi", spread)[:] += np.where(flat, 1.0, np.reshape(ridge, (-1, 1)))
+    cross = right[:, :-1] - matrices[:, -1, :-1, None] * level[:, None, :]
+    slopes = solve_symmetric(spread, np.where(flat[:, :, None], 0.0, cross))
+    slopes[flat] = 0.0
+    intercepts = level - np.einsum("mq,mqt->mt", mean, slopes)
+    return np.concatenate([slopes, intercepts[:, None]], axis=1)
+
+
+def _either(flat):
+    """Pairs of columns of which one is flat."""
+    return flat[:, :, None] | flat[:, None, :]
 
 
 def _solve_scaled(matrix, right):
@@ -191,6 +248,9 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     n_blocks = curvature_columns(n_classes, n_channels)
     blocks = unpack_grams(grams, n_channels)
     blocks = blocks.reshape(-1, n_blocks, n_channels, n_channels)
+    flat = np.zeros(slope[..., 0, :].shape, dtype=bool)
+    if lasso == 0.0:
+        flat, slope, blocks, penalty = _without_flat(slope, blocks, penalty)
     if lasso > 0.0:
         each = zip(slope, blocks, coef.reshape(slope.shape), strict=True)
         moves = [_lasso_direction(s, b, penalty, c, lasso) for s, b, c in each]
@@ -198,14 +258,33 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     elif use_exact_newton(n_classes, n_channels):
         direction = _joint_direction(slope, blocks, penalty)
     else:
-        systems = (blocks + np.diag(penalty)).reshape(-1, n_channels, n_channels)
+        np.einsum("mkii->mki", blocks)[:] += penalty[:, None]
+        systems = blocks.reshape(-1, n_channels, n_channels)
         direction = solve_symmetric(systems, slope.reshape(-1, n_channels, 1))
     direction = direction.reshape(slope.shape)
     if lasso == 0.0:
         # A common shift of all classes changes no probability, only rounding feeds it.
         direction = direction - direction.mean(axis=1, keepdims=True)
+        direction = _snapped(direction, coef.reshape(slope.shape), flat)
     largest = np.abs(direction).max(axis=(1, 2), keepdims=True)
     return (direction / np.maximum(1.0, largest / LARGEST_STEP)).reshape(coef.shape)
+
+
+def _without_flat(slope, blocks, penalty):
+    """Columns (m, q) without spread, and slopes, blocks and penalties (m, q) by which
+    those of them that no penalty curves stay where they are."""
+    flat = np.pad(spreadless(blocks.sum(axis=1)), ((0, 0), (0, 1)))
+    free = flat & (penalty == 0.0)
+    slope = np.where(free[:, None], 0.0, slope)
+    blocks = np.where(_either(free)[:, None], 0.0, blocks)
+    return flat, slope, blocks, penalty + free
+
+
+def _snapped(direction, coef, flat):
+    """Moves (m, K, q) that leave nothing where all but rounding would go to zero."""
+    rest = np.abs(coef + direction).max(axis=1)
+    gone = flat & (rest <= SINGULAR)
+    return np.where(gone[:, None], -coef, direction)
 
 
 def _lasso_direction(slope, blocks, penalty, coef, lasso):
@@ -244,7 +323,7 @@ def _joint_direction(slope, blocks, penalty):
     # curvature.  The slope is orthogonal to it, so the solution is unaffected.
     shift = np.einsum("mkikj->mij", hessians) / n_classes**2
     hessians += shift[:, None, :, None, :]
-    np.einsum("mkiki->mki", hessians)[:] += penalty
+    np.einsum("mkiki->mki", hessians)[:] += penalty[:, None]
     size = n_classes * n_channels
     systems = hessians.reshape(m, size, size)
     return solve_symmetric(systems, slope.reshape(m, size, 1))

@@ -3,11 +3,11 @@
 import numpy as np
 from sklearn.base import clone
 
-from .._design import from_data_scale
-from .._grams import weighted_grams
-from .._linalg import Penalty, ridge_diagonal, solve_lasso, solve_symmetric
+from .._design import from_data_scale, target_scales
+from .._grams import flat_columns, weighted_grams
+from .._linalg import Penalty, ridge_diagonal, solve_centred, solve_lasso
 from ..likelihoods import Gaussian
-from ..likelihoods._base import INVERSE_LINKS, weighted_variance
+from ..likelihoods._base import INVERSE_LINKS
 from ._linear import LinearExpert
 
 # Newton steps of a fit from scratch, and of one that starts from an earlier one.
@@ -98,6 +98,8 @@ class Newton:
         self.lasso = self.penalty.lasso / (unit if expert.standardize else np.ones(1))
         self.lasso = np.broadcast_to(self.lasso, y.shape[1])
         self.rows, self.unit = weight > 0, np.broadcast_to(unit, y.shape[1])
+        # By weight, not by curvature: a row far out in a tail has none.
+        self.flat = flat_columns(design, weight[:, None])[0]
 
     def start(self, earlier):
         """Coefficients of an earlier expert, or of least squares."""
@@ -150,13 +152,15 @@ class Newton:
         """Where the quadratic model around ``coef`` has its maximum."""
         grams, gradient = self.system(coef, likelihood)
         variance = likelihood.penalty_variance(len(coef))
-        ridge = ridge_diagonal(coef.shape[1], self.penalty.ridge)
-        matrices = grams + np.stack([np.diag(ridge / v) for v in variance])
         right = np.einsum("dij,dj->di", grams, coef) + gradient
         if self.penalty.lasso > 0:
+            ridge = ridge_diagonal(coef.shape[1], self.penalty.ridge)
+            matrices = grams + np.stack([np.diag(ridge / v) for v in variance])
             each = zip(matrices, right[:, None], self.lasso, coef[:, None], strict=True)
             return np.vstack([solve_lasso(*own) for own in each])
-        return solve_symmetric(matrices, right[:, :, None])[:, :, 0]
+        flat = np.broadcast_to(self.flat, (len(coef), len(self.flat)))
+        ridge = self.penalty.ridge / variance
+        return solve_centred(grams, right[:, :, None], ridge, flat)[:, :, 0]
 
     def run(self, coef, likelihood, max_steps):
         """Coefficients after Newton steps, none of which lowers the objective."""
@@ -180,8 +184,7 @@ def target_units(likelihood, y, weight):
     """Units (n_outputs,) of coefficients: spreads of y, or one for log and logit."""
     if likelihood.link != "identity":
         return np.ones(y.shape[1])
-    spread = np.sqrt(weighted_variance(y, weight))
-    return np.where(spread > 0, spread, 1.0)
+    return target_scales(y, weight)[1]
 
 
 def adapted(expert, likelihood):

@@ -5,9 +5,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import column_scale, make_design, read_only, to_data_scale
+from .._design import (
+    column_scale,
+    make_design,
+    read_only,
+    target_scales,
+    to_data_scale,
+)
 from .._grams import weighted_grams
-from .._linalg import Penalty, check_penalty, ridge_diagonal, solve_symmetric
+from .._linalg import Penalty, check_penalty, solve_centred
 from .._multinomial import fit_multinomial
 from .._network import Network
 from ..likelihoods import Gaussian
@@ -106,10 +112,8 @@ class LinearExpert(BuiltInExpert):
 
     def solve(self, statistics, design):
         """Set the coefficients from accumulated statistics; returns self."""
-        n_channels = design.X.shape[1] + 1
-        ridge = Penalty.of(self).ridge
-        gram = statistics.grams + np.diag(ridge_diagonal(n_channels, ridge))
-        coef = solve_symmetric(gram, statistics.cross.T[None])[0].T
+        ridge, right = Penalty.of(self).ridge, statistics.cross.T[None]
+        coef = solve_centred(statistics.grams, right, ridge)[0].T
         return self.set_standardised(coef, design)
 
     def set_standardised(self, coef, design):
@@ -159,7 +163,8 @@ class LinearExpert(BuiltInExpert):
         if self.l1_ratio > 0:
             return self._like(self._adapted(self, Gaussian()), design, y, weight)
         # Centring y keeps the products accurate when y sits far from zero.
-        shift = np.average(y, axis=0, weights=weight)
+        shift, _ = target_scales(y.reshape(len(weight), -1), weight)
+        shift = shift.reshape(y.shape[1:])
         self.solve(self.accumulate(design, y - shift, weight), design)
         self.intercept_ = self.intercept_ + shift
         return self

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.utils import check_random_state
 
-from .._design import make_design
+from .._design import make_design, target_scales
 from .._network import NetworkPart, fit_network
 from ._base import BuiltInExpert
 
@@ -104,9 +104,7 @@ class MLPExpert(NetworkPart, BuiltInExpert):
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         design = make_design(X, weight)
         y = np.asarray(y, dtype=float).reshape(X.shape[0], -1)
-        center = np.average(y, axis=0, weights=weight)
-        scale = np.sqrt(np.average((y - center) ** 2, axis=0, weights=weight))
-        scale = np.where(scale > 0, scale, 1.0)
+        center, scale = target_scales(y, weight)
         target = (y - center) / scale
 
         def slope(outputs, rows):

@@ -4,6 +4,8 @@ import numpy as np
 from scipy import special
 from sklearn.base import BaseEstimator, clone
 
+from .._design import weighted_moments
+
 # Linear predictors beyond this leave the range of doubles.
 LARGEST_PREDICTOR = 700.0
 # Least mean of a positive family, and least distance of a probability from 0 and 1.
@@ -30,8 +32,7 @@ INVERSE_LINKS = {
 
 def weighted_variance(y, weight):
     """Variance of each output over weighted rows, shape (n_outputs,)."""
-    center = np.average(y, axis=0, weights=weight)
-    return np.average((y - center) ** 2, axis=0, weights=weight)
+    return weighted_moments(y, weight)[1] ** 2
 
 
 def rounding_variance(y):

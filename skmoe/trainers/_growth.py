@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
+from .._design import make_design
 from .._tree import Tree, flat
 from ..experts._answers import predict_expert
 from ..experts._foreign import expert_parameters
@@ -371,8 +372,8 @@ def _halves(X, mass, members):
         ]
     own = mass[:, members]
     centers = (own.T @ X) / np.maximum(own.sum(axis=0), 1e-12)[:, None]
-    spread = np.maximum(X.std(axis=0), np.finfo(float).tiny)
-    centers = (centers - centers.mean(axis=0)) / spread
+    inverse = make_design(X, np.ones(len(X))).inverse_scale
+    centers = (centers - centers.mean(axis=0)) * inverse
     axes = np.linalg.svd(centers, full_matrices=False)[2][:N_AXES]
     cuts = [[k] for k in members]
     for axis in axes:

@@ -16,8 +16,8 @@ from ..._linalg import (
     n_pairs,
     newton_direction,
     ridge_diagonal,
+    solve_centred,
     solve_lasso,
-    solve_symmetric,
     unpack_grams,
     use_exact_newton,
 )
@@ -335,9 +335,9 @@ class LinearGaussianMixture(LinearMixture):
         variances (K, d) given the coefficients."""
         shape = (self.n_experts, self.n_outputs, self.expert_channels)
         ridge, lasso = self.expert_penalty
-        grams = grams + np.diag(ridge_diagonal(self.expert_channels, ridge))
         right = cross.reshape(shape)
         if lasso > 0.0:
+            grams = grams + np.diag(ridge_diagonal(self.expert_channels, ridge))
             coef = self._solve_lasso(grams, right, start.reshape(shape), log_variance)
             fitted = 2.0 * np.einsum("kdq,kdq->kd", coef, right)
             fitted -= np.einsum("kdq,kqr,kdr->kd", coef, grams, coef)
@@ -345,7 +345,7 @@ class LinearGaussianMixture(LinearMixture):
             # With the ridge term, which scales with the variance, this is the exact
             # maximiser of the penalised objective.
             right = right.transpose(0, 2, 1)
-            coef = solve_symmetric(grams, right)
+            coef = solve_centred(grams, right, ridge)
             fitted = np.einsum("kqd,kqd->kd", coef, right)
             coef = coef.transpose(0, 2, 1)
         variance = np.maximum(square - fitted, 0.0)

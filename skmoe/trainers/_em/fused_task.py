@@ -3,7 +3,13 @@
 import numpy as np
 from sklearn.base import clone
 
-from ..._design import empty_design, from_data_scale, make_design, read_only
+from ..._design import (
+    empty_design,
+    from_data_scale,
+    make_design,
+    read_only,
+    target_scales,
+)
 from ..._kernels.em import Labels
 from ..._kernels.objectives import LOG_2PI
 from ..._linalg import Penalty
@@ -86,10 +92,7 @@ class FusedTask:
             return LinearCategoricalMixture(
                 *designs, labels, weight, n_classes=n_classes, **common
             )
-        self.y_center = np.average(task.y, axis=0, weights=weight)
-        spread = np.average((task.y - self.y_center) ** 2, axis=0, weights=weight)
-        rounding = (10 * np.finfo(float).eps * np.abs(self.y_center)) ** 2
-        self.y_scale = np.where(spread > rounding, np.sqrt(spread), 1.0)
+        self.y_center, self.y_scale = target_scales(task.y, weight)
         target = read_only((task.y - self.y_center) / self.y_scale)
         if not task.experts[0].standardize:
             common["expert_penalty"] = self._in_units_of_y(common["expert_penalty"])

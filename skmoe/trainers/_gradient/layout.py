@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ..._design import Design, make_design, read_only
+from ..._design import Design, make_design, read_only, target_scales
 from ..._network import Network
 from ...experts import LinearExpert
 from .gate import expert_draws, gate_network
@@ -88,9 +88,7 @@ class ParameterLayout:
         if task.classes is not None:
             share = np.bincount(task.y, self.weight, minlength=len(task.classes))
             return Scales(0.0, 1.0, np.log((share + 1.0) / (share + 1.0).sum()))
-        center = np.average(task.y, axis=0, weights=self.weight)
-        spread = np.average((task.y - center) ** 2, axis=0, weights=self.weight)
-        return Scales(center, np.where(spread > 0, np.sqrt(spread), 1.0), None)
+        return Scales(*target_scales(task.y, self.weight), None)
 
     def _standardise_target(self):
         task, scales = self.task, self.scales

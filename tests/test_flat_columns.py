@@ -1,0 +1,215 @@
+"""Columns without spread in the rows that a part is fitted to count for nothing."""
+
+import numpy as np
+import pytest
+
+from skmoe import (
+    HierarchicalMoEClassifier,
+    HierarchicalMoERegressor,
+    MoEClassifier,
+    MoERegressor,
+)
+from skmoe._design import make_design, weighted_moments
+from skmoe._grams import flat_columns
+from skmoe._linalg import solve_centred, spreadless
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.gates import GaussianGate, MLPGate, SoftmaxGate
+from skmoe.likelihoods import Gaussian, HeteroscedasticGaussian
+from skmoe.trainers import Gradient, HardEM, TwoStage
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning"),
+]
+
+CONSTANTS = [0.1, -0.0184773767534787, 1 / 3, 1e5, -7.7e-9]
+KINDS = ["exact", "near", "unweighted", "hardly weighted"]
+
+
+def rows(constant, kind="exact", n=300):
+    """Two regimes in x0, and a third column that is constant where rows count."""
+    rng = np.random.RandomState(n)
+    X, weight = rng.normal(size=(n, 3)), np.ones(n)
+    y = np.where(X[:, 0] > 0, 2.0 * X[:, 1], -X[:, 1]) + 0.1 * rng.normal(size=n)
+    X[:, 2] = constant
+    if kind == "near":
+        X[:, 2] *= 1.0 + 1e-15 * rng.normal(size=n)
+    elif kind != "exact":
+        X[::7, 2] += rng.normal(size=len(X[::7]))
+        weight[::7] = 0.0 if kind == "unweighted" else 1e-300
+    return X, y, weight
+
+
+def assert_blind(model, X):
+    """No answer of the model changes with the last column."""
+    answer = getattr(model, "predict_proba", model.predict)
+    for shift in (1.0, -3.0, 1e6):
+        moved = X.copy()
+        moved[:, 2] += shift
+        assert np.array_equal(answer(moved), answer(X))
+        assert np.array_equal(model.gate_proba(moved), model.gate_proba(X))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("constant", CONSTANTS)
+def test_moments_see_no_spread(constant, kind):
+    for n in (40, 300, 299, 1000, 20_001):
+        X, _, weight = rows(constant, kind, n)
+        center, scale = weighted_moments(X, weight)
+        assert scale[2] == 0.0
+        assert (scale[:2] > 0.8).all()
+        np.testing.assert_allclose(center[2], constant, rtol=1e-14)
+        if kind == "exact":
+            assert center[2] == constant
+            assert weighted_moments(X.astype(np.float32), weight)[1][2] == 0.0
+
+
+def test_moments_are_those_of_numpy_in_any_unit():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(500, 4)) + [0.0, 1e6, -3.0, 1e-3]
+    weight = rng.uniform(size=500)
+    mean = np.average(X, axis=0, weights=weight)
+    spread = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight))
+    for unit in (1.0, 2.0**-510, 2.0**500):
+        for size in (1.0, 1e-300, 1e300):
+            center, scale = weighted_moments(X * unit, weight * size)
+            np.testing.assert_allclose(center / unit, mean, rtol=1e-13)
+            np.testing.assert_allclose(scale / unit, spread, rtol=1e-9)
+
+
+def test_a_rare_level_has_spread():
+    X = np.zeros((100_000, 2))
+    X[7, 0], X[:, 1] = 1.0, 1e6
+    X[9, 1] += 1e-3
+    assert (weighted_moments(X, np.ones(len(X)))[1] > 0).all()
+
+
+LINEAR = LinearExpert(alpha=0)
+REGRESSORS = {
+    "default": MoERegressor(n_experts=4),
+    "one expert": MoERegressor(n_experts=1, experts=LINEAR),
+    "no penalty": MoERegressor(experts=LINEAR, gate=SoftmaxGate(alpha=0)),
+    "own scale": MoERegressor(
+        experts=LinearExpert(alpha=0, standardize=False),
+        gate=SoftmaxGate(alpha=0, standardize=False),
+    ),
+    "lasso": MoERegressor(experts=LinearExpert(l1_ratio=0.5)),
+    "hard": MoERegressor(trainer=HardEM()),
+    "gaussian gate": MoERegressor(gate=GaussianGate(alpha=0.0)),
+    "tied gate": MoERegressor(gate=GaussianGate(covariance="tied", alpha=0.0)),
+    "mlp gate": MoERegressor(gate=MLPGate((3,), max_iter=5)),
+    "mlp expert": MoERegressor(experts=MLPExpert((3,), max_iter=5)),
+    "kinds": MoERegressor(experts=[LinearExpert(), LINEAR]),
+    "laplace": MoERegressor(likelihood="laplace"),
+    "student": MoERegressor(likelihood="student-t"),
+    "full": MoERegressor(likelihood=Gaussian(covariance="full")),
+    "spread of x": MoERegressor(likelihood=HeteroscedasticGaussian()),
+    "gradient": MoERegressor(trainer=Gradient(max_epochs=2)),
+    "two stages": MoERegressor(
+        experts=[LinearExpert(), LinearExpert(alpha=9)], trainer=TwoStage(cv=2)
+    ),
+    "shared": MoERegressor(shared_expert=LinearExpert()),
+    "top-1": MoERegressor(router=1),
+    "tree": HierarchicalMoERegressor(branching=(2, 2)),
+    "growth": HierarchicalMoERegressor(branching="grow"),
+}
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_regressors_are_blind_to_it(name):
+    model = REGRESSORS[name].set_params(random_state=0)
+    for constant, kind in [(CONSTANTS[1], "exact"), (0.1, "hardly weighted")]:
+        X, y, weight = rows(constant, kind)
+        model.fit(X, y, sample_weight=weight)
+        assert_blind(model, X[:20])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("constant", CONSTANTS)
+def test_default_is_blind_to_any_constant(constant, kind):
+    X, y, weight = rows(constant, kind, 517)
+    assert_blind(MoERegressor(random_state=0).fit(X, y, weight), X[:20])
+
+
+@pytest.mark.parametrize("family", ["poisson", "gamma", "negative-binomial"])
+def test_families_are_blind_to_it(family):
+    X, y, _ = rows(CONSTANTS[1])
+    y = np.exp(0.3 * y)
+    y = y if family == "gamma" else np.floor(4.0 * y)
+    model = MoERegressor(experts=LINEAR, likelihood=family, random_state=0)
+    assert_blind(model.fit(X, y), X[:20])
+
+
+@pytest.mark.parametrize("trainer", ["em", "hard-em", Gradient(max_epochs=2)])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classifiers_are_blind_to_it(trainer, n_classes):
+    if trainer == "hard-em":
+        trainer = HardEM()
+    X, y, weight = rows(CONSTANTS[1], "hardly weighted")
+    labels = np.digitize(y, [0.0, 1.0][: n_classes - 1])
+    alpha = 0.0 if trainer == "em" else 1.0
+    model = MoEClassifier(
+        experts=LinearExpert(alpha=alpha), trainer=trainer, random_state=0
+    )
+    assert_blind(model.fit(X, labels, weight), X[:20])
+
+
+def test_a_tree_of_classifiers_is_blind_to_it():
+    X, y, _ = rows(CONSTANTS[1])
+    model = HierarchicalMoEClassifier(branching=(2, 2), random_state=0)
+    assert_blind(model.fit(X, y > 0), X[:20])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
+def test_an_indicator_that_an_expert_never_meets_is_nothing_to_it(alpha, likelihood):
+    rng = np.random.RandomState(1)
+    X = rng.normal(size=(400, 3))
+    X[:, 0] += 4.0 * np.sign(X[:, 0])
+    X[:, 2] = 0.1 * (X[:, 0] > 0)
+    level = np.where(X[:, 0] > 0, 20.0 + 2.0 * X[:, 1], -20.0 - X[:, 1])
+    y = level + 0.1 * rng.normal(size=400)
+    model = MoERegressor(
+        n_experts=2,
+        experts=LinearExpert(alpha=alpha),
+        likelihood=likelihood,
+        trainer=HardEM(),
+        random_state=0,
+    ).fit(X, y)
+    assert [expert.coef_[2] for expert in model.experts_] == [0.0, 0.0]
+
+
+def test_an_indicator_that_a_classifier_never_meets_is_nothing_to_it():
+    rng = np.random.RandomState(1)
+    X = rng.normal(size=(400, 3))
+    X[:, 0] += 4.0 * np.sign(X[:, 0])
+    X[:, 2] = 0.1 * (X[:, 0] > 0)
+    y = np.where(X[:, 0] > 0, 2 * X[:, 1], -X[:, 1]) + rng.normal(size=400) > 0
+    model = MoEClassifier(n_experts=2, trainer=HardEM(), random_state=0).fit(X, y)
+    for expert in model.experts_:
+        assert (expert.coef_[:, 2] == 0.0).all()
+
+
+def test_centred_solution_is_that_of_the_whole_system():
+    rng = np.random.RandomState(0)
+    X = np.column_stack([rng.normal(size=(60, 3)) + 2.0, np.ones(60)])
+    weights, y = rng.uniform(size=(2, 60)), rng.normal(size=(60, 2))
+    grams = np.stack([(X.T * w) @ X for w in weights])
+    right = np.stack([(X.T * w) @ y for w in weights])
+    penalty = np.diag([0.7, 0.7, 0.7, 0.0])
+    expected = np.stack(
+        [np.linalg.solve(g + penalty, r) for g, r in zip(grams, right, strict=True)]
+    )
+    np.testing.assert_allclose(solve_centred(grams, right, 0.7), expected, rtol=1e-11)
+
+
+def test_flat_columns_are_found_by_the_weight_of_their_rows():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(90, 2)) + 3.0
+    weights = np.ones((90, 2))
+    weights[:50, 1], X[50:, 1] = 0.0, 2.3
+    found = flat_columns(make_design(X, np.ones(90)), weights)
+    assert found.tolist() == [[False, False], [False, True]]
+    columns = np.column_stack([X, np.ones(90)])
+    grams = np.stack([(columns.T * w) @ columns for w in weights.T])
+    assert np.array_equal(spreadless(grams), found)
