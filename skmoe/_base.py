@@ -218,6 +218,7 @@ class BaseMoE(
             n_jobs=self.n_jobs,
             resp=getattr(self, "_start_resp", None),
             pooled=self._pool() is not None,
+            named=self._names_given(),
         )
 
     def _seeded(self, parts, member=0):

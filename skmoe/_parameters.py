@@ -38,6 +38,12 @@ class ExpertParameters(BaseEstimator):
         """Whether experts have names of their own, and are no copies of one."""
         return isinstance(self.experts, (list, tuple)) or self._pool() is not None
 
+    def _names_given(self):
+        """Whether experts have names that are more than numbers."""
+        if not isinstance(self.experts, (list, tuple)):
+            return self._pool() is not None
+        return any(isinstance(entry, tuple) for entry in self.experts)
+
     def _named_experts(self):
         pool = self._pool()
         if pool is not None:

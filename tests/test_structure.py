@@ -50,6 +50,8 @@ LAYERS = [
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINERS = [
     "_task",
+    "_kinds",
+    "_order",
     "_variances",
     "_em",
     "_folds",

@@ -20,6 +20,10 @@ class BaseGate(BaseEstimator):
 
     #: Whether the gate reads columns as numbers (and gets a float array).
     numeric = True
+    #: Whether experts may change places: a fit to responsibilities in another order is
+    #: the fit in that order.  Where not, as in a frozen gate, EM asks the gate which
+    #: group of rows to start in which place.
+    exchangeable = False
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -39,6 +43,10 @@ class BaseGate(BaseEstimator):
     def going_on(self, fitted):
         """A copy of a fitted gate with the parameters of this one."""
         return copy.deepcopy(fitted).set_params(**self.get_params(deep=False))
+
+    def reordered(self, order):
+        """A copy with the experts in another order; None where that cannot be."""
+        return
 
     def predict_log_proba(self, X):
         """Logarithms of the expert weights, shape (n, K); rows sum to one."""

@@ -1,12 +1,14 @@
 """Any scikit-learn classifier as a gate."""
 
+import copy
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from .._sklearn import safe_indexing
 from ..experts._answers import aligned_proba
-from ..experts._foreign import takes_weight, weight_arguments
+from ..experts._foreign import is_frozen, takes_weight, weight_arguments
 from ._base import BaseGate
 
 # Responsibilities below this share of a row are left out of the stacked rows.
@@ -49,6 +51,12 @@ class ClassifierGate(BaseGate):
     def __init__(self, classifier=None):
         self.classifier = classifier
 
+    @property
+    def exchangeable(self):
+        """Whether the classifier learns all its classes; what is frozen does not."""
+        parts = self._resolved().get_params(deep=True).values()
+        return not any(is_frozen(part) for part in (self._resolved(), *parts))
+
     def _resolved(self):
         return LogisticRegression() if self.classifier is None else self.classifier
 
@@ -77,7 +85,8 @@ class ClassifierGate(BaseGate):
         total = shares.sum(axis=1, keepdims=True)
         shares *= np.divide(mass, total, out=np.zeros_like(total), where=total > 0)
         shares *= weight[:, None]
-        self._n_experts = resp.shape[1]
+        # The class of each expert; another one once the experts change places.
+        self._classes = np.arange(resp.shape[1])
         labels, rows = np.nonzero(shares.T)
         stacked = shares.T[labels, rows]
         if len(np.unique(labels)) <= 1:
@@ -91,12 +100,19 @@ class ClassifierGate(BaseGate):
         )
         return self
 
+    def reordered(self, order):
+        gate = copy.copy(self)
+        gate._classes = self._classes[order]
+        if self._only is not None:
+            gate._only = int(np.flatnonzero(np.equal(order, self._only))[0])
+        return gate
+
     def predict_log_proba(self, X):
         if self._only is None:
-            classes = np.arange(self._n_experts)
-            proba = aligned_proba(self.classifier_, X, classes)
+            classes = np.arange(len(self._classes))
+            proba = aligned_proba(self.classifier_, X, classes)[:, self._classes]
         else:
-            proba = np.zeros((X.shape[0], self._n_experts))
+            proba = np.zeros((X.shape[0], len(self._classes)))
             proba[:, self._only] = 1.0
         proba = np.maximum(proba, SMALLEST_PROBA)
         return np.log(proba / proba.sum(axis=1, keepdims=True))

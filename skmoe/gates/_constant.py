@@ -1,5 +1,7 @@
 """The constant gate: mixing proportions that do not depend on x."""
 
+import copy
+
 import numpy as np
 from scipy.special import log_softmax
 
@@ -29,6 +31,7 @@ class ConstantGate(BaseGate):
 
     numeric = False
     standardize = True
+    exchangeable = True
 
     def linear_penalty(self):
         """No penalty; asked for by the fused EM, which fits this gate itself."""
@@ -50,6 +53,11 @@ class ConstantGate(BaseGate):
         self.coef_ = np.empty((len(coef), 0))
         self.n_parameters_ = len(coef) - 1
         return self
+
+    def reordered(self, order):
+        gate = copy.copy(self)
+        gate.coef_, gate.intercept_ = self.coef_[order], self.intercept_[order]
+        return gate
 
     def predict_log_proba(self, X):
         log_share = log_softmax(self.intercept_)

@@ -1,5 +1,7 @@
 """The Gaussian gate: each expert owns a region where x is likely under it."""
 
+import copy
+
 import numpy as np
 from scipy import linalg
 from scipy.special import log_softmax, logsumexp
@@ -50,6 +52,8 @@ class GaussianGate(BaseGate):
     >>> GaussianGate().fit(X, resp).means_.ravel().round(6).tolist()
     [-1.5, 1.5]
     """
+
+    exchangeable = True
 
     def __init__(self, covariance="full", alpha=1.0):
         self.covariance = covariance
@@ -130,6 +134,13 @@ class GaussianGate(BaseGate):
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         design = make_design(X, weight)
         return self.solve(self.accumulate(design, np.asarray(resp), weight), design)
+
+    def reordered(self, order):
+        gate = copy.copy(self)
+        for name in ("weights_", "_means", "means_", "covariances_"):
+            setattr(gate, name, getattr(self, name)[order])
+        gate._factors = [self._factors[k] for k in order]
+        return gate
 
     def log_joint(self, X):
         """``log a_k N(x | m_k, S_k)`` in standardised columns, shape (n, K)."""

@@ -1,5 +1,7 @@
 """The group gate: weights of the experts per known segment."""
 
+import copy
+
 import numpy as np
 
 from .._columns import column_text
@@ -47,6 +49,7 @@ class GroupGate(BaseGate):
     """
 
     numeric = False
+    exchangeable = True
 
     def __init__(self, column, alpha=0.0):
         self.column = column
@@ -104,6 +107,11 @@ class GroupGate(BaseGate):
         )
         self.n_parameters_ = len(self.groups_) * (resp.shape[1] - 1)
         return self
+
+    def reordered(self, order):
+        gate = copy.copy(self)
+        gate.weights_, gate.prior_ = self.weights_[:, order], self.prior_[order]
+        return gate
 
     def predict_log_proba(self, X):
         segments, known = self.segments(X)

@@ -1,5 +1,7 @@
 """A gate with hidden layers."""
 
+import copy
+
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.utils import check_random_state
@@ -60,6 +62,8 @@ class MLPGate(NetworkPart, BaseGate):
     [1, 0, 1]
     """
 
+    exchangeable = True
+
     def __init__(
         self,
         hidden_layer_sizes=(32,),
@@ -90,7 +94,8 @@ class MLPGate(NetworkPart, BaseGate):
         """Fit to responsibilities ``resp`` (n, K)."""
         self.check()
         network = self.network(X.shape[1], resp.shape[1])
-        theta = network.start(check_random_state(self.random_state), last=0.1)
+        # From equal weights, so that experts may change places.
+        theta = network.start(check_random_state(self.random_state), last=0.0)
         return self._minimise(X, resp, sample_weight, network, theta, self.max_iter)
 
     def same_kind(self, fitted):
@@ -118,6 +123,12 @@ class MLPGate(NetworkPart, BaseGate):
 
         theta, _ = fit_network(network, design, slope, theta, self.alpha, max_iter)
         return self.set_network(network, theta, design)
+
+    def reordered(self, order):
+        gate, theta = copy.copy(self), self._theta.copy()
+        weights, bias = self._network.layers(theta)[-1]
+        weights[:], bias[:] = weights[:, order], bias[order]
+        return gate._keep(self._network, theta, (None, *self._design))
 
     def predict_log_proba(self, X):
         return log_weights(self.scores(X))

@@ -1,5 +1,7 @@
 """The softmax gate: penalised multinomial logistic regression on soft targets."""
 
+import copy
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -68,6 +70,8 @@ class SoftmaxGate(BaseGate):
     >>> np.exp(gate.predict_log_proba(X)).round(6).tolist()
     [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]
     """
+
+    exchangeable = True
 
     def __init__(
         self, alpha=0.1, l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
@@ -154,6 +158,11 @@ class SoftmaxGate(BaseGate):
         self.n_parameters_ = int(np.minimum(free, n_others).sum() + n_others)
         self.n_features_in_ = self.coef_.shape[1]
         return self
+
+    def reordered(self, order):
+        gate = copy.copy(self)
+        gate.coef_, gate.intercept_ = self.coef_[order], self.intercept_[order]
+        return gate
 
     def predict_log_proba(self, X):
         return log_weights(self.scores(X))

@@ -46,6 +46,11 @@ class TreeGate(BaseGate):
     def n_parameters_(self):
         return sum(gate.n_parameters_ for gate in self.gates_)
 
+    @property
+    def exchangeable(self):
+        """Whether the children of a node may change places."""
+        return self.gate.exchangeable
+
     def check(self):
         self.gate.check()
 
@@ -226,6 +231,17 @@ class NoiseTreeGate(TreeGate):
     def coef_(self):
         """None in common: the root reads no columns."""
         raise AttributeError("NoiseTreeGate has no coef_; look at those of gates_.")
+
+    def reordered(self, order):
+        """The gate of the experts beside noise in another order; noise stays last."""
+        if self.tree.n_nodes != 2 or len(self.tree.paths[0]) != 2:
+            return None
+        inner = self.gates_[1].reordered(order[:-1])
+        if inner is None:
+            return None
+        gate = copy.copy(self)
+        gate.gates_ = [self.gates_[0], inner]
+        return gate
 
     def _unfitted(self):
         return [ConstantGate(), *super()._unfitted()[1:]]

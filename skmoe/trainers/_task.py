@@ -61,6 +61,7 @@ class Task:
         None; in regression ``y`` is what the shared expert leaves.
     size : (n,) exposures or numbers of trials that y counts in, or None
     pooled : bool, whether the experts are members of a pool
+    named : bool, whether the experts have names that the user gave
     """
 
     gate: Any
@@ -89,6 +90,7 @@ class Task:
     offset: np.ndarray | None = None
     size: np.ndarray | None = None
     pooled: bool = False
+    named: bool = False
 
     @property
     def n_experts(self):

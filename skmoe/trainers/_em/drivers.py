@@ -6,14 +6,15 @@ from ...engines import single_threaded_blas
 from ...experts import LinearExpert, NoiseExpert
 from ...experts._foreign import is_frozen
 from ...experts._glm import GeneralizedLinearExpert
+from ...gates._tree import TreeGate
 from ...routers._base import best_first
 from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
 from .loop import run_em
+from .matching import Matcher, by_name
 from .refit import EStep, Parts, RefitMixture
 from .starts import (
     linear_starts,
-    matched,
     n_full_runs,
     rank,
     start_responsibilities,
@@ -144,9 +145,12 @@ class RefitDriver:
         if warm is not None:
             return [self._going_on(problem, warm)]
         responsibilities = start_responsibilities(self.trainer, self.task, self.rng)
+        if not self._placed():
+            responsibilities = [by_name(self.task, resp) for resp in responsibilities]
+        match = Matcher(problem)
         parts = [
             problem.maximise(
-                None, EStep(within_top(matched(problem, resp), problem.n_active), 0.0)
+                None, EStep(within_top(match(resp), problem.n_active), 0.0)
             )
             for resp in responsibilities
         ]
@@ -158,6 +162,13 @@ class RefitDriver:
         ]
         runs.sort(key=lambda run: rank(problem, run), reverse=True)
         return [run.theta for run in runs[: n_full_runs(self.task.n_init)]]
+
+    def _placed(self):
+        """Whether the columns of the starts belong to certain experts already."""
+        task = self.task
+        return (
+            task.resp is not None or task.has_noise or isinstance(task.gate, TreeGate)
+        )
 
     def _going_on(self, problem, fit):
         """Parts of an earlier fit, or what one M-step makes of them.

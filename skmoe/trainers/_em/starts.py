@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
 from ... import initialization
@@ -18,6 +17,7 @@ from ...routers import DenseRouter
 from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
 from .loop import Run, run_em
+from .matching import Matcher, by_name
 from .refit import Parts, RefitMixture
 
 # Of n_init starts, the share that is run to the end after the short runs.
@@ -173,6 +173,8 @@ def start_responsibilities(trainer, task, rng):
 def with_noise(task, resp):
     """Responsibilities (n, K + 1) with what a brief fit cannot explain as the last."""
     problem = RefitMixture(task)
+    # The gate speaks of noise, too, so it is asked when that has its rows.
+    resp = Matcher(problem, by_gate=False)(by_name(task, resp))
     parts = problem.refit(None, resp)
     predictions = problem.predictions(parts)
     densities = log_prob(problem.at_rows(parts), task.y, predictions, task.size)
@@ -240,32 +242,17 @@ def _split(trainer, task, own, slots, rng):
     return shares
 
 
-def matched(problem, resp):
-    """Columns of ``resp`` (n, K) in the order of the experts that explain them best.
+def linear_match(task, resp):
+    """Columns of ``resp`` (n, K) matched to experts by the columns that they see.
 
-    Each kind of expert is fitted to each starting group, and groups are assigned so
-    that the total log-likelihood is largest; experts of one kind are interchangeable.
+    For parts that cost too much to be fitted to each group.
     """
-    task = problem.task
-    if task.has_noise:
-        explained = RefitMixture(task.without_noise())
-        return np.hstack([matched(explained, resp[:, :-1]), resp[:, -1:]])
-    kinds = [_kind(expert) for expert in task.experts]
-    if len(set(kinds)) == 1:
+    if task.shared_view is not None:
         return resp
-    fits = {
-        kind: problem.group_log_likelihood(kinds.index(kind), resp) for kind in kinds
-    }
-    # An empty group has no likelihood: it says nothing about who should have it.
-    gain = np.clip(np.nan_to_num([fits[kind] for kind in kinds]), -1e12, 1e12)
-    return resp[:, linear_sum_assignment(-gain)[1]]
-
-
-def _kind(expert):
-    """Name of an expert's class and parameters, its seed apart."""
-    params = expert.get_params(deep=True) if hasattr(expert, "get_params") else {}
-    known = {k: v for k, v in params.items() if not k.endswith("random_state")}
-    return f"{type(expert).__name__}{sorted(known.items(), key=str)}"
+    expert = LinearExpert(alpha=START_ALPHA)
+    expert = expert if task.classes is None else expert.for_classes()
+    experts = [expert] * task.n_experts
+    return Matcher(RefitMixture(replace(task, experts=experts)))(resp)
 
 
 def _linear_task(task, views):

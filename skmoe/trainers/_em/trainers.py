@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ...exceptions import ExpertCollapseWarning
+from .._order import by_load
 from .._task import Trainer, check_router
 from .drivers import FusedDriver, RefitDriver
 from .fused_task import fits_fused
@@ -92,7 +93,7 @@ class EM(Trainer):
         self.check()
         check_router(task.router, "em", self, task.has_shared)
         driver = FusedDriver if fits_fused(task) else RefitDriver
-        fit = driver(self, task).fit()
+        fit = by_load(task, driver(self, task).fit())
         self._warn(fit, task)
         return fit
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from ... import mixture
 from ...experts._foreign import is_frozen
+from .._em.matching import Matcher
 from .._em.refit import RefitMixture
-from .._em.starts import matched
 from .gate import expert_draws
 from .layout import fitted_gate
 from .run import GradientRun, drawn_split, guiding_responsibilities
@@ -144,9 +144,8 @@ class AlternatingRun:
         task = self.task
         if fit is None:
             if self.trainer.start == "linear":
-                return matched(
-                    self.experts, guiding_responsibilities(task, self.split[0])
-                )
+                guide = guiding_responsibilities(task, self.split[0])
+                return Matcher(self.experts)(guide)
             rng = np.random.default_rng(task.seed)
             return rng.dirichlet(np.ones(task.n_experts), size=len(task.weight))
         log_gate = fit.gate.predict_log_proba(task.gate_view)

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from ..._network import Adam, batches
 from ...engines import single_threaded_blas
 from ...gates._tree import TreeGate
-from .._em.starts import start_responsibilities
+from .._em.starts import linear_match, start_responsibilities
 from .._em.trainers import EM
 from .._task import Fit
 from .layout import check_continues
@@ -70,6 +70,7 @@ class GradientRun:
         self.training, self.held_out = split
         if guide is True:
             guide = guiding_responsibilities(self.task, self.training)
+            guide = linear_match(self.task, guide)
         problem.guide = guide
         self._start(state, goes_on)
         self.frozen = np.flatnonzero(problem.frozen())

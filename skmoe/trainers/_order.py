@@ -1,0 +1,80 @@
+"""A stable order of experts that nothing but their places tells apart."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..experts._answers import predict_expert
+from ._kinds import kinds_of
+
+# Loads that differ by less are taken as equal: rounding must not decide.
+SAME_LOAD = 1e-3
+
+
+def by_load(task, fit):
+    """The fit with interchangeable experts in order of their load, largest first.
+
+    Loads that are almost the same are ordered by the mean of what the experts predict,
+    which for linear ones is the prediction at the mean row.  Experts that were named or
+    started on rows of their own, places in a tree, and experts whose places a frozen
+    gate or a router tells apart stay where they are.
+    """
+    fresh = task.warm_start is None and task.resp is None
+    movable = fresh and not task.named and task.router.gated
+    if not (movable and task.gate.exchangeable):
+        return fit
+    order = _order(task, fit)
+    if np.array_equal(order, np.arange(len(order))):
+        return fit
+    gate = fit.gate.reordered(order)
+    return fit if gate is None else _reordered(task, fit, gate, order)
+
+
+def _order(task, fit):
+    """Position in the fit of the expert for each place."""
+    kinds = np.array(kinds_of(task))[fit.kept]
+    order = np.arange(len(kinds))
+    for kind in np.unique(kinds):
+        places = np.flatnonzero(kinds == kind)
+        if len(places) > 1:
+            order[places] = places[_ranked(task, fit, places)]
+    return order
+
+
+def _ranked(task, fit, places):
+    """Order of the experts in some places: by load, then by mean prediction."""
+    load = fit.load[places]
+    order = np.argsort(-load, kind="stable")
+    equal = -np.diff(load[order]) < SAME_LOAD
+    if not equal.any():
+        return order
+    runs = np.cumsum(np.r_[True, ~equal])
+    means = [_mean_prediction(task, fit, places[k]) for k in order]
+    return order[np.lexsort((means, runs))]
+
+
+def _mean_prediction(task, fit, place):
+    """Mean over the rows of the first output, or of the last class's probability."""
+    view = task.expert_views[fit.kept[place]]
+    answer = predict_expert(fit.experts[place], view, task.classes, task.offset)
+    return np.average(answer[:, 0 if task.classes is None else -1], weights=task.weight)
+
+
+def _reordered(task, fit, gate, order):
+    n, history = len(order), dict(fit.history)
+    if "load" in history:
+        history["load"] = [
+            load[order] if len(load) == n else load for load in history["load"]
+        ]
+    router = fit.router
+    if router is not None:
+        router = task.fitted_router(gate.predict_log_proba(task.gate_view))
+    return replace(
+        fit,
+        gate=gate,
+        experts=[fit.experts[k] for k in order],
+        likelihoods=[fit.likelihoods[k] for k in order],
+        load=fit.load[order],
+        history=history,
+        router=router,
+    )
