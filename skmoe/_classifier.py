@@ -3,12 +3,14 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
+from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from ._base import BaseMoE, can_partial_fit, transactional
+from ._inputs import row_weights
 from ._sklearn import fit_context
 from .likelihoods import Categorical
 
@@ -291,6 +293,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         """Most probable label, shape (n,)."""
         proba = self._combined(X)
         return self.classes_[proba.argmax(axis=1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Share of the rows whose label :meth:`predict` finds."""
+        predicted = self.predict(X)
+        if sample_weight is not None:
+            sample_weight = row_weights(predicted, sample_weight)
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def predict_experts(self, X):
         """Class probabilities of every expert, shape (n, K, n_classes)."""

@@ -4,8 +4,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sparse_linear, mixture
+from ._inputs import row_weights
 from ._shared import SHARED
-from ._sklearn import check_sample_weight, safe_indexing
+from ._sklearn import safe_indexing
 from .engines import run_calls
 from .experts._answers import predict_expert
 from .experts._foreign import expert_parameters
@@ -160,11 +161,7 @@ class Evaluation:
                 "by cross-validation."
             )
         log_gate, log_prob = self._log_parts(X, y, **sizes)
-        weight = (
-            np.ones(len(log_gate))
-            if sample_weight is None
-            else np.asarray(sample_weight, dtype=float)
-        )
+        weight = row_weights(log_gate, sample_weight)
         deviance = -2 * float(weight @ mixture.log_density(log_gate, log_prob))
         return deviance, weight, log_gate, log_prob
 
@@ -179,7 +176,11 @@ class Evaluation:
         return deviance + self.n_parameters_ * np.log(weight.sum())
 
     def icl(self, X, y, sample_weight=None, **sizes):
-        """Integrated completed likelihood: BIC plus twice the entropy of who serves."""
+        """Integrated completed likelihood: BIC plus twice the entropy of who serves.
+
+        Each row counts with all its responsibilities.  flexmix counts the largest one
+        only: its ICL is BIC less twice the sum of their logarithms, which is no more.
+        """
         parts = self._criterion(X, y, sample_weight, sizes)
         deviance, weight, log_gate, log_prob = parts
         resp = mixture.responsibilities(log_gate, log_prob)
@@ -187,15 +188,7 @@ class Evaluation:
         return deviance + penalty + 2 * mixture.entropy(resp, weight)
 
     def _weights(self, table, sample_weight):
-        if sample_weight is None:
-            return np.ones(table.n_rows)
-        return check_sample_weight(
-            sample_weight,
-            table.raw,
-            dtype=np.float64,
-            ensure_non_negative=True,
-            allow_all_zero_weights=False,
-        )
+        return row_weights(table.raw, sample_weight)
 
 
 def uncounted(model):

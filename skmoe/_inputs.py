@@ -13,6 +13,22 @@ from ._columns import (
     without_na,
 )
 from ._features import as_numbers, view
+from ._sklearn import check_sample_weight
+
+
+def row_weights(X, sample_weight):
+    """Weights (n,) of the rows of X, ones for None.
+
+    Raises ``ValueError`` unless there is one per row, finite, none of them negative and
+    some positive: what ``fit`` takes, and whatever else takes weights.
+    """
+    return check_sample_weight(
+        sample_weight,
+        X,
+        dtype=np.float64,
+        ensure_non_negative=True,
+        allow_all_zero_weights=False,
+    )
 
 
 class Table:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from . import mixture
 from ._base import BaseMoE, can_partial_fit, transactional
+from ._inputs import row_weights
 from ._parts import CONSTANT
 from ._predictive import Predictive
 from ._resolve import LIKELIHOODS, preset
@@ -341,6 +342,8 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     def score(self, X, y, sample_weight=None, *, offset=None, trials=None):
         """Coefficient of determination of :meth:`predict`, R^2."""
         predicted = self.predict(X, offset=offset, trials=trials)
+        if sample_weight is not None:
+            sample_weight = row_weights(predicted, sample_weight)
         return r2_score(y, predicted, sample_weight=sample_weight)
 
     def predict_experts(self, X, *, offset=None, trials=None):

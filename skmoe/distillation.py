@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from ._sklearn import check_sample_weight, safe_indexing
+from ._inputs import row_weights
+from ._sklearn import safe_indexing
 from .likelihoods import Gaussian
 from .trainers import TwoStage
 
@@ -92,7 +93,7 @@ def distill(
             "its answers, and folds of trainer='two-stage' would part them; use "
             "trainer='em' or 'gradient'."
         )
-    weight = check_sample_weight(sample_weight, X, dtype=np.float64)
+    weight = row_weights(X, sample_weight)
     expand = _expand_classes if is_classifier(teacher) else _expand_normals
     rows, targets, weights = expand(teacher, X)
     weights = weights * weight[rows]

@@ -5,8 +5,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
+from ._inputs import row_weights
 from ._resolve import adapt_expert
-from ._sklearn import check_sample_weight, safe_indexing
+from ._sklearn import safe_indexing
 from .engines import run_calls
 from .experts._base import reads_numbers
 from .experts._foreign import fit_expert, warn_without_weight
@@ -74,7 +75,7 @@ def pretrain_experts(
     """
     y, groups = np.asarray(y), np.asarray(groups)
     check_consistent_length(X, y, groups)
-    weight = check_sample_weight(sample_weight, X, dtype=np.float64)
+    weight = row_weights(X, sample_weight)
     if any(group != group for group in groups.tolist()):
         raise ValueError(
             "pretrain_experts got missing values in groups, but expected the group of "

@@ -8,14 +8,23 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
+from skmoe.likelihoods import Binomial, Poisson
 from skmoe.model_selection import MoEClassifierCV, MoERegressorCV, merge_experts
 from skmoe.model_selection._merging import merged, overlap
 from skmoe.model_selection._path import Path, briefly_trained, simplest_within_error
 from skmoe.model_selection._rows import Rows
+from skmoe.routers import (
+    BalancedRouter,
+    BiasBalancedRouter,
+    HashRouter,
+    NoisyTopKRouter,
+    TopKRouter,
+)
+from skmoe.trainers import Gradient
 
 
 @pytest.fixture(scope="module")
@@ -340,3 +349,226 @@ def test_sizes_are_no_penalty():
     X, y = make_regimes(60, random_state=0)
     with pytest.raises(ValueError, match="give them as n_experts"):
         MoERegressorCV(param_grid={"n_experts": [2]}).fit(X, y)
+
+
+def crossing_lines(seed, n_rows=300, noise=0.4):
+    """Two lines that cross; nothing but y tells which of them a row is on."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-2, 2, size=(n_rows, 1))
+    line = np.where(rng.random(n_rows) < 0.5, 1 + x[:, 0], 1 - x[:, 0])
+    return x, line + noise * rng.normal(size=n_rows)
+
+
+@pytest.mark.parametrize(
+    ("gate", "alpha", "n_seeds"),
+    [("constant", 1.0, 6), ("softmax", 1.0, 6), ("constant", 0.0, 2)],
+)
+def test_a_path_does_not_lose_small_mixtures(gate, alpha, n_seeds):
+    mixture = MoERegressor(LinearExpert(alpha=alpha), gate=gate, random_state=0)
+    for seed in range(n_seeds):
+        X, y = crossing_lines(seed)
+        search = MoERegressorCV(mixture, criterion="bic").fit(X, y)
+        assert search.n_experts_ == 2, seed
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "criterion"), [("poisson", "bic"), ("student-t", "icl")]
+)
+def test_a_path_of_other_families(likelihood, criterion):
+    X, y = crossing_lines(0, noise=0.4 * (likelihood != "poisson"))
+    if likelihood == "poisson":
+        y = np.random.default_rng(0).poisson(np.exp(1 + y)).astype(float)
+    mixture = MoERegressor(likelihood=likelihood, gate="constant", random_state=0)
+    search = MoERegressorCV(mixture, n_experts=4, criterion=criterion)
+    assert search.fit(X, y).n_experts_ == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("trainer", ["em", "hard-em"])
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_path_never_falls(trainer, warm):
+    """Neither below a fit from nothing, nor below that of a smaller size."""
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0, 10, 300)
+    X = np.column_stack([x, x**2])
+    y = np.where(rng.random(300) < 0.5, 5 * x, 40 - (x - 5) ** 2)
+    y = y + 3 * rng.normal(size=300)
+    mixture = MoERegressor(LinearExpert(alpha=0), gate="constant", trainer=trainer)
+    path = Path(mixture.set_params(random_state=0), [1, 2, 3, 4, 5], [{}], warm)
+    found = {s: m.log_likelihood_ for s, _, m in path.walk(Rows(X, y, None, {}))}
+    values = [found[size] for size in sorted(found)]
+    assert np.all(np.diff(values) >= 0)
+    alone = mixture.set_params(n_experts=2).fit(X, y).log_likelihood_
+    assert found[2] > alone - 1.0
+
+
+def test_the_path_of_folds_is_that_of_the_last_fit():
+    """What a fit from nothing misses on all rows, merging finds there, too."""
+    X, y = crossing_lines(3)
+    mixture = MoERegressor(LinearExpert(alpha=0), random_state=0)
+    search = MoERegressorCV(mixture, n_experts=4).fit(X, y)
+    alone = MoERegressor(LinearExpert(alpha=0), n_experts=2, random_state=0).fit(X, y)
+    assert search.n_experts_ == 2
+    assert search.best_estimator_.log_likelihood_ > alone.log_likelihood_ - 0.1
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_few_equal_rows_are_no_expert(warm):
+    mixture = MoERegressor(
+        LinearExpert(alpha=0), gate="constant", n_init=4, random_state=0
+    )
+    for seed in (1, 2, 3):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(100, 1))
+        y = X[:, 0] + rng.normal(size=100)
+        y[:8] = 0.5
+        search = MoERegressorCV(
+            mixture, n_experts=4, criterion="bic", warm_start_path=warm
+        )
+        assert search.fit(X, y).n_experts_ == 1
+
+
+@pytest.mark.parametrize("gate", ["constant", "softmax"])
+def test_experts_without_any_noise_are_sound(gate):
+    X = np.linspace(-2, 2, 200)[:, None]
+    off = np.where(X[:, 0] > 0, 0.0, np.random.default_rng(0).normal(size=200))
+    mixture = MoERegressor(LinearExpert(alpha=0), gate=gate, random_state=0)
+    for y in (np.abs(X[:, 0]), off, np.column_stack([np.abs(X[:, 0]), X[:, 0]])):
+        search = MoERegressorCV(mixture, n_experts=3, criterion="bic").fit(X, y)
+        assert search.n_experts_ == 2
+
+
+def test_trials_are_evidence():
+    """Few rows of many trials are no spike."""
+    rows = Rows(np.zeros((4, 1)), np.zeros(4), None, {"trials": np.full(4, 50)})
+    assert rows.evidence(Binomial()) == 200.0
+    assert rows.evidence(Poisson()) == 4.0
+    light = Rows(np.zeros((4, 1)), np.zeros(4), np.full(4, 0.25), {})
+    assert light.evidence(Poisson()) == 4.0
+
+
+def rare_classes(seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, 2))
+    y = np.where(X[:, 0] > 0, "a", "b").astype(object)
+    y[0] = "rare"
+    return X, y
+
+
+@pytest.mark.parametrize("cv", [None, KFold(3), 2])
+def test_a_class_of_one_row_is_named(cv):
+    X, y = rare_classes()
+    search = MoEClassifierCV(n_experts=2, cv=cv)
+    with pytest.warns(UserWarning, match=r"\['rare'\] have \[1\] rows") as caught:
+        search.fit(X, y)
+    assert not [w for w in caught if "populated" in str(w.message)]
+    assert list(search.classes_) == ["a", "b", "rare"]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    with pytest.warns(UserWarning, match="rare"):
+        search.set_params(scoring="accuracy").fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MoEClassifierCV(n_experts=2, criterion="bic").fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_scorers_that_cannot_score_a_fold_are_named():
+    X, y = rare_classes()
+    search = MoEClassifierCV(n_experts=2, scoring="neg_log_loss")
+    with pytest.raises(ValueError, match="use scoring=None"):
+        search.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_experts": [2.5]}, "integers >= 1"),
+        ({"n_experts": [True, 2]}, "integers >= 1"),
+        ({"n_experts": True}, "integers >= 1"),
+        ({"n_experts": ["2"]}, "integers >= 1"),
+        ({"n_experts": {1, 2}}, "integers >= 1"),
+        ({"param_grid": {"experts__alpha": 3}}, "lists of values"),
+        ({"param_grid": {"experts__alpha": []}}, "lists of values"),
+        ({"param_grid": [3]}, "lists of values"),
+        ({"param_grid": {"nope": [1]}}, "Invalid parameter 'nope'"),
+        ({"cv": 100}, "100 folds, but there are at most 60 rows; use cv=60"),
+        ({"cv": []}, "leaves no fold"),
+        ({"scoring": "nope"}, "scoring"),
+        ({"estimator": MoEClassifier()}, "use MoEClassifierCV"),
+        ({"estimator": HierarchicalMoERegressor()}, "no n_experts"),
+    ],
+)
+def test_searches_check_what_they_are_given(regimes, options, message):
+    X, y = regimes[0][:60], regimes[1][:60]
+    with pytest.raises(ValueError, match=message):
+        MoERegressorCV(**{"n_experts": 2, **options}).fit(X, y)
+
+
+def test_folds_beyond_every_class_and_rows_without_weight(regimes):
+    X, y = regimes[0][:60], regimes[1][:60]
+    with pytest.raises(ValueError, match="at most 2 rows of one class; use cv=2"):
+        MoEClassifierCV(n_experts=2).fit(X, np.arange(60) // 2)
+    with pytest.raises(ValueError, match="leaves no fold"):
+        MoERegressorCV(n_experts=2).fit(X, y, np.r_[np.ones(4), np.zeros(56)])
+    for weight in (-np.ones(60), np.full(60, np.nan), np.ones(3)):
+        with pytest.raises(ValueError, match="sample"):
+            MoERegressorCV(n_experts=2).fit(X, y, weight)
+
+
+ROUTED = [
+    (2, "em"),
+    (TopKRouter(3), "em"),
+    (BalancedRouter(), "em"),
+    (HashRouter(2), "em"),
+    (NoisyTopKRouter(2), "gradient"),
+    (BiasBalancedRouter(2), "gradient"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("router", "trainer"), ROUTED)
+def test_merging_and_search_under_routers(router, trainer):
+    """Fewer experts than a row may have are no end."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2))
+    y = X[:, 0] + 0.1 * rng.normal(size=80)
+    trainer = Gradient(max_epochs=5) if trainer == "gradient" else trainer
+    many = MoERegressor(n_experts=4, router=router, trainer=trainer, random_state=0)
+    few = merge_experts(many.fit(X, y), X, y)
+    assert few.n_experts_ < 4
+    assert np.isfinite(few.log_density(X, y)).all()
+    search = MoERegressorCV(many, n_experts=3, criterion="bic").fit(X, y)
+    assert np.isfinite(search.log_density(X, y)).all()
+
+
+def test_experts_without_a_row_in_common_can_be_merged():
+    found = merged(np.eye(3)[[0, 0, 0, 1, 2, 2]], 2)
+    np.testing.assert_array_equal(found.sum(axis=1), np.ones(6))
+    np.testing.assert_array_equal(found.sum(axis=0), [3.0, 3.0])
+
+
+def test_what_cannot_be_merged_is_refused(regimes):
+    X, y = regimes[0][:100], regimes[1][:100]
+    kinds = [("a", LinearExpert()), ("b", LinearExpert(2.0))]
+    cases = [
+        (HierarchicalMoERegressor(branching=(2,)), "branching"),
+        (MoERegressor(kinds), "leave experts out"),
+        (MoERegressor(n_experts=1, trainer="two-stage"), "responsibilities"),
+        (MoERegressorCV(n_experts=2, criterion="bic"), "best_estimator_"),
+    ]
+    for model, message in cases:
+        with pytest.raises(ValueError, match=message):
+            merge_experts(model.fit(X, y), X, y)
+    model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="sample_weight"):
+        merge_experts(model, X, y, [1.0, 2.0])
+
+
+def test_icl_and_that_of_the_most_probable_expert(regimes):
+    X, y = regimes
+    model = MoERegressor(n_experts=3, random_state=0).fit(X, y)
+    resp = model.responsibilities(X, y)
+    entropy = -np.sum(resp * np.log(np.maximum(resp, 1e-300)))
+    bic, icl = model.bic(X, y), model.icl(X, y)
+    assert icl == pytest.approx(bic + 2 * entropy)
+    assert bic < bic - 2 * np.log(resp.max(axis=1)).sum() < icl

@@ -5,6 +5,7 @@ from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns import as_table
+from .._inputs import row_weights
 
 
 def expert_usage(model, X, y=None, sample_weight=None, **sizes):
@@ -42,7 +43,7 @@ def expert_usage(model, X, y=None, sample_weight=None, **sizes):
     check_is_fitted(model)
     proba = model.gate_proba(X)
     n_rows, n_experts = proba.shape
-    weight = np.ones(n_rows) if sample_weight is None else np.asarray(sample_weight)
+    weight = row_weights(proba, sample_weight)
     weight = weight / weight.sum()
     best = proba.argmax(axis=1)
     top = np.bincount(best, weights=weight, minlength=n_experts)

@@ -69,6 +69,8 @@ class Likelihood(BaseEstimator):
     takes = None
     #: Whether y are counts.
     discrete = False
+    #: Whether the fitted dispersion is the least, or the most, that is allowed.
+    floored_ = False
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""

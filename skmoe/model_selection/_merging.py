@@ -1,11 +1,15 @@
 """Redundant experts as one: by their responsibilities, and by a criterion."""
 
+import numbers
 import warnings
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from .._base import BaseMoE
+from .._inputs import row_weights
+from .._resolve import TRAINERS, preset
 from ..exceptions import ExpertCollapseWarning
 from ..likelihoods import Uniform
 from ._rows import Rows
@@ -35,12 +39,20 @@ def merged(resp, n_left, weight=None, n_fixed=0):
         Last columns that are never merged: noise.
     """
     while resp.shape[1] > n_left:
-        cosines = overlap(resp[:, : resp.shape[1] - n_fixed], weight)
-        first, second = np.unravel_index(cosines.argmax(), cosines.shape)
+        first, second = nearest_pair(resp[:, : resp.shape[1] - n_fixed], weight)
         resp = resp.copy()
         resp[:, first] += resp[:, second]
         resp = np.delete(resp, second, axis=1)
     return resp
+
+
+def nearest_pair(resp, weight=None):
+    """Numbers of the two experts that overlap most; the two smallest if none do."""
+    cosines = overlap(resp, weight)
+    if not cosines.max() > 0.0:
+        mass = np.average(resp, axis=0, weights=weight)
+        return np.sort(np.argsort(mass, kind="stable")[:2])
+    return np.unravel_index(cosines.argmax(), cosines.shape)
 
 
 def n_noise(model):
@@ -51,6 +63,53 @@ def n_noise(model):
 def n_explaining(model):
     """Number of experts of a fitted mixture, noise apart."""
     return model.n_experts_ - n_noise(model)
+
+
+def check_mergeable(model):
+    """Raise ``ValueError`` for what cannot go on with fewer experts as it is."""
+    owner = type(model).__name__
+    if not isinstance(model, BaseMoE):
+        raise ValueError(
+            f"merge_experts got {owner}, but expected a fitted MoERegressor or "
+            "MoEClassifier; of a search pass best_estimator_."
+        )
+    if "n_experts" not in model.get_params(deep=False):
+        raise ValueError(
+            f"merge_experts got {owner}, whose tree says how many experts there are; "
+            "give it a smaller branching, or branching='grow'."
+        )
+    if model._experts_by_name():
+        raise ValueError(
+            f"merge_experts got experts={model.experts!r}, each of which is one of its "
+            "own; pass a mixture of one estimator that is cloned, or leave experts out "
+            "by hand."
+        )
+    if not trainer_of(model).starts_anywhere:
+        raise ValueError(
+            f"merge_experts got trainer={model.trainer!r}, which does not start from "
+            "given responsibilities; use trainer='em', or fit with fewer experts."
+        )
+    check_is_fitted(model)
+    if model.n_members > 1:
+        raise ValueError(
+            f"merge_experts got a mixture with n_members={model.n_members}, but "
+            "expected one; merge the members_ one by one."
+        )
+
+
+def trainer_of(model):
+    """The trainer of a mixture, as an object."""
+    return preset(model.trainer, TRAINERS, "trainer", type(model).__name__)
+
+
+def of_size(model, n_experts):
+    """An unfitted clone with another number of experts, to which its router is cut."""
+    router = model.router
+    if isinstance(router, numbers.Integral):
+        router = min(router, n_experts)
+    elif router is not None and router.get_params().get("k", 1) > n_experts:
+        router = clone(router).set_params(k=n_experts)
+    return clone(model).set_params(n_experts=n_experts, router=router)
 
 
 def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
@@ -74,7 +133,7 @@ def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
     Raises
     ------
     ValueError
-        For another criterion.
+        For another criterion, or a mixture whose number of experts is fixed.
 
     Examples
     --------
@@ -93,19 +152,16 @@ def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
             f"merge_experts got criterion={criterion!r}, but expected one of "
             f"{CRITERIA}."
         )
-    check_is_fitted(model)
-    if model.n_members > 1:
-        raise ValueError(
-            f"merge_experts got a mixture with n_members={model.n_members}, but "
-            "expected one; merge the members_ one by one."
-        )
+    check_mergeable(model)
+    if sample_weight is not None:
+        sample_weight = row_weights(X, sample_weight)
     rows = Rows(X, y, sample_weight, sizes)
     best, best_value = model, rows.criterion(criterion, model)
     while n_explaining(best) > 1:
         n_fixed = n_noise(best)
         resp = rows.responsibilities(best)
-        resp = merged(resp, best.n_experts_ - 1, sample_weight, n_fixed)
-        smaller = clone(model).set_params(n_experts=resp.shape[1] - n_fixed)
+        resp = merged(resp, best.n_experts_ - 1, rows.weight, n_fixed)
+        smaller = of_size(model, resp.shape[1] - n_fixed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExpertCollapseWarning)
             rows.fit(smaller, resp)

@@ -1,9 +1,10 @@
-"""Fits of all sizes, each from the one before.
+"""Fits of all sizes, each from the one before and from nothing; the better is kept.
 
 The sizes are one path, from the largest down: after each fit the two experts that
-share most of their rows are merged, and the next fit starts from there; along the
-penalties of one size each fit starts from the one before.  So only the first fit starts
-from nothing.
+share most of their rows are merged, and the next fit may start from there; along the
+penalties of one size it may start from the one before.  What merging lost, a fresh
+start finds.  Then, from the smallest up, a size whose fit is no gain over a smaller
+one, or owes its likelihood to a spike, is represented by the smaller one.
 """
 
 import warnings
@@ -12,18 +13,17 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from .._resolve import TRAINERS, preset
 from ..exceptions import ExpertCollapseWarning
-from ._merging import merged, n_explaining, n_noise
+from ..experts import LinearExpert
+from ._merging import merged, n_explaining, n_noise, trainer_of
 
 # Gain per iteration that ends a fit on the path, in nats per row.
 PATH_TOL = 1e-5
-# Iterations after which the starts of the first fit are compared: what is wrong with
-# the best of them is mostly merged away.
-PATH_SHORT_ITER = 5
 # Rows that an expert on the path must keep for each of its coefficients, and the
 # largest share of all rows that may be asked for.
 ROWS_PER_COLUMN, MOST_LOST = 2, 0.1
+# The same for an expert with this share, or less, of the spread of another.
+ROWS_IF_NARROW, NARROW = 10, 0.02
 
 
 def briefly_trained(estimator, n_rows, n_columns):
@@ -32,11 +32,9 @@ def briefly_trained(estimator, n_rows, n_columns):
     Experts with fewer than ROWS_PER_COLUMN rows per coefficient are given up: they
     may owe their likelihood to fitting these rows exactly.
     """
-    trainer = preset(estimator.trainer, TRAINERS, "trainer", type(estimator).__name__)
+    trainer = trainer_of(estimator)
     if hasattr(trainer, "tol"):
         trainer.set_params(tol=max(trainer.tol, PATH_TOL))
-    if hasattr(trainer, "short_iter"):
-        trainer.set_params(short_iter=min(trainer.short_iter, PATH_SHORT_ITER))
     if hasattr(trainer, "min_load"):
         least = min(ROWS_PER_COLUMN * (n_columns + 1) / n_rows, MOST_LOST)
         trainer.set_params(min_load=max(trainer.min_load, least))
@@ -44,7 +42,7 @@ def briefly_trained(estimator, n_rows, n_columns):
 
 
 class Path:
-    """Fits of all sizes and penalties on some rows, each from the one before.
+    """Fits of all sizes and penalties on some rows.
 
     Parameters
     ----------
@@ -52,7 +50,7 @@ class Path:
     sizes : list of int
     grid : list of dict
     warm : bool
-        Whether fits start from earlier ones.
+        Whether fits start from earlier ones, too.
     """
 
     def __init__(self, estimator, sizes, grid, warm=True):
@@ -61,37 +59,55 @@ class Path:
 
     def walk(self, rows):
         """Yield size, number of the penalties and fitted mixture."""
+        found = self._descend(rows)
+        for number in range(len(self.grid)):
+            smaller = None
+            for size in sorted(self.sizes):
+                own = found[size, number]
+                if smaller is not None and standing(rows, own) < standing(
+                    rows, smaller
+                ):
+                    found[size, number] = own = smaller
+                smaller = own
+        for (size, number), model in found.items():
+            yield size, number, model
+
+    def _descend(self, rows):
+        """Fitted mixtures by size and number of the penalties, largest size first."""
         # Members would be averages of starts; the path looks at one.
         estimator = clone(self.estimator).set_params(n_members=1)
         if self.warm:
             shape = rows.n_rows, np.shape(rows.X)[1]
             estimator = briefly_trained(estimator, *shape)
-        larger = [None] * len(self.grid)
+        found, larger = {}, [None] * len(self.grid)
         for size in sorted(self.sizes, reverse=True):
             stronger = None
             for number, params in enumerate(self.grid):
                 model = clone(estimator).set_params(n_experts=size, **params)
-                model = self._next(rows, model, larger[number], stronger)
-                yield size, number, model
-                if self.warm:
-                    larger[number] = stronger = model
+                earlier = (stronger, larger[number]) if self.warm else ()
+                model = self._best(rows, model, earlier)
+                found[size, number] = larger[number] = stronger = model
+        return found
 
-    def _next(self, rows, model, larger, stronger):
-        """Fit of one size, from that with the penalty before, or from the next larger.
+    def _best(self, rows, model, earlier):
+        """The best of fits from nothing and from earlier ones.
 
-        A larger one that was left with fewer experts than ``size`` stands for it.
+        An earlier one that was left with no more experts than the size stands for it,
+        where only its size was another.
         """
         size, n_fixed = model.n_experts, int(model._has_noise())
-        if larger is not None and n_explaining(larger) < size:
-            return larger
-        for before in (stronger, larger):
+        found = [self._fit(clone(model), rows, None)]
+        for before in earlier:
             if before is None or n_noise(before) != n_fixed:
                 continue
-            if n_explaining(before) >= size:
+            if n_explaining(before) >= size and trainer_of(model).starts_anywhere:
                 resp = rows.responsibilities(before)
                 resp = merged(resp, size + n_fixed, rows.weight, n_fixed)
-                return self._fit(model, rows, resp)
-        return self._fit(model, rows, None)
+                found.append(self._fit(clone(model), rows, resp))
+        larger = earlier[-1] if earlier else None
+        if larger is not None and n_explaining(larger) < size:
+            found.append(larger)
+        return max(found, key=lambda own: standing(rows, own))
 
     def _fit(self, model, rows, resp):
         with warnings.catch_warnings():
@@ -99,6 +115,33 @@ class Path:
             warnings.simplefilter("ignore", ExpertCollapseWarning)
             warnings.simplefilter("ignore", ConvergenceWarning)
             return rows.fit(model, resp)
+
+
+def standing(rows, model):
+    """What a fit is judged by among others: no spike, then its log-likelihood."""
+    return not is_spike(rows, model), model.log_likelihood_
+
+
+def is_spike(rows, model):
+    """Whether a linear expert owes its likelihood to hardly any rows.
+
+    One whose spread is next to nothing must have many, as it has where y has no noise.
+    """
+    n = n_explaining(model)
+    mass = rows.evidence(model.likelihoods_[0]) * model.expert_load_[:n]
+    narrow = are_narrow(model.likelihoods_[:n], rows.n_outputs)
+    return any(
+        own < (ROWS_IF_NARROW if few else ROWS_PER_COLUMN) * (expert.n_features_in_ + 1)
+        for own, few, expert in zip(mass, narrow, model.experts_[:n], strict=True)
+        if isinstance(expert, LinearExpert)
+    )
+
+
+def are_narrow(likelihoods, n_outputs):
+    """Which experts (K,) have a far smaller spread than others, or the least of all."""
+    spread = np.array([own.penalty_variance(n_outputs) for own in likelihoods])
+    floored = np.array([own.floored_ for own in likelihoods])
+    return floored | np.any(spread < NARROW**2 * spread.max(axis=0), axis=1)
 
 
 def scores_of_fold(path, rows, train, test, scorer):
@@ -114,10 +157,21 @@ def scores_of_fold(path, rows, train, test, scorer):
             # A function of the user's own takes what it takes.
             weighs = rows.weight is not None and hasattr(scorer, "set_score_request")
             weight = {"sample_weight": held_out.weight} if weighs else {}
-            scores[at] = scorer(model, held_out.X, held_out.y, **weight)
+            scores[at] = scored(scorer, model, held_out, weight)
         counts[at] = np.nan if model.n_parameters_ is None else model.n_parameters_
         left[at] = n_explaining(model)
     return scores, counts, left
+
+
+def scored(scorer, model, held_out, weight):
+    """Score of held-out rows, which may lack some of the classes."""
+    try:
+        return scorer(model, held_out.X, held_out.y, **weight)
+    except ValueError as error:
+        raise ValueError(
+            f"The scorer {scorer} cannot score a fold of {held_out.n_rows} rows "
+            f"({error}); use scoring=None, the log-density, or other folds."
+        ) from error
 
 
 def simplest_within_error(scores, counts):

@@ -35,9 +35,29 @@ class Rows(NamedTuple):
         return np.shape(self.X)[0]
 
     @property
+    def n_outputs(self):
+        """Number of columns of y."""
+        shape = np.shape(self.y)
+        return shape[1] if len(shape) == 2 else 1
+
+    @property
     def total_weight(self):
         """Sum of the weights."""
         return self.n_rows if self.weight is None else float(np.sum(self.weight))
+
+    def evidence(self, likelihood):
+        """Number of rows, as they are weighted; a row counts as often as it has trials.
+
+        Weights that sum to less than there are rows are relative ones.
+        """
+        counts = np.ones(self.n_rows) if self.weight is None else self.weight
+        total = max(float(np.sum(counts)), float(np.count_nonzero(counts)))
+        trials = self.sizes.get("trials") if likelihood.takes == "trials" else None
+        if trials is None:
+            return total
+        return total * float(
+            np.average(np.asarray(trials, dtype=float), weights=counts)
+        )
 
     def fit(self, model, resp=None):
         """Fit a mixture, from responsibilities (n, K) if there are any."""

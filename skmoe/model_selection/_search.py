@@ -13,23 +13,28 @@ from sklearn.base import (
     clone,
 )
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils import indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .._base import transactional
 from .._classifier import MoEClassifier
+from .._inputs import row_weights
 from .._regressor import MoERegressor
 from .._sklearn import (
     HasMethods,
     Interval,
     StrOptions,
-    check_sample_weight,
     fit_context,
 )
-from ._merging import CRITERIA, n_explaining
-from ._path import Path, scores_of_fold, simplest_within_error, smallest_of_equals
+from ._checks import check_grid, check_mixture, check_sizes, splits_of
+from ._merging import CRITERIA, n_explaining, of_size, trainer_of
+from ._path import (
+    Path,
+    scores_of_fold,
+    simplest_within_error,
+    smallest_of_equals,
+)
 from ._rows import Rows
 
 # Sizes that are tried if none are given.
@@ -106,24 +111,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     def _sizes(self, n_rows):
         """Sizes to try: those for which the rows of a fit suffice, ascending."""
-        given = self.n_experts
-        given = range(1, given + 1) if isinstance(given, numbers.Integral) else given
-        sizes = sorted({int(size) for size in given})
-        if not sizes or sizes[0] < 1 or len(sizes) != len(set(given)):
-            raise ValueError(
-                f"{type(self).__name__} got n_experts={self.n_experts!r}, but expected "
-                "integers >= 1, or one for all up to it."
-            )
-        if "n_experts" not in self._mixture().get_params():
-            raise ValueError(
-                f"{type(self).__name__} got estimator={self._mixture()!r}, which has "
-                "no n_experts; pass a MoERegressor or MoEClassifier."
-            )
-        if self._mixture()._experts_by_name() and len(sizes) > 1:
-            raise ValueError(
-                f"{type(self).__name__} got a mixture with experts by name, whose "
-                "number is fixed; pass one estimator, or n_experts=[1]."
-            )
+        sizes = check_sizes(self.n_experts, type(self).__name__)
         most = max(1, n_rows // ROWS_PER_EXPERT)
         router = self._mixture().router
         least = getattr(router, "k", router if isinstance(router, int) else 1)
@@ -155,27 +143,17 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         """
         X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
         if sample_weight is not None:
-            sample_weight = check_sample_weight(
-                sample_weight,
-                X,
-                dtype=np.float64,
-                ensure_non_negative=True,
-                allow_all_zero_weights=False,
-            )
+            sample_weight = row_weights(X, sample_weight)
         sizes = {name: own for name, own in sizes.items() if own is not None}
         check_consistent_length(X, *sizes.values())
         rows = Rows(X, y, sample_weight, sizes)
         if rows.n_rows < 2 or len(np.shape(X)) != 2:
             # The mixture says what is wrong with one row, or with one column as a list.
             self._mixture().fit(X, y)
-        grid = list(ParameterGrid(self.param_grid or {}))
-        for params in grid:
-            if "n_experts" in params:
-                raise ValueError(
-                    f"{type(self).__name__} got param_grid={self.param_grid!r}, but "
-                    "sizes are the search's own; give them as n_experts."
-                )
-            clone(self._mixture()).set_params(**params)
+        mixture, owner = self._mixture(), type(self).__name__
+        tried = check_sizes(self.n_experts, owner)
+        check_mixture(mixture, tried, isinstance(self, ClassifierMixin), owner)
+        grid = check_grid(self.param_grid, mixture, owner)
         if self.criterion == "cv":
             self._by_folds(rows, grid, groups)
         else:
@@ -183,9 +161,8 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return self
 
     def _by_folds(self, rows, grid, groups):
-        classify = isinstance(self, ClassifierMixin)
-        splitter = check_cv(self.cv, rows.y, classifier=classify)
-        splits = rows.counting(splitter.split(rows.X, rows.y, groups))
+        classify, owner = isinstance(self, ClassifierMixin), type(self).__name__
+        splits = splits_of(self.cv, rows, groups, classify, owner)
         sizes = self._sizes(min(len(train) for train, _ in splits))
         path = Path(self._mixture(), sizes, grid, self.warm_start_path)
         scorer = None
@@ -214,18 +191,26 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         best = int(np.argmax(scores.mean(axis=1)))
         if self.rule == "one-standard-error":
             best = simplest_within_error(scores, counts)
-        self._commit(best, self._refit(rows, best))
+        self._commit(best, self._refit(rows, best, path))
 
-    def _refit(self, rows, best):
+    def _refit(self, rows, best, path):
+        """The chosen candidate on all rows, by the path again where that may help."""
         params = self.cv_results_["params"][best]
-        return rows.fit(clone(self._mixture()).set_params(**params))
+        whole = clone(self._mixture()).set_params(**params)
+        walks = path.warm and whole.n_members == 1
+        if not walks or not trainer_of(whole).starts_anywhere:
+            return rows.fit(whole)
+        again = Path(path.estimator, path.sizes, [path.grid[best % len(path.grid)]])
+        found = {size: model for size, _, model in again.walk(rows)}
+        return self._finish(rows, best, found[params["n_experts"]])
 
     def _finish(self, rows, best, model):
         """The chosen fit of the path, trained to the end."""
         if not self.warm_start_path and self._mixture().n_members == 1:
             return model
-        params = {**self.cv_results_["params"][best], "n_experts": n_explaining(model)}
+        params = self.cv_results_["params"][best]
         whole = clone(self._mixture()).set_params(**params)
+        whole = of_size(whole, n_explaining(model))
         if whole.n_members > 1:
             return rows.fit(whole)
         return rows.fit(whole, rows.responsibilities(model))
@@ -333,7 +318,10 @@ class MoERegressorCV(RegressorMixin, MixtureCV):
         Whether the candidate with fewest parameters within one standard error of the
         best is chosen, paired over folds, or the best.
     warm_start_path : bool, default=True
-        Whether fits start from earlier ones; otherwise each starts anew.
+        Whether fits start from earlier ones, too, and the better of both is kept;
+        otherwise each starts anew. Either way, a size whose fit is no gain over that of
+        a smaller one, or owes its likelihood to a spike, is represented by the smaller
+        one.
     n_jobs : int, default=None
         Folds that are fitted at a time.
     verbose : int, default=0
@@ -355,7 +343,7 @@ class MoERegressorCV(RegressorMixin, MixtureCV):
     Raises
     ------
     ValueError
-        For sizes below one, or a mixture with a list of experts.
+        For sizes below one, a mixture with a list of experts, or more folds than rows.
 
     References
     ----------

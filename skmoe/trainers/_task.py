@@ -23,6 +23,9 @@ class Trainer(BaseEstimator):
     #: Whether ``warm_start`` makes use of an earlier fit.
     continues = True
 
+    #: Whether training starts from the responsibilities of the task, if it has any.
+    starts_anywhere = False
+
     #: Whether experts get rows of unequal weight where the user's are equal.
     weighs_rows = True
 

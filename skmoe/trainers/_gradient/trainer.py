@@ -115,6 +115,8 @@ class Gradient(Trainer):
     Gradient(max_epochs=20)
     """
 
+    starts_anywhere = True
+
     def __init__(
         self,
         objective="likelihood",

@@ -1,0 +1,126 @@
+"""What a search is given: sizes, penalties, folds."""
+
+import numbers
+import warnings
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid, check_cv
+
+# Folds if none are given.
+N_FOLDS = 5
+# What scikit-learn says of small classes; we name them, and what follows.
+SMALL_CLASS = "The least populated class"
+
+
+def check_sizes(given, owner):
+    """Sizes to try, ascending; an integer stands for all up to it."""
+    listed = range(1, given + 1) if _is_count(given) else given
+    listed = list(np.ravel(np.asarray(listed, dtype=object)))
+    if not listed or not all(_is_count(size) for size in listed):
+        raise ValueError(
+            f"{owner} got n_experts={given!r}, but expected integers >= 1, or one for "
+            "all up to it."
+        )
+    return sorted({int(size) for size in listed})
+
+
+def _is_count(size):
+    whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+    return whole and size >= 1
+
+
+def check_mixture(mixture, sizes, classify, owner):
+    """Raise ``ValueError`` unless the mixture has the task and all the sizes."""
+    if "n_experts" not in mixture.get_params():
+        raise ValueError(
+            f"{owner} got estimator={mixture!r}, which has no n_experts; pass a "
+            "MoERegressor or MoEClassifier."
+        )
+    if mixture._classify != classify:
+        other = "MoERegressorCV" if classify else "MoEClassifierCV"
+        raise ValueError(
+            f"{owner} got estimator={mixture!r}, which is for another task; use "
+            f"{other}."
+        )
+    if mixture._experts_by_name() and len(sizes) > 1:
+        raise ValueError(
+            f"{owner} got a mixture with experts by name, whose number is fixed; pass "
+            "one estimator, or n_experts=[1]."
+        )
+
+
+def check_grid(param_grid, mixture, owner):
+    """Penalties to try, as a list of dicts that the mixture takes."""
+    try:
+        grid = list(ParameterGrid(param_grid or {}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{owner} got param_grid={param_grid!r}, but expected a dict, or several, "
+            "from names of parameters to lists of values that are not empty."
+        ) from error
+    for params in grid:
+        if "n_experts" in params:
+            raise ValueError(
+                f"{owner} got param_grid={param_grid!r}, but sizes are the search's "
+                "own; give them as n_experts."
+            )
+        clone(mixture).set_params(**params)
+    return grid
+
+
+def splits_of(cv, rows, groups, classify, owner):
+    """Training and held-out rows of each fold, with none that no model could score.
+
+    Rows of weight zero take no part.  Where no training row has the class of a held-out
+    one, that row is not scored.
+    """
+    n_folds = N_FOLDS if cv is None else cv
+    if isinstance(n_folds, numbers.Integral):
+        _check_n_folds(n_folds, rows, classify, owner)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=SMALL_CLASS)
+        splitter = check_cv(cv, rows.y, classifier=classify)
+        splits = rows.counting(splitter.split(rows.X, rows.y, groups))
+    if classify:
+        splits = _of_known_classes(splits, np.ravel(rows.y), owner)
+    if not splits:
+        raise ValueError(
+            f"{owner} got cv={cv!r}, which leaves no fold with rows to train and to "
+            "score on; use other folds, or criterion='bic'."
+        )
+    return splits
+
+
+def _check_n_folds(n_folds, rows, classify, owner):
+    counts, what = [rows.n_rows], "rows"
+    if classify:
+        counts, what = np.unique(rows.y, return_counts=True)[1], "rows of one class"
+    most = int(max(counts))
+    if n_folds > most:
+        remedy = f"cv={most}" if most > 1 else "more rows"
+        raise ValueError(
+            f"{owner} makes {n_folds} folds, but there are at most {most} {what}; use "
+            f"{remedy}, or criterion='bic', which needs no folds."
+        )
+
+
+def _of_known_classes(splits, y, owner):
+    """Folds without held-out rows whose class no training row has."""
+    kept, unknown = [], set()
+    for train, test in splits:
+        known = np.isin(y[test], y[train])
+        unknown.update(y[test][~known].tolist())
+        if known.any():
+            kept.append((train, np.asarray(test)[known]))
+    if unknown:
+        classes = sorted(unknown, key=str)
+        found = [int(np.sum(y == label)) for label in classes]
+        warnings.warn(
+            f"{owner}: the classes {classes} have {found} rows, and a fold holds all "
+            "of them out: there they are not scored; use fewer folds, criterion='bic', "
+            "or join such classes with others.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return kept
