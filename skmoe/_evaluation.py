@@ -10,6 +10,7 @@ from ._sklearn import safe_indexing
 from .engines import run_calls
 from .experts._answers import predict_expert
 from .experts._foreign import expert_parameters
+from .routers._base import routed
 
 
 class Evaluation:
@@ -29,7 +30,7 @@ class Evaluation:
             return self.gate_.route(gate_view, self.router_)
         shape = (gate_view.shape[0], len(self.experts_))
         log_gate = np.broadcast_to(-np.log(shape[1]), shape)
-        return self.router_.route(log_gate, X=gate_view)
+        return routed(self.router_, log_gate, X=gate_view)
 
     def _each(self, views, offset):
         """Prediction (n, d) of every expert, the shared one's part included."""

@@ -1,7 +1,5 @@
 """What becomes of trained parts: attributes of the estimator, and back."""
 
-import copy
-
 import numpy as np
 from sklearn.base import clone
 
@@ -100,9 +98,8 @@ class Fitted:
     def _attributes(self, task, fit):
         """Fitted attributes of one mixture, as a dict."""
         names = [task.names[k] for k in fit.kept]
-        router = copy.deepcopy(task.router if fit.router is None else fit.router)
-        if hasattr(router, "k") and router.k > len(names):
-            router.set_params(k=len(names))
+        router = task.router if fit.router is None else fit.router
+        router = router.resized(len(names))
         attributes = {
             "gate_": fit.gate,
             "router_": router,

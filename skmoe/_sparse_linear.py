@@ -15,7 +15,7 @@ def predict(model, gate_view, views):
     For linear regressions on the same dense columns of which few serve a row.
     """
     experts, router = model.experts_, model.router_
-    if router.n_active(len(experts)) == len(experts) or not are_linear(experts, views):
+    if router.n_active(len(experts)) >= len(experts) or not are_linear(experts, views):
         return None
     coef = stacked_coefficients(experts)
     if (

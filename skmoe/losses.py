@@ -147,15 +147,16 @@ class LoadLoss(BaseLoss):
                 f"LoadLoss got router={router!r}, but expected NoisyTopKRouter with "
                 "noise > 0; use LoadBalancingLoss with other routers."
             )
-        if router.k == n_experts:
+        k = router.n_active(n_experts)
+        if k == n_experts:
             return 0.0, Slopes()
         clean, raw = batch.outputs[:, :n_experts], batch.outputs[:, n_experts:]
         scale = router.scale(raw)
-        proba, distance = load_probability(clean, batch.logits, scale, router.k)
+        proba, distance = load_probability(clean, batch.logits, scale, k)
         value, slope = squared_variation(proba.sum(axis=0))
         density = np.exp(-0.5 * distance**2) / np.sqrt(2 * np.pi) / scale
         pull = self.weight * slope * density
-        noisy = -_to_threshold(batch.logits, pull, router.k)
+        noisy = -_to_threshold(batch.logits, pull, k)
         outputs = np.hstack([pull, -pull * distance * router.noise * expit(raw)])
         return self.weight * value, Slopes(outputs=outputs, logits=noisy)
 

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.base import clone
 
+from ._kernels.door import in_range
+
 __all__ = ["all_estimators", "check_gate", "check_router"]
 
 
@@ -81,6 +83,7 @@ def check_router(router, n_experts=5):
     np.testing.assert_allclose(routing.weights.sum(axis=1), 1, rtol=1e-9)
     used = routing.indices >= 0
     assert np.all(routing.weights[~used] == 0), "empty slots weigh nothing"
+    assert in_range(routing.indices, n_experts), "experts are numbers in range"
     for row, mask in zip(routing.indices, used, strict=True):
         assert len(set(row[mask])) == mask.sum(), "experts of a row are distinct"
     load = np.bincount(routing.indices[used], minlength=n_experts)

@@ -1,17 +1,22 @@
 """The defining property of every router, and what all of them must keep."""
 
+import os
 import subprocess
 import sys
 from itertools import combinations
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
+from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
-from skmoe import MoERegressor
+from skmoe import HierarchicalMoEClassifier, HierarchicalMoERegressor, MoERegressor
+from skmoe._kernels.door import check_range
+from skmoe.mixture import dispatch
 from skmoe.routers import (
     BalancedRouter,
     BiasBalancedRouter,
@@ -20,12 +25,14 @@ from skmoe.routers import (
     GShardRouter,
     HashRouter,
     NoisyTopKRouter,
+    Routing,
     SwitchRouter,
     TopKRouter,
     TopPRouter,
 )
+from skmoe.routers._base import routed
 from skmoe.routers._noisy import load_probability
-from skmoe.trainers import Gradient
+from skmoe.trainers import EM, Gradient, HardEM
 
 K = 5
 LOG_GATE = np.log(np.random.default_rng(0).dirichlet(np.full(K, 0.5), size=203))
@@ -359,3 +366,155 @@ def test_shared_overflow_needs_a_shared_expert(regression):
 def test_bad_parameters_are_refused(router):
     with pytest.raises(ValueError, match=type(router).__name__):
         router.check(4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("n_experts", [1, 2, 3])
+@pytest.mark.parametrize("name", ROUTERS)
+def test_fewer_experts_than_k_are_all_active(name, n_experts, training):
+    """Experts may be lost or merged: k is what there is, whoever asks."""
+    router = clone(ROUTERS[name])
+    if "k" in router.get_params():
+        router.set_params(k=4)
+    log_gate = LOG_GATE[:, :n_experts]
+    log_gate = log_gate - logsumexp(log_gate, axis=1, keepdims=True)
+    resized = router.resized(n_experts)
+    resized.check(n_experts)
+    for own in (router, resized):
+        assert own.n_active(n_experts) <= n_experts
+        own.fit(log_gate, X=X)
+        rng = np.random.default_rng(0)
+        routing = routed(own, log_gate, X=X, rng=rng, training=training)
+        assert routing.indices.shape[1] <= n_experts
+        if not training:
+            np.testing.assert_allclose(routing.weights.sum(axis=1), 1.0)
+    if "k" in router.get_params():
+        assert (routing.dense() > 0).all()
+        with pytest.raises(ValueError, match="k=4"):
+            router.check(n_experts)
+
+
+def test_bias_belongs_to_the_experts_that_it_was_learned_for():
+    router = BiasBalancedRouter(2)
+    router.observe(router.route(LOG_GATE, training=True))
+    np.testing.assert_array_equal(router.resized(K).bias_, router.bias_)
+    smaller = router.resized(K - 1)
+    assert smaller.route(LOG_GATE[:, :-1]).indices.max() < K - 1
+
+
+@pytest.mark.parametrize("kind", [HierarchicalMoERegressor, HierarchicalMoEClassifier])
+@pytest.mark.parametrize("name", ROUTERS)
+def test_trees_shrink_under_any_router(name, kind):
+    """One regime: the tree grows to fewer leaves than the router may ask for."""
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(80, 2))
+    y = columns @ [1.0, 2.0] + 0.01 * rng.normal(size=80)
+    y = y if kind is HierarchicalMoERegressor else y > 0
+    router = clone(ROUTERS[name])
+    trainer = Gradient(max_epochs=2)
+    model = kind(
+        branching="grow", router=router, trainer=trainer, max_leaf_nodes=3
+    ).fit(columns, y)
+    proba = model.gate_proba(columns)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    assert model.router_.n_active(model.n_experts_) <= model.n_experts_
+    if "em" in router.trainers:
+        model.set_params(trainer="em").fit(columns, y)
+        assert np.isfinite(np.asarray(model.predict(columns), dtype=float)).all()
+
+
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
+@pytest.mark.parametrize("trainer", ["em", "hard-em"])
+@pytest.mark.parametrize(
+    "name", [name for name, own in ROUTERS.items() if "em" in own.trainers]
+)
+def test_routers_outlive_experts_that_lose_their_rows(name, trainer):
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(60, 1))
+    y = np.where(columns[:, 0] > 0, 1.0, -1.0) + 1e-3 * rng.normal(size=60)
+    trainer = (EM if trainer == "em" else HardEM)(min_load=0.9)
+    router = clone(ROUTERS[name])
+    model = MoERegressor(n_experts=4, router=router, trainer=trainer, random_state=0)
+    model.fit(columns, y)
+    routing = model.route(columns)
+    assert routing.indices.max() < model.n_experts_
+    np.testing.assert_allclose(routing.weights.sum(axis=1), 1.0)
+    assert np.isfinite(model.predict(columns)).all()
+
+
+@pytest.mark.parametrize("name", ["top-2", "hash", "dense"])
+def test_members_of_fewer_experts(name):
+    """Each member clamps by itself."""
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(80, 2))
+    y = columns @ [1.0, 2.0] + 0.01 * rng.normal(size=80)
+    model = HierarchicalMoERegressor(
+        branching="grow", router=ROUTERS[name], n_members=2, random_state=0
+    ).fit(columns, y)
+    np.testing.assert_allclose(model.gate_proba(columns).sum(axis=1), 1.0)
+
+
+class Broken(TopKRouter):
+    """A router of somebody else, whose result is changed."""
+
+    def __init__(self, k=2, change="index", training="soft-then-sparse"):
+        super().__init__(k, training)
+        self.change = change
+
+    masks_training = True
+
+    def route(self, log_gate, **given):
+        routing = super().route(log_gate)
+        indices, weights, load = routing[:3]
+        if self.change == "index":
+            indices = indices + (indices == log_gate.shape[1] - 1)
+        elif self.change == "below":
+            indices = np.where(indices == 0, -2, indices)
+        elif self.change == "kind":
+            indices = indices.astype(float)
+        elif self.change == "rows":
+            indices = indices[:-1]
+        elif self.change == "load":
+            load = load[:-1]
+        return Routing(indices, weights, load)
+
+
+@pytest.mark.parametrize("kind", ["em", "gradient"])
+@pytest.mark.parametrize("change", ["index", "below", "kind", "rows", "load"])
+def test_what_a_router_returns_is_checked(regression, change, kind):
+    """Kernels would read and write beyond their arrays."""
+    trainer = "em" if kind == "em" else Gradient(max_epochs=1)
+    model = MoERegressor(n_experts=3, router=Broken(change=change), trainer=trainer)
+    with pytest.raises(ValueError, match="Broken returned"):
+        model.fit(*regression)
+    model.set_params(router=2).fit(*regression)
+    before = model.predict(regression[0])
+    model.router_, router = Broken(change=change), model.router_
+    model.router_.plain_top_k = False
+    with pytest.raises(ValueError, match="Broken returned"):
+        model.predict(regression[0])
+    model.router_ = router
+    np.testing.assert_array_equal(model.predict(regression[0]), before)
+
+
+@pytest.mark.parametrize("indices", [[[3]], [[-2]], [[0.0]]])
+def test_rows_are_not_grouped_by_numbers_out_of_range(indices):
+    with pytest.raises(ValueError, match="numbers of experts"):
+        list(dispatch(np.array(indices), 3))
+
+
+def test_classes_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="numbers of classes"):
+        check_range(np.array([0, 4]), 4, "classes")
+
+
+def test_kernels_stay_within_their_arrays(tmp_path):
+    """Compiled with checks of bounds; for all kernels see CONTRIBUTING.md."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += [str(Path(__file__).with_name("test_kernels.py"))]
+    command += ["-k", "group_slots or hash"]
+    environment = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._jit import jit
+from .door import check_range
 
 # Constants of the SplitMix64 generator (Steele, Lea, Flood 2014).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -38,13 +39,18 @@ def top_k_rows(log_gate, indices, weights):
             weights[i, slot] /= total
 
 
-@jit
 def group_slots(indices, n_experts):
     """Counting sort of the filled slots of ``indices`` (n, k) by expert.
 
     Returns the slots (row * k + position) ordered by expert, rows ascending, and the
     boundaries (n_experts + 1,) of each expert's part.
     """
+    check_range(indices, n_experts, "experts")
+    return _group_slots(indices, n_experts)
+
+
+@jit
+def _group_slots(indices, n_experts):
     n_rows, n_slots = indices.shape
     bounds = np.zeros(n_experts + 1, dtype=np.int64)
     for i in range(n_rows):

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ..routers._base import stacked
+from ..routers._base import routed, stacked
 
 # Rows that are routed at a time, so that the weights of all experts stay in cache.
 BLOCK_ROWS = 4096
@@ -64,10 +64,10 @@ class BaseGate(BaseEstimator):
         """Routing of rows at prediction."""
         weigh = self.scores if router.plain_top_k else self.predict_log_proba
         if X.shape[0] <= BLOCK_ROWS or not isinstance(X, np.ndarray):
-            return router.route(weigh(X), X=X)
+            return routed(router, weigh(X), X=X)
         starts = range(0, len(X), BLOCK_ROWS)
         blocks = (X[start : start + BLOCK_ROWS] for start in starts)
-        return stacked([router.route(weigh(block), X=block) for block in blocks])
+        return stacked([routed(router, weigh(block), X=block) for block in blocks])
 
     def penalty(self):
         """Penalty in nats that the last fit paid."""

@@ -153,10 +153,21 @@ class TreeGate(BaseGate):
         return linear and isinstance(X, np.ndarray)
 
     def _linear_log_proba(self, X):
-        coef = np.column_stack([self.coef_, self.intercept_])
+        coef = self._coefficients(X)
         out = np.empty((len(X), self.tree.n_leaves))
         linear_leaves(read_only(X), coef, self.tree.branches(coef.shape[1]), out)
         return out
+
+    def _coefficients(self, X):
+        """Coefficients (S, p + 1) by slot, last the intercept, of the right shape."""
+        coef = np.column_stack([self.coef_, self.intercept_])
+        expected = self.tree.n_slots, X.shape[1] + 1
+        if coef.shape != expected:
+            raise ValueError(
+                f"TreeGate has coefficients of shape {coef.shape}, but its tree and "
+                f"the columns of X need {expected}; fit the gate again."
+            )
+        return coef
 
     def route(self, X, router):
         """Routing of rows at prediction.
@@ -179,7 +190,7 @@ class TreeGate(BaseGate):
         )
 
     def _linear_beam(self, X, k):
-        coef = np.column_stack([self.coef_, self.intercept_])
+        coef = self._coefficients(X)
         indices, weights = np.empty((len(X), k), dtype=np.int64), np.empty((len(X), k))
         branches = self.tree.branches(coef.shape[1])
         linear_beam(read_only(X), coef, branches, indices, weights)
@@ -206,7 +217,9 @@ class TreeGate(BaseGate):
         found, found_logs = np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)
         leaves = nodes < 0
         found[leaves, 0], found_logs[leaves, 0] = slots[leaves], logs[leaves]
-        for node, rows, place in dispatch(nodes, self.tree.n_nodes):
+        # Leaves, which are negative numbers, have no gate.
+        inner = np.maximum(nodes, -1)
+        for node, rows, place in dispatch(inner, self.tree.n_nodes):
             own, width = self.tree.slots[node], self.tree.widths[node]
             children = self.gates_[node].predict_log_proba(safe_indexing(X, rows))
             found[rows, place, :width] = np.arange(own.start, own.stop)

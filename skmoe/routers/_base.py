@@ -1,10 +1,13 @@
 """What a router returns, and what every router does."""
 
+import copy
 import numbers
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
+
+from .._kernels.door import in_range
 
 # Where a row goes in training that finds no expert.
 OVERFLOW = ("next", "shared", "drop")
@@ -61,6 +64,10 @@ class BaseRouter(BaseEstimator):
 
     Only ``route`` is needed.  The other methods are for routers with noise, state, or
     a rule of their own in training.
+
+    A router serves any number of experts: experts may be lost, merged or never grown
+    after ``check`` has passed what the user asked for.  Where fewer than k are left,
+    all of them are active.
     """
 
     #: Kinds of trainers whose steps make sense under this rule.
@@ -80,8 +87,17 @@ class BaseRouter(BaseEstimator):
     def check(self, n_experts):
         """Raise ``ValueError`` for parameters that do not fit ``n_experts``."""
 
+    def resized(self, n_experts):
+        """A copy for ``n_experts`` experts, for which ``check`` passes.
+
+        By default a parameter ``k`` is no more than there are experts.
+        """
+        own = copy.deepcopy(self)
+        k = own.get_params(deep=False).get("k")
+        return own if k is None else own.set_params(k=min(k, n_experts))
+
     def n_active(self, n_experts):
-        """Experts that a row can have at prediction."""
+        """Experts that a row can have at prediction, of so many that there are."""
         return n_experts
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
@@ -106,6 +122,43 @@ class BaseRouter(BaseEstimator):
     def fit(self, log_gate, X=None):
         """Learn what prediction needs from the log-weights of the training rows."""
         return self
+
+
+def routed(router, log_gate, **given):
+    """Routing by a router, checked once: kernels trust the numbers of experts.
+
+    Parameters
+    ----------
+    router : router
+    log_gate : (n, K)
+    **given
+        Arguments of ``router.route``.
+    """
+    routing = router.route(log_gate, **given)
+    n_rows, n_experts = log_gate.shape
+    indices, weights = np.asarray(routing.indices), np.asarray(routing.weights)
+    shaped = indices.ndim == 2 and len(indices) == n_rows
+    if not shaped or weights.shape != indices.shape or len(routing.load) != n_experts:
+        raise ValueError(
+            f"{type(router).__name__} returned indices of shape {indices.shape}, "
+            f"weights of shape {weights.shape} and load of length "
+            f"{len(routing.load)}, but expected ({n_rows}, k) twice and {n_experts}, "
+            "the number of experts; mend its method route."
+        )
+    if not in_range(indices, n_experts):
+        raise ValueError(
+            f"{type(router).__name__} returned {_outside(indices, n_experts)} as an "
+            f"expert, but expected integers from 0 to {n_experts - 1}, or -1 for an "
+            "empty slot; mend its method route."
+        )
+    return routing
+
+
+def _outside(indices, n_experts):
+    """The first entry that is no number of an expert."""
+    if indices.dtype.kind not in "iu":
+        return repr(indices.flat[0].item())
+    return int(indices[(indices < -1) | (indices >= n_experts)][0])
 
 
 def slot_weights(log_gate, indices, normalised=True):

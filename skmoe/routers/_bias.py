@@ -49,12 +49,19 @@ class BiasBalancedRouter(BaseRouter):
         check_positive("BiasBalancedRouter", "update_rate", self.update_rate)
 
     def n_active(self, n_experts):
-        return self.k
+        return min(self.k, n_experts)
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         bias = getattr(self, "bias_", np.zeros(log_gate.shape[1]))
         indices = best_first(np.exp(log_gate) + bias)[:, : self.k]
         return make_routing(log_gate, indices)
+
+    def resized(self, n_experts):
+        own = super().resized(n_experts)
+        if len(getattr(own, "bias_", ())) != n_experts:
+            # Biases belong to experts, of which some are gone.
+            vars(own).pop("bias_", None)
+        return own
 
     def observe(self, routing):
         load = routing.load

@@ -37,18 +37,19 @@ class CapacityRouter(BaseRouter):
             )
 
     def n_active(self, n_experts):
-        return self.k
+        return min(self.k, n_experts)
 
     def capacity(self, n_rows, n_experts):
         """Rows that an expert serves in a batch: ceil(k * rows / experts * factor)."""
-        return int(np.ceil(self.k * n_rows / n_experts * self.capacity_factor))
+        k = self.n_active(n_experts)
+        return int(np.ceil(k * n_rows / n_experts * self.capacity_factor))
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         if not training:
             return TopKRouter(self.k).route(log_gate)
         n_rows, n_experts = log_gate.shape
         choices = best_first(log_gate)
-        indices = np.empty((n_rows, self.k), dtype=np.int64)
+        indices = np.empty((n_rows, self.n_active(n_experts)), dtype=np.int64)
         overflow = assign_within_capacity(
             choices,
             self.wanted(log_gate, choices, rng),
@@ -63,7 +64,7 @@ class CapacityRouter(BaseRouter):
 
     def wanted(self, log_gate, choices, rng):
         """Slots (n, k) that the rows ask for."""
-        return np.ones((len(log_gate), self.k), dtype=bool)
+        return np.ones((len(log_gate), self.n_active(log_gate.shape[1])), dtype=bool)
 
 
 class SwitchRouter(CapacityRouter):
@@ -167,7 +168,15 @@ class GShardRouter(CapacityRouter):
         check_positive("GShardRouter", "threshold", self.threshold)
         check_positive("GShardRouter", "n_groups", self.n_groups)
 
+    def resized(self, n_experts):
+        """The same, or Switch where there is but one expert."""
+        if n_experts > 1:
+            return super().resized(n_experts)
+        return SwitchRouter(self.capacity_factor, self.overflow, jitter_noise=0.0)
+
     def wanted(self, log_gate, choices, rng):
+        if log_gate.shape[1] == 1:
+            return super().wanted(log_gate, choices, rng)
         both = np.exp(np.take_along_axis(log_gate, choices[:, :2], axis=1))
         second = both[:, 1] / both.sum(axis=1)
         draws = np.random.default_rng(0) if rng is None else rng

@@ -51,15 +51,15 @@ class HashRouter(BaseRouter):
             )
 
     def n_active(self, n_experts):
-        return self.k
+        return min(self.k, n_experts)
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         n_rows, n_experts = log_gate.shape
         columns = np.ascontiguousarray(X, dtype=np.float64)
         # Adding zero makes -0.0 and 0.0 the same bits.
         bits = (columns + 0.0).view(np.uint64)
-        indices = np.empty((n_rows, self.k), dtype=np.int64)
+        indices = np.empty((n_rows, self.n_active(n_experts)), dtype=np.int64)
         hash_to_experts(bits, np.uint64(self.seed), n_experts, indices)
-        weights = np.full(indices.shape, 1.0 / self.k)
+        weights = np.full(indices.shape, 1.0 / indices.shape[1])
         load = np.bincount(indices.ravel(), minlength=n_experts)
         return Routing(indices, weights, load)

@@ -54,7 +54,7 @@ class NoisyTopKRouter(BaseRouter):
             )
 
     def n_active(self, n_experts):
-        return self.k
+        return min(self.k, n_experts)
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         return TopKRouter(self.k).route(log_gate)

@@ -58,12 +58,12 @@ class TopKRouter(BaseRouter):
         return SOFT_SHARE if self.training == "soft-then-sparse" else 0.0
 
     def n_active(self, n_experts):
-        return self.k
+        return min(self.k, n_experts)
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         n_rows, n_experts = log_gate.shape
-        indices = np.empty((n_rows, self.k), dtype=np.intp)
-        weights = np.empty((n_rows, self.k))
+        indices = np.empty((n_rows, self.n_active(n_experts)), dtype=np.intp)
+        weights = np.empty(indices.shape)
         top_k_rows(np.ascontiguousarray(log_gate, dtype=float), indices, weights)
         load = np.bincount(indices.ravel(), minlength=n_experts)
         return Routing(indices, weights, load)

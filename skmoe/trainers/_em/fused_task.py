@@ -10,6 +10,7 @@ from ..._design import (
     read_only,
     target_scales,
 )
+from ..._kernels.door import check_range
 from ..._kernels.em import Labels
 from ..._kernels.objectives import LOG_2PI
 from ..._linalg import Penalty
@@ -87,6 +88,7 @@ class FusedTask:
         designs = self.gate_design, self.expert_design
         if task.classes is not None:
             n_classes = len(task.classes)
+            check_range(task.y, n_classes, "classes")
             offset = np.zeros((0, n_classes)) if task.offset is None else task.offset
             labels = Labels(read_only(task.y, np.int64), read_only(offset))
             return LinearCategoricalMixture(

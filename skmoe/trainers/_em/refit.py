@@ -17,6 +17,7 @@ from ...experts._glm import GeneralizedLinearExpert, target_units
 from ...gates._tree import TreeGate
 from ...likelihoods import HeteroscedasticGaussian, Uniform
 from ...mixture import at_views, log_prob
+from ...routers._base import routed
 from .._task import Fit
 from .._variances import Designs, fit_variances
 from .fused import ROWS_PER_CHANNEL
@@ -174,7 +175,7 @@ class RefitMixture:
         if isinstance(gate, TreeGate) and router.plain_top_k and not self.masks:
             # The paths that prediction will follow.
             return gate.route(view, router)
-        return router.route(log_gate, X=view, training=True)
+        return routed(router, log_gate, X=view, training=True)
 
     def _penalty(self, parts):
         total = parts.gate.penalty()

@@ -11,7 +11,7 @@ from ..._network import NO_MASK
 from ...losses import GateBatch
 from ...mixture import log_weights
 from ...routers import Routing
-from ...routers._base import make_routing
+from ...routers._base import make_routing, routed
 from .layout import ParameterLayout
 
 # Rows that are predicted at a time.
@@ -111,9 +111,8 @@ class GradientTask(ParameterLayout):
         reached = log_gate
         if not training and router.plain_top_k:
             reached = self.gate.reached(log_gate, router.n_active(self.n_experts))
-        routing = router.route(
-            reached, X=self.task.gate_view[rows], rng=rng, training=training
-        )
+        X = self.task.gate_view[rows]
+        routing = routed(router, reached, X=X, rng=rng, training=training)
         return routing, log_gate, router.normalised or not training
 
     def _forward_experts(self, theta, rows, routing, dropout=0.0, rng=None):
