@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.metaestimators import available_if
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 from ._base import BaseMoE, can_partial_fit, transactional
 from ._inputs import row_weights
 from ._sklearn import fit_context
+from ._warnings import warn
 from .likelihoods import Categorical
 
 
@@ -174,7 +176,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return Categorical()
 
     def _check_y(self, y, len_of):
-        y = column_or_1d(y, warn=True)
+        if np.shape(y)[1:] == (1,):
+            warn(
+                "A column-vector y was passed when a 1d array was expected; give "
+                "y.ravel().",
+                DataConversionWarning,
+            )
+        y = column_or_1d(y)
         check_consistent_length(len_of, y)
         return y
 

@@ -1,12 +1,11 @@
 """Experts by name, as parameters in the manner of scikit-learn's compositions."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from ._resolve import named_experts
 from ._sklearn import safe_indexing
+from ._warnings import warn
 from .experts import AutoPool, LinearExpert
 from .gates import SoftmaxGate
 from .trainers import TwoStage
@@ -57,12 +56,11 @@ class ExpertParameters(BaseEstimator):
         if pool is None:
             return parts
         if not isinstance(parts.trainer, TwoStage):
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} got experts={self.experts!r} with "
                 f"trainer={self.trainer!r}, which gives credit to the members that "
                 "memorise; use trainer='two-stage'.",
                 UserWarning,
-                stacklevel=7,
             )
         rows = np.flatnonzero(weight > 0)
         X = safe_indexing(table.raw, rows)

@@ -15,7 +15,7 @@ LONGEST_FUNCTION = 40
 
 # Each layer may import those before it, and itself.
 LAYERS = [
-    {"exceptions", "_sklearn", "_kernels", "_columns"},
+    {"exceptions", "_warnings", "_sklearn", "_kernels", "_columns"},
     {
         "_linalg",
         "_design",

@@ -1,7 +1,6 @@
 """How any scikit-learn estimator serves as an expert."""
 
 import inspect
-import warnings
 
 import numpy as np
 from sklearn.base import clone
@@ -26,6 +25,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from .._sklearn import own_request, routing_enabled, safe_indexing, taken_params
+from .._warnings import warn
 from ..exceptions import NoSampleWeightWarning
 
 # These name weights, but refuse them if their estimator does not name them too.
@@ -158,12 +158,11 @@ def warn_without_weight(experts):
     """Warn, once per fit, about experts (by name) that are fitted on resamples."""
     for name, expert in experts.items():
         if not is_frozen(expert) and not takes_weight(expert):
-            warnings.warn(
+            warn(
                 f"Expert {name!r} ({type(expert).__name__}) takes no sample_weight; "
                 "it is fitted on a seeded weighted resample of the rows. Use an "
                 "estimator whose fit takes sample_weight for an exact M-step.",
                 NoSampleWeightWarning,
-                stacklevel=4,
             )
 
 

@@ -1,11 +1,12 @@
 """What a search is given: sizes, penalties, folds."""
 
 import numbers
-import warnings
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, check_cv
+
+from .._warnings import warn
 
 # Folds if none are given.
 N_FOLDS = 5
@@ -116,11 +117,9 @@ def _of_known_classes(splits, y, owner):
     if unknown:
         classes = sorted(unknown, key=str)
         found = [int(np.sum(y == label)) for label in classes]
-        warnings.warn(
+        warn(
             f"{owner}: the classes {classes} have {found} rows, and a fold holds all "
             "of them out: there they are not scored; use fewer folds, criterion='bic', "
-            "or join such classes with others.",
-            UserWarning,
-            stacklevel=2,
+            "or join such classes with others."
         )
     return kept

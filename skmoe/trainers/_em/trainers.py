@@ -1,10 +1,9 @@
 """EM and hard EM."""
 
-import warnings
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ..._warnings import warn
 from ...exceptions import ExpertCollapseWarning
 from .._order import by_load
 from .._task import Trainer, check_router
@@ -102,20 +101,18 @@ class EM(Trainer):
         lost = sorted(set(range(task.n_experts)) - set(fit.kept))
         if lost:
             names = ", ".join(repr(task.names[k]) for k in lost)
-            warnings.warn(
+            warn(
                 f"Expert {names} lost its rows (share below min_load) and was "
                 "removed; use fewer experts, a larger n_init or "
                 f"trainer={type(self).__name__}(min_load=...) with a smaller share.",
                 ExpertCollapseWarning,
-                stacklevel=9,
             )
         if not fit.converged:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} stopped after {fit.n_iter} iterations before "
                 f"two of them gained less than tol={self.tol!r} nats per row; raise "
                 "max_iter (max_refits for experts that are fitted anew) or tol.",
                 ConvergenceWarning,
-                stacklevel=9,
             )
 
 

@@ -1,6 +1,5 @@
 """Two stages: experts first, then the gate on their out-of-fold predictions."""
 
-import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 
 from ... import mixture
+from ..._warnings import warn
 from ...engines import single_threaded_blas
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
@@ -199,11 +199,10 @@ class TwoStage(Trainer):
         task.report(0, fit.lower_bounds[-1], lambda: fit)
         # The losses by which the penalty was chosen are those of unfinished gates too.
         if not fit.converged and not task.pooled:
-            warnings.warn(
+            warn(
                 f"The gate of TwoStage stopped after max_iter={self.max_iter} "
                 "iterations before it converged; raise it.",
                 ConvergenceWarning,
-                stacklevel=8,
             )
         return fit
 
@@ -349,12 +348,11 @@ def warn_if_alike(predictions):
     n_experts = predictions.shape[1]
     alike = n_experts > 1 and np.all(predictions == predictions[:, :1])
     if alike and np.ptp(predictions[:, 0], axis=0).any():
-        warnings.warn(
+        warn(
             f"TwoStage got {n_experts} experts that say the same of every row, so that "
             "there is nothing to gate; give experts of different kinds, or use "
             "trainer='em' to find regimes.",
             UserWarning,
-            stacklevel=11,
         )
 
 

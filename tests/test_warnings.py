@@ -1,0 +1,128 @@
+"""Warnings name the line of the user's code, however deep they are raised."""
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe.datasets import make_regimes
+from skmoe.exceptions import ExpertCollapseWarning, NoSampleWeightWarning
+from skmoe.experts import AutoPool, LinearExpert
+from skmoe.trainers import EM, HardEM, TwoStage
+
+X, Y = make_regimes(80, random_state=0)
+CLASSES = np.digitize(Y, [np.median(Y)])
+BRIEF = MoERegressor(n_experts=2, trainer=EM(max_iter=1), random_state=0)
+
+# Every warning that a fit may end with: the model, its target, the category.
+TRIGGERS = {
+    "em": (BRIEF, Y, ConvergenceWarning),
+    "hard-em": (
+        MoERegressor(n_experts=2, trainer=HardEM(max_iter=1), random_state=0),
+        Y,
+        ConvergenceWarning,
+    ),
+    "tree": (
+        HierarchicalMoERegressor(branching=(2,), trainer=EM(max_iter=1)),
+        Y,
+        ConvergenceWarning,
+    ),
+    "classifier": (
+        MoEClassifier(n_experts=2, trainer=EM(max_iter=1)),
+        CLASSES,
+        ConvergenceWarning,
+    ),
+    "lost expert": (
+        MoERegressor(n_experts=4, trainer=EM(min_load=0.4), random_state=0),
+        Y,
+        ExpertCollapseWarning,
+    ),
+    "no weights": (
+        MoERegressor(KNeighborsRegressor(), n_experts=2, random_state=0),
+        Y,
+        NoSampleWeightWarning,
+    ),
+    "no weights of classes": (
+        MoEClassifier(KNeighborsClassifier(), n_experts=2, random_state=0),
+        CLASSES,
+        NoSampleWeightWarning,
+    ),
+    "column of classes": (MoEClassifier(n_experts=1), CLASSES[:, None], None),
+    "gate of two stages": (
+        MoERegressor(
+            [LinearExpert(), KNeighborsRegressor()], trainer=TwoStage(max_iter=1)
+        ),
+        Y,
+        ConvergenceWarning,
+    ),
+    "experts alike": (
+        MoERegressor(LinearExpert(), n_experts=2, trainer="two-stage"),
+        Y,
+        UserWarning,
+    ),
+    "pool under EM": (
+        MoERegressor(AutoPool(include=["linear"]), random_state=0),
+        Y,
+        UserWarning,
+    ),
+}
+
+
+def recorded(call, category=None):
+    """Warnings of a call, of a category."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        call()
+    return [w for w in found if category is None or issubclass(w.category, category)]
+
+
+@pytest.mark.parametrize("case", TRIGGERS)
+def test_every_warning_names_the_line_that_fits(case):
+    model, y, category = TRIGGERS[case]
+    category = category or DataConversionWarning
+    found = recorded(lambda: model.fit(X, y), category)
+    assert found
+    assert {w.filename for w in found} == {__file__}
+
+
+WAYS = {
+    "pipeline": lambda: make_pipeline(StandardScaler(), BRIEF).fit(X, Y),
+    "cross-validation": lambda: cross_val_score(BRIEF, X, Y, cv=2),
+    "search": lambda: GridSearchCV(BRIEF, {"n_init": [1]}, cv=2).fit(X, Y),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_warnings_through_what_calls_fit(way):
+    found = recorded(WAYS[way], ConvergenceWarning)
+    assert found
+    assert {w.filename for w in found} == {__file__}
+
+
+def test_warnings_from_threads():
+    def in_thread():
+        thread = threading.Thread(target=BRIEF.fit, args=(X, Y))
+        thread.start()
+        thread.join()
+
+    def in_pool():
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(BRIEF.fit, X, Y).result()
+
+    def in_joblib():
+        with joblib.parallel_config("threading", n_jobs=2):
+            cross_val_score(BRIEF, X, Y, cv=2)
+
+    for call in (in_thread, in_pool, in_joblib):
+        found = recorded(call, ConvergenceWarning)
+        assert found
+        assert {w.filename for w in found} == {__file__}
