@@ -1,6 +1,7 @@
 """What a search is given: sizes, penalties, folds."""
 
 import numbers
+import warnings
 
 import numpy as np
 from sklearn.base import clone
