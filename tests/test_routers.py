@@ -402,6 +402,7 @@ def test_bias_belongs_to_the_experts_that_it_was_learned_for():
     assert smaller.route(LOG_GATE[:, :-1]).indices.max() < K - 1
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kind", [HierarchicalMoERegressor, HierarchicalMoEClassifier])
 @pytest.mark.parametrize("name", ROUTERS)
 def test_trees_shrink_under_any_router(name, kind):
