@@ -2,6 +2,7 @@
 
 import functools
 import numbers
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
+from ._design import counted_weights
 from ._evaluation import Evaluation
 from ._fitted import Fitted
 from ._parameters import ExpertParameters
@@ -29,10 +31,15 @@ from ._sklearn import (
     raise_for_params,
     routing_enabled,
 )
+from .experts._base import BuiltInExpert
 from .experts._foreign import is_frozen, seed_unseeded, warn_without_weight
 from .experts._noise import NOISE
+from .gates._base import BaseGate
 from .trainers._folds import draw_folds
 from .trainers._task import Task
+
+# Share of the rows below which a sum of weights is taken for a slip of units.
+LIGHT = 0.1
 
 
 def can_partial_fit(model):
@@ -142,6 +149,7 @@ class BaseMoE(
         parts = self._resolve_parts()
         table = self._read(X, reset=True, gate=parts.gate, experts=parts.by_name())
         y, weight = self._read_target(table, y, sample_weight)
+        weight, unit = counted_weights(weight)
         parts = self._screen(parts, table, y, weight)
         n_experts, experts = len(parts.experts), parts.by_name()
         goes_on = self.warm_start and parts.trainer.continues
@@ -150,8 +158,10 @@ class BaseMoE(
         self._fit_features(table, y, weight, parts.gate, experts)
         if self._pool() is None:
             warn_without_weight(_weighted_parts(parts, weight))
+            warn_of_light_weights(parts, weight, unit)
         fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
+        task.weight_unit = unit
         task.size = self._read_size(task, sizes)
         task.folds = self._split(parts, task, split_params)
         task.fit_params = [fit_params[name] for name in parts.names]
@@ -172,6 +182,7 @@ class BaseMoE(
         experts = parts.by_name()
         table = self._read(X, reset=fresh, gate=parts.gate, experts=experts)
         y, weight = self._read_batch(table, y, sample_weight, fresh, classes)
+        weight, unit = counted_weights(weight)
         if fresh:
             self._fit_features(table, y, weight, parts.gate, experts)
             offset = self._fit_shared(parts, table, y, weight, {})
@@ -179,7 +190,7 @@ class BaseMoE(
             offset = self._offset(table)
         task = self._with_shared(self._make_task(parts, table, y, weight), offset)
         task.seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        task.freeze = freeze
+        task.freeze, task.weight_unit = freeze, unit
         task = _positive_rows(task)
         own = task.going_on(None if fresh else previous[0])
         self._commit(task, [own.numbered(parts.trainer.partial_task(own))])
@@ -334,3 +345,21 @@ def _positive_rows(task):
     if len(rows) == len(task.weight):
         return task
     return task.on_rows(rows)
+
+
+def warn_of_light_weights(parts, weight, unit):
+    """Warn where the weights of all rows are little beside the penalties."""
+    total, n_rows = weight.sum() * unit, np.count_nonzero(weight)
+    own = [e.penalty_rows for e in parts.experts if isinstance(e, BuiltInExpert)]
+    own += [parts.gate.penalty_rows] if isinstance(parts.gate, BaseGate) else []
+    against = max(own, default=0.0) * len(parts.experts)
+    light = total < LIGHT * n_rows and LIGHT * total < against
+    if light and parts.trainer.penalties_see_weight:
+        warnings.warn(
+            f"sample_weight sums to {total:.3g} for {n_rows} rows, but penalties count "
+            "in rows of weight one and so outweigh the data; pass sample_weight * "
+            "(len(sample_weight) / sample_weight.sum()) if only ratios matter, or a "
+            "smaller alpha.",
+            UserWarning,
+            stacklevel=6,
+        )

@@ -10,6 +10,8 @@ from scipy import sparse
 from ._kernels.em import Design
 
 CHUNK_ROWS = 16384
+# Mean weights from 2^-40 to 2^40 are taken as they are.
+WEIGHT_BITS = 40
 # Beside a row of weight one, a row of so little changes no sum.
 NEGLIGIBLE_WEIGHT = 1e-20
 # Spread, relative to the largest value, that may be all rounding of whatever made the
@@ -27,6 +29,20 @@ def read_only(array, dtype=None):
 def counting_rows(weight):
     """Mask of the rows whose weight is not lost beside the largest one."""
     return weight > NEGLIGIBLE_WEIGHT * np.max(weight, initial=0.0)
+
+
+def counted_weights(weight):
+    """Weights (n,) of which the negligible are zero, in a unit, and that unit.
+
+    The unit is one unless products of weights and squares might leave the range of
+    numbers.  Beyond it penalties are everything or nothing as they are at its ends.
+    """
+    weight = np.where(counting_rows(weight), weight, 0.0)
+    largest = weight.max()
+    mean = np.mean(weight[weight > 0] / largest) * largest
+    exponent = int(np.frexp(mean)[1])
+    unit = 2.0 ** (exponent - np.clip(exponent, -WEIGHT_BITS, WEIGHT_BITS))
+    return weight / unit, float(unit)
 
 
 def weighted_moments(X, weight):

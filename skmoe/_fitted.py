@@ -107,7 +107,7 @@ class Fitted:
             "named_experts_": dict(zip(names, fit.experts, strict=True)),
             "n_experts_": len(names),
             "likelihoods_": fit.likelihoods,
-            "log_likelihood_": fit.log_likelihood,
+            "log_likelihood_": fit.log_likelihood * task.weight_unit,
             "lower_bounds_": fit.lower_bounds,
             "n_iter_": fit.n_iter,
             "converged_": fit.converged,
@@ -133,9 +133,8 @@ class Fitted:
             member.__dict__.update(own)
             members.append(member)
         self.__dict__.update(joined(members, attributes))
-        self.log_likelihood_ = float(
-            task.weight @ self._log_density(task.gate_view, task.expert_views, task)
-        )
+        density = self._log_density(task.gate_view, task.expert_views, task)
+        self.log_likelihood_ = float(task.weight @ density) * task.weight_unit
 
     def _log_density(self, gate_view, expert_views, task):
         views = [expert_views[k] for k in self._kept]

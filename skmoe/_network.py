@@ -210,6 +210,11 @@ class NetworkPart:
     ``n_frequencies`` and ``frequency_scale``.
     """
 
+    @property
+    def penalty_rows(self):
+        """How much weight of rows the penalty outweighs."""
+        return self.alpha
+
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
         check_network(self)

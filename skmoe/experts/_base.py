@@ -11,6 +11,9 @@ class BuiltInExpert(BaseEstimator):
     _regressor = None
     _classifier = None
 
+    #: How much weight of rows the penalty outweighs.
+    penalty_rows = 0.0
+
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
 

@@ -84,6 +84,11 @@ class LinearExpert(BuiltInExpert):
         self.l1_ratio = l1_ratio
         self.standardize = standardize
 
+    @property
+    def penalty_rows(self):
+        """How much weight of rows the penalty outweighs."""
+        return self.alpha
+
     def check(self):
         """Raise ``ValueError`` for penalties that make no sense."""
         check_penalty(self)

@@ -24,6 +24,8 @@ class BaseGate(BaseEstimator):
     #: the fit in that order.  Where not, as in a frozen gate, EM asks the gate which
     #: group of rows to start in which place.
     exchangeable = False
+    #: How much weight of rows the penalty outweighs.
+    penalty_rows = 0.0
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""

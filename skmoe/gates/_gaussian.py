@@ -59,6 +59,11 @@ class GaussianGate(BaseGate):
         self.covariance = covariance
         self.alpha = alpha
 
+    @property
+    def penalty_rows(self):
+        """How much weight of rows the penalty outweighs."""
+        return self.alpha
+
     def check(self):
         if self.covariance not in COVARIANCES:
             raise ValueError(

@@ -82,6 +82,11 @@ class SoftmaxGate(BaseGate):
         self.max_iter = max_iter
         self.tol = tol
 
+    @property
+    def penalty_rows(self):
+        """How much weight of rows the penalty outweighs."""
+        return self.alpha
+
     def check(self):
         check_penalty(self)
 

@@ -43,6 +43,11 @@ class TreeGate(BaseGate):
         return self.gate.numeric
 
     @property
+    def penalty_rows(self):
+        """How much weight of rows the penalty of a node's gate outweighs."""
+        return self.gate.penalty_rows
+
+    @property
     def n_parameters_(self):
         return sum(gate.n_parameters_ for gate in self.gates_)
 

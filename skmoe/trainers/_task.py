@@ -29,6 +29,9 @@ class Trainer(BaseEstimator):
     #: Whether experts get rows of unequal weight where the user's are equal.
     weighs_rows = True
 
+    #: Whether penalties stand against the sum of the weights, not the number of rows.
+    penalties_see_weight = True
+
     #: The object that splits the rows, if there is one; metadata are routed to it.
     splitter = None
 
@@ -63,6 +66,7 @@ class Task:
     offset : (n, C) log-probabilities of the shared expert that the experts add to, or
         None; in regression ``y`` is what the shared expert leaves.
     size : (n,) exposures or numbers of trials that y counts in, or None
+    weight_unit : float, what a weight of one stands for in units of the user's
     pooled : bool, whether the experts are members of a pool
     named : bool, whether the experts have names that the user gave
     """
@@ -92,6 +96,7 @@ class Task:
     has_shared: bool = False
     offset: np.ndarray | None = None
     size: np.ndarray | None = None
+    weight_unit: float = 1.0
     pooled: bool = False
     named: bool = False
 

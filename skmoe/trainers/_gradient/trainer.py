@@ -116,6 +116,8 @@ class Gradient(Trainer):
     """
 
     starts_anywhere = True
+    # A batch is rows, weighted relative to their mean.
+    penalties_see_weight = False
 
     def __init__(
         self,

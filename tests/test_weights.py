@@ -1,0 +1,110 @@
+"""Weights of any size, and what they mean beside penalties."""
+
+import numpy as np
+import pytest
+
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.gates import GaussianGate, SoftmaxGate
+from skmoe.trainers import EM, Gradient, TwoStage
+
+FREE = LinearExpert(alpha=0)
+
+
+def one_hot_rows(n=160):
+    """Two regimes; the columns are those of a one-hot table beside two numbers."""
+    rng = np.random.RandomState(0)
+    level = rng.randint(4, size=n)
+    X = np.column_stack([rng.normal(size=(n, 2)), np.eye(4)[level]])
+    y = np.where(X[:, 0] > 0, 2.0 * X[:, 1], level - X[:, 1])
+    return X, y + 0.1 * rng.normal(size=n)
+
+
+MODELS = {
+    "default": MoERegressor(),
+    "no penalty": MoERegressor(experts=FREE, gate=SoftmaxGate(alpha=0)),
+    "gaussian gate": MoERegressor(gate=GaussianGate()),
+    "mlp": MoERegressor(experts=MLPExpert((3,), max_iter=5)),
+    "laplace": MoERegressor(likelihood="laplace", trainer=EM(max_iter=20)),
+    "gradient": MoERegressor(trainer=Gradient(max_epochs=2)),
+    "two stages": MoERegressor(experts=[LinearExpert(), FREE], trainer=TwoStage(cv=2)),
+    "nested": MoERegressor(
+        experts=[("in", MoERegressor()), ("out", FREE)],
+        trainer=EM(max_iter=5, max_refits=2),
+    ),
+    "tree": HierarchicalMoERegressor(branching=(2, 2)),
+    "growth": HierarchicalMoERegressor(branching="grow", max_leaf_nodes=3),
+    "classes": MoEClassifier(),
+}
+
+
+def answers(model, X):
+    """What the model says of its training rows."""
+    return getattr(model, "predict_proba", model.predict)(X)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MODELS)
+def test_negligible_weights_are_none(name):
+    model = MODELS[name].set_params(random_state=0)
+    X, y = one_hot_rows()
+    y = y > 1.0 if name == "classes" else y
+    # A level that only rows of hardly any weight have.
+    light = X[:, -1] == 1.0
+    expected = answers(model.fit(X, y, np.where(light, 0.0, 1.0)), X)
+    total = model.log_likelihood_
+    for tiny in (1e-80, 1e-300):
+        model.fit(X, y, np.where(light, tiny, 1.0))
+        assert np.array_equal(answers(model, X), expected)
+        assert model.log_likelihood_ == total
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [1e-300, 1e300, None])
+def test_weights_of_any_size_make_a_model(name, size):
+    X, y = one_hot_rows()
+    y = y > 1.0 if name == "classes" else y
+    model = MODELS[name].set_params(random_state=0)
+    rng = np.random.RandomState(0)
+    weight = 10.0 ** rng.uniform(-300, 300, len(y)) if size is None else size
+    model.fit(X, y, np.broadcast_to(weight, len(y)))
+    assert np.isfinite(answers(model, X)).all()
+    assert np.isfinite(model.log_likelihood_)
+
+
+def test_heavy_weights_switch_penalties_off():
+    X, y = one_hot_rows()
+    heavy = MoERegressor(n_experts=2, random_state=0).fit(
+        X[:, :3], y, np.full(len(y), 1e200)
+    )
+    free = MoERegressor(
+        n_experts=2, experts=FREE, gate=SoftmaxGate(alpha=0), random_state=0
+    )
+    free.fit(X[:, :3], y)
+    np.testing.assert_allclose(heavy.predict(X[:, :3]), free.predict(X[:, :3]), 1e-3)
+    ratio = heavy.log_likelihood_ / free.log_likelihood_
+    np.testing.assert_allclose(ratio, 1e200, 1e-6)
+
+
+def test_weights_that_sum_to_one_are_told_of():
+    X, y = one_hot_rows()
+    share = np.full(len(y), 1.0 / len(y))
+    with pytest.warns(UserWarning, match="sums to 1 for 160 rows.*smaller alpha"):
+        MoERegressor(random_state=0).fit(X, y, share)
+    with pytest.warns(UserWarning, match="outweigh the data"):
+        HierarchicalMoERegressor(random_state=0).fit(X, y, share)
+
+
+@pytest.mark.parametrize(
+    ("model", "mean"),
+    [
+        (MoERegressor(n_experts=2), 0.5),
+        (MoERegressor(n_experts=2), 4.0),
+        (MoERegressor(experts=FREE, gate="constant"), 1e-6),
+        (MoERegressor(trainer=Gradient(max_epochs=2)), 1e-6),
+    ],
+)
+def test_weights_that_serve_are_not_told_of(model, mean):
+    X, y = one_hot_rows()
+    model.set_params(random_state=0).fit(X[:, :2], y, np.full(len(y), mean))
