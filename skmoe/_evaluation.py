@@ -9,7 +9,7 @@ from ._shared import SHARED
 from ._sklearn import safe_indexing
 from .engines import run_calls
 from .experts._answers import predict_expert
-from .experts._foreign import expert_parameters
+from .experts._counts import expert_parameters
 from .routers._base import routed
 
 
@@ -157,9 +157,9 @@ class Evaluation:
     def _criterion(self, X, y, sample_weight, sizes):
         if self.n_parameters_ is None:
             raise ValueError(
-                f"{uncounted(self)!r} has no count of parameters, which the "
-                "criterion needs; use skmoe.experts.LinearExpert or compare models "
-                "by cross-validation."
+                f"{uncounted(self)} has no count of parameters, which the criterion "
+                "needs; use linear models, give it an attribute n_parameters_, or "
+                "compare models by cross-validation."
             )
         log_gate, log_prob = self._log_parts(X, y, **sizes)
         weight = row_weights(log_gate, sample_weight)
@@ -193,23 +193,12 @@ class Evaluation:
 
 
 def uncounted(model):
-    """Name of the first part, expert or other, without a count of parameters."""
+    """Name and class of the first part, expert or other, without a count."""
     parts = {**model.named_experts_, SHARED: model.shared_expert_}
     for name, expert in parts.items():
         if expert is not None and expert_parameters(expert) is None:
-            return name
+            return f"The {type(expert).__name__} {name!r}"
     for likelihood in model.likelihoods_:
         if likelihood.n_parameters_ is None:
-            return type(likelihood.model_).__name__
-    return type(model.gate_).__name__
-
-
-def count_parameters(attributes, shared=None):
-    """Free parameters of a mixture, or None if a part has no count."""
-    experts = attributes["experts_"] + ([] if shared is None else [shared])
-    counts = [expert_parameters(e) for e in experts]
-    counts.append(getattr(attributes["gate_"], "n_parameters_", None))
-    counts += [own.n_parameters_ for own in attributes["likelihoods_"]]
-    if any(count is None for count in counts):
-        return None
-    return int(round(sum(counts)))
+            return f"The model of the variance, {type(likelihood.model_).__name__},"
+    return f"The gate {model.gate!r}"

@@ -4,11 +4,9 @@ import numpy as np
 from sklearn.base import clone
 
 from . import mixture
-from ._evaluation import count_parameters
 from ._members import MembersGate, MembersRouter
-from .experts._foreign import expert_parameters
 from .gates._tree import NoiseTreeGate
-from .trainers._task import Fit
+from .trainers._task import Fit, counts_of
 
 # What ``fit`` learned of X and y before training; members and snapshots need it too.
 READING_ATTRIBUTES = (
@@ -19,6 +17,7 @@ READING_ATTRIBUTES = (
     "expert_features_",
     "shared_expert_",
     "_shared_features",
+    "_shared_parameters",
     "_dropped",
     "_allowed",
     "_reads_text",
@@ -117,9 +116,14 @@ class Fitted:
             "_n_asked": task.n_experts,
             "_trainer_state": fit.state,
         }
-        attributes["n_parameters_"] = count_parameters(attributes, self.shared_expert_)
+        attributes["n_parameters_"] = self._count(task, fit)
         read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}
         return {**read, **attributes}
+
+    def _count(self, task, fit):
+        """Free parameters of the mixture, or None if a part has no count."""
+        counts = [*counts_of(task, fit), self._shared_parameters]
+        return None if None in counts else int(round(sum(counts)))
 
     def _commit(self, task, fits):
         attributes = [self._attributes(task, fit) for fit in fits]
@@ -158,7 +162,7 @@ def joined(members, attributes):
     counts = [m.n_parameters_ for m in members]
     if members[0].shared_expert_ is not None and None not in counts:
         # All members have the same one.
-        again = int(expert_parameters(members[0].shared_expert_))
+        again = members[0]._shared_parameters
         counts = [counts[0], *(count - again for count in counts[1:])]
     return {
         **best,

@@ -29,7 +29,8 @@ class MembersGate(BaseGate):
 
     @property
     def n_parameters_(self):
-        return sum(gate.n_parameters_ for gate in self.gates)
+        counts = [gate.n_parameters_ for gate in self.gates]
+        return None if None in counts else sum(counts)
 
     def predict_log_proba(self, X):
         parts = [gate.predict_log_proba(X) for gate in self.gates]

@@ -106,3 +106,10 @@ def fit_multinomial(
         if gain <= tol * mass:
             return coef, True
     return coef, False
+
+
+def softmax_parameters(coef, rank, intercept=True):
+    """Free parameters of scores (C, p), of which only differences count."""
+    n_others = len(coef) - 1
+    free = np.minimum(np.count_nonzero(coef, axis=0), n_others).sum()
+    return int(min(free, n_others * rank) + n_others * intercept)

@@ -7,10 +7,12 @@ fitted to would be smaller than the ones that the routed experts meet later.
 
 import numpy as np
 
+from ._rank import Columns
 from ._resolve import adapt_expert
 from .engines import run_calls
 from .experts._answers import predict_expert
 from .experts._base import BuiltInExpert
+from .experts._counts import expert_parameters
 from .experts._foreign import fit_expert, is_frozen
 from .likelihoods import smoothed
 from .trainers._folds import draw_folds, predict_fold
@@ -100,13 +102,14 @@ class Shared:
 
     def _fit_shared(self, parts, table, y, weight, fit_params):
         """Set ``shared_expert_``; returns its out-of-fold contribution, or None."""
-        self.shared_expert_ = None
+        self.shared_expert_, self._shared_parameters = None, 0
         if parts.shared is None:
             return None
         (seed,) = self._seed_experts([SHARED], [parts.shared])
+        view = self._shared_view(table, parts.shared)
         self.shared_expert_, offset = fit_shared(
             parts.shared,
-            self._shared_view(table, parts.shared),
+            view,
             y,
             weight,
             classes=getattr(self, "classes_", None),
@@ -114,6 +117,8 @@ class Shared:
             n_jobs=self.n_jobs,
             fit_params=fit_params,
         )
+        columns = Columns(view, weight)
+        self._shared_parameters = expert_parameters(self.shared_expert_, columns)
         return offset
 
     def _offset(self, table):

@@ -26,7 +26,7 @@ LAYERS = [
         "_objectives",
     },
     {"engines"},
-    {"_grams", "_multinomial", "_network", "likelihoods", "_inputs"},
+    {"_grams", "_multinomial", "_network", "_rank", "likelihoods", "_inputs"},
     {"experts"},
     {"gates", "routers"},
     {"losses"},

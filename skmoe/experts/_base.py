@@ -17,6 +17,10 @@ class BuiltInExpert(BaseEstimator):
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
 
+    def count(self, columns):
+        """Free parameters, given the ``Columns`` that the expert was fitted to."""
+        return self.n_parameters_
+
     def for_classes(self):
         """The classification expert with the same parameters."""
         return self._classifier(**self.get_params())

@@ -227,12 +227,3 @@ def seed_unseeded(estimator, rng):
     return estimator.set_params(
         **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
     )
-
-
-def expert_parameters(expert):
-    """Number of free parameters of a fitted expert, or None if it has no count."""
-    if hasattr(expert, "n_parameters_"):
-        return expert.n_parameters_
-    if hasattr(expert, "coef_") and hasattr(expert, "intercept_"):
-        return np.count_nonzero(expert.coef_) + np.size(expert.intercept_)
-    return None

@@ -14,8 +14,9 @@ from .._design import (
 )
 from .._grams import weighted_grams
 from .._linalg import Penalty, check_penalty, solve_centred
-from .._multinomial import fit_multinomial
+from .._multinomial import fit_multinomial, softmax_parameters
 from .._network import Network
+from .._rank import Columns
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
 
@@ -137,9 +138,18 @@ class LinearExpert(BuiltInExpert):
             return slopes[0], float(intercepts[0])
         return slopes, intercepts
 
-    def _count(self, slopes):
-        free = np.count_nonzero(slopes) if self.l1_ratio > 0 else slopes.size
-        return free + slopes.shape[0]
+    def count(self, columns):
+        """Free parameters, given the ``Columns`` that the expert was fitted to.
+
+        A column without a coefficient, or that others sum to, is none.
+        """
+        slopes = self.coef_.reshape(np.size(self.intercept_), -1)
+        self.n_parameters_ = self._count(slopes, columns.rank())
+        return self.n_parameters_
+
+    def _count(self, slopes, rank=np.inf):
+        free = np.minimum(np.count_nonzero(slopes, axis=1), rank).sum()
+        return int(free + slopes.shape[0])
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows.
@@ -156,7 +166,9 @@ class LinearExpert(BuiltInExpert):
         """
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        return self.fit_design(make_design(X, weight, self.standardize), y, weight)
+        self.fit_design(make_design(X, weight, self.standardize), y, weight)
+        self.count(Columns(X, weight))
+        return self
 
     def fit_design(self, design, y, weight):
         """``fit`` with the standardisation of ``design``, which the penalty refers to.
@@ -219,12 +231,8 @@ class LinearClassifierExpert(LinearExpert):
     def _shaped(self, slopes, intercepts):
         return slopes, intercepts
 
-    def _count(self, slopes):
-        n_others = slopes.shape[0] - 1
-        if self.l1_ratio == 0:
-            return n_others * (slopes.shape[1] + 1)
-        free = np.count_nonzero(slopes, axis=0)
-        return int(np.minimum(free, n_others).sum() + n_others)
+    def _count(self, slopes, rank=np.inf):
+        return softmax_parameters(slopes, rank)
 
     def _class_penalty(self):
         """Two mirrored sets of coefficients share the ridge of one log-odds."""
@@ -235,7 +243,9 @@ class LinearClassifierExpert(LinearExpert):
         """Fit to weighted rows with labels ``y``."""
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        return self.fit_design(make_design(X, weight, self.standardize), y, weight)
+        self.fit_design(make_design(X, weight, self.standardize), y, weight)
+        self.count(Columns(X, weight))
+        return self
 
     def fit_design(self, design, y, weight, offset=None):
         """As in regression; ``offset`` (n, n_classes) is added to the logits."""

@@ -27,6 +27,9 @@ class BaseGate(BaseEstimator):
     #: How much weight of rows the penalty outweighs.
     penalty_rows = 0.0
 
+    #: Free parameters of a fitted gate; None if they have no count.
+    n_parameters_ = None
+
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
 
@@ -70,6 +73,10 @@ class BaseGate(BaseEstimator):
         starts = range(0, len(X), BLOCK_ROWS)
         blocks = (X[start : start + BLOCK_ROWS] for start in starts)
         return stacked([routed(router, weigh(block), X=block) for block in blocks])
+
+    def count(self, columns):
+        """Free parameters, given the ``Columns`` that the gate was fitted to."""
+        return self.n_parameters_
 
     def penalty(self):
         """Penalty in nats that the last fit paid."""

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from .._sklearn import safe_indexing
 from ..experts._answers import aligned_proba
+from ..experts._counts import expert_parameters
 from ..experts._foreign import is_frozen, takes_weight, weight_arguments
 from ._base import BaseGate
 
@@ -33,6 +34,7 @@ class ClassifierGate(BaseGate):
     Attributes
     ----------
     classifier_ : fitted estimator
+    n_parameters_ : int or None
 
     Examples
     --------
@@ -91,13 +93,14 @@ class ClassifierGate(BaseGate):
         stacked = shares.T[labels, rows]
         if len(np.unique(labels)) <= 1:
             # Many classifiers refuse a single class; the answer is known anyway.
-            self._only = int(labels[0]) if len(labels) else 0
+            self._only, self.n_parameters_ = int(labels[0]) if len(labels) else 0, 0
             return self
         self._only = None
         classifier = clone(self._resolved())
         self.classifier_ = classifier.fit(
             safe_indexing(X, rows), labels, **weight_arguments(classifier, stacked)
         )
+        self.n_parameters_ = expert_parameters(self.classifier_)
         return self
 
     def reordered(self, order):
@@ -106,6 +109,12 @@ class ClassifierGate(BaseGate):
         if self._only is not None:
             gate._only = int(np.flatnonzero(np.equal(order, self._only))[0])
         return gate
+
+    def count(self, columns):
+        """Free parameters, given the ``Columns`` that the gate was fitted to."""
+        if self._only is None:
+            self.n_parameters_ = expert_parameters(self.classifier_, columns)
+        return self.n_parameters_
 
     def predict_log_proba(self, X):
         if self._only is None:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._design import make_design
 from .._kernels.blocks import gram_pass
 from .._linalg import n_pairs, unpack_grams
+from .._rank import Columns
 from ..engines import map_rows
 from ._base import BaseGate
 
@@ -121,7 +122,7 @@ class GaussianGate(BaseGate):
         scale = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
         self.means_ = design.center + means * scale
         self.covariances_ = scatter * scale[:, None] * scale
-        self.n_parameters_ = self._count(*means.shape)
+        self.n_parameters_ = self._count(len(means), np.count_nonzero(inverse))
         self.n_features_in_ = means.shape[1]
         return self
 
@@ -138,6 +139,15 @@ class GaussianGate(BaseGate):
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         design = make_design(X, weight)
+        self.solve(self.accumulate(design, np.asarray(resp), weight), design)
+        self.count(Columns(X, weight))
+        return self
+
+    def update(self, X, resp, sample_weight=None):
+        """One M-step, which is a fit."""
+        self.check()
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        design = make_design(X, weight)
         return self.solve(self.accumulate(design, np.asarray(resp), weight), design)
 
     def reordered(self, order):
@@ -146,6 +156,13 @@ class GaussianGate(BaseGate):
             setattr(gate, name, getattr(self, name)[order])
         gate._factors = [self._factors[k] for k in order]
         return gate
+
+    def count(self, columns):
+        """Free parameters, given the ``Columns`` that the gate was fitted to."""
+        varies = np.count_nonzero(self._inverse_scale)
+        rank = int(min(columns.rank(), varies))
+        self.n_parameters_ = self._count(len(self.means_), rank)
+        return self.n_parameters_
 
     def log_joint(self, X):
         """``log a_k N(x | m_k, S_k)`` in standardised columns, shape (n, K)."""

@@ -13,8 +13,9 @@ from .._design import (
     to_data_scale,
 )
 from .._linalg import Penalty, check_penalty
-from .._multinomial import fit_multinomial
+from .._multinomial import fit_multinomial, softmax_parameters
 from .._network import Network
+from .._rank import Columns
 from ..mixture import log_weights
 from ._base import BaseGate
 
@@ -121,7 +122,14 @@ class SoftmaxGate(BaseGate):
         -------
         self
         """
-        return self._newton(X, resp, sample_weight, self.max_iter)
+        self._newton(X, resp, sample_weight, self.max_iter)
+        self.count(Columns(X, sample_weight))
+        return self
+
+    def count(self, columns):
+        """Free parameters, given the ``Columns`` that the gate was fitted to."""
+        self.n_parameters_ = softmax_parameters(self.coef_, columns.rank())
+        return self.n_parameters_
 
     def update(self, X, resp, sample_weight=None):
         """One damped Newton step from the current coefficients."""
@@ -156,11 +164,7 @@ class SoftmaxGate(BaseGate):
         self._absolute_norm = float(np.sum(np.abs(slopes)))
         self.coef_, self.intercept_ = to_data_scale(coef, design)
         self.scale_ = column_scale(design)
-        # A common shift of all experts is no parameter.
-        free, n_others = np.count_nonzero(slopes, axis=0), len(coef) - 1
-        if self.l1_ratio == 0:
-            free = np.full(slopes.shape[1], n_others)
-        self.n_parameters_ = int(np.minimum(free, n_others).sum() + n_others)
+        self.n_parameters_ = softmax_parameters(self.coef_, np.inf)
         self.n_features_in_ = self.coef_.shape[1]
         return self
 

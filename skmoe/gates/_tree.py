@@ -49,7 +49,14 @@ class TreeGate(BaseGate):
 
     @property
     def n_parameters_(self):
-        return sum(gate.n_parameters_ for gate in self.gates_)
+        counts = [gate.n_parameters_ for gate in self.gates_]
+        return None if None in counts else sum(counts)
+
+    def count(self, columns):
+        """Free parameters, given the ``Columns`` that the gates were fitted to."""
+        for gate in self.gates_:
+            gate.count(columns)
+        return self.n_parameters_
 
     @property
     def exchangeable(self):

@@ -10,7 +10,7 @@ from .. import mixture
 from .._design import make_design
 from .._tree import Tree, flat
 from ..experts._answers import predict_expert
-from ..experts._foreign import expert_parameters
+from ..experts._counts import expert_parameters
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
 from ..initialization import content_hash, content_sample
@@ -228,14 +228,17 @@ class Growth:
         """What BIC charges for the parameters of a fit, in nats."""
         if self.criterion != "bic":
             return 0.0
-        counts = [expert_parameters(part) for part in [fit.gate, *fit.experts]]
+        # All leaves see the same columns.
+        columns = self.task.columns_of(self.task.expert_views[0])
+        counts = [expert_parameters(expert, columns) for expert in fit.experts]
+        counts.append(fit.gate.count(self.task.columns_of(self.task.gate_view)))
         if None in counts:
             raise ValueError(
                 "criterion='bic' needs experts and a gate with a count of parameters, "
                 "such as LinearExpert and SoftmaxGate; use criterion='held-out'."
             )
-        free = sum(counts) + sum(own.n_parameters_ for own in fit.likelihoods)
-        return 0.5 * free * np.log(self.task.weight.sum())
+        counts += [own.n_parameters_ for own in fit.likelihoods]
+        return 0.5 * sum(counts) * np.log(self.task.weight.sum())
 
     # -- splits -------------------------------------------------------------------
 
@@ -395,7 +398,9 @@ def _information(X, mass, members, left):
 class _Free:
     """No gate at all."""
 
-    n_parameters_ = 0
+    def count(self, columns):
+        """None are free."""
+        return 0
 
 
 def _silent(iteration, bound, make_fit):

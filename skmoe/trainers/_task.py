@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .._rank import Columns
 from .._sklearn import safe_indexing, taken_params
 from ..engines import run_calls
 from ..experts import NoiseExpert
+from ..experts._counts import expert_parameters
 from ..experts._pool import quiet
 from ..gates._tree import TreeGate
 from ..likelihoods import Gaussian
@@ -69,6 +71,7 @@ class Task:
     weight_unit : float, what a weight of one stands for in units of the user's
     pooled : bool, whether the experts are members of a pool
     named : bool, whether the experts have names that the user gave
+    columns : dict, what is known of the views, by their number
     """
 
     gate: Any
@@ -99,6 +102,17 @@ class Task:
     weight_unit: float = 1.0
     pooled: bool = False
     named: bool = False
+    columns: dict = field(default_factory=dict)
+
+    def columns_of(self, view):
+        """What a part sees of X, for the count of its parameters; the same each time.
+
+        Views are kept by what they are, and stay alive with it.
+        """
+        known = self.columns.get(id(view))
+        if known is None or known.X is not view:
+            known = self.columns[id(view)] = Columns(view, self.weight)
+        return known
 
     @property
     def n_experts(self):
@@ -167,6 +181,7 @@ class Task:
             self,
             gate_view=parts[id(self.gate_view)],
             expert_views=[parts[id(view)] for view in self.expert_views],
+            columns={},
             y=self.y[rows],
             labels=self.labels[rows],
             fit_params=[
@@ -234,6 +249,18 @@ class Fit:
     history: dict
     router: Any = None
     state: Any = None
+
+
+def counts_of(task, fit):
+    """Free parameters of the gate, experts and likelihoods of a fit of a task.
+
+    None stands for one that has no count.
+    """
+    counts = [fit.gate.count(task.columns_of(task.gate_view))]
+    for number, expert in zip(fit.kept, fit.experts, strict=True):
+        columns = task.columns_of(task.expert_views[number])
+        counts.append(expert_parameters(expert, columns))
+    return counts + [own.n_parameters_ for own in fit.likelihoods]
 
 
 def check_gaussian(task, trainer, allowed=Gaussian):

@@ -4,7 +4,8 @@ import numpy as np
 
 from .._design import make_design
 from ..engines import run_calls
-from ..experts._foreign import expert_parameters, fit_expert
+from ..experts._counts import expert_parameters
+from ..experts._foreign import fit_expert
 from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
 from ..likelihoods import HeteroscedasticGaussian
 
@@ -104,5 +105,5 @@ def _fit_variance(task, likelihood, number, prediction, weight, designs, prior, 
     else:
         squares = (squares + prior / weight.sum()).reshape(task.labels.shape)
         model = fit_expert(model, view, squares, weight, task.seed_of(number))
-    count = expert_parameters(model)
+    count = expert_parameters(model, task.columns_of(view))
     return likelihood.with_model(model, count, view, weight, task.weight)
