@@ -57,19 +57,21 @@ class Evaluation:
         """Likelihoods of the rows that the experts see."""
         return mixture.at_views(self.likelihoods_, views)
 
-    def _combined(self, X):
+    def _combined(self, X, **sizes):
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""
         table, gate_view, views = self._views(X)
-        offset = self._offset(table)
+        offset, size = self._offset(table), self._size(table.n_rows, **sizes)
         mean = _sparse_linear.predict(self, gate_view, views)
         if mean is not None:
             return mean if offset is None else mean + offset
         routing = self._route(gate_view)
         if routing.indices.shape[1] == len(self.experts_):
-            return mixture.mean(routing.dense(), self._predictions(views, offset))
-        return self._combine_sparse(routing, views, offset)
+            weights, predictions = routing.dense(), self._predictions(views, offset)
+            own = mixture.Components(weights, predictions, self.likelihoods_, size)
+            return mixture.mean(weights, own.means())
+        return self._combine_sparse(routing, views, offset, size)
 
-    def _combine_sparse(self, routing, views, offset):
+    def _combine_sparse(self, routing, views, offset, size):
         classes = getattr(self, "classes_", None)
         groups = list(mixture.dispatch(routing.indices, len(self.experts_)))
 
@@ -77,6 +79,7 @@ class Evaluation:
             own = None if offset is None else offset[rows]
             view = safe_indexing(views[k], rows)
             part = predict_expert(self.experts_[k], view, classes, own)
+            part = self.likelihoods_[k].mean(part, None if size is None else size[rows])
             return routing.weights[rows, slots][:, None] * part
 
         parts = run_calls(predict, groups, self.n_jobs)

@@ -65,6 +65,9 @@ class Predictive:
     def outlier_proba(self, X, y, *, offset=None, trials=None):
         """Probability that a row is noise, given x and y.
 
+        Beyond the range of y in training, where noise has no density, it counts with
+        the height that it has within: what lies far outside is an outlier too.
+
         Parameters
         ----------
         X : array-like or data frame of shape (n, p)
@@ -98,8 +101,10 @@ class Predictive:
                 f"{type(self).__name__} has no outlier_proba without a noise "
                 "component; fit it with noise=True."
             )
-        resp = self.responsibilities(X, y, offset=offset, trials=trials)
-        return resp[:, noise].sum(axis=1)
+        log_gate, log_prob = self._log_parts(X, y, offset=offset, trials=trials)
+        for k in np.flatnonzero(noise):
+            log_prob[:, k] = self.likelihoods_[k].log_height()
+        return mixture.responsibilities(log_gate, log_prob)[:, noise].sum(axis=1)
 
     def _components(self, X, offset=None, trials=None):
         """Weights, predictions and likelihoods of the experts, with the rows' sizes."""

@@ -328,9 +328,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
             Only with ``return_std=True``.
         """
         if not return_std and not self._is_noise().any():
-            mean = self._combined(X)
-            size = self._size(len(mean), offset, trials)
-            return self._shaped(mean if size is None else mean * size[:, None])
+            return self._shaped(self._combined(X, offset=offset, trials=trials))
         components = self._explained(X, offset, trials)
         weights, means = components.weights, components.means()
         mean = self._shaped(mixture.mean(weights, means))

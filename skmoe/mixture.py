@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
+from ._bisection import MOST_HALVINGS, middle
 from ._kernels.routing import group_slots
 from ._kernels.vector import log_softmax_rows
 
-# Newton's steps and halvings that bring any double to its neighbour.
-MOST_STEPS = 200
+# Newton's steps and halvings, and those after which it is bits that are halved; any
+# two doubles are told apart by 64 of these.
+MOST_STEPS, FIRST_STEPS = 200, 60
 
 
 def log_weights(logits):
@@ -147,10 +149,16 @@ def quantile(level, components):
     # To rounding: relative in either tail, where the sum of weights allows it.
     tolerance = 1e-13 * min(level, 1.0 - level) + 2.0 * np.finfo(float).eps * level
     open_rows = np.arange(len(t))
-    for _ in range(MOST_STEPS):
+    for number in range(MOST_STEPS):
+        halfway = _halfway if number < FIRST_STEPS else middle
         step = _newton(level, t[open_rows], components.on_rows(open_rows))
         low[open_rows], high[open_rows], t[open_rows], done = narrowed(
-            low[open_rows], high[open_rows], t[open_rows], *step, tolerance
+            low[open_rows],
+            high[open_rows],
+            t[open_rows],
+            *step,
+            tolerance,
+            halfway,
         )
         open_rows = open_rows[~done]
         if not len(open_rows):
@@ -163,12 +171,20 @@ def _count_quantile(level, low, high, components):
     # Rounding of the weights' sum must not push a level out of reach.
     level = level * (1.0 - 4.0 * np.finfo(float).eps)
     # The range of a noise component need not end at counts.
-    low, high = np.floor(low) - 1.0, np.ceil(high)
-    while np.any(high - low > 1.0):
-        middle = np.floor(low + 0.5 * (high - low))
-        below = cdf(middle, components) < level
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    low = np.minimum(np.floor(low) - 1.0, np.nextafter(low, -np.inf))
+    high = np.ceil(high)
+    for _ in range(MOST_HALVINGS):
+        following = np.maximum(low + 1.0, np.nextafter(low, np.inf))
+        if np.all(following >= high):
+            break
+        t = np.clip(np.floor(middle(low, high)), following, high)
+        below = cdf(t, components) < level
+        low, high = np.where(below, t, low), np.where(below, high, t)
     return high
+
+
+def _halfway(low, high):
+    return low + 0.5 * (high - low)
 
 
 def _newton(level, t, components):
@@ -180,7 +196,7 @@ def _newton(level, t, components):
     return excess, slope
 
 
-def narrowed(low, high, t, excess, slope, tolerance):
+def narrowed(low, high, t, excess, slope, tolerance, halfway=_halfway):
     """The bracket after a look at ``t``, the next ``t``, and rows that are done."""
     below = excess < 0
     low, high = np.where(below, t, low), np.where(below, high, t)
@@ -189,7 +205,7 @@ def narrowed(low, high, t, excess, slope, tolerance):
     inside = (proposed > low) & (proposed < high)
     nearest = 4.0 * np.spacing(np.maximum(np.abs(low), np.abs(high)))
     there = np.abs(excess) <= tolerance
-    following = np.where(inside, proposed, low + 0.5 * (high - low))
+    following = np.where(inside, proposed, halfway(low, high))
     done = there | (high - low <= nearest)
     return low, high, np.where(there, t, following), done.all(axis=1)
 

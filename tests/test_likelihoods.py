@@ -1,5 +1,6 @@
 """Densities of all families: normalised, invertible, differentiable, finite."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, special, stats
 from sklearn import config_context
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import (
     GammaRegressor,
@@ -33,6 +35,7 @@ from skmoe.likelihoods import (
     Uniform,
 )
 from skmoe.likelihoods._base import INVERSE_LINKS
+from skmoe.likelihoods._incomplete import incomplete_beta, lower_gamma, upper_gamma
 from skmoe.trainers import EM
 
 TRIALS = np.full(1, 7.0)
@@ -583,6 +586,62 @@ def test_noise_takes_outliers():
         plain.outlier_proba(X, y)
 
 
+@pytest.mark.parametrize("name", ["gaussian", "student-t", "gamma", "poisson"])
+@pytest.mark.parametrize("noise", [True, "constant"])
+def test_densities_with_noise_integrate_to_one(name, noise):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(150, 1))
+    center = np.exp(1.0 + X[:, 0])
+    y = rng.gamma(30.0, size=150) * center / 30.0
+    y[::7] = rng.uniform(0.0, 20.0, size=len(y[::7])) + 0.1
+    y = np.floor(y) if name == "poisson" else y
+    model = MoERegressor(n_experts=1, likelihood=name, noise=noise, random_state=0)
+    model.fit(X, y)
+    row = X[:1]
+    if name == "poisson":
+        t = np.arange(200.0)
+        total = np.exp(model.log_density(np.repeat(row, 200, axis=0), t)).sum()
+    else:
+        low = 0.0 if name == "gamma" else -400.0
+        edges = [low, y.min() - 1e-9, y.min(), y.max(), y.max() + 1e-9, 400.0]
+        total = 0.0
+        for start, stop in itertools.pairwise(np.clip(edges, low, None)):
+            t = np.linspace(start, stop, 40_001)[:-1]
+            t = t + 0.5 * (stop - start) / 40_000
+            density = np.exp(model.log_density(np.repeat(row, len(t), axis=0), t))
+            total += density.sum() * (stop - start) / 40_000
+    assert total == pytest.approx(1.0, abs=2e-4)
+    assert model.gate_proba(row)[0, -1] > 0.02
+    # Draws, quantiles and densities are those of one distribution.
+    draws = np.sort(model.sample_y(row, 4000, random_state=0)[0])
+    for level in (0.3, 0.5, 0.9):
+        place = model.predict_quantile(row, level)[0]
+        assert np.mean(draws <= place) > level - 0.04
+        assert np.mean(draws < place) < level + 0.04
+    beyond = [y.max() + 200.0]
+    expected = np.log(model.gate_proba(row)[0, 0]) + model.likelihoods_[0].log_prob(
+        np.array([beyond]), model.experts_[0].predict(row).reshape(1, 1)
+    )
+    np.testing.assert_allclose(model.log_density(row, beyond), expected)
+    assert model.outlier_proba(row, beyond)[0] > 0.99
+
+
+def test_noise_of_several_outputs_is_a_box():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 1))
+    Y = np.c_[X, -X] + 0.1 * rng.normal(size=(200, 2))
+    Y[::10] = rng.uniform(-5, 5, size=(20, 2))
+    model = MoERegressor(n_experts=1, noise=True, random_state=0).fit(X, Y)
+    steps = np.linspace(-6.0, 6.0, 300, endpoint=False) + 0.02
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    density = np.exp(model.log_density(np.repeat(X[:1], len(grid), axis=0), grid))
+    assert density.sum() * 0.04**2 == pytest.approx(1.0, abs=0.02)
+    outside = np.array([[Y[:, 0].max() + 0.5, 0.0]])
+    assert model.responsibilities(X[:1], outside)[0, -1] == 0
+    draws = model.sample_y(X[:1], 500, random_state=0)[0]
+    assert draws[0].max() <= Y[:, 0].max() + 1.0
+
+
 @pytest.mark.parametrize("noise", [True, "constant"])
 @pytest.mark.parametrize("branching", [(2,), (None, (None, None))])
 def test_trees_take_noise_as_a_leaf_beside_all_others(noise, branching):
@@ -747,3 +806,178 @@ def test_what_is_for_classes_is_refused():
         MoERegressor(likelihood=Categorical()).fit(X, y)
     with pytest.raises(ValueError, match="fit no noise"):
         MoERegressor("auto", noise="constant").fit(X, y)
+
+
+def test_the_mean_is_one_function():
+    """``predict`` is the mean that ``return_std`` has, whatever experts predict."""
+    rng = np.random.default_rng(0)
+    X, far = rng.normal(size=(80, 2)), 3.0 * rng.normal(size=(40, 2))
+    rate = np.exp(1.5 * X[:, 0])
+    families = {
+        "poisson": rng.poisson(rate).astype(float),
+        "negative-binomial": rng.poisson(rate * rng.gamma(1.0, size=80)).astype(float),
+        "gamma": rng.gamma(2.0, size=80) * rate,
+        "binomial": (rng.uniform(size=80) < special.expit(3 * X[:, 0])).astype(float),
+    }
+    experts = [("line", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))]
+    settings = [
+        {},
+        {"router": 1},
+        {"n_members": 2},
+        {"noise": True},
+        {"noise": True, "router": 2},
+        {"trainer": EM(max_iter=3)},
+    ]
+    below = 0
+    for name, y in families.items():
+        size = {"trials" if name == "binomial" else "offset": np.full(40, 2.0)}
+        for more, Y in [(m, y) for m in settings] + [(settings[1], np.c_[y, y[::-1]])]:
+            model = MoERegressor(experts, likelihood=name, random_state=0, **more)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.fit(X, Y)
+            below += (model.experts_[0].predict(far) < 0).sum()
+            for own in ({}, size):
+                mean, std = model.predict(far, return_std=True, **own)
+                np.testing.assert_allclose(model.predict(far, **own), mean, rtol=1e-12)
+                assert mean.min() > 0
+                assert np.isfinite(std).all()
+            if not model._is_noise().any():
+                each, weights = model.predict_experts(far), model.gate_proba(far)
+                found = np.einsum("nk,nk...->n...", weights, each)
+                np.testing.assert_allclose(model.predict(far), found, rtol=1e-12)
+    assert below > 50
+
+
+def test_noise_that_takes_all_rows_leaves_a_fit():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 2)), rng.gamma(2.0, size=60)
+    for name in ("gaussian", "student-t", "laplace", "gamma", "poisson"):
+        expert = DummyRegressor(strategy="constant", constant=-1.0)
+        model = MoERegressor(expert, 2, likelihood=name, noise=True, random_state=0)
+        target = np.floor(y) if name == "poisson" else y
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert np.isfinite(model.fit(X, target).log_density(X, target)).all()
+
+
+SCALES = [1e-300, 1e-12, 1e-4, 0.3, 3.0, 1e3, 9.9e4, 1.1e5, 1e10, 1e20, 1e150, 1e300]
+MEANS = np.array(SCALES + [7.0, 3e10])[:, None]
+LEVELS = np.array([1e-300, 1e-16, 1e-5, 0.1, 0.5, 0.9, 1 - 1e-10, 1 - 1e-16])
+
+
+def of_scale(name, scale):
+    """A fitted likelihood with one dispersion."""
+    return {
+        "gaussian": lambda: Gaussian().with_sigma([scale], 1),
+        "heteroscedastic": lambda: HeteroscedasticGaussian().with_sigma(
+            np.array([scale]), np.ones(1)
+        ),
+        "student-t": lambda: StudentT().with_scale([scale], [3.0]),
+        "heavy-t": lambda: StudentT().with_scale([1.0], [scale]),
+        "laplace": lambda: Laplace().with_scale([scale]),
+        "gamma": lambda: Gamma().with_shape([scale]),
+        "poisson": Poisson,
+        "negative-binomial": lambda: NegativeBinomial().with_theta([scale]),
+    }[name]()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gaussian",
+        "heteroscedastic",
+        "student-t",
+        "heavy-t",
+        "laplace",
+        "gamma",
+        "poisson",
+        "negative-binomial",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+def test_distributions_of_any_size(name, scale):
+    own = of_scale(name, scale)
+    found = np.hstack([own.quantile(level, MEANS) for level in LEVELS])
+    assert np.isfinite(found).all()
+    assert (np.diff(found, axis=1) >= 0).all()
+    rng = np.random.RandomState(0)
+    assert all(np.isfinite(own.sample(MEANS, rng)).all() for _ in range(5))
+    ends = [own.quantile(level, MEANS) for level in (0.0, 1.0)]
+    assert not np.isnan(ends).any()
+    assert (ends[0] <= found[:, :1]).all()
+    largest = np.finfo(float).max
+    # Between doubles there is nothing to find.
+    up, down = np.nextafter(found, [np.inf]), np.nextafter(found, [-np.inf])
+    if not own.discrete and name != "gamma":
+        up, down = up + 1e-15 * np.abs(up), down - 1e-15 * np.abs(down)
+    elif not own.discrete:
+        up, down = up * (1 + 1e-15), down * (1 - 1e-15)
+    reached = np.hstack([own.cdf(x[:, None], MEANS) for x in found.T])
+    above = np.hstack([own.cdf(x[:, None], MEANS) for x in np.minimum(up, largest).T])
+    below = np.hstack([own.cdf(x[:, None], MEANS) for x in down.T])
+    inside = np.abs(found) < largest
+    if own.discrete:
+        down = np.minimum(found - 1.0, down)
+        below = np.hstack([own.cdf(x[:, None], MEANS) for x in down.T])
+        assert (reached >= LEVELS)[inside].all()
+        assert (below < LEVELS).all()
+    else:
+        assert (above >= LEVELS - 1e-9)[inside].all()
+        assert (below <= LEVELS + 1e-9).all()
+
+
+@pytest.mark.parametrize("chance", [1e-300, 1e-20, 1e-10, 0.3, 0.5, 1 - 1e-10, 1.0])
+def test_binomials_of_any_size(chance):
+    trials = np.array([1.0, 7.0, 1e5, 3e5, 1e12, 1e16, 1e20, 1e300])
+    own, at = Binomial(), np.full((len(trials), 1), chance)
+    found = np.hstack([own.quantile(level, at, trials) for level in LEVELS])
+    assert (np.diff(found, axis=1) >= 0).all()
+    assert (found >= 0).all()
+    assert (found <= trials[:, None]).all()
+    for level, x in zip(LEVELS, found.T, strict=True):
+        before = np.minimum(x - 1.0, np.nextafter(x, -np.inf))
+        assert (own.cdf(x[:, None], at, trials) >= level).all()
+        assert (own.cdf(before[:, None], at, trials) < level).all()
+    draws = own.sample(at, np.random.RandomState(0), trials)
+    assert ((draws >= 0) & (draws <= trials[:, None])).all()
+
+
+def test_counts_are_those_of_scipy():
+    """Least counts, exactly, where SciPy finds them."""
+    mean = np.array([[0.01], [0.7], [3.0], [25.0], [400.0], [9000.0]])
+    levels = [1e-8, 1e-3, 0.05, 0.3, 0.5, 0.77, 0.95, 0.999, 1 - 1e-9]
+    for level in levels:
+        found = Poisson().quantile(level, mean)
+        np.testing.assert_array_equal(found, stats.poisson.ppf(level, mean))
+        for theta in (0.05, 0.8, 12.0, 3000.0):
+            found = NegativeBinomial().with_theta([theta]).quantile(level, mean)
+            expected = stats.nbinom.ppf(level, theta, theta / (theta + mean))
+            np.testing.assert_array_equal(found, expected)
+        for trials in (1.0, 12.0, 900.0):
+            size, chance = np.full(6, trials), special.expit(np.log(mean) - 2)
+            found = Binomial().quantile(level, chance, size)
+            np.testing.assert_array_equal(found, stats.binom.ppf(level, trials, chance))
+
+
+@pytest.mark.parametrize("a", [1.01e5, 3e6])
+def test_large_incomplete_functions_go_on_from_scipys(a):
+    z = np.linspace(-4.0, 4.0, 41)
+    x = a + z * np.sqrt(a)
+    np.testing.assert_allclose(upper_gamma(a, x), special.gammaincc(a, x), rtol=1e-9)
+    np.testing.assert_allclose(lower_gamma(a, x), special.gammainc(a, x), rtol=1e-9)
+    for b in (1.02e5, 2e6):
+        mean = a / (a + b)
+        x = mean + z * np.sqrt(mean * (1 - mean) / (a + b))
+        found = incomplete_beta(a, b, x, 1 - x, x * (a + b) - a)
+        np.testing.assert_allclose(found, special.betainc(a, b, x), rtol=1e-8)
+
+
+def test_large_counts_have_the_density_of_a_normal():
+    for own, spread in [(Poisson(), 1.0), (NegativeBinomial().with_theta([1e12]), 2.0)]:
+        mean = np.array([[1e12]])
+        sd = np.sqrt(spread * 1e12)
+        for z in (-2.0, 0.0, 1.5):
+            found = own.log_prob(np.floor(mean + z * sd), mean)[0]
+            assert found == pytest.approx(stats.norm.logpdf(z) - np.log(sd), abs=1e-5)

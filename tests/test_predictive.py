@@ -6,7 +6,7 @@ from scipy import optimize, stats
 from sklearn.linear_model import Ridge
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, mixture
-from skmoe.likelihoods import Gaussian
+from skmoe.likelihoods import Gamma, Gaussian, NegativeBinomial, Poisson
 from skmoe.mixture import Components
 
 MODELS = {
@@ -160,3 +160,31 @@ def test_what_makes_no_sense_is_refused(regression):
             model.predict_interval(X, coverage)
     with pytest.raises(ValueError, match="n_samples=0"):
         model.sample_y(X, 0)
+
+
+def mixed(likelihoods, means, weights):
+    """The components of one row."""
+    at = np.array(means, dtype=float)[None, :, None]
+    return mixture.Components(np.array([weights]), at, likelihoods)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+@pytest.mark.parametrize("level", [1e-300, 1e-12, 0.3, 0.5, 0.6, 0.99, 1 - 1e-16])
+@pytest.mark.parametrize("means", [(1.0, 1e300), (1e-300, 1e20), (3e10, 1e16)])
+def test_quantiles_of_mixtures_of_any_size(means, level):
+    families = [
+        [Gaussian().with_sigma([s], 1) for s in (1e-300, 1e290)],
+        [Gaussian().with_sigma([s], 1) for s in (1.0, 1e-3)],
+        [Gamma().with_shape([s]) for s in (1e-4, 1e6)],
+        [NegativeBinomial().with_theta([s]) for s in (1e-4, 1e6)],
+        [Poisson(), Poisson()],
+    ]
+    for likelihoods in families:
+        rows = mixed(likelihoods, means, (0.5, 0.5))
+        found = mixture.quantile(level, rows)
+        assert np.isfinite(found).all()
+        above = np.nextafter(found, np.inf) * (1.0 + np.sign(found) * 1e-15)
+        assert mixture.cdf(above, rows)[0, 0] >= level * (1.0 - 1e-9) - 1e-15
+        if rows.discrete:
+            before = np.minimum(found - 1.0, np.nextafter(found, -np.inf))
+            assert mixture.cdf(before, rows)[0, 0] < level

@@ -18,6 +18,7 @@ LAYERS = [
     {"exceptions", "_warnings", "_sklearn", "_kernels", "_columns"},
     {
         "_linalg",
+        "_bisection",
         "_design",
         "_tree",
         "_features",

@@ -4,12 +4,16 @@ import numpy as np
 from scipy import special
 from sklearn.base import BaseEstimator, clone
 
+from .._bisection import bounded
 from .._design import weighted_moments
 
 # Linear predictors beyond this leave the range of doubles.
 LARGEST_PREDICTOR = 700.0
-# Least mean of a positive family, and least distance of a probability from 0 and 1.
-LEAST = 1e-12
+# Least and largest means of a positive family. Units of y and of exposure are
+# arbitrary, so only what would leave the range of doubles is out of it.
+LEAST_MEAN, LARGEST_MEAN = np.exp(-LARGEST_PREDICTOR), np.exp(LARGEST_PREDICTOR)
+# Smallest variance where no unit is known.
+LEAST_VARIANCE = 1e-12
 
 
 def identity(value):
@@ -30,8 +34,26 @@ INVERSE_LINKS = {
 }
 
 
+def positive(values):
+    """Means of a positive family, brought into their range."""
+    return np.clip(values, LEAST_MEAN, LARGEST_MEAN)
+
+
+def located(level, location, z, scale):
+    """Quantiles ``location + z * scale``, finite but where the level is 0 or 1."""
+    with np.errstate(over="ignore"):
+        inner = bounded(location + bounded(z * np.asarray(scale)))
+    ends = (np.asarray(level) <= 0) | (np.asarray(level) >= 1)
+    return np.where(ends, np.broadcast_to(z, inner.shape), inner)
+
+
 def weighted_variance(y, weight):
-    """Variance of each output over weighted rows, shape (n_outputs,)."""
+    """Variance of each output over weighted rows, shape (n_outputs,).
+
+    Where noise has taken all rows, they count alike.
+    """
+    if not weight.sum() > 0:
+        weight = np.ones(len(y))
     return weighted_moments(y, weight)[1] ** 2
 
 
@@ -46,7 +68,7 @@ def least_variance(floor, spread, y):
     Rows that are all alike leave no spread, and their rounding may be zero.
     """
     least = np.maximum(floor * np.asarray(spread), rounding_variance(y))
-    return np.where(least > np.finfo(float).tiny, least, max(floor, LEAST))
+    return np.where(least > np.finfo(float).tiny, least, max(floor, LEAST_VARIANCE))
 
 
 def unboxed(values):
@@ -151,10 +173,14 @@ class Likelihood(BaseEstimator):
             spread = weighted_variance(y, weights.sum(axis=1))
         priors = [np.zeros(d)] * n_experts if priors is None else priors
         previous = [None] * n_experts if previous is None else previous
-        columns = zip(predictions, weights.T, priors, previous, strict=True)
+        # An expert without rows starts from all.
+        start = [w if w.sum() > 0 else np.ones(len(y)) for w in weights.T]
+        given = zip(weights.T, start, previous, strict=True)
+        own_weights = [w if old is not None else new for w, new, old in given]
+        columns = zip(predictions, own_weights, priors, previous, strict=True)
         return [
-            self._fit_one(y, self.usable(at), weight, prior, size, before, spread)
-            for at, weight, prior, before in columns
+            self._fit_one(y, self.usable(at), own, prior, size, before, spread)
+            for at, own, prior, before in columns
         ]
 
     def _fit_one(self, y, prediction, weight, prior, size, previous, spread):

@@ -1,13 +1,21 @@
 """Counts: Poisson, negative binomial, binomial."""
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 from sklearn.base import clone
 
-from ._base import LEAST, Likelihood, column, unboxed
+from .._bisection import bounded, least_counts
+from ._base import LEAST_MEAN, Likelihood, column, positive, unboxed
+from ._incomplete import LARGE, incomplete_beta, lag, upper_gamma
 
 # Dispersions of the negative binomial that are told apart: beyond, it is a Poisson.
 LOG_DISPERSIONS = (np.log(1e-4), np.log(1e6))
+# Chance nearest to one.
+LARGEST_CHANCE = 1.0 - 0.5 * np.finfo(float).eps
+# Means, and trials, beyond which draws are those of the limiting distribution.
+LARGEST_DRAWN = 1e15
+# Means beyond which a binomial of more trials than that is a normal one.
+SMALLEST_NORMAL = 1e9
 
 
 def check_counts(y, name):
@@ -31,7 +39,11 @@ class Count(Likelihood):
 
     def usable(self, prediction):
         """Predictions, kept positive."""
-        return np.maximum(prediction, LEAST)
+        return positive(prediction)
+
+    def mean(self, prediction, size=None):
+        """Mean of y, (n, n_outputs)."""
+        return positive(self.usable(prediction) * column(size))
 
     def predictor(self, y, size=None):
         """Log of the counts per exposure, half a count added."""
@@ -43,7 +55,7 @@ class Count(Likelihood):
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
-        return rng.poisson(self._rates(self.mean(prediction, size), rng)).astype(float)
+        return poisson_draws(self._rates(self.mean(prediction, size), rng), rng)
 
 
 class Poisson(Count):
@@ -69,8 +81,7 @@ class Poisson(Count):
         return self.mean(prediction, size)
 
     def _log_density(self, y, prediction, size=None):
-        mean = prediction * column(size)
-        return special.xlogy(y, mean) - mean - special.gammaln(y + 1.0)
+        return poisson(y, self.mean(prediction, size))
 
     def derivatives(self, y, prediction, size=None):
         """Slope and expected curvature of the log-density in the linear predictor."""
@@ -79,12 +90,13 @@ class Poisson(Count):
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
-        below = special.pdtr(np.maximum(np.floor(y), 0.0), self.mean(prediction, size))
-        return np.where(y < 0, 0.0, below)
+        return poisson_cdf(np.floor(y), self.mean(prediction, size))
 
     def quantile(self, level, prediction, size=None):
         """Least count whose distribution function is at least ``level``."""
-        return stats.poisson.ppf(level, self.mean(prediction, size))
+        mean = self.mean(prediction, size)
+        guess = cornish_fisher(level, mean, np.sqrt(mean), 1.0)
+        return least_counts(poisson_cdf, level, [mean], guess)
 
     def _rates(self, mean, rng):
         return mean
@@ -111,8 +123,7 @@ class NegativeBinomial(Count):
     def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
         if self._keeps(previous, weight):
             return previous
-        mean = prediction * column(size)
-        d = y.shape[1]
+        mean, d = self.mean(prediction, size), y.shape[1]
         before = np.broadcast_to(getattr(previous, "theta_", 1.0), d)
         theta = [best_theta(y[:, j], mean[:, j], weight, before[j]) for j in range(d)]
         return self.with_theta(theta)
@@ -127,10 +138,12 @@ class NegativeBinomial(Count):
     def variance_of(self, prediction, size=None):
         """Variance of y, (n, n_outputs)."""
         mean = self.mean(prediction, size)
-        return mean + mean**2 / self.theta_
+        with np.errstate(over="ignore"):
+            return bounded(mean + mean * (mean / self.theta_))
 
     def _log_density(self, y, prediction, size=None):
-        return negative_binomial(y, prediction * column(size), np.asarray(self.theta_))
+        mean = self.mean(prediction, size)
+        return negative_binomial(y, mean, np.asarray(self.theta_))
 
     def derivatives(self, y, prediction, size=None):
         """Slope and expected curvature of the log-density in the linear predictor."""
@@ -138,28 +151,112 @@ class NegativeBinomial(Count):
         share = self.theta_ / (self.theta_ + mean)
         return (y - mean) * share, mean * share
 
-    def _chance(self, prediction, size):
-        return self.theta_ / (self.theta_ + self.mean(prediction, size))
-
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
-        count = np.maximum(np.floor(y), 0.0)
-        chance = self._chance(prediction, size)
-        return np.where(y < 0, 0.0, special.betainc(self.theta_, count + 1.0, chance))
+        mean = self.mean(prediction, size)
+        return negative_binomial_cdf(np.floor(y), mean, np.asarray(self.theta_))
 
     def quantile(self, level, prediction, size=None):
         """Least count whose distribution function is at least ``level``."""
-        return stats.nbinom.ppf(level, self.theta_, self._chance(prediction, size))
+        mean, theta = self.mean(prediction, size), np.asarray(self.theta_, dtype=float)
+        arguments = [mean, np.broadcast_to(theta, mean.shape)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = np.sqrt(mean) * np.sqrt(1.0 + mean / theta)
+            normal = cornish_fisher(level, mean, spread, 1.0 + 2.0 * mean / theta)
+            rate = special.gammaincinv(theta, level) * (mean / theta)
+        # Few counts beside the spread of their rate: they are as good as a gamma.
+        guess = np.where(mean > 10.0 * theta, rate, normal)
+        return least_counts(negative_binomial_cdf, level, arguments, guess)
 
     def _rates(self, mean, rng):
-        return rng.gamma(np.broadcast_to(self.theta_, mean.shape)) * mean / self.theta_
+        draws = rng.gamma(np.broadcast_to(self.theta_, mean.shape))
+        with np.errstate(over="ignore"):
+            return positive(bounded(draws / self.theta_) * mean)
+
+
+def cornish_fisher(level, mean, spread, skew):
+    """Quantiles of counts from those of a normal, ``skew`` in units of the spread."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        z = special.ndtri(level)
+        return mean + z * spread + skew * (z * z - 1.0) / 6.0
+
+
+def poisson_draws(mean, rng):
+    """Draws of any mean: rounded normal ones where counts fill the integers."""
+    large = mean > LARGEST_DRAWN
+    counts = rng.poisson(np.where(large, 0.0, mean)).astype(float)
+    if not large.any():
+        return counts
+    normal = np.rint(mean + np.sqrt(mean) * rng.standard_normal(mean.shape))
+    return np.where(large, bounded(normal), counts)
+
+
+def poisson_cdf(count, mean):
+    """P(Y <= count) of whole counts."""
+    at = np.maximum(count, 0.0) + 1.0
+    return np.where(count < 0, 0.0, upper_gamma(at, mean))
+
+
+def negative_binomial_cdf(count, mean, theta):
+    """P(Y <= count) of whole counts."""
+    at, whole = np.maximum(count, 0.0) + 1.0, theta + mean
+    excess = (theta / whole) * (at - mean)
+    share = np.maximum(theta / whole, np.finfo(float).tiny)
+    below = incomplete_beta(theta, at, share, mean / whole, excess)
+    return np.where(count < 0, 0.0, below)
+
+
+def binomial_cdf(count, trials, chance):
+    """P(Y <= count) of whole counts."""
+    at = np.clip(count, 0.0, trials) + 1.0
+    left = np.maximum(trials - at + 1.0, 0.5)
+    excess = at - chance * (trials + 1.0)
+    below = incomplete_beta(left, at, 1.0 - chance, chance, excess)
+    return np.where(count < 0, 0.0, np.where(count >= trials, 1.0, below))
+
+
+def stirling_error(value):
+    """What Stirling's formula lacks of ``log(value!)``, for large values."""
+    return 1.0 / (12.0 * value)
+
+
+def poisson(y, mean):
+    """Log-probability of counts, accurate for large ones, too [1]_.
+
+    .. [1] Loader, C. (2000). Fast and accurate computation of binomial probabilities.
+    """
+    usual = special.xlogy(y, mean) - mean - special.gammaln(y + 1.0)
+    large = y > LARGE
+    if not large.any():
+        return usual
+    y = np.where(large, y, 1.0)
+    saddle = -stirling_error(y) - y * lag((mean - y) / y) - 0.5 * np.log(2 * np.pi * y)
+    return np.where(large, saddle, usual)
 
 
 def negative_binomial(y, mean, theta):
-    """Log-probability of counts, accurate also where ``theta`` is large."""
+    """Log-probability of counts, accurate also where ``theta`` or ``y`` is large."""
     ways = -np.log(y + theta) - special.betaln(y + 1.0, theta)
     fail = -theta * np.log1p(mean / theta)
-    return ways + fail + special.xlogy(y, mean / (theta + mean))
+    usual = ways + fail + special.xlogy(y, mean / (theta + mean))
+    large = y > LARGE
+    if not large.any():
+        return usual
+    y = np.where(large, y, LARGE)
+    whole = theta + mean
+    rest = special.gammaln(theta + 1.0) - (theta + 0.5) * np.log(theta) + theta
+    rest = np.where(
+        theta > LARGE, stirling_error(theta), rest - 0.5 * np.log(2 * np.pi)
+    )
+    saddle = (
+        stirling_error(y + theta)
+        - stirling_error(y)
+        - rest
+        - theta * lag((y - mean) / whole)
+        - y * lag(theta * ((mean - y) / y) / whole)
+        + 0.5 * (np.log(theta) - np.log(2.0 * np.pi * y) - np.log(y + theta))
+    )
+    return np.where(large, saddle, usual)
 
 
 def best_theta(y, mean, weight, before):
@@ -216,7 +313,7 @@ class Binomial(Likelihood):
 
     def usable(self, prediction):
         """Chances, kept away from zero and one."""
-        return np.clip(prediction, LEAST, 1.0 - LEAST)
+        return np.clip(prediction, LEAST_MEAN, LARGEST_CHANCE)
 
     def predictor(self, y, size=None):
         """Log-odds of successes, half a success and half a failure added."""
@@ -244,15 +341,33 @@ class Binomial(Likelihood):
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
         trials = np.broadcast_to(column(size), y.shape)
-        count = np.clip(np.floor(y), 0.0, trials)
-        chance = special.bdtr(count, trials.astype(int), self.usable(prediction))
-        return np.where(y < 0, 0.0, chance)
+        return binomial_cdf(np.floor(y), trials, self.usable(prediction))
 
     def quantile(self, level, prediction, size=None):
         """Least count whose distribution function is at least ``level``."""
-        return stats.binom.ppf(level, column(size), self.usable(prediction))
+        chance = self.usable(prediction)
+        trials = np.broadcast_to(column(size), chance.shape)
+        mean = trials * chance
+        spread = np.sqrt(mean * (1.0 - chance))
+        guess = cornish_fisher(level, mean, spread, 1.0 - 2.0 * chance)
+        return least_counts(binomial_cdf, level, [trials, chance], guess, trials)
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
-        trials = np.broadcast_to(column(size), prediction.shape).astype(int)
-        return rng.binomial(trials, self.usable(prediction)).astype(float)
+        chance = self.usable(prediction)
+        trials = np.broadcast_to(column(size), chance.shape)
+        large = trials > LARGEST_DRAWN
+        draws = rng.binomial(np.where(large, 1.0, trials).astype(int), chance)
+        if not large.any():
+            return draws.astype(float)
+        return np.where(large, large_binomial_draws(trials, chance, rng), draws)
+
+
+def large_binomial_draws(trials, chance, rng):
+    """Draws for more trials than integers can count: Poisson or normal ones."""
+    mean, rest = trials * chance, trials * (1.0 - chance)
+    normal = mean + np.sqrt(rest * chance) * rng.standard_normal(mean.shape)
+    few = poisson_draws(np.minimum(np.minimum(mean, rest), SMALLEST_NORMAL), rng)
+    draws = np.where(mean < SMALLEST_NORMAL, few, np.rint(normal))
+    draws = np.where(rest < SMALLEST_NORMAL, trials - few, draws)
+    return np.clip(draws, 0.0, trials)

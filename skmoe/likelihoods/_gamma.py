@@ -4,12 +4,18 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
 
-from ._base import Likelihood, column, unboxed
+from .._bisection import bounded, inverse
+from ._base import Likelihood, column, positive, unboxed
+from ._incomplete import LARGE, lower_gamma
 
 # Brackets of the logarithm of a shape.
 LOG_SHAPES = (-12.0, 14.0)
-# Least mean.
-SMALLEST = 1e-60
+# A row is impossible beyond this ratio to its mean: sums of such rows stay finite.
+LARGEST_RATIO = 1e60
+# Least logarithm of an argument of the gamma function.
+LEAST_LOG = -650.0
+# Least positive double.
+LEAST = np.nextafter(0.0, 1.0)
 
 
 class Gamma(Likelihood):
@@ -60,8 +66,17 @@ class Gamma(Likelihood):
 
     def usable(self, prediction):
         """Predictions, kept positive."""
-        # Units of y are arbitrary, so only what would overflow is too small.
-        return np.maximum(prediction, SMALLEST)
+        return positive(prediction)
+
+    def mean(self, prediction, size=None):
+        """Mean of y, (n, n_outputs)."""
+        return positive(self.usable(prediction) * column(size))
+
+    def _ratio(self, y, prediction, size):
+        """Targets over their means."""
+        with np.errstate(over="ignore"):
+            ratio = np.maximum(y, 0.0) / self.mean(prediction, size)
+        return np.minimum(ratio, LARGEST_RATIO)
 
     def predictor(self, y, size=None):
         """Log of y per exposure."""
@@ -70,7 +85,7 @@ class Gamma(Likelihood):
     def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
         if self._keeps(previous, weight):
             return previous
-        ratio = y / (prediction * column(size))
+        ratio = np.maximum(self._ratio(y, prediction, size), 1.0 / LARGEST_RATIO)
         # The deviance of each output, whose root in the shape is unique.
         excess = np.average(ratio - np.log(ratio) - 1.0, axis=0, weights=weight)
         shapes = np.array([shape_for(own) for own in excess])
@@ -86,36 +101,72 @@ class Gamma(Likelihood):
 
     def variance_of(self, prediction, size=None):
         """Variance of y, (n, n_outputs)."""
-        return self.mean(prediction, size) ** 2 / self.shape_
+        mean = self.mean(prediction, size)
+        with np.errstate(over="ignore"):
+            return bounded(mean * (mean / self.shape_))
 
     def _log_density(self, y, prediction, size=None):
-        shape, mean = self.shape_, prediction * column(size)
+        shape, mean = self.shape_, self.mean(prediction, size)
         inside = y > 0
-        log_y = np.log(np.where(inside, y, 1.0))
-        value = shape * (np.log(shape) + log_y - np.log(mean) - y / mean)
+        log_y, ratio = (
+            np.log(np.where(inside, y, 1.0)),
+            self._ratio(y, prediction, size),
+        )
+        value = shape * (np.log(shape) + log_y - np.log(mean) - ratio)
         value = value - special.gammaln(shape) - log_y
         return np.where(inside, value, -np.inf)
 
     def derivatives(self, y, prediction, size=None):
         """Slope and expected curvature of the log-density in the linear predictor."""
-        ratio = y / self.mean(prediction, size)
-        slope = self.shape_ * (ratio - 1.0)
+        slope = self.shape_ * (self._ratio(y, prediction, size) - 1.0)
         return slope, np.broadcast_to(np.asarray(self.shape_), slope.shape)
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
-        ratio = np.maximum(y, 0.0) / self.mean(prediction, size)
-        return special.gammainc(self.shape_, self.shape_ * ratio)
+        shape = np.asarray(self.shape_, dtype=float)
+        return gamma_cdf(np.maximum(y, 0.0), self.mean(prediction, size), shape)
 
     def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
-        unit = special.gammaincinv(self.shape_, level) / self.shape_
-        return unit * self.mean(prediction, size)
+        shape, mean = np.asarray(self.shape_, dtype=float), self.mean(prediction, size)
+        level = np.asarray(level, dtype=float)
+        unit = inverse(
+            lambda ratio: gamma_cdf(ratio, 1.0, shape), level, _unit_guess(level, shape)
+        )
+        with np.errstate(divide="ignore", over="ignore"):
+            # What the distribution function is near zero, a power.
+            power = (np.log(level) + special.gammaln(shape + 1.0)) / shape
+            low = np.exp(np.clip(power - np.log(shape) + np.log(mean), -800.0, 700.0))
+            value = np.where(unit > np.finfo(float).tiny, unit * mean, low)
+        value = np.maximum(bounded(value), LEAST)
+        return np.where(level > 0, np.where(level < 1, value, np.inf), 0.0)
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
         mean = self.mean(prediction, size)
-        return rng.gamma(np.broadcast_to(self.shape_, mean.shape)) * mean / self.shape_
+        draws = rng.gamma(np.broadcast_to(self.shape_, mean.shape))
+        with np.errstate(over="ignore"):
+            draws = bounded(bounded(draws / self.shape_) * mean)
+        return np.maximum(draws, LEAST)
+
+
+def gamma_cdf(y, mean, shape):
+    """P(Y <= y) of positive numbers."""
+    with np.errstate(divide="ignore", over="ignore"):
+        argument = shape * (y / mean)
+        logarithm = np.log(shape) + np.log(y) - np.log(mean)
+    small = logarithm < LEAST_LOG
+    usual = lower_gamma(shape, np.minimum(argument, np.finfo(float).max))
+    if not np.any(small):
+        return usual
+    power = np.where(small, shape * logarithm, 0.0) - special.gammaln(shape + 1.0)
+    return np.where(small, np.exp(np.minimum(power, 0.0)), usual)
+
+
+def _unit_guess(level, shape):
+    """Quantiles of a gamma density with mean one."""
+    small = np.minimum(shape, LARGE)
+    return np.where(shape > LARGE, 1.0, special.gammaincinv(small, level) / small)
 
 
 def shape_for(excess):

@@ -4,8 +4,9 @@ import numpy as np
 from scipy import linalg, special
 from sklearn.base import clone
 
+from .._bisection import bounded
 from .._kernels.objectives import LOG_2PI
-from ._base import Likelihood, unboxed, weighted_variance
+from ._base import Likelihood, located, unboxed, weighted_variance
 
 # Smallest eigenvalue, per output, with which a covariance can be inverted.
 SINGULAR = 1e-14
@@ -147,11 +148,14 @@ class Gaussian(Likelihood):
         return -0.5 * (quadratic + error.shape[1] * LOG_2PI) - log_scale
 
     def _sigmas(self, n_outputs):
-        return np.sqrt(self.penalty_variance(n_outputs))
+        if hasattr(self, "covariance_"):
+            return np.sqrt(np.diag(self.covariance_))
+        return np.broadcast_to(self.sigma_, n_outputs)
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, shape (n, n_outputs)."""
-        return special.ndtr((y - prediction) / self._sigmas(prediction.shape[1]))
+        with np.errstate(over="ignore"):
+            return special.ndtr((y - prediction) / self._sigmas(prediction.shape[1]))
 
     def marginal_density(self, y, prediction, size=None):
         """Density of each output by itself, shape (n, n_outputs)."""
@@ -162,14 +166,15 @@ class Gaussian(Likelihood):
 
     def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
-        return prediction + special.ndtri(level) * self._sigmas(prediction.shape[1])
+        sigma = self._sigmas(prediction.shape[1])
+        return located(level, prediction, special.ndtri(level), sigma)
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
         noise = rng.standard_normal(prediction.shape)
         if hasattr(self, "covariance_"):
-            return prediction + noise @ linalg.cholesky(self.covariance_)
-        return prediction + noise * self._sigmas(prediction.shape[1])
+            return bounded(prediction + noise @ linalg.cholesky(self.covariance_))
+        return bounded(prediction + noise * self._sigmas(prediction.shape[1]))
 
     def derivatives(self, y, prediction, size=None):
         """Slope and curvature of the log-density in the location, output by output."""

@@ -6,8 +6,9 @@ import numpy as np
 from scipy import special
 from sklearn.base import clone
 
+from .._bisection import bounded
 from .._kernels.objectives import LOG_2PI
-from ._base import Likelihood, rounding_variance, unboxed
+from ._base import Likelihood, located, rounding_variance, unboxed
 
 # Share of an expert's rows at the floor from which the floor is what bounds it.
 MOST_FLOORED = 0.01
@@ -196,12 +197,14 @@ class HeteroscedasticGaussian(Likelihood):
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
-        return special.ndtr((y - prediction) / self.sigma_)
+        with np.errstate(over="ignore"):
+            return special.ndtr((y - prediction) / self.sigma_)
 
     def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
-        return prediction + special.ndtri(level) * np.asarray(self.sigma_)
+        return located(level, prediction, special.ndtri(level), self.sigma_)
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
-        return prediction + rng.standard_normal(prediction.shape) * self.sigma_
+        noise = rng.standard_normal(prediction.shape) * self.sigma_
+        return bounded(prediction + noise)

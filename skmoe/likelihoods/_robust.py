@@ -4,7 +4,8 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
 
-from ._base import Likelihood, least_variance, unboxed
+from .._bisection import bounded, inverse
+from ._base import Likelihood, least_variance, located, unboxed
 
 # Degrees of freedom that are told apart: beyond, the density is a normal one.
 LOG_DF = (0.0, np.log(1e6))
@@ -13,6 +14,8 @@ FIRST_SWEEPS = 10
 FIRST_DF = 10.0
 # Residuals below this share of the scale count as that much in a median's weights.
 LEAST_RESIDUAL = 1e-4
+# Squares beyond this multiple of the degrees of freedom leave only a power in the tail.
+POWER_TAIL = 1e17
 
 
 def check_floor(likelihood):
@@ -134,16 +137,42 @@ class StudentT(Likelihood):
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
-        return special.stdtr(self.df_, (y - prediction) / self.sigma_)
+        with np.errstate(over="ignore"):
+            z = (y - prediction) / self.sigma_
+        tail = t_tail(np.abs(z), np.asarray(self.df_, dtype=float))
+        return np.where(z < 0, tail, 1.0 - tail)
 
     def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
-        return prediction + special.stdtrit(self.df_, level) * self.sigma_
+        z = t_quantile(level, np.asarray(self.df_, dtype=float))
+        return located(level, prediction, z, self.sigma_)
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
         df = np.broadcast_to(self.df_, prediction.shape)
-        return prediction + rng.standard_t(df) * self.sigma_
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            draws = bounded(np.nan_to_num(rng.standard_t(df)))
+            return bounded(prediction + bounded(draws * self.sigma_))
+
+
+def t_tail(z, df):
+    """P(T > z) of Student's t, for z >= 0."""
+    with np.errstate(divide="ignore", over="ignore"):
+        far = z * (z / df) > POWER_TAIL
+        power = 0.5 * df * (np.log(df) - 2.0 * np.log(z))
+    constant = np.log(df) + special.betaln(0.5 * df, 0.5)
+    tail = np.exp(np.where(far, np.minimum(power, 0.0), 0.0) - constant)
+    return np.where(far, tail, special.stdtr(df, np.where(far, 0.0, -z)))
+
+
+def t_quantile(level, df):
+    """Quantiles of Student's t, by the nearer tail."""
+    below = np.asarray(level) < 0.5
+    tail = np.where(below, level, 1.0 - np.asarray(level))
+    # SciPy's own loses the far tail of few degrees of freedom.
+    z = inverse(lambda z: -t_tail(z, df), -tail, -special.stdtrit(df, tail))
+    z = np.where(tail < 0.5, np.where(tail > 0, z, np.inf), 0.0)
+    return np.where(below, -z, z)
 
 
 def best_df(z, df, weight):
@@ -235,16 +264,20 @@ class Laplace(Likelihood):
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""
-        z = (y - prediction) / self.scale_
+        with np.errstate(over="ignore"):
+            z = (y - prediction) / self.scale_
         tail = 0.5 * np.exp(-np.abs(z))
         return np.where(z < 0, tail, 1.0 - tail)
 
     def quantile(self, level, prediction, size=None):
         """Where the distribution function of each output reaches ``level``."""
-        below = level < 0.5
-        z = np.log(2.0 * level) if below else -np.log(2.0 * (1.0 - level))
-        return prediction + z * np.asarray(self.scale_)
+        level = np.asarray(level, dtype=float)
+        tail = np.where(level < 0.5, level, 1.0 - level)
+        with np.errstate(divide="ignore"):
+            z = np.log(2.0 * tail)
+        z = np.where(level < 0.5, z, -z)
+        return located(level, prediction, z, self.scale_)
 
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
-        return prediction + rng.laplace(size=prediction.shape) * self.scale_
+        return bounded(prediction + rng.laplace(size=prediction.shape) * self.scale_)

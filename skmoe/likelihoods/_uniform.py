@@ -9,9 +9,9 @@ from ._base import Likelihood, unboxed
 class Uniform(Likelihood):
     """Uniform density over the range of y in training: the noise component.
 
-    The density is the same beyond that range, so that a row far outside is an outlier
-    too [1]_; distribution function, quantiles and draws are those of the range, of its
-    integers where y are counts.
+    It is that of the integers in the range where y are counts, and zero outside, where
+    only experts have a density.  The height of the density is what decides whether a
+    row is an outlier, also far outside [1]_.
 
     Attributes
     ----------
@@ -57,14 +57,14 @@ class Uniform(Likelihood):
         width = self._width(prediction.shape[1])
         return np.broadcast_to((width**2 - self.counts_) / 12.0, prediction.shape)
 
-    def _log_density(self, y, prediction, size=None):
-        return np.broadcast_to(-np.log(self._width(y.shape[1])), y.shape)
+    def log_height(self):
+        """Logarithm of the density within the range."""
+        return -float(np.log(self._width(np.size(self.low_))).sum())
 
-    def marginal_density(self, y, prediction, size=None):
-        """Density of each output, zero outside the range."""
+    def _log_density(self, y, prediction, size=None):
         y = y - prediction
         inside = (y >= self.low_) & (y <= self.high_)
-        return inside / self._width(y.shape[1])
+        return np.where(inside, -np.log(self._width(y.shape[1])), -np.inf)
 
     def cdf(self, y, prediction, size=None):
         """P(Y <= y) of each output by itself, (n, n_outputs)."""

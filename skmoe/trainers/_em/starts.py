@@ -181,7 +181,7 @@ def with_noise(task, resp):
     with np.errstate(divide="ignore"):
         explained = log_density(np.log(resp), densities) + np.log1p(-NOISE_SHARE)
     noise = Uniform().with_range(task.y, task.likelihood.discrete)
-    unexplained = np.log(NOISE_SHARE) + noise.log_prob(task.y, task.y)
+    unexplained = np.log(NOISE_SHARE) + noise.log_height()
     share = expit(unexplained - explained)[:, None]
     return np.hstack([resp * (1.0 - share), share])
 
