@@ -43,6 +43,11 @@ def column_names(X):
     return [f"x{j}" for j in range(len(as_columns(X)))]
 
 
+def column_labels(X):
+    """What selects each column: its name in a frame, its position in an array."""
+    return list(X.columns) if is_frame(X) else list(range(np.shape(X)[1]))
+
+
 def text_columns(X):
     """Names (positions) of columns of X whose type is not that of numbers."""
     if is_frame(X):
@@ -50,6 +55,70 @@ def text_columns(X):
         return [name for name, column in named if not _numeric_dtype(column.dtype)]
     array = np.asarray(X)
     return text_positions(array) if array.ndim == 2 else []
+
+
+def unreadable_columns(X):
+    """Names (positions) of columns that hold what is no number: text, times, kinds.
+
+    Objects and strings that all are numbers are read as such; categories are kinds,
+    whatever they are called by.
+    """
+    if len(np.shape(X)) != 2:
+        return []
+    named = zip(column_labels(X), as_columns(X), strict=True)
+    return [name for name, column in named if not _reads_as_numbers(column)]
+
+
+def _reads_as_numbers(column):
+    kind = _kind(column)
+    if kind in "biuf":
+        return True
+    if kind in "mMc" or _is_category(column):
+        return False
+    try:
+        np.asarray(column, dtype=float)
+    except (TypeError, ValueError):
+        values = np.asarray(column, dtype=object)
+        return all(is_gap(value) or _is_number(value) for value in values)
+    return True
+
+
+def _kind(column):
+    """Kind of a column's type as NumPy has it; "O" for what only others have."""
+    dtype = getattr(column, "dtype", np.dtype(object))
+    if _numeric_dtype(dtype):
+        return "f"
+    if hasattr(dtype, "is_temporal"):
+        return "M" if dtype.is_temporal() else "O"
+    return getattr(dtype, "kind", "O")
+
+
+def _is_number(value):
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def no_number(X, said="", skipped=()):
+    """Name (position) of a column and a value there that is no number, or None.
+
+    ``said`` is what an error says: where it quotes a value, the column that holds it
+    is meant.  Columns in ``skipped`` are passed over.
+    """
+    quoted = "could not convert string to float" in said
+    for name, column in zip(column_labels(X), as_columns(X), strict=True):
+        kind = _kind(column)
+        if kind in "biuf" or name in skipped:
+            continue
+        for value in column:
+            if is_gap(value) or (kind not in "mMc" and _is_number(value)):
+                continue
+            value = value.item() if isinstance(value, np.str_) else value
+            if not quoted or repr(value) in said:
+                return name, value
+    return None
 
 
 def text_positions(X):

@@ -19,6 +19,7 @@ READING_ATTRIBUTES = (
     "_shared_features",
     "_shared_parameters",
     "_dropped",
+    "_gate_fill",
     "_allowed",
     "_reads_text",
     "_y_ndim",

@@ -2,14 +2,17 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import assert_all_finite, validate_data
+from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
 from ._columns import (
+    as_columns,
     as_table,
+    column_labels,
     column_names,
+    column_numbers,
     is_frame,
-    text_columns,
-    text_positions,
+    no_number,
+    unreadable_columns,
     without_na,
 )
 from ._features import as_numbers, view
@@ -29,6 +32,15 @@ def row_weights(X, sample_weight):
         ensure_non_negative=True,
         allow_all_zero_weights=False,
     )
+
+
+# What errors say that are due to text, times or complex values, not numbers.
+NO_NUMBER = (
+    "could not convert string to float",
+    "must be a string or a real number",
+    "could not be promoted by",
+    "Complex data not supported",
+)
 
 
 class Table:
@@ -69,20 +81,20 @@ class Table:
 
         ``transformer`` is what made them of the table, if anything did.
         """
-        kind = getattr(X, "dtype", np.dtype(object)).kind
-        if kind in "OUS" and (text := text_positions(X)):
-            known = column_names(X)
-            if hasattr(transformer, "get_feature_names_out"):
-                known = transformer.get_feature_names_out()
-            names = [str(known[j]) for j in text]
-            raise ValueError(
-                f"A part that reads numbers got the text columns {names}; encode them, "
-                "as in gate_features=make_column_transformer((OneHotEncoder(), "
-                f"{names})), or leave them out."
-            )
-        if self.has_gaps and kind == "f":
+        if getattr(X, "dtype", np.dtype(object)).kind not in "fiub":
+            _refuse_view(X, transformer)
+            X = self._floats(X)
+        if self.has_gaps and X.dtype.kind == "f":
             assert_all_finite(X, input_name="X")
         return X
+
+    def _floats(self, X):
+        """Columns of numbers, of any type, as a float array, made once."""
+        key = ("floats", id(X))
+        if key not in self._views:
+            columns = [column_numbers(column) for column in as_columns(X)]
+            self._views[key] = np.column_stack(columns)
+        return self._views[key]
 
     def dense(self, X):
         """A sparse matrix as an array, made once; anything else as it is."""
@@ -94,7 +106,97 @@ class Table:
         return self._views[key]
 
 
-def read_table(estimator, X, *, reset, allow_text, tags):
+def _refuse_view(X, transformer):
+    """Raise ``ValueError`` for columns of a view that hold no numbers."""
+    text = unreadable_columns(X)
+    if not text:
+        return
+    known = column_names(X)
+    if hasattr(transformer, "get_feature_names_out"):
+        known = transformer.get_feature_names_out()
+    names = [str(known[column_labels(X).index(own)]) for own in text]
+    _, value = no_number(X) or (None, None)
+    raise ValueError(
+        f"A part that reads numbers got {value!r} in the text columns {names}; encode "
+        f"them, as in gate_features=make_column_transformer((OneHotEncoder(), {names}))"
+        ", or leave them out."
+    )
+
+
+def refuse_text(X, why, error=None, skipped=()):
+    """Raise ``ValueError`` for a value of X that is no number, if there is one.
+
+    Parameters
+    ----------
+    X : table that was to be read as numbers
+    why : str
+        Why there should be numbers, for the message.
+    error : Exception, default=None
+        What came of it.
+    skipped : list, default=()
+        Columns that nobody reads as numbers.
+    """
+    if error is not None and not any(sign in str(error) for sign in NO_NUMBER):
+        return
+    X = as_table(X)
+    found = no_number(X, str(error), skipped) if len(np.shape(X)) == 2 else None
+    if found is None or not _is_single(found[1]):
+        return
+    name, value = found
+    what = f"Column {name!r} of X: could not convert {value!r} to a number, but {why}"
+    if isinstance(value, (complex, np.complexfloating)):
+        raise ValueError(
+            f"Complex data not supported: {what} give its real and imaginary parts "
+            "as two columns."
+        ) from error
+    remedy = "numbers in its place, such as days since a date"
+    if isinstance(value, (str, bytes)):
+        remedy = (
+            "an encoder in a pipeline, such as make_column_transformer("
+            f"(OneHotEncoder(), [{name!r}]), remainder='passthrough')"
+        )
+    raise ValueError(
+        f'{what} use experts="auto" in a flat mixture, or {remedy}.'
+    ) from error
+
+
+def _is_single(value):
+    """Whether a value may be a category or a time, and is no container."""
+    return type(value).__hash__ is not None
+
+
+def read_numbers(y, estimator):
+    """The target of a regression as floats."""
+    values = np.asarray(y, dtype=object) if _holds_times(y) else y
+    try:
+        return check_array(
+            values,
+            ensure_2d=False,
+            dtype=np.float64,
+            input_name="y",
+            estimator=estimator,
+        )
+    except (TypeError, ValueError) as error:
+        cells = np.asarray(y, dtype=object).reshape(-1, 1)
+        found = no_number(cells, str(error))
+        if found is None or not _is_single(found[1]):
+            raise
+        owner = type(estimator).__name__
+        raise ValueError(
+            f"{owner} could not convert {found[1]!r} in y to a number; give numbers, "
+            f"or use {owner.replace('Regressor', 'Classifier')} for classes."
+        ) from error
+
+
+def _holds_times(X):
+    """Whether a column, by its type, holds times, which pass for nanoseconds."""
+    dtypes = getattr(X, "dtypes", None)
+    if dtypes is None or not hasattr(dtypes, "__iter__"):
+        dtypes = [getattr(X, "dtype", None)]
+    return any(getattr(dtype, "kind", "O") in "mM" for dtype in dtypes)
+
+
+def read_table(estimator, X, *, reset, allow_text, tags, why):
     """Validate X, set or check names and counts of columns on ``estimator``.
 
     Parameters
@@ -103,32 +205,36 @@ def read_table(estimator, X, *, reset, allow_text, tags):
         Whether no part reads all columns as numbers, so that text may pass.
     tags : InputTags
         Of the estimator: whether NaN and sparse matrices pass.
+    why : callable
+        Says why there should be numbers, where text does not pass.
     """
     if reset:
-        estimator._reads_text = bool(allow_text and text_columns(X))
+        estimator._reads_text = bool(allow_text and unreadable_columns(as_table(X)))
     if estimator._reads_text:
         # What was text in training is text in a batch that happens to have none.
         X = as_table(X)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return Table(X, None)
     X = without_na(X) if tags.allow_nan else X
-    numbers = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr" if tags.sparse else False,
-        dtype=(np.float64, np.float32),
-        order="C",
-        ensure_all_finite="allow-nan" if tags.allow_nan else True,
-    )
+    if _holds_times(X):
+        refuse_text(X, why())
+    try:
+        numbers = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr" if tags.sparse else False,
+            dtype=(np.float64, np.float32),
+            order="C",
+            ensure_all_finite="allow-nan" if tags.allow_nan else True,
+        )
+    except (TypeError, ValueError) as error:
+        refuse_text(X, why(), error)
+        raise
     return Table(X if is_frame(X) else numbers, numbers, tags.allow_nan)
 
 
 def without_columns(X, columns):
     """The other columns of X as numbers."""
-    if is_frame(X):
-        kept = [c for c in X.columns if c not in columns]
-        return as_numbers(X[kept])
-    array = np.asarray(X)
-    kept = [j for j in range(array.shape[1]) if j not in columns]
-    return np.ascontiguousarray(array[:, kept], dtype=float)
+    kept = [name for name in column_labels(X) if name not in columns]
+    return as_numbers(X[kept] if is_frame(X) else X[:, kept])

@@ -4,17 +4,23 @@ import numpy as np
 from sklearn.utils import get_tags
 
 from . import _features
-from ._columns import text_columns
-from ._inputs import read_table
+from ._inputs import read_table, refuse_text
 from ._resolve import resolve_gate
 from ._shared import SHARED
 from ._sklearn import safe_indexing
 from .experts._base import reads_numbers
+from .experts._encoding import numeric_encoding
+from .gates._tree import TreeGate
 
 
 def reads_segments(gate):
     """Whether a gate, or those of a tree, reads known segments from a column."""
-    return hasattr(getattr(gate, "gate", gate), "segments")
+    return hasattr(_of_nodes(gate), "segments")
+
+
+def _of_nodes(gate):
+    """The gate itself, or that of the nodes of a tree."""
+    return gate.gate if isinstance(gate, TreeGate) else gate
 
 
 class Reading:
@@ -40,6 +46,8 @@ class Reading:
         gate_features = _features.resolve(self._gate_columns(gate), "gate_features")
         if gate_features is not None:
             gate_ok = self._view_allows(gate_features, what)
+        elif what == "allow_nan" and self._may_encode(gate):
+            gate_ok = True
         elif hasattr(gate, "_resolved"):
             gate_ok = _features.allows(gate._resolved(), what)
         else:
@@ -81,31 +89,81 @@ class Reading:
             return pool.encoding()
         return self.gate_features
 
+    def _may_encode(self, gate):
+        """Whether columns that the gate cannot read are encoded for it.
+
+        They are where all experts read the table as it is, or columns of their own.
+        """
+        named = self._and_shared(*self._named_experts())
+        own = self.gate_features is not None or reads_segments(gate)
+        return not own and self._numbers_reader(named) is None
+
+    def _numbers_reader(self, experts):
+        """Name of the first expert that reads all columns as numbers, or None."""
+        return next((n for n, e in experts.items() if self._reads_all(n, e)), None)
+
+    def _reads_all(self, name, expert):
+        return reads_numbers(expert) and self._features_of(name) is None
+
     def _read(self, X, *, reset, gate=None, experts=None):
         """Validated table; ``experts`` maps names to unfitted experts."""
-        gate = self.gate_ if gate is None else gate
-        if experts is None:
-            specs = [self.expert_features_[k] for k in self._kept]
-            parts = [*zip(self.experts_, specs, strict=True)]
-            parts.append((self.shared_expert_, self._shared_features))
-        else:
-            parts = [(e, self._features_of(name)) for name, e in experts.items()]
-        numeric_gate = gate.numeric and self._gate_columns(gate) is None
-        linear = any(reads_numbers(e) and spec is None for e, spec in parts)
-        drops = reads_segments(gate)
-        allow_text = not numeric_gate and (not linear or drops)
+        allow_text = reset and self._lets_text_in(gate, experts)
         if reset:
             self._allowed = self._what_all_allow()
+
+        def why():
+            if reset:
+                return self._reads_numbers_only(gate, experts)
+            return "it held numbers in training; give numbers there, or fit again and"
+
         tags = get_tags(self).input_tags
-        return read_table(self, X, reset=reset, allow_text=allow_text, tags=tags)
+        return read_table(
+            self, X, reset=reset, allow_text=allow_text, tags=tags, why=why
+        )
+
+    def _reads_numbers_only(self, gate, experts):
+        """Who reads numbers only, for messages: an expert, or the gate."""
+        who = f"gate {type(_of_nodes(gate)).__name__}"
+        name = self._numbers_reader(experts)
+        if name is not None:
+            # As the user gave it: experts take another class from their task.
+            kind = type(self._and_shared(*self._named_experts())[name]).__name__
+            who = f"expert {name!r} ({kind})"
+        return f"the {who} reads numbers only;"
+
+    def _lets_text_in(self, gate, experts):
+        """Whether no part reads all columns as numbers."""
+        encoded = self._gate_columns(gate) is not None or self._may_encode(gate)
+        if gate.numeric and not encoded:
+            return False
+        return reads_segments(gate) or self._numbers_reader(experts) is None
+
+    def _gate_encoding(self, table, gate, rows):
+        """What the gate sees of a table whose columns it may not be able to read."""
+        self._gate_fill = None
+        spec = self._gate_columns(gate)
+        if spec is not None or not self._may_encode(gate):
+            return spec
+        numbers = table.numbers
+        if numbers is None:
+            return None if gate.reads(table.raw) else numeric_encoding()
+        if not isinstance(numbers, np.ndarray):
+            return None
+        if np.isnan(numbers[rows]).any():
+            return None if gate.reads(table.raw) else numeric_encoding()
+        # Gaps may come later.
+        self._gate_fill = np.median(numbers[rows], axis=0)
+        return None
 
     def _fit_features(self, table, y, weight, gate, experts):
         """Fit the transformers of the gate and of ``experts``, a dict by name."""
         self._dropped = []
-        built_in = any(reads_numbers(e) for e in experts.values())
+        built_in = self._numbers_reader(experts) is not None
         if table.numbers is None and built_in:
             # Built-in experts read numbers: they skip the text column of the gate.
-            self._dropped = text_columns(table.raw)
+            self._dropped = _of_nodes(gate).text_columns(table.raw)
+            why = self._reads_numbers_only(gate, experts)
+            refuse_text(table.raw, why, skipped=self._dropped)
         # Rows of weight zero must count for nothing, whatever a transformer takes.
         rows = np.flatnonzero(weight > 0)
         X = table.raw if len(rows) == len(weight) else safe_indexing(table.raw, rows)
@@ -131,7 +189,8 @@ class Reading:
                     f"expert_features names {unknown}, but the experts are "
                     f"{list(experts)}."
                 )
-        self.gate_features_ = fitted(self._gate_columns(gate), "gate_features")
+        encoding = self._gate_encoding(table, gate, rows)
+        self.gate_features_ = fitted(encoding, "gate_features")
         found = {
             name: fitted(self._features_of(name), "expert_features") for name in experts
         }
@@ -153,9 +212,16 @@ class Reading:
     def _gate_view(self, table, gate=None):
         gate = self.gate_ if gate is None else gate
         if self.gate_features_ is None:
-            return table.numbers if gate.numeric else table.raw
+            return self._plain_gate_view(table, gate)
         view = table.view(self.gate_features_)
         return table.finite(view, self.gate_features_) if gate.numeric else view
+
+    def _plain_gate_view(self, table, gate):
+        """What a gate sees of a table that it can read, but for gaps that are new."""
+        numbers, fill = table.numbers, self._gate_fill
+        if fill is not None and table.has_gaps and np.isnan(numbers).any():
+            return np.where(np.isnan(numbers), fill, numbers)
+        return numbers if gate.numeric else table.raw
 
     def _expert_views(self, table, experts=None, kept=None):
         """What each expert sees; equal transformers are applied once."""

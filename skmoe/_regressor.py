@@ -4,13 +4,12 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
-from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length
 
 from . import mixture
 from ._base import BaseMoE, can_partial_fit, transactional
-from ._inputs import row_weights
+from ._inputs import read_numbers, row_weights
 from ._parts import CONSTANT
 from ._predictive import Predictive
 from ._resolve import LIKELIHOODS, preset
@@ -207,9 +206,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         return likelihood
 
     def _check_y(self, y, len_of):
-        y = check_array(
-            y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self
-        )
+        y = read_numbers(y, self)
         if y.ndim > 2:
             raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
         check_consistent_length(len_of, y)

@@ -24,6 +24,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.validation import has_fit_parameter
 
+from .._inputs import refuse_text
 from .._sklearn import own_request, routing_enabled, safe_indexing, taken_params
 from .._warnings import warn
 from ..exceptions import NoSampleWeightWarning
@@ -186,8 +187,15 @@ def fit_expert(expert, X, y, weight, seed, fit_params=None):
     """
     if is_frozen(expert):
         return expert
-    expert = clone(expert)
-    fit_params = fit_params or {}
+    try:
+        return _fit_clone(clone(expert), X, y, weight, seed, fit_params or {})
+    except (TypeError, ValueError) as error:
+        # In its own words it names neither the column nor a way out.
+        refuse_text(X, f"{type(expert).__name__} reads numbers only;", error)
+        raise
+
+
+def _fit_clone(expert, X, y, weight, seed, fit_params):
     if not takes_weight(expert):
         rows = np.flatnonzero(weight > 0)
         if np.ptp(weight[rows]) > 0:

@@ -30,6 +30,10 @@ class BaseGate(BaseEstimator):
     #: Free parameters of a fitted gate; None if they have no count.
     n_parameters_ = None
 
+    def reads(self, X):
+        """Whether the gate can read a table of text, times or gaps as it is."""
+        return not self.numeric
+
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
 

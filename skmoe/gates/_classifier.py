@@ -1,6 +1,7 @@
 """Any scikit-learn classifier as a gate."""
 
 import copy
+import warnings
 
 import numpy as np
 from sklearn.base import clone
@@ -17,6 +18,8 @@ SMALLEST_SHARE = 1e-3
 # Log-weights are bounded below: a gate that gives an expert probability zero could
 # never give it back a row.
 SMALLEST_PROBA = 1e-8
+# Rows by which a classifier shows whether it reads a table as it is.
+TRIAL_ROWS = 64
 
 
 class ClassifierGate(BaseGate):
@@ -61,6 +64,19 @@ class ClassifierGate(BaseGate):
 
     def _resolved(self):
         return LogisticRegression() if self.classifier is None else self.classifier
+
+    def reads(self, X):
+        """Whether the classifier can be fitted to some rows of the table."""
+        rows = np.unique(np.linspace(0, X.shape[0] - 1, TRIAL_ROWS).astype(int))
+        classifier, labels = clone(self._resolved()), np.arange(len(rows)) % 2
+        weights = weight_arguments(classifier, np.ones(len(rows)))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                classifier.fit(safe_indexing(X, rows), labels, **weights)
+        except (TypeError, ValueError):
+            return False
+        return True
 
     def check(self):
         classifier = self._resolved()

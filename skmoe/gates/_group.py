@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from .._columns import column_text
+from .._columns import column_labels, column_text, text_columns
 from .._sklearn import safe_indexing
 from ._base import BaseGate
 
@@ -61,6 +61,12 @@ class GroupGate(BaseGate):
                 f"GroupGate got alpha={self.alpha!r}, but expected a finite number of "
                 "pseudo-rows >= 0."
             )
+
+    def text_columns(self, X):
+        """The column, if it is text, as the only one in a list."""
+        labels = column_labels(X)
+        own = self.column if self.column in labels else labels[self.column]
+        return [own] if own in text_columns(X) else []
 
     def segments(self, X):
         """The column as an array of strings, and which rows have a value there."""

@@ -63,6 +63,9 @@ class TreeGate(BaseGate):
         """Whether the children of a node may change places."""
         return self.gate.exchangeable
 
+    def reads(self, X):
+        return self.gate.reads(X)
+
     def check(self):
         self.gate.check()
 

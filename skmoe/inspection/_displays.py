@@ -212,10 +212,12 @@ def column_values(X, feature):
     if not hasattr(X, "columns"):
         column = X[:, [feature]]
         column = column.toarray() if hasattr(column, "toarray") else column
-        return np.asarray(column).astype(float).ravel()
-    name = column_name(X, feature)
+        column, name = np.asarray(column).ravel(), feature
+    else:
+        name = column_name(X, feature)
+        column = X[name]
     try:
-        return column_numbers(X[name])
+        return column_numbers(column)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The column {name!r} holds values that are no numbers, along which "
@@ -240,7 +242,10 @@ def with_value(X, feature, value):
         changed = X.copy()
         changed[name] = value
         return changed
-    changed = X.tolil(copy=True) if hasattr(X, "tolil") else np.array(X, dtype=float)
+    if hasattr(X, "tolil"):
+        changed = X.tolil(copy=True)
+    else:
+        changed = np.array(X, dtype=object if X.dtype.kind in "OUS" else float)
     changed[:, feature] = value
     return changed.tocsr() if hasattr(X, "tolil") else changed
 

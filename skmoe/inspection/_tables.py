@@ -137,8 +137,8 @@ def _with_shuffled(X, j, rng):
     """X with one column in another order."""
     name = X.columns[j] if hasattr(X, "columns") else j
     if hasattr(X, "assign"):
-        changed = X.copy()
-        changed[name] = shuffle(X[name].array, random_state=rng)
+        changed, order = X.copy(), shuffle(np.arange(len(X)), random_state=rng)
+        changed[name] = X[name].array.take(order)
         return changed
     if hasattr(X, "with_columns"):
         return X.with_columns(X[name].sample(fraction=1, shuffle=True, seed=_seed(rng)))
