@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert, MLPExpert
@@ -85,6 +86,17 @@ def test_heavy_weights_switch_penalties_off():
     np.testing.assert_allclose(heavy.predict(X[:, :3]), free.predict(X[:, :3]), 1e-3)
     ratio = heavy.log_likelihood_ / free.log_likelihood_
     np.testing.assert_allclose(ratio, 1e200, 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_experts_that_need_more_rows_than_they_get_keep_what_they_had():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(60, 2))
+    y = X[:, 0] + 0.01 * rng.normal(size=60)
+    y[:3] += 50.0
+    experts = [FREE, MoERegressor(n_experts=4), KNeighborsRegressor(8)]
+    model = MoERegressor(experts, trainer=EM(max_refits=3), random_state=0)
+    assert np.isfinite(model.fit(X, y).predict(X)).all()
 
 
 def test_weights_that_sum_to_one_are_told_of():

@@ -27,6 +27,8 @@ from .fused import ROWS_PER_CHANNEL
 NEGLIGIBLE = 1e-10
 # Fits from scratch whose residuals decide what a row counts in the next.
 FIRST_ROUNDS = 5
+# With fewer rows than this an expert may be unable to answer.
+FEW_ROWS = 50
 # Weight of all rows for an expert that starts with too few of its own.
 FALLBACK_SHARE = 0.01
 
@@ -318,7 +320,22 @@ class RefitMixture:
         if task.offset is not None:
             # Only built-in experts are let in beside a shared classifier.
             return clone(expert).fit(view, task.labels, weight, offset=task.offset)
-        labels = task.labels
+        try:
+            fitted = self._fit_foreign(number, weight, row_weight)
+            if np.count_nonzero(weight) < FEW_ROWS:
+                predict_expert(fitted, safe_indexing(view, [0]), task.classes)
+            return fitted
+        except ValueError:
+            # How few rows are too few only the expert knows.
+            if np.all(weight > 0):
+                raise
+        if previous is not None:
+            return previous
+        weight = weight + FALLBACK_SHARE * task.weight
+        return self._fit_foreign(number, weight, row_weight)
+
+    def _fit_foreign(self, number, weight, row_weight):
+        task, labels = self.task, self.task.labels
         if row_weight is not None:
             weight = weight * row_weight
         if task.size is not None:
@@ -326,8 +343,8 @@ class RefitMixture:
             by_size = task.likelihood.weighing(task.size)
             weight = weight if by_size is None else weight * by_size
         return fit_expert(
-            expert,
-            view,
+            task.experts[number],
+            task.expert_views[number],
             labels,
             weight,
             task.seed_of(number),
