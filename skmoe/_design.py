@@ -17,6 +17,7 @@ NEGLIGIBLE_WEIGHT = 1e-20
 # Spread, relative to the largest value, that may be all rounding of whatever made the
 # column; predictions from a column of less would be rounding, too.
 SPREADLESS = 1e-12
+SMALLEST_SCALE = 1e-290
 
 
 def read_only(array, dtype=None):
@@ -67,7 +68,9 @@ def weighted_moments(X, weight):
     # What rounding left of the mean is no spread.
     scale = np.sqrt(np.maximum(variance / total - (rest / total) ** 2, 0.0))
     scale[scale <= max(SPREADLESS, 16 * np.finfo(X.dtype).eps)] = 0.0
-    return center, scale * unit
+    scale *= unit
+    # Its inverse, times a coefficient, must be a number.
+    return center, np.where(scale >= SMALLEST_SCALE, scale, 0.0)
 
 
 def target_scales(y, weight):

@@ -42,6 +42,41 @@ NO_NUMBER = (
     "Complex data not supported",
 )
 
+# Largest values whose squares can still be summed; their inverses are the smallest.
+LARGEST = 1e152
+
+
+def check_units(values, names, *, small=False):
+    """Raise ``ValueError`` for columns (n, p) in units that leave the range of squares.
+
+    Parameters
+    ----------
+    values : ndarray or sparse matrix
+        NaN is passed over.
+    names : list of str, or None for x0, x1, ...
+    small : bool, default=False
+        Whether all values of a column may be too small, too.
+    """
+    if values.dtype != np.float64 or not all(values.shape):
+        return
+    if sparse.issparse(values):
+        # Only the zero that is not stored could be larger.
+        largest = abs(values).max(axis=0).toarray().ravel()
+    else:
+        top, bottom = np.fmax.reduce(values), np.fmin.reduce(values)
+        largest = np.fmax(np.abs(top), np.abs(bottom))
+    wrong = largest > LARGEST
+    if small:
+        wrong |= (largest > 0) & (largest < 1.0 / LARGEST)
+    if wrong.any():
+        j = int(np.argmax(wrong))
+        name = f"x{j}" if names is None else names[j]
+        raise ValueError(
+            f"{name} has a largest absolute value of {largest[j]:.3g}, whose square "
+            f"leaves the range of numbers, but expected {1.0 / LARGEST:.0e} to "
+            f"{LARGEST:.0e}; give it in another unit."
+        )
+
 
 class Table:
     """X as validated: for parts that want the table, and for those that want numbers.
@@ -86,6 +121,7 @@ class Table:
             X = self._floats(X)
         if self.has_gaps and X.dtype.kind == "f":
             assert_all_finite(X, input_name="X")
+            check_units(X, None)
         return X
 
     def _floats(self, X):
@@ -231,6 +267,7 @@ def read_table(estimator, X, *, reset, allow_text, tags, why):
     except (TypeError, ValueError) as error:
         refuse_text(X, why(), error)
         raise
+    check_units(numbers, column_names(X) if is_frame(X) else None)
     return Table(X if is_frame(X) else numbers, numbers, tags.allow_nan)
 
 

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from . import mixture
 from ._base import BaseMoE, can_partial_fit, transactional
-from ._inputs import read_numbers, row_weights
+from ._inputs import check_units, read_numbers, row_weights
 from ._parts import CONSTANT
 from ._predictive import Predictive
 from ._resolve import LIKELIHOODS, preset
@@ -210,6 +210,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         if y.ndim > 2:
             raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
         check_consistent_length(len_of, y)
+        _check_target_units(y)
         return y
 
     def _read_target(self, table, y, sample_weight):
@@ -219,6 +220,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
                 "None."
             )
         y = self._check_y(y, table.raw)
+        _check_target_units(y, small=True)
         self._y_ndim = y.ndim
         return y, self._weights(table, sample_weight)
 
@@ -348,3 +350,8 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         """
         means = self._components(X, offset, trials).means()
         return means[:, :, 0] if self._y_ndim == 1 else means
+
+
+def _check_target_units(y, small=False):
+    outputs = y.reshape(len(y), -1)
+    check_units(outputs, ["y"] * outputs.shape[1], small=small)

@@ -15,7 +15,7 @@ MOST_FLOORED = 0.01
 # Squared residuals below this share of the floor count as that much.
 LEAST_SQUARE = 1e-3
 # Smallest square and variance: their logarithms and ratios must stay finite.
-SMALLEST = 1e-290
+SMALLEST = 1e-307
 
 
 class HeteroscedasticGaussian(Likelihood):
@@ -141,7 +141,9 @@ class HeteroscedasticGaussian(Likelihood):
         floored = np.any(variance < least, axis=1)
         fitted.floored_ = bool(np.average(floored, weights=weight) > MOST_FLOORED)
         variance = np.maximum(variance, least)
-        fitted._precision = np.average(1.0 / variance, axis=0, weights=weight)
+        # In its own unit: sums of precisions themselves may leave the range of numbers.
+        precision = self.unit_ / variance
+        fitted._precision = np.average(precision, axis=0, weights=weight)
         logarithm = np.average(np.log(variance), axis=0, weights=all_weight)
         fitted.reference_ = np.exp(logarithm)
         return fitted
@@ -175,7 +177,8 @@ class HeteroscedasticGaussian(Likelihood):
         """Precision of each row relative to the mean over rows; that over outputs."""
         if np.ndim(self.sigma_) < 2:
             return None
-        return np.mean(1.0 / (np.square(self.sigma_) * self._precision), axis=1)
+        precision = self.unit_ / np.square(self.sigma_)
+        return np.mean(precision / self._precision, axis=1)
 
     def penalty_variance(self, n_outputs):
         """Geometric mean of the variance over rows, (n_outputs,)."""
