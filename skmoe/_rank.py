@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from ._design import make_design
+from ._design import column_units, counting_rows, make_design
 from ._grams import weighted_grams
 from ._kernels.em import Design
 from ._linalg import SINGULAR
@@ -97,7 +97,7 @@ def _gram_rank(design, weight):
 
 def _uncentred(X, weight):
     """Design of columns as they are, in units of their root mean square."""
-    square = np.average(np.asarray(X, dtype=float) ** 2, axis=0, weights=weight)
-    scale = np.sqrt(square)
+    unit = column_units(X, counting_rows(weight))
+    scale = unit * np.sqrt(np.average((X / unit) ** 2, axis=0, weights=weight))
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return Design(make_design(X, weight).X, np.zeros(X.shape[1]), inverse)

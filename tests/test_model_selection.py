@@ -20,6 +20,7 @@ from skmoe.model_selection._rows import Rows
 from skmoe.routers import (
     BalancedRouter,
     BiasBalancedRouter,
+    GShardRouter,
     HashRouter,
     NoisyTopKRouter,
     TopKRouter,
@@ -522,6 +523,7 @@ ROUTED = [
     (HashRouter(2), "em"),
     (NoisyTopKRouter(2), "gradient"),
     (BiasBalancedRouter(2), "gradient"),
+    (GShardRouter(), "gradient"),
 ]
 
 

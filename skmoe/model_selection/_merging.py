@@ -12,6 +12,7 @@ from .._inputs import row_weights
 from .._resolve import TRAINERS, preset
 from ..exceptions import ExpertCollapseWarning
 from ..likelihoods import Uniform
+from ..routers._base import BaseRouter
 from ._rows import Rows
 
 CRITERIA = ("aic", "bic", "icl")
@@ -107,8 +108,8 @@ def of_size(model, n_experts):
     router = model.router
     if isinstance(router, numbers.Integral):
         router = min(router, n_experts)
-    elif router is not None and router.get_params().get("k", 1) > n_experts:
-        router = clone(router).set_params(k=n_experts)
+    elif isinstance(router, BaseRouter):
+        router = router.resized(n_experts)
     return clone(model).set_params(n_experts=n_experts, router=router)
 
 
