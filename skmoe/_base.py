@@ -254,6 +254,7 @@ class BaseMoE(
             task.start = member if self.n_members > 1 else None
             own = task.going_on(previous[member] if previous else None)
             own.report = self._reporter(context, task, own, X, y)
+            own.tell = self._tell
             fits.append(own.numbered(parts.trainer.fit_task(own)))
         self._commit(task, fits)
         if context is not None:
@@ -307,10 +308,13 @@ class BaseMoE(
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         return context
 
+    def _tell(self, text):
+        if self.verbose:
+            print(f"[{type(self).__name__}] {text}")
+
     def _reporter(self, context, task, own, X, y):
         def report(iteration, bound, make_fit):
-            if self.verbose:
-                print(f"[{type(self).__name__}] iteration {iteration}: {bound:.6f}")
+            self._tell(f"iteration {iteration}: {bound:.6f}")
             if context is None:
                 return False
             sub = context.subcontext(task_name="iteration")

@@ -174,7 +174,6 @@ def joined(members, attributes):
         "n_experts_": len(experts),
         "likelihoods_": [x for m in members for x in m.likelihoods_],
         "expert_load_": load,
-        "n_iter_": max(m.n_iter_ for m in members),
         "converged_": all(m.converged_ for m in members),
         "n_parameters_": None if None in counts else sum(counts),
         "members_": members,

@@ -100,14 +100,19 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         of standardised x under a Gaussian gate, of the classification under hard EM, of
         the dense mixture under ``TopPRouter``.
     lower_bounds_ : list of float
-        Penalised objective per unit of weight, per iteration of the winning start.
+        Penalised objective per unit of weight, per iteration of the winning start; it
+        may fall where an expert is removed.
     n_iter_ : int
     converged_ : bool
     expert_load_ : ndarray of shape (K,)
         Share of the training rows that each expert is responsible for.
     history_ : dict
-        Per iteration ``bound`` and ``load`` of the experts; ``rejected``, the number
-        of moves that were refused because they lowered the objective.
+        Per iteration ``bound`` and ``load`` of the experts asked for; ``rejected``, the
+        number of moves that were refused because they lowered the objective. Under EM
+        ``removed`` says which ``expert`` was removed after which ``iteration``, at what
+        ``load`` and for what ``reason``; ``restart`` has the iterations at which it
+        went on without it, ``soft_bound`` the objective of soft training before a
+        router limited the experts of a row.
     expert_pool_ : list of PoolMember
         Members of the pool, with the reason for each that was left out; with
         ``experts="auto"``.

@@ -1,6 +1,7 @@
 """Tables and pictures of a fitted mixture."""
 
 import matplotlib as mpl
+import matplotlib.pyplot
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -26,6 +27,8 @@ from skmoe.inspection import (
     gate_importance,
 )
 from skmoe.model_selection import MoERegressorCV
+from skmoe.routers import TopKRouter
+from skmoe.trainers import EM, HardEM
 
 mpl.use("Agg")
 
@@ -231,3 +234,63 @@ def test_display_of_a_search(regression, criterion):
     assert (display.errors is None) == (criterion == "bic")
     best = search.best_score_ * (1 if criterion == "cv" else -1)
     assert display.scores[row, size] == pytest.approx(best)
+
+
+@pytest.mark.filterwarnings("ignore:Expert", "ignore:EM stopped", "ignore:HardEM")
+@pytest.mark.parametrize("trainer", [EM(min_load=0.1), HardEM(min_load=0.1)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"experts": Ridge()},
+        {"noise": True},
+        {"router": TopKRouter(2)},
+        {"n_members": 2},
+        {"gate": "constant"},
+    ],
+)
+def test_removed_experts_are_in_the_record(options, trainer, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 1))
+    y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
+    model = MoERegressor(n_experts=6, trainer=trainer, random_state=0, verbose=1)
+    model.set_params(**options).fit(X, y)
+    history, bounds = model.history_, np.array(model.lower_bounds_)
+    best = max(getattr(model, "members_", [model]), key=lambda m: m.log_likelihood_)
+    removed = [own["expert"] for own in history["removed"]]
+    assert removed
+    # A brief refit within the top k may lose experts by another objective.
+    asked = {f"expert{k}" for k in range(6)} | ({"noise"} & {*best.named_experts_})
+    assert asked == {*removed} | {*best.named_experts_}
+    assert len(bounds) == len(history["bound"]) == model.n_iter_
+    loads = np.array(history["load"])
+    assert loads.shape == (model.n_iter_, len(asked))
+    np.testing.assert_allclose(loads.sum(axis=1), 1.0)
+    np.testing.assert_allclose(loads[-1][best._kept], best.expert_load_)
+    falls = np.flatnonzero(np.diff(bounds) < -1e-9) + 1
+    assert {*falls} <= {*history["restart"]}
+    printed = capsys.readouterr().out
+    for own in history["removed"]:
+        assert f"expert {own['expert']!r} is removed" in printed
+        assert own["load"] < 0.1
+        assert "min_load" in own["reason"]
+    display = ConvergenceDisplay.from_estimator(model)
+    assert len(display.line_.get_xdata()) == model.n_iter_
+    assert len(display.marks_) == len(history["restart"])
+    mpl.pyplot.close(display.figure_)
+
+
+@pytest.mark.filterwarnings("ignore:Expert")
+def test_the_record_of_trees_and_of_soft_training():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 1))
+    y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
+    tree = HierarchicalMoERegressor(
+        branching=(3, 2), trainer=EM(min_load=0.1), random_state=0
+    ).fit(X, y)
+    assert len(tree.history_["removed"]) == 6 - tree.n_experts_
+    assert np.ptp(tree.lower_bounds_) > 0
+    y = np.abs(X[:, 0]) + (X[:, 0] > 1) + 0.3 * rng.normal(size=200)
+    routed = MoERegressor(n_experts=4, router=1, random_state=0).fit(X, y)
+    assert len(routed.history_["soft_bound"]) > 3
+    assert len(routed.lower_bounds_) == routed.n_iter_ <= 20 * 4

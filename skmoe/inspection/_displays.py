@@ -17,16 +17,19 @@ def axes_for(ax, owner):
 
 
 class ConvergenceDisplay:
-    """The objective of EM per iteration.
+    """The objective of EM per iteration, and where experts were removed.
 
     Parameters
     ----------
     lower_bounds : array-like of shape (n_iter,)
         Penalised log-likelihood per unit of weight, in nats.
+    removed : list of dict, default=()
+        ``expert`` and ``iteration`` of each that was removed, as in
+        ``history_["removed"]``; iterations are those of ``lower_bounds``.
 
     Attributes
     ----------
-    ax_, figure_, line_ : matplotlib artists, after ``plot``
+    ax_, figure_, line_, marks_ : matplotlib artists, after ``plot``
 
     Examples
     --------
@@ -40,13 +43,22 @@ class ConvergenceDisplay:
     True
     """
 
-    def __init__(self, lower_bounds):
+    def __init__(self, lower_bounds, removed=()):
         self.lower_bounds = np.asarray(lower_bounds, dtype=float)
+        self.removed = list(removed)
 
     @classmethod
     def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
         """Display of a fitted mixture; draws it unless ``plot=False``."""
-        display = cls(estimator.lower_bounds_)
+        history = estimator.history_
+        # Of the runs before the experts of a row were limited, nothing is drawn.
+        before = len(history.get("soft_bound", ()))
+        removed = [
+            {**own, "iteration": own["iteration"] - before}
+            for own in history.get("removed", ())
+            if own["iteration"] >= before
+        ]
+        display = cls(estimator.lower_bounds_, removed)
         return display.plot(ax=ax, **line_kw) if plot else display
 
     def plot(self, ax=None, **line_kw):
@@ -56,6 +68,20 @@ class ConvergenceDisplay:
         iterations = np.arange(1, len(self.lower_bounds) + 1)
         style = {"marker": "o", "markersize": 3, **line_kw}
         (self.line_,) = self.ax_.plot(iterations, self.lower_bounds, **style)
+        self.marks_ = [
+            self.ax_.axvline(own["iteration"] + 0.5, color="0.6", linestyle="--")
+            for own in self.removed
+        ]
+        for own in self.removed:
+            self.ax_.annotate(
+                f"{own['expert']} removed",
+                (own["iteration"] + 0.5, 0.02),
+                xycoords=("data", "axes fraction"),
+                rotation=90,
+                ha="right",
+                va="bottom",
+                fontsize="small",
+            )
         self.ax_.set(xlabel="iteration", ylabel="objective (nats per row)")
         return self
 

@@ -97,7 +97,13 @@ class Growth:
     def __init__(self, trainer, task, criterion):
         self.trainer, self.criterion = trainer, criterion
         # Rules of routing are for the tree as a whole.
-        self.task = replace(task, report=_silent, warm_start=None, router=DenseRouter())
+        self.task = replace(
+            task,
+            report=_silent,
+            tell=_mute,
+            warm_start=None,
+            router=DenseRouter(),
+        )
         self.training = self.judging = self.task
         self.judges = True
         if criterion == "held-out":
@@ -405,6 +411,10 @@ class _Free:
 
 def _silent(iteration, bound, make_fit):
     return False
+
+
+def _mute(text):
+    """Splits that are tried lose experts all the time."""
 
 
 def held_out_rows(task):

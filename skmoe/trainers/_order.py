@@ -61,11 +61,9 @@ def _mean_prediction(task, fit, place):
 
 
 def _reordered(task, fit, gate, order):
-    n, history = len(order), dict(fit.history)
+    history = dict(fit.history)
     if "load" in history:
-        history["load"] = [
-            load[order] if len(load) == n else load for load in history["load"]
-        ]
+        history["load"] = [_moved(load, fit.kept, order) for load in history["load"]]
     router = fit.router
     if router is not None:
         router = task.fitted_router(gate.predict_log_proba(task.gate_view))
@@ -78,3 +76,10 @@ def _reordered(task, fit, gate, order):
         history=history,
         router=router,
     )
+
+
+def _moved(load, kept, order):
+    """Loads of all experts asked for, with those that are left in another order."""
+    load, kept = load.copy(), np.asarray(kept)
+    load[kept] = load[kept[order]]
+    return load

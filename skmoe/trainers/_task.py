@@ -60,6 +60,7 @@ class Task:
     fit_params : list of dict, routed to each expert's fit
     folds : list of (training rows, test rows), or None for the trainer's own
     report : callable(iteration, bound, make_fit) -> bool, True asks to stop
+    tell : callable(text), what is printed between iterations
     warm_start : Fit or None, the fit to continue from
     start : int or None, the one start to use (members of an average)
     resp : (n, K) responsibilities to start from, or None
@@ -92,6 +93,7 @@ class Task:
     fit_params: list = field(default_factory=list)
     folds: list | None = None
     report: Callable = lambda iteration, bound, make_fit: False
+    tell: Callable = lambda text: None
     warm_start: Any = None
     start: int | None = None
     resp: np.ndarray | None = None

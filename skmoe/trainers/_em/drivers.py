@@ -12,6 +12,7 @@ from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
 from .loop import run_em
 from .matching import Matcher, by_name
+from .record import after_soft_training, removal, run_history, told
 from .refit import EStep, Parts, RefitMixture
 from .starts import (
     linear_starts,
@@ -53,9 +54,7 @@ class FusedDriver:
     def _finish(self, run, problem):
         sparse = problem.with_rule(n_active=task_active(self.task, problem.n_experts))
         finished, problem = self._run(sparse, run.theta, SPARSE_ITERATIONS)
-        # The brief refit is a fixed budget, so that it ends is not a failure.
-        finished.converged = run.converged
-        return finished, problem
+        return after_soft_training(finished, run), problem
 
     def _starts(self, problem):
         if self.task.warm_start is not None:
@@ -69,6 +68,7 @@ class FusedDriver:
 
     def _run(self, problem, theta, max_iter):
         """Run to convergence, removing experts that lose their rows."""
+        run = None
         while True:
             run = run_em(
                 problem,
@@ -77,10 +77,12 @@ class FusedDriver:
                 max_iter=max_iter,
                 tol=self.trainer.tol,
                 on_iteration=self._reporter(problem),
+                earlier=run,
             )
             weakest = collapsed_expert(problem, run, self.trainer.min_load)
             if weakest is None or run.stopped:
                 return run, problem
+            note_removal(self.task, problem, run, weakest, self.trainer.min_load)
             theta = problem.drop(run.theta, weakest)
             problem = problem.without(weakest)
 
@@ -101,7 +103,8 @@ class FusedDriver:
 
     def _to_fit(self, run, problem):
         fit = self.fused.to_fit(run, problem)
-        fit.history = run_history(run, fit.lower_bounds)
+        jacobian = self.fused.log_jacobian
+        fit.history = run_history(run, self.task.n_experts, jacobian)
         return fit
 
 
@@ -129,15 +132,17 @@ class RefitDriver:
         run, problem = max(runs, key=lambda r: rank(r[1], r[0]))
         if _sparse_finish(task, len(problem.kept)) and not run.stopped:
             run, problem = self._finish(run, problem)
+        return self._to_fit(run, problem)
+
+    def _to_fit(self, run, problem):
         fit = problem.to_fit(run)
-        fit.history = run_history(run, fit.lower_bounds)
+        fit.history = run_history(run, self.task.n_experts)
         return fit
 
     def _finish(self, run, problem):
         sparse = problem.with_rule(n_active=task_active(self.task, len(problem.kept)))
         finished, problem = self._run(sparse, run.theta, SPARSE_ITERATIONS)
-        finished.converged = run.converged
-        return finished, problem
+        return after_soft_training(finished, run), problem
 
     def _starts(self, problem):
         """Parts fitted to starting responsibilities, or those of an earlier fit."""
@@ -187,6 +192,7 @@ class RefitDriver:
         return problem.maximise(parts, statistics)
 
     def _run(self, problem, parts, max_iter):
+        run = None
         while True:
             run = run_em(
                 problem,
@@ -195,10 +201,12 @@ class RefitDriver:
                 max_iter=max_iter if problem.alternates() else 2,
                 tol=self.trainer.tol,
                 on_iteration=self._reporter(problem),
+                earlier=run,
             )
             weakest = collapsed_expert(problem, run, self.trainer.min_load)
             if weakest is None or run.stopped:
                 return run, problem
+            note_removal(self.task, problem, run, weakest, self.trainer.min_load)
             problem = problem.without(weakest)
             resp = np.delete(run.statistics.resp, weakest, axis=1)
             resp = np.maximum(resp, 1e-12)
@@ -209,7 +217,7 @@ class RefitDriver:
         def report(iteration, run):
             self.iteration += 1
             return self.task.report(
-                self.iteration - 1, run.value, lambda: problem.to_fit(run)
+                self.iteration - 1, run.value, lambda: self._to_fit(run, problem)
             )
 
         return report
@@ -238,11 +246,23 @@ def collapsed_expert(problem, run, min_load):
     """Position of the expert that lost its rows, or None; the last one always stays,
     and so does noise, which may have nothing to take."""
     load = problem.load(run.statistics)
-    limit = min(min_load, 0.1 / len(load))
+    limit = least_load(min_load, len(load))
     load = np.where(problem.stays(), np.inf, load)
     weakest = int(np.argmin(load))
     alone = np.count_nonzero(np.isfinite(load)) == 1
     return None if load[weakest] >= limit or alone else weakest
+
+
+def least_load(min_load, n_experts):
+    """Share of the rows below which an expert is removed."""
+    return min(min_load, 0.1 / n_experts)
+
+
+def note_removal(task, problem, run, position, min_load):
+    """Record, and tell of, an expert that is removed."""
+    least = least_load(min_load, len(problem.kept))
+    run.removed.append(removal(task, problem, run, position, least))
+    task.tell(told(run.removed[-1]))
 
 
 def task_active(task, n_experts):
@@ -260,8 +280,3 @@ def _training_active(task):
 def _sparse_finish(task, n_experts):
     soft = getattr(task.router, "training", None) == "soft-then-sparse"
     return soft and task_active(task, n_experts) < n_experts
-
-
-def run_history(run, bounds):
-    """Per-iteration records, and how many moves were refused in all."""
-    return {"bound": bounds, "load": list(run.loads), "rejected": run.rejected}

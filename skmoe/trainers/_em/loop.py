@@ -16,6 +16,10 @@ class Run:
     statistics : of the E-step at ``theta``
     bounds : objective per iteration
     loads : expert shares per iteration
+    kept : numbers of the experts that are left, per iteration
+    restarts : iterations at which the run went on with an expert less
+    removed : list of dict, one for each expert that was removed
+    soft_bounds : objective of soft training before this run
     rejected : int, moves that would have lowered the objective
     converged : bool
     stopped : bool, a callback asked to stop
@@ -26,12 +30,25 @@ class Run:
     statistics: object
     bounds: list = field(default_factory=list)
     loads: list = field(default_factory=list)
+    kept: list = field(default_factory=list)
+    restarts: list = field(default_factory=list)
+    removed: list = field(default_factory=list)
+    soft_bounds: list = field(default_factory=list)
     rejected: int = 0
     converged: bool = False
     stopped: bool = False
 
+    def follow(self, earlier):
+        """Take over the record of a run that this one goes on from."""
+        for name in ("bounds", "loads", "kept", "restarts", "removed"):
+            setattr(self, name, getattr(earlier, name))
+        self.rejected = earlier.rejected
+        self.restarts.append(len(self.bounds))
 
-def run_em(problem, theta, accelerator, *, max_iter, tol, on_iteration=None):
+
+def run_em(
+    problem, theta, accelerator, *, max_iter, tol, on_iteration=None, earlier=None
+):
     """Iterate E- and M-steps until the objective stops rising.
 
     Parameters
@@ -44,6 +61,8 @@ def run_em(problem, theta, accelerator, *, max_iter, tol, on_iteration=None):
         Converged when two iterations in a row gain less, in nats per unit of weight.
     on_iteration : callable(iteration, run) -> bool
         True stops the run.
+    earlier : Run, default=None
+        Whose record is gone on with.
 
     Returns
     -------
@@ -51,12 +70,15 @@ def run_em(problem, theta, accelerator, *, max_iter, tol, on_iteration=None):
     """
     value, statistics = problem.evaluate(theta)
     run = Run(theta, value, statistics)
+    if earlier is not None:
+        run.follow(earlier)
     accelerator.reset()
     quiet = 0
     for iteration in range(max_iter):
         gain = _advance(problem, run, accelerator)
         run.bounds.append(run.value)
         run.loads.append(problem.load(run.statistics))
+        run.kept.append(problem.kept)
         if on_iteration is not None and on_iteration(iteration, run):
             run.stopped = True
             break
