@@ -5,7 +5,9 @@ from sklearn.base import clone
 
 from . import mixture
 from ._members import MembersGate, MembersRouter
-from .gates._tree import NoiseTreeGate
+from .experts._base import BuiltInExpert
+from .gates._base import BaseGate
+from .gates._tree import NoiseTreeGate, TreeGate
 from .trainers._task import Fit, counts_of
 
 # What ``fit`` learned of X and y before training; members and snapshots need it too.
@@ -127,6 +129,8 @@ class Fitted:
         return None if None in counts else int(round(sum(counts)))
 
     def _commit(self, task, fits):
+        for fit in fits:
+            check_finite(fit, task.names, type(self).__name__)
         attributes = [self._attributes(task, fit) for fit in fits]
         if len(fits) == 1:
             self.__dict__.pop("members_", None)
@@ -140,6 +144,7 @@ class Fitted:
         self.__dict__.update(joined(members, attributes))
         density = self._log_density(task.gate_view, task.expert_views, task)
         self.log_likelihood_ = float(task.weight @ density) * task.weight_unit
+        check_number(self.log_likelihood_, "log-likelihood", type(self).__name__)
 
     def _log_density(self, gate_view, expert_views, task):
         views = [expert_views[k] for k in self._kept]
@@ -147,6 +152,39 @@ class Fitted:
         with np.errstate(divide="ignore"):
             log_gate = np.log(self._route(gate_view).dense())
         return mixture.log_density(log_gate, log_prob)
+
+
+def check_finite(fit, names, owner):
+    """Raise ``ValueError`` for a fit that holds NaN or infinity.
+
+    What is not built in may hold them by its own right.
+    """
+    check_number(fit.log_likelihood, "log-likelihood", owner)
+    check_number(fit.lower_bounds[-1:], "objective", owner)
+    check_number(fit.load, "load of the experts", owner)
+    gates = fit.gate.gates_ if isinstance(fit.gate, TreeGate) else [fit.gate]
+    parts = [("gate", gate) for gate in gates if isinstance(gate, BaseGate)]
+    named = zip(fit.kept, fit.experts, strict=True)
+    parts += [
+        (f"expert {names[k]!r}", expert)
+        for k, expert in named
+        if isinstance(expert, BuiltInExpert)
+    ]
+    for name, part in parts:
+        for key, value in vars(part).items():
+            if isinstance(value, (float, np.ndarray)) and key.endswith("_"):
+                check_number(value, f"{key} of the {name}", owner)
+
+
+def check_number(values, what, owner):
+    """Raise ``ValueError`` unless all values that are numbers are finite."""
+    values = np.asarray(values)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(
+            f"{owner} ended with a fit whose {what} is not finite, and keeps none of "
+            "it; bring columns and y to ordinary units, drop outlying rows, or "
+            "penalise more (alpha)."
+        )
 
 
 def joined(members, attributes):

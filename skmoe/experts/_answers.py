@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..likelihoods import smoothed
+from ._foreign import refusals
 from ._linear import LinearExpert
 
 
@@ -13,7 +14,8 @@ def predict_expert(expert, view, classes, offset=None):
     log-probabilities.
     """
     if classes is None:
-        prediction = np.asarray(expert.predict(view), dtype=float)
+        with refusals(expert, "predict"):
+            prediction = np.asarray(expert.predict(view), dtype=float)
         prediction = prediction.reshape(prediction.shape[0], -1)
         return prediction if offset is None else prediction + offset
     proba = aligned_proba(expert, view, classes)
@@ -26,7 +28,8 @@ def predict_expert(expert, view, classes, offset=None):
 
 def aligned_proba(expert, X, classes):
     """Class probabilities of an expert in the order of the mixture's classes."""
-    proba = expert.predict_proba(X)
+    with refusals(expert, "predict"):
+        proba = expert.predict_proba(X)
     own = expert.classes_
     if len(own) == len(classes) and np.array_equal(own, classes):
         return proba

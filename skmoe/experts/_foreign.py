@@ -1,9 +1,11 @@
 """How any scikit-learn estimator serves as an expert."""
 
 import inspect
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFECV
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import (
@@ -201,7 +203,8 @@ def _fit_clone(expert, X, y, weight, seed, fit_params):
         if np.ptp(weight[rows]) > 0:
             rows = weighted_resample(weight, seed)
         fit_params = taken_params(X, fit_params, rows)
-        return expert.fit(safe_indexing(X, rows), y[rows], **fit_params)
+        with refusals(expert, "be fitted to its rows"):
+            return expert.fit(safe_indexing(X, rows), y[rows], **fit_params)
     rows = np.flatnonzero(weight > 0)
     if len(rows) < len(weight):
         fit_params = taken_params(X, fit_params, rows)
@@ -209,7 +212,24 @@ def _fit_clone(expert, X, y, weight, seed, fit_params):
     # Weights of one are the same as none, and boosted trees bin much faster without.
     needless = np.all(weight == 1.0) and not _must_have_weight(expert)
     weights = {} if needless else weight_arguments(expert, weight)
-    return expert.fit(X, y, **weights, **fit_params)
+    with refusals(expert, "be fitted to its rows"):
+        return expert.fit(X, y, **weights, **fit_params)
+
+
+@contextmanager
+def refusals(estimator, what):
+    """Say whose error it is that an estimator of another library raises."""
+    try:
+        yield
+    except NotFittedError:
+        raise
+    except (ValueError, ArithmeticError, LookupError) as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        said = str(error).rstrip(". ")
+        raise ValueError(
+            f"{estimator!r} could not {what}: {kind}{said}; where it meets few rows, "
+            "or one class, use fewer experts, and otherwise another estimator."
+        ) from error
 
 
 def _must_have_weight(expert):

@@ -10,7 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from .._sklearn import safe_indexing
 from ..experts._answers import aligned_proba
 from ..experts._counts import expert_parameters
-from ..experts._foreign import is_frozen, takes_weight, weight_arguments
+from ..experts._foreign import (
+    is_frozen,
+    refusals,
+    takes_weight,
+    weight_arguments,
+)
 from ._base import BaseGate
 
 # Responsibilities below this share of a row are left out of the stacked rows.
@@ -113,9 +118,10 @@ class ClassifierGate(BaseGate):
             return self
         self._only = None
         classifier = clone(self._resolved())
-        self.classifier_ = classifier.fit(
-            safe_indexing(X, rows), labels, **weight_arguments(classifier, stacked)
-        )
+        weights = weight_arguments(classifier, stacked)
+        with refusals(classifier, "be fitted as a gate"):
+            classifier.fit(safe_indexing(X, rows), labels, **weights)
+        self.classifier_ = classifier
         self.n_parameters_ = expert_parameters(self.classifier_)
         return self
 
@@ -136,6 +142,8 @@ class ClassifierGate(BaseGate):
         if self._only is None:
             classes = np.arange(len(self._classes))
             proba = aligned_proba(self.classifier_, X, classes)[:, self._classes]
+            # In single precision rows would not sum to one.
+            proba = proba.astype(float)
         else:
             proba = np.zeros((X.shape[0], len(self._classes)))
             proba[:, self._only] = 1.0

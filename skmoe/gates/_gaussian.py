@@ -15,6 +15,10 @@ from ..engines import map_rows
 from ._base import BaseGate
 
 COVARIANCES = ("full", "diag", "tied")
+# Share of the rows below which an expert has no shape of its own.
+LEAST_SHARE = 1e-12
+# Smallest variance in any direction, of standardised columns.
+LEAST_VARIANCE = 1e-12
 
 
 class GaussianGate(BaseGate):
@@ -97,8 +101,8 @@ class GaussianGate(BaseGate):
 
     def solve(self, moments, design):
         """Set the parameters from accumulated moments; returns self."""
-        # An expert without rows keeps a negligible share and the pooled shape.
-        mass = np.maximum(moments[:, -1, -1], np.finfo(float).tiny)
+        moments = _with_rows(moments)
+        mass = moments[:, -1, -1]
         self.weights_ = mass / mass.sum()
         means = moments[:, -1, :-1] / mass[:, None]
         second = moments[:, :-1, :-1]
@@ -116,7 +120,7 @@ class GaussianGate(BaseGate):
         self._inverse_scale = design.inverse_scale
         self._means, self._factors = (
             means,
-            [linalg.cholesky(s + 1e-12 * identity, lower=True) for s in scatter],
+            [_factor(s) for s in scatter],
         )
         inverse = design.inverse_scale
         scale = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
@@ -197,3 +201,27 @@ class GaussianGate(BaseGate):
         """Log-density of x under the gate, an outlier score, shape (n,)."""
         scales = self._inverse_scale[self._inverse_scale > 0]
         return logsumexp(self.log_joint(X), axis=1) + np.log(scales).sum()
+
+
+def _with_rows(moments):
+    """Moments (K, q, q) in which an expert without rows has a little of all."""
+    pooled = moments.sum(axis=0)
+    if not pooled[-1, -1] > np.finfo(float).tiny:
+        # A node of a tree that no row reaches: columns are standardised.
+        return np.tile(np.eye(len(pooled)), (len(moments), 1, 1))
+    lost = moments[:, -1, -1] < LEAST_SHARE * pooled[-1, -1]
+    return np.where(lost[:, None, None], LEAST_SHARE * pooled, moments)
+
+
+def _factor(covariance):
+    """Lower Cholesky factor; directions without spread get the least variance.
+
+    Rounding of large variances may hide more than that.
+    """
+    identity = np.eye(len(covariance))
+    least = LEAST_VARIANCE
+    while True:
+        try:
+            return linalg.cholesky(covariance + least * identity, lower=True)
+        except linalg.LinAlgError:
+            least = max(10.0 * least, LEAST_VARIANCE * np.trace(covariance))

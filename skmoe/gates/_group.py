@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+from scipy import sparse
 
 from .._columns import column_labels, column_text, text_columns
 from .._sklearn import safe_indexing
@@ -77,6 +78,8 @@ class GroupGate(BaseGate):
                 f"GroupGate got column={self.column!r}, which X does not have; name "
                 "one of its columns, or give its position."
             ) from error
+        if sparse.issparse(column):
+            column = column.toarray().ravel()
         codes = slice(None)
         if getattr(column, "dtype", None) in NUMBERS:
             column, codes = np.unique(np.asarray(column), return_inverse=True)

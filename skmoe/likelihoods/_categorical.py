@@ -41,7 +41,9 @@ class Categorical(Likelihood):
 
     def log_prob(self, y, prediction, size=None):
         """Log-probability of integer codes ``y`` (n,) under ``prediction`` (n, C)."""
-        return np.log(prediction[np.arange(len(y)), y])
+        own = prediction[np.arange(len(y)), y]
+        # A probability that underflows is small, not zero.
+        return np.log(np.maximum(own, np.finfo(float).tiny))
 
     def variance_of(self, prediction, size=None):
         """Variance of the indicators of classes, (n, C)."""

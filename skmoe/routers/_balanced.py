@@ -8,6 +8,8 @@ from ._topk import TopKRouter
 
 # Rows that are assigned together: the exact assignment costs their cube.
 ASSIGNED_ROWS = 1024
+# Log-weights below this are all alike: they may be minus infinity.
+LEAST_SCORE = -1e6
 
 
 class BalancedRouter(BaseRouter):
@@ -58,6 +60,7 @@ class BalancedRouter(BaseRouter):
 def balanced_assignment(scores):
     """Experts (n,) that maximise the sum of ``scores`` (n, K) under equal numbers."""
     n_rows, n_experts = scores.shape
+    scores = np.maximum(scores, LEAST_SCORE)
     least = n_rows // n_experts
     columns = np.repeat(np.arange(n_experts), least)
     # One more place per expert, of which each may or may not be filled; the places

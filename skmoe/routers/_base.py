@@ -34,14 +34,18 @@ class Routing(NamedTuple):
     load: np.ndarray
     overflow: int = 0
 
-    def dense(self):
-        """The weights as an (n, K) array, zero for inactive experts."""
+    def dense(self, values=None):
+        """The weights as an (n, K) array, zero for inactive experts.
+
+        Or ``values`` (n, k) of the slots, in their place.
+        """
+        values = self.weights if values is None else values
         out = np.zeros((len(self.indices), len(self.load)))
         used = self.indices >= 0
         rows = np.broadcast_to(
             np.arange(len(self.indices))[:, None], self.indices.shape
         )
-        out[rows[used], self.indices[used]] = self.weights[used]
+        out[rows[used], self.indices[used]] = values[used]
         return out
 
 

@@ -109,6 +109,8 @@ class Growth:
         if criterion == "held-out":
             held = held_out_rows(task)
             self.judges = held.any() and not held.all()
+            # Rows of one class have nothing to tell apart.
+            self.judges = self.judges and not has_one_class(task, ~held)
         if criterion == "held-out" and self.judges:
             self.judging = self.task.on_rows(np.flatnonzero(held))
             self.training = self.task.on_rows(np.flatnonzero(~held))
@@ -255,7 +257,7 @@ class Growth:
         part = self.with_tree(self.training, flat(2)).on_rows(rows)
         weight = part.weight * own[rows]
         part = replace(part, gate=part.gate.gate, weight=weight, n_init=1)
-        if part.weight.sum() < ROWS_TO_SPLIT:
+        if part.weight.sum() < ROWS_TO_SPLIT or has_one_class(part):
             return NO_SPLIT
         split = self.trainer.fit_task(part)
         if len(split.experts) < 2:
@@ -415,6 +417,11 @@ def _silent(iteration, bound, make_fit):
 
 def _mute(text):
     """Splits that are tried lose experts all the time."""
+
+
+def has_one_class(task, rows=slice(None)):
+    """Whether some rows of a classification are all of one class."""
+    return task.classes is not None and len(np.unique(task.y[rows])) < 2
 
 
 def held_out_rows(task):

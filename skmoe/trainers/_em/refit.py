@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import log_softmax, logsumexp
 from sklearn.base import clone
 
 from ..._sklearn import safe_indexing
@@ -164,9 +164,12 @@ class RefitMixture:
         log_gate = gate.log_joint(self.task.gate_view)
         if self.n_active == log_gate.shape[1] and not self.masks:
             return log_gate
+        # Routers compare weights given x; joint densities may be beyond any weight.
+        log_gate = log_softmax(log_gate, axis=1)
         routing = self._training_route(gate, log_gate)
-        with np.errstate(divide="ignore"):
-            routed = np.log(routing.dense())
+        active = routing.dense(np.ones(routing.weights.shape)) > 0
+        own = log_gate if self.task.router.gated else 0.0
+        routed = np.where(active, own, -np.inf)
         # Rows that no expert took keep the whole gate.
         missed = (routing.indices < 0).all(axis=1)
         routed[missed] = log_gate[missed]
@@ -252,6 +255,10 @@ class RefitMixture:
         return fitted
 
     def _refit(self, parts, resp, row_weights):
+        if parts is None:
+            # Without rows there is nothing to keep: the expert sees all a little.
+            served = (resp * self.task.weight[:, None] > 0).any(axis=0)
+            resp = np.where(served, resp, FALLBACK_SHARE)
         experts = self._fit_experts(resp, parts, row_weights)
         fitted = Parts(None, experts, [])
         likelihoods = self._fit_dispersions(
@@ -368,6 +375,10 @@ class RefitMixture:
         task = self.task
         totals = []
         for share in resp.T:
+            rows = share * task.weight > 0
+            if not rows.any():
+                totals.append(0.0)
+                continue
             fitted = self._fit_one(number, share, None)
             prediction = self._predict(fitted, number)
             weight = share * task.weight
@@ -375,7 +386,7 @@ class RefitMixture:
                 task.y, [prediction], weight[:, None], size=task.size
             )
             density = likelihood.log_prob(task.y, prediction, task.size)
-            totals.append(float(weight @ density))
+            totals.append(float(weight[rows] @ density[rows]))
         return totals
 
     def _can_fit(self, weight):
