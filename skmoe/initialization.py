@@ -13,6 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import murmurhash3_32
 
+from .engines import single_threaded_openmp
+
 # Share of a row that a hard partition leaves to the other experts.
 SOFTNESS = 0.1
 # Spread of the logits of random directions: firm, but not a hard partition.
@@ -53,7 +55,7 @@ def kmeans_partition(points, weight, n_experts):
     model = KMeans(
         len(centers), init=centers, n_init=1, max_iter=KMEANS_ITERATIONS, tol=0
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), single_threaded_openmp():
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = model.fit(points, sample_weight=weight).labels_
     return soften(labels, n_experts)

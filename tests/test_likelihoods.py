@@ -398,6 +398,38 @@ def test_scale_of_the_target_scales_predictions(name):
         np.testing.assert_allclose(again, first, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1e-300, 1e-150, 1e-60, 1e60, 1e150])
+def test_units_of_a_gamma_target_do_not_matter(factor):
+    X, y = targets("gamma", n=150)
+    for more in ({}, {"noise": True}, {"gate": "gaussian", "router": 1}):
+        model = MoERegressor(n_experts=2, likelihood="gamma", random_state=0, **more)
+        mean, density = model.fit(X, y).predict(X), model.log_density(X, y)
+        upper = model.predict_quantile(X, 0.9)
+        model.fit(X, y * factor)
+        np.testing.assert_allclose(model.predict(X) / factor, mean, rtol=1e-6)
+        np.testing.assert_allclose(
+            model.predict_quantile(X, 0.9) / factor, upper, rtol=1e-6
+        )
+        found = model.log_density(X, y * factor) + np.log(factor)
+        np.testing.assert_allclose(found, density, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative-binomial", "gamma"])
+def test_units_of_exposure_do_not_matter(name):
+    """Of rates as small as those per byte, or smaller."""
+    X, y = targets(name, n=150)
+    exposure = np.random.default_rng(1).uniform(0.5, 3.0, size=len(y))
+    model = MoERegressor(n_experts=2, likelihood=name, random_state=0)
+    first = model.fit(X, y, offset=np.log(exposure)).predict(X)
+    density = model.log_density(X, y, offset=np.log(exposure))
+    for unit in (1e-100, 1e9, 1e14, 1e100):
+        offset = np.log(exposure) + np.log(unit)
+        rate = model.fit(X, y, offset=offset).predict(X)
+        np.testing.assert_allclose(rate * unit, first, rtol=1e-5)
+        found = model.log_density(X, y, offset=offset)
+        np.testing.assert_allclose(found, density, rtol=1e-5, atol=1e-5)
+
+
 def test_one_expert_is_scikit_learns_poisson_and_gamma():
     for name, other in (("poisson", PoissonRegressor), ("gamma", GammaRegressor)):
         X, y = targets(name)

@@ -15,7 +15,7 @@ LONGEST_FUNCTION = 40
 
 # Each layer may import those before it, and itself.
 LAYERS = [
-    {"exceptions", "_warnings", "_sklearn", "_kernels", "_columns"},
+    {"exceptions", "_warnings", "_sklearn", "_kernels", "_columns", "engines"},
     {
         "_linalg",
         "_bisection",
@@ -26,7 +26,6 @@ LAYERS = [
         "initialization",
         "_objectives",
     },
-    {"engines"},
     {"_grams", "_multinomial", "_network", "_rank", "likelihoods", "_inputs"},
     {"experts"},
     {"gates", "routers"},

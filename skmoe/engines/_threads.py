@@ -27,6 +27,8 @@ class _Limit:
 
     def __init__(self):
         self.lock, self.depth, self.active = threading.Lock(), 0, None
+        # Whether estimators ran that may have started OpenMP's own threads.
+        self.foreign = False
 
 
 _limit = _Limit()
@@ -41,17 +43,50 @@ def single_threaded_blas():
     is one of the whole process, so the first to enter sets it and the last to leave
     lifts it.
     """
-    with _limit.lock:
-        _limit.depth += 1
-        if _limit.depth == 1:
-            _limit.active = _controller().limit(limits=1, user_api="blas")
+    limit = _limit
+    with limit.lock:
+        limit.depth += 1
+        if limit.depth == 1:
+            limit.active = _controller().limit(limits=1, user_api="blas")
     try:
         yield
     finally:
-        with _limit.lock:
-            _limit.depth -= 1
-            if _limit.depth == 0:
-                _limit.active.restore_original_limits()
+        # A child that was forked within the context has lifted the limit already.
+        if limit is _limit:
+            with limit.lock:
+                limit.depth -= 1
+                if limit.depth == 0:
+                    limit.active.restore_original_limits()
+
+
+def single_threaded_openmp():
+    """Context in which OpenMP keeps to the calling thread.
+
+    So it starts no threads, which a forked child would wait for in vain.
+    """
+    return _controller().limit(limits=1, user_api="openmp")
+
+
+def runs_foreign_code():
+    """Note that estimators run that may start threads by OpenMP."""
+    _limit.foreign = True
+
+
+def _after_fork():
+    """Make a forked child fit to work: it inherits locks and books, but no threads."""
+    global _limit
+    _helpers.cache_clear()
+    parent, _limit = _limit, _Limit()
+    if parent.depth and parent.active is not None:
+        parent.active.restore_original_limits()
+    if parent.foreign:
+        # OpenMP would wait for the threads that this thread had in the parent.
+        _limit.foreign = True
+        _controller().limit(limits=1, user_api="openmp")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @functools.lru_cache(maxsize=16)
@@ -101,11 +136,6 @@ def _helpers(n_threads):
     """Threads beside the calling one; starting them anew would cost as much as a
     pass over a hundred thousand rows."""
     return ThreadPoolExecutor(n_threads, thread_name_prefix="skmoe")
-
-
-# A forked child inherits the pool's bookkeeping, but not its threads.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
 def _run_on_threads(work, n_threads):
