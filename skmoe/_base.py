@@ -2,7 +2,6 @@
 
 import functools
 import numbers
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +30,7 @@ from ._sklearn import (
     raise_for_params,
     routing_enabled,
 )
+from ._warnings import tells_once, warn
 from .experts._base import BuiltInExpert
 from .experts._foreign import is_frozen, seed_unseeded, warn_without_weight
 from .experts._noise import NOISE
@@ -145,6 +145,7 @@ class BaseMoE(
 
     # -- fitting -----------------------------------------------------------------
 
+    @tells_once
     def _fit(self, X, y, sample_weight, fit_params, sizes=None):
         parts = self._resolve_parts()
         table = self._read(X, reset=True, gate=parts.gate, experts=parts.by_name())
@@ -170,6 +171,7 @@ class BaseMoE(
         self._train(parts, _positive_rows(task), previous, X, y)
         return self
 
+    @tells_once
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None):
         if self.n_members > 1:
             raise ValueError(
@@ -359,11 +361,10 @@ def warn_of_light_weights(parts, weight, unit):
     against = max(own, default=0.0) * len(parts.experts)
     light = total < LIGHT * n_rows and LIGHT * total < against
     if light and parts.trainer.penalties_see_weight:
-        warnings.warn(
+        warn(
             f"sample_weight sums to {total:.3g} for {n_rows} rows, but penalties count "
             "in rows of weight one and so outweigh the data; pass sample_weight * "
             "(len(sample_weight) / sample_weight.sum()) if only ratios matter, or a "
             "smaller alpha.",
             UserWarning,
-            stacklevel=6,
         )

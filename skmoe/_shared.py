@@ -9,6 +9,7 @@ import numpy as np
 
 from ._rank import Columns
 from ._resolve import adapt_expert
+from ._warnings import heard, tell
 from .engines import run_calls
 from .experts._answers import predict_expert
 from .experts._base import BuiltInExpert
@@ -50,8 +51,10 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
         Its out-of-fold contribution; zero in rows of weight zero.
     """
     rows = np.flatnonzero(weight > 0)
-    fitted = fit_expert(expert, view, labels, weight, seed, fit_params)
+    call = fit_expert, expert, view, labels, weight, seed, fit_params
+    fitted, said = heard(*call)
     if is_frozen(expert):
+        tell([said])
         return fitted, contribution(fitted, view, classes)
 
     def out_of_fold(train, test):
@@ -68,7 +71,9 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
         return part if classes is None else np.log(smoothed(part))
 
     folds = draw_folds(labels[rows], classes, N_FOLDS, seed)
-    parts = run_calls(out_of_fold, folds, n_jobs)
+    pairs = run_calls(heard, [(out_of_fold, *fold) for fold in folds], n_jobs)
+    tell([said, *(found for _, found in pairs)])
+    parts = [part for part, _ in pairs]
     offset = np.zeros((len(weight), parts[0].shape[1]))
     for (_, test), part in zip(folds, parts, strict=True):
         offset[rows[test]] = part

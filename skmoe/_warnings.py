@@ -1,9 +1,10 @@
-"""Warnings that name the user's line, however deep they are raised."""
+"""Warnings that name the user's line, and are said once per fit."""
 
 import concurrent.futures
 import contextlib
 import functools
 import multiprocessing
+import re
 import sys
 import threading
 import warnings
@@ -67,3 +68,160 @@ def _entered(frame):
     """The outermost frame of this package."""
     own = [f for f in _callers(frame) if f.f_code.co_filename.startswith(BETWEEN[0])]
     return own[-1] if own else frame
+
+
+# For developers rather than for users, who would see them at their own line.
+TECHNICAL = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    ImportWarning,
+    ResourceWarning,
+)
+
+
+class _Listener(threading.local):
+    """Takes the warnings of the calls of a thread, each counted.
+
+    It stands in a filter in place of a category, so that all warnings of a thread that
+    listens are shown, and is shown them.  ``catch_warnings`` would not do: it swaps
+    what belongs to the whole process, and threads that leave in another order than
+    they came restore the wrong filters.
+    """
+
+    def __init__(self):
+        self.heard = None
+
+    def __reduce__(self):
+        return "_listener"
+
+    def __subclasscheck__(self, category):
+        return self.heard is not None and not issubclass(category, TECHNICAL)
+
+    def take(self, category, text):
+        """Count a warning; false if nobody listens."""
+        if not issubclass(category, self):
+            return False
+        # The same words about other numbers are the same warning.
+        key = category, re.sub(r"[-+.\d]*\d(e[-+]?\d+)?", "#", text)
+        first, count = self.heard.get(key, (text, 0))
+        self.heard[key] = first, count + 1
+        return True
+
+
+class _Process:
+    """What is in force while calls of this process listen."""
+
+    def __init__(self):
+        self.lock, self.depth, self.show = threading.Lock(), 0, warnings.showwarning
+
+    def enter(self):
+        """Put filter and display in their places, from which others may take them."""
+        with self.lock:
+            self.depth += 1
+            if _FILTER not in warnings.filters:
+                warnings.filters.insert(0, _FILTER)
+            if warnings.showwarning is not _show:
+                self.show, warnings.showwarning = warnings.showwarning, _show
+
+    def leave(self):
+        """Clear up behind the last one."""
+        with self.lock:
+            self.depth -= 1
+            if self.depth == 0:
+                if _FILTER in warnings.filters:
+                    warnings.filters.remove(_FILTER)
+                if warnings.showwarning is _show:
+                    warnings.showwarning = self.show
+
+
+def _show(message, category, *arguments, **options):
+    if not _listener.take(category, str(message)):
+        _process.show(message, category, *arguments, **options)
+
+
+_listener, _process, _fits = _Listener(), _Process(), threading.local()
+_FILTER = ("always", None, _listener, None, 0)
+
+
+@contextlib.contextmanager
+def _listening(heard):
+    _process.enter()
+    before, _listener.heard = _listener.heard, heard
+    try:
+        yield
+    finally:
+        _listener.heard = before
+        _process.leave()
+
+
+def heard(function, *arguments):
+    """Result of a call, and its warnings: texts and counts by category and words.
+
+    Made to run in a worker, thread or process, which knows no filters of the caller.
+    """
+    found = {}
+    with _listening(found):
+        result = function(*arguments)
+    return result, found
+
+
+def quietly(function, *arguments, kinds):
+    """Result of a call whose warnings of some kinds are nobody's business."""
+    result, found = heard(function, *arguments)
+    tell([found], lambda category, text: issubclass(category, kinds))
+    return result
+
+
+def tell(found, silenced=lambda category, text: False):
+    """Keep warnings of calls for the end of the fit; say them now outside of one.
+
+    Parameters
+    ----------
+    found : list of dict
+        As :func:`heard` returns them.
+    silenced : callable
+        Of category and text: whether to leave a warning out.
+    """
+    fits = getattr(_fits, "pending", None)
+    pending = {} if fits is None else fits
+    for own in found:
+        for key, (text, count) in own.items():
+            if not silenced(key[0], text):
+                first, before = pending.get(key, (text, 0))
+                pending[key] = first, before + count
+    if fits is None:
+        _say(pending)
+
+
+@contextlib.contextmanager
+def unheard():
+    """Context whose warnings, and those of fits in it, are nobody's business."""
+    before, _fits.pending = getattr(_fits, "pending", None), {}
+    try:
+        with _listening({}):
+            yield
+    finally:
+        _fits.pending = before
+
+
+def _say(pending):
+    for (category, _), (text, count) in pending.items():
+        times = f" (said {count} times by parts of this fit)" if count > 1 else ""
+        warn(f"{text}{times}", category)
+
+
+def tells_once(fit):
+    """Say at the end of a fit, once, what its experts have warned of."""
+
+    @functools.wraps(fit)
+    def wrapped(*args, **kwargs):
+        before = getattr(_fits, "pending", None)
+        pending = _fits.pending = {}
+        try:
+            result = fit(*args, **kwargs)
+        finally:
+            _fits.pending = before
+        _say(pending)
+        return result
+
+    return wrapped

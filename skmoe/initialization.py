@@ -5,14 +5,12 @@ weight two counts as two rows, a row of weight zero as none.  Random starts
 draw directions in the space of the columns, never a number per row.
 """
 
-import warnings
-
 import numpy as np
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import murmurhash3_32
 
+from ._warnings import unheard
 from .engines import single_threaded_openmp
 
 # Share of a row that a hard partition leaves to the other experts.
@@ -55,8 +53,7 @@ def kmeans_partition(points, weight, n_experts):
     model = KMeans(
         len(centers), init=centers, n_init=1, max_iter=KMEANS_ITERATIONS, tol=0
     )
-    with warnings.catch_warnings(), single_threaded_openmp():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with unheard(), single_threaded_openmp():
         labels = model.fit(points, sample_weight=weight).labels_
     return soften(labels, n_experts)
 

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_consistent_length
 from ._inputs import row_weights
 from ._resolve import adapt_expert
 from ._sklearn import safe_indexing
+from ._warnings import heard, tell
 from .engines import run_calls
 from .experts._base import reads_numbers
 from .experts._foreign import fit_expert, warn_without_weight
@@ -93,8 +94,10 @@ def pretrain_experts(
         return fit_expert(own, view, y[rows], weight[rows], number)
 
     calls = zip(range(len(labels)), experts.values(), views, strict=True)
-    found = run_calls(fitted, list(calls), n_jobs)
-    return [(name, FrozenEstimator(e)) for name, e in zip(experts, found, strict=True)]
+    pairs = run_calls(heard, [(fitted, *own) for own in calls], n_jobs)
+    tell([said for _, said in pairs])
+    named = zip(experts, pairs, strict=True)
+    return [(name, FrozenEstimator(own)) for name, (own, _) in named]
 
 
 def _views(X, experts):

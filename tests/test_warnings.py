@@ -1,5 +1,7 @@
 """Warnings name the line of the user's code, however deep they are raised."""
 
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -7,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -126,3 +130,78 @@ def test_warnings_from_threads():
         found = recorded(call, ConvergenceWarning)
         assert found
         assert {w.filename for w in found} == {__file__}
+
+
+def odd_experts():
+    few = [
+        MLPRegressor(hidden_layer_sizes=(2,), max_iter=m, random_state=0)
+        for m in (2, 3)
+    ]
+    return MoERegressor(few, trainer=EM(max_refits=3), random_state=0)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_what_experts_warn_of_is_said_once_per_fit(backend, n_jobs):
+    model = odd_experts().set_params(n_jobs=n_jobs)
+    with joblib.parallel_config(backend):
+        found = recorded(lambda: model.fit(X, Y), ConvergenceWarning)
+    assert len(found) == 2
+    (own,) = [w for w in found if "Stochastic Optimizer" in str(w.message)]
+    assert own.filename == __file__
+    times = int(str(own.message).split("(said ")[1].split()[0])
+    assert times >= 4
+
+
+def test_filters_of_the_user_hold_for_what_experts_warn_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("error", message="Stochastic")
+        with pytest.raises(ConvergenceWarning, match="by parts of this fit"):
+            odd_experts().fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        odd_experts().fit(X, Y)
+
+
+def test_filters_are_as_before_after_fits_in_threads():
+    before = list(warnings.filters)
+    pool = AutoPool(include=["linear", "mixture"])
+    model = MoERegressor(pool, trainer=TwoStage(cv=2), n_jobs=2, random_state=0)
+    with ThreadPoolExecutor(2) as threads:
+        for _ in threads.map(lambda seed: clone(model).fit(X, Y), range(3)):
+            pass
+    assert warnings.filters == before
+
+
+SEARCH = """
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+from skmoe import MoERegressor
+from skmoe.experts import AutoPool
+from skmoe.trainers import TwoStage
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(280, 2)), rng.normal(size=280)
+X[:, 1] = X[:, 1] > 0
+pool = AutoPool(include=["linear", "neighbours"])
+model = MoERegressor(pool, trainer=TwoStage(cv=2), n_jobs=2, random_state=0)
+GridSearchCV(model, {"n_members": [1]}, cv=2, n_jobs=2).fit(X, y)
+"""
+
+
+def test_a_pool_in_a_search_keeps_quiet():
+    """Workers, processes and threads, silence what the caller silences."""
+    command = [sys.executable, "-W", "always", "-c", SEARCH]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Warning" not in result.stderr
+
+
+def test_a_pool_with_workers_of_its_own_keeps_quiet():
+    pool = AutoPool(include=["linear", "mixture"])
+    trainer = TwoStage(cv=2)
+    model = MoEClassifier(pool, trainer=trainer, n_jobs=2, random_state=0)
+    wide = np.column_stack([X, 1e3 * X**3])
+    with joblib.parallel_config("loky"):
+        assert recorded(lambda: model.fit(wide, CLASSES)) == []

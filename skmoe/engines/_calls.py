@@ -1,7 +1,7 @@
 """Independent calls on any joblib backend."""
 
-from joblib import effective_n_jobs
-from sklearn.utils.parallel import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn import config_context, get_config
 
 from ._threads import runs_foreign_code
 
@@ -15,6 +15,14 @@ def run_calls(function, arguments, n_jobs=None):
     if effective_n_jobs(n_jobs) == 1:
         # Parallel would cost more than an expert's answer for a single row.
         return [function(*own) for own in arguments]
+    # scikit-learn's own Parallel also resets the filters of warnings in each thread,
+    # which belong to the process: others would warn where they are silenced.
+    config = get_config()
     return Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(function)(*own) for own in arguments
+        delayed(_configured)(config, function, own) for own in arguments
     )
+
+
+def _configured(config, function, arguments):
+    with config_context(**config):
+        return function(*arguments)

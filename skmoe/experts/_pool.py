@@ -2,8 +2,6 @@
 
 import numbers
 import time
-import warnings
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +24,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .._columns import text_positions
 from .._sklearn import safe_indexing
+from .._warnings import heard
 from ..exceptions import ExpertCollapseWarning
 from ._encoding import numeric_encoding, ordinal_encoding
 from ._foreign import fit_expert, weight_arguments
@@ -48,6 +47,10 @@ FEWEST_PER_COLUMN = {"mixture": 50}
 FEWEST_CLASSES = {"linear": 2, "boosting": 2}
 MOST_ROWS = {"neighbours": 200_000}
 MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
+
+# Warnings of members that only their author could heed.
+OF_AUTHOR = (ConvergenceWarning, DataConversionWarning, ExpertCollapseWarning)
+OF_AUTHOR_WORDS = ("n_quantiles", "The number of unique classes")
 
 
 class PoolMember(NamedTuple):
@@ -75,20 +78,13 @@ class TablePipeline(Pipeline):
         return tags
 
 
-@contextmanager
-def quiet():
-    """No warnings of members that only their author could heed.
+def of_author(category, text):
+    """Whether only the author of a member could heed a warning.
 
     Whether a member converged, or a mixture among them lost an expert, shows in the
-    loss of its predictions, by which the gate judges it.  To be entered before threads
-    are started: filters belong to the process.
+    loss of its predictions, by which the gate judges it.
     """
-    with warnings.catch_warnings():
-        for kind in (ConvergenceWarning, DataConversionWarning, ExpertCollapseWarning):
-            warnings.simplefilter("ignore", kind)
-        warnings.filterwarnings("ignore", message="n_quantiles")
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        yield
+    return issubclass(category, OF_AUTHOR) or text.startswith(OF_AUTHOR_WORDS)
 
 
 def _has_proba(model):
@@ -312,8 +308,8 @@ class AutoPool(BaseEstimator):
 
 def _seconds_of_fit(expert, X, y):
     started = time.perf_counter()
-    with quiet():
-        fit_expert(expert, X, y, np.ones(len(y)), 0)
+    # The same is said again by the fits that count.
+    heard(fit_expert, expert, X, y, np.ones(len(y)), 0)
     return time.perf_counter() - started
 
 

@@ -1,13 +1,14 @@
 """Any scikit-learn classifier as a gate."""
 
 import copy
-import warnings
+import functools
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from .._sklearn import safe_indexing
+from .._warnings import heard, tell, unheard
 from ..experts._answers import aligned_proba
 from ..experts._counts import expert_parameters
 from ..experts._foreign import (
@@ -76,8 +77,7 @@ class ClassifierGate(BaseGate):
         classifier, labels = clone(self._resolved()), np.arange(len(rows)) % 2
         weights = weight_arguments(classifier, np.ones(len(rows)))
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with unheard():
                 classifier.fit(safe_indexing(X, rows), labels, **weights)
         except (TypeError, ValueError):
             return False
@@ -118,10 +118,11 @@ class ClassifierGate(BaseGate):
             return self
         self._only = None
         classifier = clone(self._resolved())
-        weights = weight_arguments(classifier, stacked)
+        arguments = weight_arguments(classifier, stacked)
+        call = functools.partial(classifier.fit, **arguments)
         with refusals(classifier, "be fitted as a gate"):
-            classifier.fit(safe_indexing(X, rows), labels, **weights)
-        self.classifier_ = classifier
+            self.classifier_, said = heard(call, safe_indexing(X, rows), labels)
+        tell([said])
         self.n_parameters_ = expert_parameters(self.classifier_)
         return self
 

@@ -1,7 +1,6 @@
 """Redundant experts as one: by their responsibilities, and by a criterion."""
 
 import numbers
-import warnings
 
 import numpy as np
 from sklearn.base import clone
@@ -10,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base import BaseMoE
 from .._inputs import row_weights
 from .._resolve import TRAINERS, preset
+from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
 from ..likelihoods import Uniform
 from ..routers._base import BaseRouter
@@ -163,9 +163,7 @@ def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
         resp = rows.responsibilities(best)
         resp = merged(resp, best.n_experts_ - 1, rows.weight, n_fixed)
         smaller = of_size(model, resp.shape[1] - n_fixed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExpertCollapseWarning)
-            rows.fit(smaller, resp)
+        quietly(rows.fit, smaller, resp, kinds=ExpertCollapseWarning)
         value = rows.criterion(criterion, smaller)
         if value >= best_value:
             break

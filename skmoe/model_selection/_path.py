@@ -7,12 +7,11 @@ start finds.  Then, from the smallest up, a size whose fit is no gain over a sma
 one, or owes its likelihood to a spike, is represented by the smaller one.
 """
 
-import warnings
-
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
 from ..experts import LinearExpert
 from ._merging import merged, n_explaining, n_noise, trainer_of
@@ -110,11 +109,9 @@ class Path:
         return max(found, key=lambda own: standing(rows, own))
 
     def _fit(self, model, rows, resp):
-        with warnings.catch_warnings():
-            # Fewer experts than asked for is what a path is there to find.
-            warnings.simplefilter("ignore", ExpertCollapseWarning)
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return rows.fit(model, resp)
+        # Fewer experts than asked for is what a path is there to find.
+        kinds = ExpertCollapseWarning, ConvergenceWarning
+        return quietly(rows.fit, model, resp, kinds=kinds)
 
 
 def standing(rows, model):

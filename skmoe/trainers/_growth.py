@@ -1,6 +1,5 @@
 """Trees that grow: split the leaf that gains most, collapse splits that do not pay."""
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.base import clone
 from .. import mixture
 from .._design import make_design
 from .._tree import Tree, flat
+from .._warnings import unheard
 from ..experts._answers import predict_expert
 from ..experts._counts import expert_parameters
 from ..gates import SoftmaxGate
@@ -61,9 +61,8 @@ class GrowingTrainer(Trainer):
         """Train a task whose experts are as many as the tree may get."""
         brief = clone(self.trainer) if isinstance(self.trainer, EM) else EM()
         growth = Growth(brief.set_params(**BRIEF), task, self.criterion)
-        with warnings.catch_warnings():
+        with unheard():
             # Short runs do not converge, and a leaf that dies was a poor split.
-            warnings.simplefilter("ignore")
             grown = growth.grow(self.max_leaf_nodes)
             resp = growth.responsibilities(grown)
         fit = self.trainer.fit_task(growth.with_tree(task, grown.gate.tree, resp=resp))

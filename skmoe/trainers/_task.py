@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,10 +10,11 @@ from sklearn.base import BaseEstimator
 
 from .._rank import Columns
 from .._sklearn import safe_indexing, taken_params
+from .._warnings import heard, tell
 from ..engines import run_calls
 from ..experts import NoiseExpert
 from ..experts._counts import expert_parameters
-from ..experts._pool import quiet
+from ..experts._pool import of_author
 from ..gates._tree import TreeGate
 from ..likelihoods import Gaussian
 
@@ -127,8 +127,11 @@ class Task:
 
     def run_fits(self, function, arguments):
         """Results of calls that fit experts; a pool's keep their warnings back."""
-        with quiet() if self.pooled else nullcontext():
-            return run_calls(function, arguments, self.n_jobs)
+        calls = [(function, *own) for own in arguments]
+        pairs = run_calls(heard, calls, self.n_jobs)
+        said = [found for _, found in pairs]
+        tell(said, of_author) if self.pooled else tell(said)
+        return [result for result, _ in pairs]
 
     @property
     def has_noise(self):

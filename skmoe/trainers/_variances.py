@@ -3,7 +3,6 @@
 import numpy as np
 
 from .._design import make_design
-from ..engines import run_calls
 from ..experts._counts import expert_parameters
 from ..experts._foreign import fit_expert
 from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
@@ -89,7 +88,7 @@ def fit_variances(
         )
         for k, own in enumerate(fitted)
     ]
-    return list(run_calls(_fit_variance, calls, task.n_jobs))
+    return task.run_fits(_fit_variance, calls)
 
 
 def _fit_variance(task, likelihood, number, prediction, weight, designs, prior, before):

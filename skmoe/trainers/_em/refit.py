@@ -9,6 +9,7 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.base import clone
 
 from ..._sklearn import safe_indexing
+from ..._warnings import unheard
 from ...engines import run_calls
 from ...experts import LinearExpert, NoiseExpert
 from ...experts._answers import predict_expert
@@ -379,7 +380,9 @@ class RefitMixture:
             if not rows.any():
                 totals.append(0.0)
                 continue
-            fitted = self._fit_one(number, share, None)
+            # What such a trial warns of, the fits that count warn of again.
+            with unheard():
+                fitted = self._fit_one(number, share, None)
             prediction = self._predict(fitted, number)
             weight = share * task.weight
             (likelihood,) = task.likelihood.fit_dispersions(
