@@ -2,6 +2,8 @@
 
 import datetime
 import numbers
+import re
+import sys
 from decimal import Decimal
 
 import numpy as np
@@ -12,7 +14,11 @@ KINDS = (
     (datetime.date,),
     (datetime.time,),
     (datetime.timedelta,),
+    (np.datetime64,),
+    (np.timedelta64,),
 )
+# How dates begin as ISO 8601 has them: year and month, perhaps a day and a time.
+ISO_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}|$)")
 
 
 def is_frame(X):
@@ -152,10 +158,60 @@ def _values_hold(column):
     """Whether all values, gaps apart, are numbers, or are times of one kind."""
     values = (value for value in column if not is_gap(value))
     first = next(values, None)
-    for kind in KINDS:
+    for kind in (*KINDS, _periods()):
         if isinstance(first, kind):
             return all(isinstance(value, kind) for value in values)
+    if isinstance(first, str):
+        return holds_dates(column) or _holds_decimals(column)
     return first is None
+
+
+def _periods():
+    """The class of pandas' periods, of which there are none before it is imported."""
+    pandas = sys.modules.get("pandas")
+    return () if pandas is None else (pandas.Period,)
+
+
+def holds_dates(column):
+    """Whether all values, gaps apart, are strings of dates or times in ISO 8601."""
+    if _kind(column) not in "OUS":
+        return False
+    values = (value for value in column if not is_gap(value))
+    return all(_iso_seconds(value) is not None for value in values)
+
+
+def is_complex(column):
+    """Whether a column holds complex numbers."""
+    kind = _kind(column)
+    return kind == "c" or (kind == "O" and any(isinstance(v, complex) for v in column))
+
+
+def _holds_decimals(column):
+    """Whether all values are strings of numbers, one of them not a whole one.
+
+    Strings of digits alone may well be codes, and are categories.
+    """
+    values = [value for value in column if not is_gap(value)]
+    whole = all(isinstance(value, str) and value.strip().isdigit() for value in values)
+    return not whole and all(isinstance(v, str) and _is_number(v) for v in values)
+
+
+def _iso_seconds(value):
+    """Seconds of a string that is a date or time, else None."""
+    if not isinstance(value, str) or not ISO_DATE.match(value.strip()):
+        return None
+    text = value.strip()
+    try:
+        when = datetime.datetime.fromisoformat(f"{text}-01" if len(text) == 7 else text)
+    except ValueError:
+        return None
+    return _number(when)
+
+
+def column_times(column):
+    """A column of strings of dates as seconds; NaN for gaps, and for other words."""
+    found = (_iso_seconds(v) if isinstance(v, str) else _number(v) for v in column)
+    return np.array([np.nan if own is None else own for own in found], dtype=float)
 
 
 def _is_category(column):
@@ -203,6 +259,8 @@ def column_numbers(column):
     if hasattr(column, "isna") and _numeric_dtype(column.dtype):
         return column.to_numpy(dtype=float, na_value=np.nan)
     values = np.asarray(column)
+    if values.dtype.kind == "c":
+        raise TypeError(f"{values.flat[0]!r} is complex")
     if values.dtype.kind in "mM":
         # The whole seconds first: nanoseconds would overflow far from 1970.
         whole = values.astype(f"{values.dtype.kind}8[s]")
@@ -218,6 +276,10 @@ def _number(value):
         return np.nan
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return column_numbers(np.array([value]))[0]
+    if isinstance(value, _periods()):
+        value = value.to_timestamp()
     if isinstance(value, datetime.time):
         value = datetime.datetime.combine(datetime.date(1970, 1, 1), value)
     elif isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):

@@ -9,7 +9,7 @@ from ._resolve import resolve_gate
 from ._shared import SHARED
 from ._sklearn import safe_indexing
 from .experts._base import reads_numbers
-from .experts._encoding import numeric_encoding
+from .experts._encoding import numeric_encoding, weighted_median
 from .gates._tree import TreeGate
 
 
@@ -138,7 +138,7 @@ class Reading:
             return False
         return reads_segments(gate) or self._numbers_reader(experts) is None
 
-    def _gate_encoding(self, table, gate, rows):
+    def _gate_encoding(self, table, gate, rows, weight):
         """What the gate sees of a table whose columns it may not be able to read."""
         self._gate_fill = None
         spec = self._gate_columns(gate)
@@ -152,7 +152,9 @@ class Reading:
         if np.isnan(numbers[rows]).any():
             return None if gate.reads(table.raw) else numeric_encoding()
         # Gaps may come later.
-        self._gate_fill = np.median(numbers[rows], axis=0)
+        self._gate_fill = np.array(
+            [weighted_median(column, weight[rows]) for column in numbers[rows].T]
+        )
         return None
 
     def _fit_features(self, table, y, weight, gate, experts):
@@ -189,7 +191,7 @@ class Reading:
                     f"expert_features names {unknown}, but the experts are "
                     f"{list(experts)}."
                 )
-        encoding = self._gate_encoding(table, gate, rows)
+        encoding = self._gate_encoding(table, gate, rows, weight)
         self.gate_features_ = fitted(encoding, "gate_features")
         found = {
             name: fitted(self._features_of(name), "expert_features") for name in experts

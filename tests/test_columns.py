@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.preprocessing import FunctionTransformer
 
 from skmoe._columns import (
     column_numbers,
@@ -16,6 +17,7 @@ from skmoe._columns import (
     text_positions,
     without_na,
 )
+from skmoe.experts._encoding import numeric_encoding, ordinal_encoding
 
 DAYS = pd.date_range("2024-01-01", periods=4, freq="D")
 SECONDS = 1704067200.0 + 86400.0 * np.arange(4)
@@ -131,3 +133,88 @@ def test_na_is_nan_for_scikit_learn():
     assert without_na(filled[["b"]]) is not frame
     for same in (np.ones((2, 2)), frame[["b"]], pl.DataFrame({"a": [1, None]})):
         assert without_na(same) is same
+
+
+ISO = DAYS.strftime("%Y-%m-%d")
+# Columns whose values are times or numbers, though their type may not say so.
+ORDERED = {
+    "period": pd.period_range("2024-01-01", periods=4, freq="D"),
+    "period objects": pd.Series(list(pd.period_range("2024-01-01", periods=4))),
+    "months": ["2024-01", "2024-02", "2024-03", None],
+    "iso": ISO,
+    "iso string": pd.Series(ISO, dtype="string"),
+    "iso arrow": pd.Series(ISO, dtype="string[pyarrow]"),
+    "iso zone": ISO + "T00:00:00Z",
+    "iso space": ISO + " 12:30:00.5",
+    "datetime64 objects": pd.Series(list(DAYS.to_numpy()), dtype=object),
+    "decimals": ["1.5", "2", "1e1", None],
+    "decimal numbers": [Decimal("1.5"), Decimal(2), None, Decimal(3)],
+    "flags": pd.array([True, None, False, True], dtype="boolean"),
+    "whole": pd.array([1, None, 2, 3], dtype="Int64"),
+    "arrow": pd.array([1, None, 2, 3], dtype="int64[pyarrow]"),
+    "spans": DAYS - DAYS[0],
+    "zone": DAYS.tz_localize("Europe/Berlin"),
+}
+
+
+def encoded(values, later=None):
+    frame = pd.DataFrame({"c": values})
+    encoder = numeric_encoding(FunctionTransformer()).fit(frame)
+    assert encoder.text_ == []
+    return encoder.transform(frame if later is None else pd.DataFrame({"c": later}))
+
+
+@pytest.mark.parametrize("kind", ORDERED)
+def test_what_has_an_order_is_encoded_by_it(kind):
+    own = encoded(ORDERED[kind])[:, 0]
+    if kind in ("iso", "period", "period objects", "iso zone", "datetime64 objects"):
+        np.testing.assert_array_equal(own, SECONDS)
+    frame = pd.DataFrame({"c": ORDERED[kind]})
+    trees = ordinal_encoding(np.nan).fit(frame)
+    assert trees.text_ == []
+    there = frame["c"].notna().to_numpy()
+    np.testing.assert_array_equal(trees.transform(frame)[there, 0], own[there])
+
+
+@pytest.mark.parametrize("kind", [pl.DataFrame, lambda t: np.array(t["c"])[:, None]])
+def test_dates_as_strings_whoever_holds_them(kind):
+    table = kind({"c": ISO.tolist()})
+    encoder = numeric_encoding(FunctionTransformer()).fit(table)
+    np.testing.assert_array_equal(encoder.transform(table)[:, 0], SECONDS)
+
+
+def test_a_word_among_dates_is_a_gap_later_on():
+    found = encoded([*ISO[:3], None], ["soon", "2024-13-01", None, ISO[3]])
+    middle = SECONDS[1]
+    expected = [[middle, 1], [middle, 1], [middle, 1], [SECONDS[3], 0]]
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="'c' holds values that are no numbers"):
+        encoded(["1.5", "2.5"], ["1.5", "soon"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[*ISO[:3], "soon"], ["2024-01", "1234-56"], ["01234", "12345"], ["1.2.3", "1.5"]],
+)
+def test_codes_and_words_stay_categories(values):
+    assert text_positions(pd.DataFrame({"c": values})) == [0]
+
+
+@pytest.mark.parametrize("dtype", [complex, object])
+def test_complex_columns_are_refused_by_name(dtype):
+    frame = pd.DataFrame({"a": [1.0, 2.0], "z": np.array([1j, 2.0], dtype=dtype)})
+    with pytest.raises(ValueError, match="Complex data.*'z'.*real and imaginary"):
+        numeric_encoding().fit(frame)
+    numbers = numeric_encoding().fit(frame.assign(z=[1.0, 2.0]))
+    with pytest.raises(ValueError, match="'z' holds values that are no numbers"):
+        numbers.transform(frame)
+
+
+def test_weights_count_as_rows_in_what_fills_gaps():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    X[::5, 1] = np.nan
+    weight = rng.integers(1, 4, 30)
+    weighted = numeric_encoding().fit(X, sample_weight=weight.astype(float))
+    repeated = numeric_encoding().fit(np.repeat(X, weight, axis=0))
+    np.testing.assert_allclose(weighted.transform(X), repeated.transform(X))

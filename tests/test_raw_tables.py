@@ -20,7 +20,7 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
-from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.experts import AutoPool, LinearExpert, MLPExpert
 from skmoe.gates import ClassifierGate, GroupGate, MLPGate
 from skmoe.inspection import GateDisplay, expert_usage, explain, gate_importance
 from skmoe.routers import HashRouter
@@ -215,6 +215,40 @@ def test_gaps_that_come_after_training():
     assert np.isfinite(model.predict(holes)).all()
     assert not get_tags(MoERegressor([Ridge()])).input_tags.allow_nan
     assert not get_tags(MoERegressor([*boosted, LinearExpert()])).input_tags.allow_nan
+
+
+def test_weights_count_as_rows_for_an_encoded_gate():
+    weight = np.arange(N) % 3
+    model = MoERegressor(REGRESSORS, trainer=EM(max_refits=3), random_state=0)
+    weighted = clone(model).fit(FRAME, TARGET, sample_weight=weight)
+    rows = np.repeat(np.arange(N), weight)
+    repeated = clone(model).fit(FRAME.iloc[rows], TARGET[rows])
+    shares = weighted.gate_proba(FRAME), repeated.gate_proba(FRAME)
+    assert abs(shares[0] - shares[1]).max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["period", "iso", "zone"])
+def test_a_pool_reads_times_of_any_kind(kind):
+    days = pd.period_range("2020", periods=N)
+    column = {
+        "period": days,
+        "iso": days.astype(str),
+        "zone": days.to_timestamp().tz_localize("UTC"),
+    }[kind]
+    X, y = pd.DataFrame({"when": column}), np.linspace(0.0, 1.0, N)
+    even = np.arange(N) % 2 == 0
+    pool = AutoPool(include=["linear"])
+    model = MoERegressor(pool, trainer=TwoStage(cv=2), random_state=0)
+    assert model.fit(X[even], y[even]).score(X[~even], y[~even]) > 0.95
+    display = GateDisplay.from_estimator(model, X, "when", n_values=3, plot=False)
+    assert np.isfinite(display.proba).all()
+
+
+def test_a_pool_refuses_complex_numbers_by_name():
+    frame = FRAME[["age"]].assign(z=np.full(N, 1j))
+    model = MoERegressor(AutoPool(include=["linear"]), trainer=TwoStage(cv=2))
+    with pytest.raises(ValueError, match="Complex data not supported.*'z'"):
+        model.fit(frame, TARGET)
 
 
 # -- text where numbers are read --------------------------------------------------

@@ -5,12 +5,16 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 
 from .._columns import (
     as_columns,
     column_names,
     column_numbers,
     column_text,
+    column_times,
+    holds_dates,
+    is_complex,
     text_positions,
 )
 
@@ -41,6 +45,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ----------
     text_ : list of int
         Positions of the text columns, which come first in the result.
+    dates_ : list of int
+        Positions of columns of strings that are dates; words there are gaps later on.
     """
 
     def __init__(self, categories, numbers=None, text=None):
@@ -53,10 +59,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = tags.input_tags.string = True
         return tags
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Fit the transformers of either kind of columns; returns self."""
         self.feature_names_in_ = np.asarray(column_names(X), dtype=object)
         self.text_ = text_positions(X) if self.text is None else self.text
+        refuse_complex(X)
+        self.dates_ = [
+            j
+            for j, column in enumerate(as_columns(X))
+            if j not in self.text_ and holds_dates(column)
+        ]
         text, numbers = self._parts(X)
         # Columns without a single value say nothing, and some trees refuse them.
         self.empty_ = np.isnan(numbers).all(axis=0)
@@ -64,6 +76,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         others = self.numbers is not None and numbers.shape[1] > 0
         self.categories_ = _fitted(self.categories, text) if self.text_ else None
         self.numbers_ = _fitted(self.numbers, numbers) if others else None
+        if others and sample_weight is not None and np.ptp(sample_weight) > 0:
+            _weigh(self.numbers_, numbers, sample_weight)
         return self
 
     def _parts(self, X):
@@ -72,6 +86,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         for j, column in enumerate(as_columns(X)):
             if j in self.text_:
                 text.append(column_text(column))
+            elif j in self.dates_:
+                numbers.append(column_times(column))
             else:
                 numbers.append(finite_numbers(column, self.feature_names_in_[j]))
         empty = np.empty((len(X), 0))
@@ -99,6 +115,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.concatenate([self.categories_.get_feature_names_out(text), names])
 
 
+def refuse_complex(X):
+    """Raise ``ValueError`` for a column of complex numbers."""
+    for name, column in zip(column_names(X), as_columns(X), strict=True):
+        if is_complex(column):
+            raise ValueError(
+                f"Complex data not supported: column {name!r} holds complex numbers; "
+                "give their real and imaginary parts as two columns."
+            )
+
+
 def finite_numbers(column, name):
     """A column of numbers or times as floats, NaN for gaps.
 
@@ -124,6 +150,29 @@ def finite_numbers(column, name):
 
 def _fitted(transformer, columns):
     return _as_arrays(clone(transformer)).fit(columns)
+
+
+def _weigh(filled, numbers, weight):
+    """Medians and scales of a fitted pipeline, as of rows that are repeated."""
+    imputer, scaler = filled[0], filled[-1]
+    columns = ((column, ~np.isnan(column)) for column in numbers.T)
+    imputer.statistics_ = np.array(
+        [weighted_median(column[there], weight[there]) for column, there in columns]
+    )
+    if has_fit_parameter(scaler, "sample_weight"):
+        scaler.fit(imputer.transform(numbers), sample_weight=weight)
+
+
+def weighted_median(values, weight):
+    """Median of values that count by their weights; of none, zero."""
+    if not len(values):
+        return 0.0
+    order = np.argsort(values, kind="stable")
+    values, total = values[order], np.cumsum(weight[order])
+    half = total[-1] / 2
+    # Between two values, if half of the weight lies on either side.
+    sides = np.searchsorted(total, half, "left"), np.searchsorted(total, half, "right")
+    return float(values[np.minimum(sides, len(values) - 1)].mean())
 
 
 def numeric_encoding(scaler=None):

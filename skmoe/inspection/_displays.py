@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from .._columns import as_table, column_numbers
+from .._columns import as_table, column_numbers, column_times, holds_dates
 from .._sklearn import check_matplotlib_support
 from ._tables import expert_usage
 
@@ -243,7 +243,7 @@ def column_values(X, feature):
         name = column_name(X, feature)
         column = X[name]
     try:
-        return column_numbers(column)
+        return column_times(column) if holds_dates(column) else column_numbers(column)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The column {name!r} holds values that are no numbers, along which "
