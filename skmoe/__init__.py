@@ -3,8 +3,7 @@
 from ._classifier import MoEClassifier
 from ._hierarchical import HierarchicalMoEClassifier, HierarchicalMoERegressor
 from ._regressor import MoERegressor
-
-__version__ = "0.1.0"
+from ._version import __version__
 
 __all__ = [
     "HierarchicalMoEClassifier",

@@ -1,15 +1,17 @@
 """What gate and experts see of X: columns or transformations, fitted once."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter, validate_data
 
+from ._stamp import Stamped
 
-class PiecewiseLinear(TransformerMixin, BaseEstimator):
+
+class PiecewiseLinear(TransformerMixin, Stamped):
     """Continuous piecewise-linear columns with knots at quantiles.
 
     The hat functions of a linear spline are summed into ramps, each of which rises

@@ -1,10 +1,10 @@
 """Experts by name, as parameters in the manner of scikit-learn's compositions."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from ._resolve import named_experts
 from ._sklearn import safe_indexing
+from ._stamp import Stamped
 from ._warnings import warn
 from .experts import AutoPool, LinearExpert
 from .gates import SoftmaxGate
@@ -24,7 +24,7 @@ PRESETS = {
 EXAMPLES = {"experts": "LinearExpert()", "router": "TopKRouter()"}
 
 
-class ExpertParameters(BaseEstimator):
+class ExpertParameters(Stamped):
     """``get_params`` and ``set_params`` that reach the experts by name."""
 
     def _pool(self):

@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import contextlib
+import copy
 import functools
 import multiprocessing
+import pickle
 import re
 import sys
 import threading
@@ -19,7 +21,7 @@ import threadpoolctl
 
 # Folders, and files, of those through whom a user calls: nothing there is to be mended.
 _PACKAGES = (joblib, numba, np, scipy, sklearn, concurrent.futures, multiprocessing)
-_MODULES = (contextlib, functools, threading, threadpoolctl)
+_MODULES = (contextlib, copy, functools, pickle, threading, threadpoolctl)
 BETWEEN = (
     join(dirname(__file__), ""),
     *(join(dirname(package.__file__), "") for package in _PACKAGES),

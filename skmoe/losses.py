@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_softmax
-from sklearn.base import BaseEstimator
 
+from ._stamp import Stamped
 from .routers import NoisyTopKRouter, Routing
 from .routers._base import best_first
 from .routers._noisy import load_probability
@@ -55,7 +55,7 @@ class Slopes(NamedTuple):
     weights: np.ndarray | None = None
 
 
-class BaseLoss(BaseEstimator):
+class BaseLoss(Stamped):
     """Base of auxiliary losses; subclasses give ``value_and_slopes``."""
 
     def __init__(self, weight):

@@ -16,6 +16,7 @@ LONGEST_FUNCTION = 40
 # Each layer may import those before it, and itself.
 LAYERS = [
     {"exceptions", "_warnings", "_sklearn", "_kernels", "_columns", "engines"},
+    {"_version", "_stamp"},
     {
         "_linalg",
         "_bisection",

@@ -1,10 +1,11 @@
 """What the built-in experts share."""
 
-from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
+from .._stamp import Stamped
 
-class BuiltInExpert(BaseEstimator):
+
+class BuiltInExpert(Stamped):
     """Base of experts that read numbers and take their task from the mixture."""
 
     #: The classes that serve numbers and class labels; set beside the subclasses.
@@ -40,7 +41,7 @@ class BuiltInExpert(BaseEstimator):
         return self._regressor(**self.get_params())
 
 
-class CorrectedExpert(BaseEstimator):
+class CorrectedExpert(Stamped):
     """Base of fitted experts whose answers are corrected."""
 
 

@@ -1,7 +1,7 @@
 """Raw tables as numbers, for experts and gates that read nothing else."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -17,6 +17,7 @@ from .._columns import (
     is_complex,
     text_positions,
 )
+from .._stamp import Stamped
 
 # Categories of a column that are told apart; rarer ones are taken together.
 MOST_CATEGORIES = 32
@@ -24,7 +25,7 @@ MOST_CATEGORIES = 32
 MOST_TREE_CATEGORIES = 254
 
 
-class TableEncoder(TransformerMixin, BaseEstimator):
+class TableEncoder(TransformerMixin, Stamped):
     """Raw columns as numbers: what is text in training stays text.
 
     Whatever frame or array holds them, numeric columns (times in seconds) become floats

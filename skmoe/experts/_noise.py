@@ -1,12 +1,14 @@
 """The noise component: an expert that explains nothing and takes what is left."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
+
+from .._stamp import Stamped
 
 NOISE = "noise"
 
 
-class NoiseExpert(RegressorMixin, BaseEstimator):
+class NoiseExpert(RegressorMixin, Stamped):
     """Answers zero to every row; its likelihood is a constant density of y.
 
     A mixture with ``noise=True`` adds it as its last expert.

@@ -5,7 +5,7 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -24,6 +24,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .._columns import text_positions
 from .._sklearn import safe_indexing
+from .._stamp import Stamped
 from .._warnings import heard
 from ..exceptions import ExpertCollapseWarning
 from ._encoding import numeric_encoding, ordinal_encoding
@@ -91,7 +92,7 @@ def _has_proba(model):
     return hasattr(model.estimator, "predict_proba")
 
 
-class TreesOnTables(BaseEstimator):
+class TreesOnTables(Stamped):
     """Histogram-based boosted trees that split raw categories as categories.
 
     Parameters
@@ -141,7 +142,7 @@ class TreesOnTables(BaseEstimator):
         return self.estimator_.predict_proba(self.encoder_.transform(X))
 
 
-class AutoPool(BaseEstimator):
+class AutoPool(Stamped):
     """Experts of different kinds, each in the pipeline that a raw table needs.
 
     What ``experts="auto"`` stands for; made for ``trainer="two-stage"``.  Categories

@@ -3,15 +3,15 @@
 import copy
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from .._stamp import Stamped
 from ..routers._base import routed, stacked
 
 # Rows that are routed at a time, so that the weights of all experts stay in cache.
 BLOCK_ROWS = 4096
 
 
-class BaseGate(BaseEstimator):
+class BaseGate(Stamped):
     """Base of all gates; subclasses give ``fit`` and ``predict_log_proba``.
 
     A gate is fitted to responsibilities, an (n, K) array of soft targets.  The other

@@ -2,10 +2,11 @@
 
 import numpy as np
 from scipy import special
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 from .._bisection import bounded
 from .._design import weighted_moments
+from .._stamp import Stamped
 
 # Linear predictors beyond this leave the range of doubles.
 LARGEST_PREDICTOR = 700.0
@@ -77,7 +78,7 @@ def unboxed(values):
     return float(values[0]) if values.size == 1 else values
 
 
-class Likelihood(BaseEstimator):
+class Likelihood(Stamped):
     """Base of densities of y around the prediction of an expert.
 
     Arrays are ``y`` and ``prediction`` (n, n_outputs) and ``size`` (n,): the exposure

@@ -5,7 +5,6 @@ import numbers
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     MetaEstimatorMixin,
     RegressorMixin,
@@ -27,6 +26,7 @@ from .._sklearn import (
     StrOptions,
     fit_context,
 )
+from .._stamp import Stamped
 from ._checks import check_grid, check_mixture, check_sizes, splits_of
 from ._merging import CRITERIA, n_explaining, of_size, trainer_of
 from ._path import (
@@ -59,7 +59,7 @@ def _delegated(name):
     return available_if(has)(method)
 
 
-class MixtureCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
     """What both searches share."""
 
     _parameter_constraints = {

@@ -5,9 +5,9 @@ import numbers
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from .._kernels.door import in_range
+from .._stamp import Stamped
 
 # Where a row goes in training that finds no expert.
 OVERFLOW = ("next", "shared", "drop")
@@ -63,7 +63,7 @@ def stacked(parts):
     return Routing(indices, weights, load, sum(part.overflow for part in parts))
 
 
-class BaseRouter(BaseEstimator):
+class BaseRouter(Stamped):
     """Base of all routers: a pure policy on the array of gate log-weights.
 
     Only ``route`` is needed.  The other methods are for routers with noise, state, or

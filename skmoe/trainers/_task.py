@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from .._rank import Columns
 from .._sklearn import safe_indexing, taken_params
+from .._stamp import Stamped
 from .._warnings import heard, tell
 from ..engines import run_calls
 from ..experts import NoiseExpert
@@ -19,7 +19,7 @@ from ..gates._tree import TreeGate
 from ..likelihoods import Gaussian
 
 
-class Trainer(BaseEstimator):
+class Trainer(Stamped):
     """Base class of trainers: what a mixture asks of one besides ``fit_task``."""
 
     #: Whether ``warm_start`` makes use of an earlier fit.

@@ -1,0 +1,30 @@
+"""Versions in the state of what is pickled, so that another one is told of."""
+
+import numpy as np
+import sklearn
+from sklearn.base import BaseEstimator
+
+from ._version import __version__
+from ._warnings import warn
+from .exceptions import OtherVersionWarning
+
+KEY = "_saved_by"
+# Of NumPy patches do not matter.
+VERSIONS = {
+    "skmoe": __version__,
+    "scikit-learn": sklearn.__version__,
+    "numpy": ".".join(np.__version__.split(".")[:2]),
+}
+
+
+class Stamped(BaseEstimator):
+    """Base of estimators and their parts: the state says which versions wrote it."""
+
+    def __getstate__(self):
+        return {**super().__getstate__(), KEY: VERSIONS}
+
+    def __setstate__(self, state):
+        saved = state.get(KEY)
+        if saved is not VERSIONS and saved != VERSIONS:
+            warn(OtherVersionWarning(type(self).__name__, saved, VERSIONS))
+        super().__setstate__({k: v for k, v in state.items() if k != KEY})
