@@ -7,6 +7,7 @@ import sys
 from decimal import Decimal
 
 import numpy as np
+from scipy import sparse
 
 # Values of a column of objects that is read as numbers: all of one of these kinds.
 KINDS = (
@@ -69,7 +70,7 @@ def unreadable_columns(X):
     Objects and strings that all are numbers are read as such; categories are kinds,
     whatever they are called by.
     """
-    if len(np.shape(X)) != 2:
+    if len(np.shape(X)) != 2 or sparse.issparse(X):
         return []
     named = zip(column_labels(X), as_columns(X), strict=True)
     return [name for name, column in named if not _reads_as_numbers(column)]

@@ -215,7 +215,7 @@ def read_numbers(y, estimator):
     except (TypeError, ValueError) as error:
         cells = np.asarray(y, dtype=object).reshape(-1, 1)
         found = no_number(cells, str(error))
-        if found is None or not _is_single(found[1]):
+        if found is None or not _is_single(found[1]) or isinstance(found[1], complex):
             raise
         owner = type(estimator).__name__
         raise ValueError(
