@@ -230,7 +230,8 @@ def poisson(y, mean):
     if not large.any():
         return usual
     y = np.where(large, y, 1.0)
-    saddle = -stirling_error(y) - y * lag((mean - y) / y) - 0.5 * np.log(2 * np.pi * y)
+    distance = y * lag((mean - y) / y, np.log(mean) - np.log(y))
+    saddle = -stirling_error(y) - distance - 0.5 * np.log(2.0 * np.pi * y)
     return np.where(large, saddle, usual)
 
 
@@ -248,12 +249,14 @@ def negative_binomial(y, mean, theta):
     rest = np.where(
         theta > LARGE, stirling_error(theta), rest - 0.5 * np.log(2 * np.pi)
     )
+    of_theta = np.log(y + theta) - np.log(whole)
+    of_count = of_theta + np.log(mean) - np.log(y)
     saddle = (
         stirling_error(y + theta)
         - stirling_error(y)
         - rest
-        - theta * lag((y - mean) / whole)
-        - y * lag(theta * ((mean - y) / y) / whole)
+        - theta * lag((y - mean) / whole, of_theta)
+        - y * lag((theta / whole) * ((mean - y) / y), of_count)
         + 0.5 * (np.log(theta) - np.log(2.0 * np.pi * y) - np.log(y + theta))
     )
     return np.where(large, saddle, usual)
@@ -329,10 +332,7 @@ class Binomial(Likelihood):
         return column(size) * chance * (1.0 - chance)
 
     def _log_density(self, y, prediction, size=None):
-        trials = column(size)
-        ways = -np.log(trials + 1.0) - special.betaln(trials - y + 1.0, y + 1.0)
-        log_fail = special.xlog1py(trials - y, -prediction)
-        return ways + special.xlogy(y, prediction) + log_fail
+        return binomial(y, np.broadcast_to(column(size), y.shape), prediction)
 
     def derivatives(self, y, prediction, size=None):
         """Slope and curvature of the log-probability in the linear predictor."""
@@ -361,6 +361,29 @@ class Binomial(Likelihood):
         if not large.any():
             return draws.astype(float)
         return np.where(large, large_binomial_draws(trials, chance, rng), draws)
+
+
+def binomial(y, trials, chance):
+    """Log-probability of successes, accurate where there are many of both kinds."""
+    ways = -np.log(trials + 1.0) - special.betaln(trials - y + 1.0, y + 1.0)
+    log_fail = special.xlog1py(trials - y, -chance)
+    usual = ways + special.xlogy(y, chance) + log_fail
+    large = (y > LARGE) & (trials - y > LARGE)
+    if not large.any():
+        return usual
+    y, trials = np.where(large, y, LARGE), np.where(large, trials, 2.0 * LARGE)
+    left, lack = trials - y, trials * chance - y
+    of_y = np.log(trials) - np.log(y) + np.log(chance)
+    of_left = np.log(trials) - np.log(left) + np.log1p(-chance)
+    saddle = (
+        stirling_error(trials)
+        - stirling_error(y)
+        - stirling_error(left)
+        - y * lag(lack / y, of_y)
+        - left * lag(-lack / left, of_left)
+        + 0.5 * (np.log(trials) - np.log(y) - np.log(left) - np.log(2.0 * np.pi))
+    )
+    return np.where(large, saddle, usual)
 
 
 def large_binomial_draws(trials, chance, rng):

@@ -103,13 +103,14 @@ def _far_square(mu, inverse):
     return np.where(inverse > 0, 2.0 * (mu - np.log1p(mu)) / inverse, 0.0)
 
 
-def lag(mu):
-    """``mu - log(1 + mu)``, without cancellation where mu is small."""
+def lag(mu, logarithm):
+    """``mu - log(1 + mu)``, without cancellation where mu is small.
+
+    ``logarithm`` is that of ``1 + mu``, which the caller knows where mu is near -1.
+    """
     near = np.abs(mu) < NEAR
-    small, far = np.where(near, mu, 0.0), np.where(near, 0.0, mu)
-    series = small**2 * (0.5 + small * _lag(small))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(near, series, far - np.log1p(far))
+    small = np.where(near, mu, 0.0)
+    return np.where(near, small**2 * (0.5 + small * _lag(small)), mu - logarithm)
 
 
 def _lag(mu):
