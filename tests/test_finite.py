@@ -196,6 +196,15 @@ def test_what_is_not_finite_is_refused(trainer, kind):
     np.testing.assert_array_equal(model.predict(X), before)
 
 
+@pytest.mark.parametrize("n_experts", [1, 3])
+@pytest.mark.parametrize("trainer", ["em", "hard-em"])
+def test_an_expert_whose_load_is_no_number_is_not_removed(trainer, n_experts):
+    X, y = rows()
+    model = MoEClassifier(Undecided(), n_experts, trainer=TRAINERS[trainer])
+    with pytest.raises(ValueError, match="is not finite"):
+        model.fit(X, y > 0)
+
+
 def test_a_gate_that_is_not_finite_is_named():
     X, y = rows()
     model = MoERegressor(n_experts=3, gate=NoWeights(), trainer=TRAINERS["em"])

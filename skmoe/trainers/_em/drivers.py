@@ -249,8 +249,9 @@ def collapsed_expert(problem, run, min_load):
     limit = least_load(min_load, len(load))
     load = np.where(problem.stays(), np.inf, load)
     weakest = int(np.argmin(load))
-    alone = np.count_nonzero(np.isfinite(load)) == 1
-    return None if load[weakest] >= limit or alone else weakest
+    alone = np.count_nonzero(~problem.stays()) == 1
+    # A load that is no number is no small one; such a fit is refused in the end.
+    return weakest if load[weakest] < limit and not alone else None
 
 
 def least_load(min_load, n_experts):
