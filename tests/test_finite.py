@@ -145,6 +145,7 @@ def test_groups_in_a_sparse_column(kind):
     np.testing.assert_allclose(model.fit(kind(X), y > 0).gate_proba(kind(X)), dense)
 
 
+@pytest.mark.filterwarnings("ignore:sample_weight sums")
 def test_probabilities_that_underflow_are_not_impossible():
     log_prob = Categorical().log_prob(np.array([0]), np.array([[0.0, 1.0]]))
     assert np.isfinite(log_prob).all()
@@ -201,7 +202,7 @@ def test_what_is_not_finite_is_refused(trainer, kind):
 def test_an_expert_whose_load_is_no_number_is_not_removed(trainer, n_experts):
     X, y = rows()
     model = MoEClassifier(Undecided(), n_experts, trainer=TRAINERS[trainer])
-    with pytest.raises(ValueError, match="is not finite"):
+    with pytest.raises(ValueError, match="Undecided.* answers NaN"):
         model.fit(X, y > 0)
 
 
@@ -214,7 +215,7 @@ def test_a_gate_that_is_not_finite_is_named():
 
 def test_errors_of_other_libraries_name_the_part():
     X, y = rows()
-    crowd = MoERegressor(KNeighborsRegressor(50), n_experts=3, trainer="hard-em")
+    crowd = MoERegressor(KNeighborsRegressor(61), n_experts=3, trainer="hard-em")
     with pytest.raises(ValueError, match=r"KNeighborsRegressor.* could not predict"):
         crowd.fit(X, y)
     two = np.column_stack([y, y])

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..likelihoods import smoothed
+from ._base import BuiltInExpert
 from ._foreign import refusals
 from ._linear import LinearExpert
 
@@ -15,7 +16,7 @@ def predict_expert(expert, view, classes, offset=None):
     """
     if classes is None:
         with refusals(expert, "predict"):
-            prediction = np.asarray(expert.predict(view), dtype=float)
+            prediction = finite(np.asarray(expert.predict(view), dtype=float), expert)
         prediction = prediction.reshape(prediction.shape[0], -1)
         return prediction if offset is None else prediction + offset
     proba = aligned_proba(expert, view, classes)
@@ -29,7 +30,7 @@ def predict_expert(expert, view, classes, offset=None):
 def aligned_proba(expert, X, classes):
     """Class probabilities of an expert in the order of the mixture's classes."""
     with refusals(expert, "predict"):
-        proba = expert.predict_proba(X)
+        proba = finite(np.asarray(expert.predict_proba(X)), expert)
     own = expert.classes_
     if len(own) == len(classes) and np.array_equal(own, classes):
         return proba
@@ -37,3 +38,10 @@ def aligned_proba(expert, X, classes):
     known = np.isin(own, classes)
     full[:, np.searchsorted(classes, own[known])] = proba[:, known]
     return full
+
+
+def finite(values, expert):
+    """The answers of an expert; an error where another library's are no numbers."""
+    if not isinstance(expert, BuiltInExpert) and not np.isfinite(values).all():
+        raise ValueError("it answers NaN or infinity")
+    return values
