@@ -16,7 +16,7 @@ from sklearn.utils.metadata_routing import (
 
 from ._design import counted_weights
 from ._evaluation import Evaluation
-from ._fitted import Fitted
+from ._fitted import SAME, Fitted
 from ._parameters import ExpertParameters
 from ._parts import SPLITTER, Parts
 from ._reading import Reading
@@ -42,6 +42,10 @@ from .trainers._task import Task
 LIGHT = 0.1
 
 
+# What ``partial_fit`` can leave alone, besides experts by name.
+FREEZE = ("experts", "gate")
+
+
 def can_partial_fit(model):
     """Whether the trainer of a mixture learns from one batch after another."""
     trainer = model.trainer
@@ -52,6 +56,18 @@ def can_partial_fit(model):
             "trainer='gradient'."
         )
     return True
+
+
+def check_freeze(freeze, names):
+    """Raise ``ValueError`` unless ``freeze`` says what stays as it is."""
+    known = freeze is None or (isinstance(freeze, str) and freeze in FREEZE)
+    if isinstance(freeze, (list, tuple)):
+        known = all(isinstance(name, str) and name in names for name in freeze)
+    if not known:
+        raise ValueError(
+            f"partial_fit got freeze={freeze!r}, but expected None, 'experts', 'gate' "
+            f"or a list of names out of {names}."
+        )
 
 
 def transactional(fit):
@@ -147,7 +163,7 @@ class BaseMoE(
 
     @tells_once
     def _fit(self, X, y, sample_weight, fit_params, sizes=None):
-        parts = self._resolve_parts()
+        before, parts = self._as_read(), self._resolve_parts()
         table = self._read(X, reset=True, gate=parts.gate, experts=parts.by_name())
         y, weight = self._read_target(table, y, sample_weight)
         weight, unit = counted_weights(weight)
@@ -155,6 +171,8 @@ class BaseMoE(
         n_experts, experts = len(parts.experts), parts.by_name()
         goes_on = self.warm_start and parts.trainer.continues
         previous = self._previous(parts) if goes_on else None
+        if previous is not None:
+            self._check_same(before, *SAME[:-1])
         self._check_size(table, weight, n_experts)
         self._fit_features(table, y, weight, parts.gate, experts)
         if self._pool() is None:
@@ -162,6 +180,8 @@ class BaseMoE(
             warn_of_light_weights(parts, weight, unit)
         fit_params, split_params = self._route_fit_params(experts, fit_params)
         task = self._make_task(parts, table, y, weight)
+        if previous is not None:
+            self._check_same(before, "_widths")
         task.weight_unit = unit
         task.size = self._read_size(task, sizes)
         task.folds = self._split(parts, task, split_params)
@@ -178,12 +198,15 @@ class BaseMoE(
                 f"partial_fit got n_members={self.n_members}, but expected 1; train "
                 "the members one by one and average their predictions."
             )
-        parts = self._resolve_parts()
+        before, parts = self._as_read(), self._resolve_parts()
+        check_freeze(freeze, parts.names)
         previous = self._previous(parts)
         fresh = previous is None
         experts = parts.by_name()
         table = self._read(X, reset=fresh, gate=parts.gate, experts=experts)
         y, weight = self._read_batch(table, y, sample_weight, fresh, classes)
+        if not fresh:
+            self._check_same(before, "_n_outputs")
         weight, unit = counted_weights(weight)
         if fresh:
             self._fit_features(table, y, weight, parts.gate, experts)
@@ -217,6 +240,9 @@ class BaseMoE(
 
     def _make_task(self, parts, table, y, weight):
         gate_view, expert_views = self._training_views(table, parts.gate, parts.experts)
+        widths = zip(parts.names, expert_views, strict=True)
+        self._widths = {"the gate": gate_view.shape[1]}
+        self._widths.update((name, view.shape[1]) for name, view in widths)
         return Task(
             **self._seeded(parts),
             router=parts.router,

@@ -62,7 +62,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         Starts; more than one adds random starts to the deterministic ones. Short
         runs choose the quarter of them that is run to the end.
     warm_start : bool, default=False
-        Continue from the last fit.
+        Continue from the last fit, which must have read the same columns, outputs and
+        classes.
     n_jobs : int, default=None
         Threads over rows (linear experts) or over experts (others). Results do not
         depend on it.
@@ -256,9 +257,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     def partial_fit(self, X, y, classes=None, sample_weight=None, freeze=None):
         """One pass of gradient training over further rows.
 
-        The first call fixes how columns are standardised, and fits the shared expert,
-        if there is one. Later calls should bring rows that it has not seen: what it
-        leaves of its own rows is too small.
+        The first call in which they have any spread fixes how columns are standardised;
+        the first of all fits the shared expert, if there is one. Later calls should
+        bring rows that it has not seen: what it leaves of its own rows is too small.
 
         Parameters
         ----------
@@ -287,10 +288,29 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
                 f"partial_fit got class_weight={self.class_weight!r}, but expected "
                 "None or a dict: a batch does not know the balance of all rows."
             )
-        known = np.unique(classes) if fresh else self.classes_
+        known = self._known_classes(fresh, classes)
         y, weight = self._read_target(table, y, sample_weight)
         self.classes_ = known
         return y, weight
+
+    def _known_classes(self, fresh, classes):
+        """All labels that may come, sorted."""
+        if classes is None:
+            return self.classes_
+        classes = np.asarray(classes)
+        if classes.ndim != 1 or len(classes) == 0:
+            raise ValueError(
+                f"partial_fit got classes={classes!r}, but expected a list of all "
+                "labels that may come."
+            )
+        classes = np.unique(classes)
+        if not fresh and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"partial_fit got classes={classes.tolist()}, but the first call said "
+                f"{self.classes_.tolist()}; leave classes out, or clone the estimator "
+                "to start afresh."
+            )
+        return classes
 
     def predict_proba(self, X):
         """Class probabilities of the mixture, shape (n, n_classes)."""

@@ -25,7 +25,11 @@ READING_ATTRIBUTES = (
     "_allowed",
     "_reads_text",
     "_y_ndim",
+    "_n_outputs",
+    "_widths",
 )
+# What must be the same where training goes on from an earlier fit.
+SAME = ("n_features_in_", "feature_names_in_", "classes_", "_n_outputs", "_widths")
 
 
 class Fitted:
@@ -78,6 +82,28 @@ class Fitted:
                     "estimator to start afresh."
                 )
         return [m._as_fit(n_experts) for m in members]
+
+    def _as_read(self):
+        """What the last fit read of X and y, to go on only with the same."""
+        return {name: vars(self).get(name) for name in SAME}
+
+    def _check_same(self, before, *names):
+        """Raise ``ValueError`` if X or y are others than the last fit read."""
+        for name in names:
+            earlier, now = before[name], vars(self).get(name)
+            if earlier is None or now is None:
+                continue
+            if name == "_widths":
+                # The parts that see as much as before are none of the news.
+                same = {part for part in now if now[part] == earlier.get(part)}
+                earlier = {k: n for k, n in earlier.items() if k not in same}
+                now = {k: n for k, n in now.items() if k not in same}
+            if not _equal(earlier, now):
+                raise ValueError(
+                    f"{type(self).__name__} got {_told(name, now)}, but was fitted "
+                    f"with {_told(name, earlier)}, from which it cannot go on; clone "
+                    "the estimator to start afresh."
+                )
 
     def _as_fit(self, n_experts):
         """What was fitted, for a task with this many experts."""
@@ -185,6 +211,25 @@ def check_number(values, what, owner):
             "it; bring columns and y to ordinary units, drop outlying rows, or "
             "penalise more (alpha)."
         )
+
+
+def _equal(first, second):
+    if isinstance(first, np.ndarray):
+        return np.array_equal(first, second)
+    return first == second
+
+
+def _told(name, value):
+    """What was read, in words."""
+    if name == "_widths":
+        return ", ".join(f"n_features={n} for {part}" for part, n in value.items())
+    words = {
+        "n_features_in_": "n_features={}",
+        "feature_names_in_": "the columns {}",
+        "classes_": "the classes {}",
+        "_n_outputs": "n_outputs={}",
+    }
+    return words[name].format(value.tolist() if hasattr(value, "tolist") else value)
 
 
 def joined(members, attributes):

@@ -74,7 +74,8 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         Starts; more than one adds random starts to the deterministic ones. Short
         runs choose the quarter of them that is run to the end.
     warm_start : bool, default=False
-        Continue from the last fit.
+        Continue from the last fit, which must have read the same columns, outputs and
+        classes.
     n_jobs : int, default=None
         Threads over rows (linear experts) or over experts (others). Results do not
         depend on it.
@@ -226,7 +227,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
             )
         y = self._check_y(y, table.raw)
         _check_target_units(y, small=True)
-        self._y_ndim = y.ndim
+        self._y_ndim, self._n_outputs = y.ndim, y.shape[1] if y.ndim == 2 else 1
         return y, self._weights(table, sample_weight)
 
     def _encode(self, y):
@@ -292,9 +293,10 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     def partial_fit(self, X, y, sample_weight=None, freeze=None):
         """One pass of gradient training over further rows.
 
-        The first call fixes how columns and target are standardised, and fits the
-        shared expert, if there is one. Later calls should bring rows that it has not
-        seen: what it leaves of its own rows is too small.
+        The first call in which they have any spread fixes how columns and target are
+        standardised; the first of all fits the shared expert, if there is one. Later
+        calls should bring rows that it has not seen: what it leaves of its own rows is
+        too small.
 
         Parameters
         ----------

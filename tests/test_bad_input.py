@@ -4,20 +4,25 @@ import copy
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
 from skmoe import MoEClassifier, MoERegressor
+from skmoe.distillation import distill
 from skmoe.experts import LinearExpert
 from skmoe.gates import ClassifierGate, GaussianGate, GroupGate, SoftmaxGate
+from skmoe.inspection import expert_usage
 from skmoe.likelihoods import Gaussian
+from skmoe.model_selection import merge_experts
 from skmoe.routers import TopKRouter
-from skmoe.trainers import EM
+from skmoe.trainers import EM, Gradient
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = np.abs(X[:, 0]) + 0.1 * X[:, 1] + 0.1 * np.sin(9 * X[:, 2])
@@ -211,3 +216,95 @@ def test_ugly_numbers_never_break_a_classifier(X, y, alpha):
     proba = model.predict_proba(X)
     np.testing.assert_allclose(proba.sum(axis=1), 1.0)
     assert np.all(proba >= 0)
+
+
+CONTINUED = {
+    "fused": {},
+    "refitted": {"experts": Ridge()},
+    "gaussian gate": {"gate": "gaussian"},
+    "classifier gate": {"gate": LogisticRegression()},
+    "gradient": {"trainer": Gradient(max_epochs=2)},
+    "members": {"n_members": 2},
+    "shared": {"shared_expert": Ridge()},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CONTINUED)
+def test_warm_start_goes_on_with_the_same_data_only(name):
+    """What cannot be gone on from is refused in words, and the model stays."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("abc"))
+    y = np.abs(table["a"]) + 0.1 * rng.normal(size=60)
+    model = MoERegressor(n_experts=2, warm_start=True, random_state=0)
+    model.set_params(**CONTINUED[name]).fit(table, y)
+    before = model.predict(table)
+    cases = [
+        (table[["a", "b"]], y, "n_features=2, but was fitted with n_features=3"),
+        (table.assign(d=1.0), y, "n_features=4, but was fitted with n_features=3"),
+        (table[["c", "b", "a"]], y, r"columns \['c', 'b', 'a'\]"),
+        (table.rename(columns={"c": "d"}), y, r"columns \['a', 'b', 'd'\]"),
+        (table, np.column_stack([y, y]), "n_outputs=2, but was fitted"),
+    ]
+    for X, target, message in cases:
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, target)
+    for options in ({"expert_features": ["a"]}, {"gate_features": ["a"]}):
+        changed = clone(model).fit(table, y).set_params(**options)
+        with pytest.raises(ValueError, match="n_features=1 for (expert0|the gate)"):
+            changed.fit(table, y)
+    np.testing.assert_array_equal(model.predict(table), before)
+    assert model.fit(table.to_numpy(), y.to_numpy()[:, None]).n_features_in_ == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"experts": LogisticRegression()}, {"trainer": Gradient(max_epochs=2)}],
+)
+def test_warm_start_goes_on_with_the_same_classes_only(options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)
+    model = MoEClassifier(n_experts=2, warm_start=True, random_state=0, **options)
+    before = model.fit(X, y).predict_proba(X)
+    for other in (
+        np.minimum(y, 1),
+        np.minimum(y, 1) * 2,
+        y + 1,
+        np.array(list("abc"))[y],
+    ):
+        with pytest.raises(ValueError, match="but was fitted with the classes"):
+            model.fit(X, other)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert list(model.fit(X, y).classes_) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [-np.ones(60), np.zeros(60), np.full(60, np.nan), np.full(60, np.inf), np.ones(3)],
+    ids=["negative", "zero", "nan", "inf", "short"],
+)
+def test_weights_are_checked_wherever_they_are_taken(weight):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    y = X[:, 0] + rng.normal(size=60)
+    model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    classifier = MoEClassifier(n_experts=2, random_state=0).fit(X, y > 0)
+    calls = [
+        lambda: model.aic(X, y, weight),
+        lambda: model.bic(X, y, weight),
+        lambda: model.icl(X, y, weight),
+        lambda: model.score(X, y, weight),
+        lambda: classifier.score(X, y > 0, weight),
+        lambda: classifier.bic(X, y > 0, weight),
+        lambda: expert_usage(model, X, y, weight),
+        lambda: distill(model, X, n_experts=1, sample_weight=weight),
+        lambda: merge_experts(model, X, y, weight),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"[Ss]ample.weight"):
+            call()
+    assert classifier.score(X, y > 0, np.ones(60)) == classifier.score(X, y > 0)
+    repeated = np.r_[X, X], np.r_[y, y]
+    assert model.bic(X, y, np.full(60, 2.0)) == pytest.approx(model.bic(*repeated))

@@ -26,6 +26,7 @@ from skmoe.losses import (
 from skmoe.routers import BiasBalancedRouter, NoisyTopKRouter, SwitchRouter, TopKRouter
 from skmoe.trainers import EM, Gradient
 from skmoe.trainers._em.refit import Parts
+from skmoe.trainers._gradient.layout import settled
 from skmoe.trainers._gradient.refit import GatingTask
 from skmoe.trainers._gradient.task import GradientTask, Phase
 from skmoe.trainers._task import Task
@@ -604,3 +605,81 @@ def test_warm_start_between_refits(regression):
     )
     first = model.fit(X, y).log_likelihood_
     assert model.fit(X, y).log_likelihood_ > first - 1.0
+
+
+def batches_of_one_scale():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    return X, 1000 * (np.abs(X[:, 0]) + X[:, 1]) + 5e4
+
+
+@pytest.mark.parametrize("expert", [LinearExpert(), MLPExpert((8,))])
+@pytest.mark.parametrize("first", ["constant", "one row", "column"])
+def test_the_first_batch_with_spread_fixes_the_scale(expert, first):
+    X, y = batches_of_one_scale()
+    start = {
+        "constant": (X[:20], np.full(20, 5e4)),
+        "one row": (X[:1], y[:1]),
+        "column": (np.column_stack([X[:20, 0], np.zeros(20), X[:20, 2]]), y[:20]),
+    }[first]
+    scores = []
+    for batch in (None, start):
+        model = MoERegressor(expert, n_experts=2, trainer="gradient", random_state=0)
+        if batch is not None:
+            model.partial_fit(*batch)
+        for _ in range(50):
+            model.partial_fit(X, y)
+        scores.append(model.score(X, y))
+        assert min(own.sigma_ for own in model.likelihoods_) > 0
+    assert scores[1] > scores[0] - 0.15
+    assert np.isfinite(model.log_density(X, y)).all()
+
+
+def test_only_outputs_without_a_scale_start_again():
+    X, y = batches_of_one_scale()
+    Y = np.column_stack([y, X[:, 0]])
+    model = MoERegressor(n_experts=2, trainer="gradient", random_state=0)
+    model.partial_fit(X, np.column_stack([np.ones(200), X[:, 0]]))
+    before = model.predict(X)[:, 1]
+    model.set_params(trainer=Gradient(learning_rate=1e-12)).partial_fit(X, Y)
+    np.testing.assert_allclose(model.predict(X)[:, 1], before, atol=1e-6)
+    assert abs(model.predict(X)[:, 0].mean() - 5e4) < 3e3
+
+
+def test_settled_scales():
+    center, scale = settled(
+        (np.array([1.0, 1.0, 1.0, 1.0]), np.array([2.0, 0.0, 0.0, 0.0])),
+        (np.array([5.0, 5.0, 5.0, 1.0]), np.array([3.0, 3.0, 0.0, 0.0])),
+    )
+    np.testing.assert_array_equal(center, [1.0, 5.0, 3.0, 1.0])
+    np.testing.assert_array_equal(scale, [2.0, 3.0, 2.0, 0.0])
+
+
+def test_batches_of_classes():
+    X, y = batches_of_one_scale()
+    y = (y > np.median(y)).astype(int)
+    model = MoEClassifier(n_experts=2, trainer="gradient", random_state=0)
+    model.partial_fit(X[:20], np.zeros(20, dtype=int), classes=[0, 1])
+    for _ in range(30):
+        model.partial_fit(X, y, classes=[1, 0])
+    assert model.score(X, y) > 0.8
+    for classes, message in (([0, 1, 2], "first call said"), ([], "list"), (3, "list")):
+        with pytest.raises(ValueError, match=message):
+            model.partial_fit(X, y, classes=classes)
+    with pytest.raises(ValueError, match=r"labels \[2\]"):
+        model.partial_fit(X, y + 1)
+
+
+@pytest.mark.parametrize(
+    "freeze", ["expert0", ["nope"], 5, [5], True, {"gate"}, [["a"]]]
+)
+def test_what_to_freeze_is_checked(freeze):
+    X, y = batches_of_one_scale()
+    model = MoERegressor(n_experts=2, trainer="gradient", random_state=0)
+    before = model.partial_fit(X, y).predict(X)
+    with pytest.raises(ValueError, match="partial_fit got freeze"):
+        model.partial_fit(X, y, freeze=freeze)
+    np.testing.assert_array_equal(model.predict(X), before)
+    with pytest.raises(ValueError, match="n_outputs=2, but was fitted"):
+        model.partial_fit(X, np.column_stack([y, y]))
+    model.partial_fit(X, y, freeze=["expert0"])

@@ -5,7 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ..._design import Design, make_design, read_only, target_scales
+from ..._design import (
+    Design,
+    column_scale,
+    make_design,
+    read_only,
+    weighted_moments,
+)
 from ..._network import Network
 from ...experts import LinearExpert
 from .gate import expert_draws, gate_network
@@ -27,7 +33,10 @@ class Family(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """How the target is standardised; the fallback of classes."""
+    """How the target is standardised; the fallback of classes.
+
+    A spread of zero is one that is not known yet, and stands for one.
+    """
 
     center: object
     spread: object
@@ -43,6 +52,21 @@ def check_continues(fits):
         )
 
 
+def settled(before, now):
+    """Centres and scales of an earlier batch, or of this one where that had no spread.
+
+    Two batches without any have that of their centres, where these differ.
+    """
+    (center, scale), (own, spread) = before, now
+    apart = 0.5 * np.abs(own - center)
+    known, alone = scale > 0, spread > 0
+    middle = np.where(alone, own, 0.5 * (own + center))
+    return (
+        np.where(known, center, np.where(alone | (apart > 0), middle, center)),
+        np.where(known, scale, np.where(alone, spread, apart)),
+    )
+
+
 class ParameterLayout:
     """A task in standardised units, its parameters laid out in one vector.
 
@@ -53,7 +77,8 @@ class ParameterLayout:
     task : Task
     objective : {"likelihood", "prediction"}
     state : State or None
-        Of an earlier run, whose standardisation is kept.
+        Of an earlier run, whose standardisation is kept, but of columns and outputs
+        that had no spread there.
     """
 
     def __init__(self, task, objective, state=None):
@@ -61,13 +86,41 @@ class ParameterLayout:
         self.weight = task.weight / task.weight.mean()
         self.likely = objective == "likelihood"
         self._designs = {}
-        self.scales = self._measure_target() if state is None else state.scales
+        self.scales = self._measure_target()
+        self.late = np.zeros(0, dtype=bool)
         if state is not None:
-            check_continues(len(state.designs) == len(self._views()))
-            for view, scales in zip(self._views(), state.designs, strict=True):
-                self._designs[id(view)] = Design(read_only(view), *scales)
+            self._go_on(state)
         self._standardise_target()
         self._lay_out()
+
+    def _go_on(self, state):
+        """Keep the standardisation of an earlier run, where it has one."""
+        check_continues(len(state.designs) == len(self._views()))
+        for view, known in zip(self._views(), state.designs, strict=True):
+            if np.all(known[1] > 0):
+                self._designs[id(view)] = Design(read_only(view), *known)
+                continue
+            design = self._design(view)
+            own = design.center, column_scale(design)
+            before = known[0], column_scale(design._replace(inverse_scale=known[1]))
+            center, scale = settled(before, own)
+            inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+            self._designs[id(view)] = Design(design.X, center, inverse)
+        before, own = state.scales, self.scales
+        if self.task.classes is None:
+            center, spread = settled(before[:2], own[:2])
+            self.late = (before.spread == 0) & (spread > 0)
+            before = Scales(center, spread, None)
+        self.scales = before
+
+    def restart(self, theta):
+        """Set outputs whose scale has only now come to be known back to the start."""
+        fresh = self.start()
+        for where, network in zip(self.expert_slices, self.networks(), strict=True):
+            last, first = (network.layers(own[where])[-1] for own in (theta, fresh))
+            for own, start in zip(last, first, strict=True):
+                own[..., self.late] = start[..., self.late]
+        theta[self.variances].reshape(-1, self.n_outputs)[:, self.late] = 0.0
 
     def _design(self, view):
         if id(view) not in self._designs:
@@ -88,15 +141,16 @@ class ParameterLayout:
         if task.classes is not None:
             share = np.bincount(task.y, self.weight, minlength=len(task.classes))
             return Scales(0.0, 1.0, np.log((share + 1.0) / (share + 1.0).sum()))
-        return Scales(*target_scales(task.y, self.weight), None)
+        return Scales(*weighted_moments(task.y, self.weight), None)
 
     def _standardise_target(self):
         task, scales = self.task, self.scales
-        self.y_center, self.y_scale = scales.center, scales.spread
+        self.y_center = scales.center
+        self.y_scale = np.where(np.asarray(scales.spread) > 0, scales.spread, 1.0)
         if task.classes is not None:
             self.target, self.n_outputs = task.y, len(task.classes)
             return
-        self.target = (task.y - scales.center) / scales.spread
+        self.target = (task.y - self.y_center) / self.y_scale
         self.n_outputs = task.y.shape[1]
 
     def _lay_out_gate(self):
@@ -196,12 +250,6 @@ class ParameterLayout:
         if freeze is None:
             return mask
         kept = names if freeze == "experts" else [] if freeze == "gate" else freeze
-        unknown = sorted(set(kept) - set(names))
-        if isinstance(freeze, str) and freeze not in ("experts", "gate") or unknown:
-            raise ValueError(
-                f"partial_fit got freeze={freeze!r}, but expected None, 'experts', "
-                f"'gate' or a list of names out of {names}."
-            )
         mask[: self.gate.n_parameters] = freeze == "gate"
         for k, name in enumerate(names):
             mask[self.expert_slices[k]] = name in kept

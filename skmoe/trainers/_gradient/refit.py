@@ -58,6 +58,9 @@ class GatingTask(GradientTask):
     def penalty_gradient(self, theta, ridge):
         return ridge * theta
 
+    def restart(self, theta):
+        """The experts have their outputs from elsewhere."""
+
     def frozen(self):
         return np.zeros(self.n_parameters, dtype=bool)
 

@@ -93,6 +93,8 @@ class GradientRun:
             return
         check_continues(len(state.theta) == problem.n_parameters)
         self.theta = state.theta.copy()
+        if problem.late.any():
+            problem.restart(self.theta)
         if goes_on:
             self.optimizer = copy.deepcopy(state.optimizer)
 
