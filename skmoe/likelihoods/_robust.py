@@ -16,6 +16,7 @@ FIRST_DF = 10.0
 LEAST_RESIDUAL = 1e-4
 # Squares beyond this multiple of the degrees of freedom leave only a power in the tail.
 POWER_TAIL = 1e17
+LARGEST_CURVATURE = 1e304
 
 
 def check_floor(likelihood):
@@ -260,6 +261,8 @@ class Laplace(Likelihood):
         error = y - prediction
         least = LEAST_RESIDUAL * np.asarray(self.scale_)
         curvature = 1.0 / (np.asarray(self.scale_) * np.maximum(np.abs(error), least))
+        # Rows are summed; too little is made good by halving the step.
+        curvature = np.minimum(curvature, LARGEST_CURVATURE)
         return np.sign(error) / self.scale_, curvature
 
     def cdf(self, y, prediction, size=None):
