@@ -15,6 +15,8 @@ FIRST_STEPS, WARM_STEPS = 50, 2
 SMALLEST_STEP = 2.0**-20
 # Gain per unit of weight that ends the steps.
 SMALLEST_GAIN = 1e-12
+# Curvatures up to 2^900 are summed as they are.
+CURVATURE_BITS = 900
 # Alternations of coefficients and dispersion outside a mixture.
 ALTERNATIONS = 100
 
@@ -140,26 +142,34 @@ class Newton:
         return self.weight[self.rows] @ rows[self.rows] - paid.sum()
 
     def system(self, coef, likelihood):
-        """Curvature (d, q, q) and slope (d, q) of the log-likelihood."""
+        """Curvature (d, q, q) and slope (d, q) of the log-likelihood, and a factor.
+
+        Both are multiplied by it, so that rows in any unit of y can be summed.
+        """
         slope, curvature = likelihood.derivatives(
             self.y, self.predictions(coef), self.size
         )
         weigh = np.where(self.rows, self.weight, 0.0)[:, None]
         slope = np.where(self.rows[:, None], slope, 0.0)
-        return weighted_grams(self.design, weigh * curvature, weigh * slope)
+        largest = np.max(curvature, where=self.rows[:, None], initial=1.0)
+        share = 2.0 ** -max(np.frexp(largest)[1] - CURVATURE_BITS, 0)
+        curvature, slope = curvature * share, slope * share
+        sums = weighted_grams(self.design, weigh * curvature, weigh * slope)
+        return *sums, share
 
     def target(self, coef, likelihood):
         """Where the quadratic model around ``coef`` has its maximum."""
-        grams, gradient = self.system(coef, likelihood)
+        grams, gradient, share = self.system(coef, likelihood)
         variance = likelihood.penalty_variance(len(coef))
         right = np.einsum("dij,dj->di", grams, coef) + gradient
         if self.penalty.lasso > 0:
             ridge = ridge_diagonal(coef.shape[1], self.penalty.ridge)
-            matrices = grams + np.stack([np.diag(ridge / v) for v in variance])
-            each = zip(matrices, right[:, None], self.lasso, coef[:, None], strict=True)
+            own = [np.diag(share * (ridge / v)) for v in variance]
+            matrices, lasso = grams + np.stack(own), share * self.lasso
+            each = zip(matrices, right[:, None], lasso, coef[:, None], strict=True)
             return np.vstack([solve_lasso(*own) for own in each])
         flat = np.broadcast_to(self.flat, (len(coef), len(self.flat)))
-        ridge = self.penalty.ridge / variance
+        ridge = share * (self.penalty.ridge / variance)
         return solve_centred(grams, right[:, :, None], ridge, flat)[:, :, 0]
 
     def run(self, coef, likelihood, max_steps):

@@ -81,11 +81,11 @@ class SquaresNewton(Newton):
 
     def system(self, coef, likelihood):
         """Curvature and slope of the log-likelihood."""
-        grams, gradient = super().system(coef, likelihood)
-        share = 0.5 * self.prior * np.exp(-coef[:, -1])
-        grams[:, -1, -1] += share
-        gradient[:, -1] += share
-        return grams, gradient
+        grams, gradient, share = super().system(coef, likelihood)
+        prior = share * (0.5 * self.prior * np.exp(-coef[:, -1]))
+        grams[:, -1, -1] += prior
+        gradient[:, -1] += prior
+        return grams, gradient, share
 
 
 def finite_numbers(view):
