@@ -30,7 +30,7 @@ class Tree:
     """
 
     def __init__(self, shape):
-        self.shape = shape
+        self.shape, self._known_branches = shape, {}
         self.slots, self.parents, self.above = [], [], []
         positions, leaves, levels = [], {}, [0]
         # Nodes whose slots are not numbered yet: shape, slot above, position.
@@ -109,6 +109,11 @@ class Tree:
 
     def branches(self, n_channels):
         """Arrays for compiled code, for gates of ``n_channels`` numbers per child."""
+        if n_channels not in self._known_branches:
+            self._known_branches[n_channels] = self._branches(n_channels)
+        return self._known_branches[n_channels]
+
+    def _branches(self, n_channels):
         # Nodes other than the root stand, in order, beneath the slots of no leaf.
         below = np.full(self.n_slots, -1)
         below[self.parents[1:]] = np.arange(1, self.n_nodes)

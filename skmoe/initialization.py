@@ -6,12 +6,9 @@ draw directions in the space of the columns, never a number per row.
 """
 
 import numpy as np
-from sklearn.cluster import KMeans
+from scipy.special import expit
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import murmurhash3_32
-
-from ._warnings import unheard
-from .engines import single_threaded_openmp
 
 # Share of a row that a hard partition leaves to the other experts.
 SOFTNESS = 0.1
@@ -24,6 +21,14 @@ SCATTER = 0.2
 # Rows hashed at a time.
 HASH_ROWS = 16_384
 KMEANS_ITERATIONS = 20
+# What an expert keeps of a row at least where another one is taken away.
+LEAST_RESP = 1e-9
+# Spreads of a line through a few rows, in units of the target or of its errors.
+SEED_WIDTHS = (0.02, 0.05, 0.1, 0.3)
+# Slopes of the border along which rows are divided, per standard deviation.
+STEEPNESS = (2.0, 5.0, 20.0)
+# Powers that flatten responsibilities before rows are dealt out by them.
+TEMPERATURES = (0.1, 0.3, 0.5)
 TIE_BREAK = 1e-3
 RESIDUAL_RIDGE = 1e-3
 
@@ -50,12 +55,24 @@ def tree_partition(Z, target, weight, n_experts):
 def kmeans_partition(points, weight, n_experts):
     """Weighted k-means from deterministic centres."""
     centers = principal_centers(points, weight, n_experts)
-    model = KMeans(
-        len(centers), init=centers, n_init=1, max_iter=KMEANS_ITERATIONS, tol=0
-    )
-    with unheard(), single_threaded_openmp():
-        labels = model.fit(points, sample_weight=weight).labels_
+    labels = _nearest(points, centers)
+    for _ in range(KMEANS_ITERATIONS):
+        mass = np.bincount(labels, weights=weight, minlength=len(centers))
+        member = weight * (labels == np.arange(len(centers))[:, None])
+        # A centre without rows stays where it is.
+        filled = mass > 0
+        centers[filled] = (member @ points)[filled] / mass[filled, None]
+        moved = _nearest(points, centers)
+        if np.array_equal(moved, labels):
+            break
+        labels = moved
     return soften(labels, n_experts)
+
+
+def _nearest(points, centers):
+    """Number of the nearest centre of each point."""
+    half = 0.5 * np.sum(centers**2, axis=1)
+    return np.argmin(half - points @ centers.T, axis=1)
 
 
 def principal_centers(points, weight, n_clusters):
@@ -198,7 +215,98 @@ def scattered_start(Z, target, n_experts, rng):
     return np.eye(n_experts)[group] * (1.0 - SCATTER) + SCATTER / n_experts
 
 
-def content_sample(columns, target, weight):
+def reseeded(resp, Z, target, weight, rng):
+    """Responsibilities (n, K) with one expert moved to a few rows of another.
+
+    The expert begins as the line through as many rows as it has coefficients, rows that
+    the other one serves, and takes what is close to that line.
+    """
+    own, takes = _vacated(resp, rng)
+    line = _line_through(_drawn_rows(own, Z, target, rng), Z, target)
+    error = np.sum((target - line) ** 2, axis=1)
+    scale = (
+        1.0 if rng.random_sample() < 0.5 else np.average(error, weights=own * weight)
+    )
+    width = rng.choice(SEED_WIDTHS) ** 2 * max(scale, np.finfo(float).tiny)
+    return takes(np.exp(-0.5 * error / width))
+
+
+def divided(resp, Z, target, weight, rng):
+    """Responsibilities (n, K) with one expert moved to one side of another's rows."""
+    own, takes = _vacated(resp, rng)
+    points = Z if Z.shape[1] and rng.random_sample() < 0.5 else np.hstack([Z, target])
+    direction = rng.normal(size=points.shape[1])
+    if rng.random_sample() < 0.3:
+        # Along one column only.
+        direction *= np.arange(len(direction)) == rng.randint(len(direction))
+    own = own * weight
+    side = (points - np.average(points, axis=0, weights=own)) @ direction
+    spread = np.sqrt(np.average(side**2, weights=own))
+    side = side / max(spread, np.finfo(float).tiny) + rng.normal()
+    return takes(expit(rng.choice(STEEPNESS) * side))
+
+
+def drawn(resp, Z, target, weight, rng):
+    """Responsibilities (n, K) of rows dealt out by chance, as they were flattened.
+
+    A step of stochastic EM at a high temperature.
+    """
+    flat = resp ** rng.choice(TEMPERATURES)
+    flat /= flat.sum(axis=1, keepdims=True)
+    chance = content_hash(_mixed(Z, target, rng))
+    group = (chance[:, None] > np.cumsum(flat, axis=1)).sum(axis=1)
+    n_experts = resp.shape[1]
+    dealt = np.eye(n_experts)[np.minimum(group, n_experts - 1)]
+    return dealt * (1.0 - SCATTER) + SCATTER / n_experts
+
+
+#: Perturbations of a solution that are tried in turn.
+MOVES = (reseeded, divided, reseeded)
+
+
+def _vacated(resp, rng):
+    """Responsibilities of one expert, and how another one takes a share of them."""
+    n_experts = resp.shape[1]
+    giver, taker = rng.randint(n_experts), rng.randint(n_experts)
+    others = np.maximum(resp, LEAST_RESP)
+    others[:, taker] = 0.0
+    others /= others.sum(axis=1, keepdims=True)
+    own = np.ones(len(resp)) if giver == taker else others[:, giver]
+
+    def takes(share):
+        moved = others.copy()
+        if giver == taker:
+            moved *= 1.0 - share[:, None]
+        else:
+            moved[:, giver] *= 1.0 - share
+        moved[:, taker] = own * share
+        moved /= moved.sum(axis=1, keepdims=True)
+        return moved * (1.0 - SOFTNESS / 5) + SOFTNESS / 5 / n_experts
+
+    return own, takes
+
+
+def _mixed(Z, target, rng):
+    values = np.column_stack([Z, target])
+    return values @ rng.normal(size=(values.shape[1], values.shape[1]))
+
+
+def _drawn_rows(share, Z, target, rng):
+    """As many different rows as a line has coefficients, drawn in proportion."""
+    chance = np.maximum(content_hash(_mixed(Z, target, rng)), 1e-9)
+    # Equal rows have equal keys, so that a row of weight two is still one of them.
+    _, first = np.unique(-np.log(chance) / np.maximum(share, 1e-9), return_index=True)
+    return first[: Z.shape[1] + 1]
+
+
+def _line_through(rows, Z, target):
+    design = np.column_stack([Z, np.ones(len(Z))])
+    gram = design[rows].T @ design[rows]
+    gram[np.diag_indices_from(gram)] += 1e-6
+    return design @ np.linalg.solve(gram, design[rows].T @ target[rows])
+
+
+def content_sample(columns, target, weight, size=SAMPLE_ROWS):
     """Rows to compare starts on: all, or a sample drawn by a hash of their content.
 
     Equal rows are in or out together, so the sample is weight-equivariant.
@@ -210,20 +318,29 @@ def content_sample(columns, target, weight):
         of them is made.
     target : (n, d)
     weight : (n,)
+    size : int
+        Rows beyond which, and of which, a sample is made.
 
     Returns
     -------
     ndarray of row numbers, or None for all
     """
+    return content_samples(columns, target, weight, [size])[0]
+
+
+def content_samples(columns, target, weight, sizes):
+    """The same for several sizes; smaller samples are parts of larger ones."""
     total, n_rows = weight.sum(), len(weight)
-    if total <= SAMPLE_ROWS or n_rows <= SAMPLE_ROWS:
-        return None
-    chosen = []
+    if min(total, n_rows) <= min(sizes):
+        return [None] * len(sizes)
+    uniform = np.empty(n_rows)
     for first in range(0, n_rows, HASH_ROWS):
         block = slice(first, min(first + HASH_ROWS, n_rows))
-        uniform = content_hash(np.column_stack([columns(block), target[block]]))
-        chosen.append(first + np.flatnonzero(uniform < SAMPLE_ROWS / total))
-    return np.concatenate(chosen)
+        uniform[block] = content_hash(np.column_stack([columns(block), target[block]]))
+    return [
+        None if min(total, n_rows) <= size else np.flatnonzero(uniform < size / total)
+        for size in sizes
+    ]
 
 
 def content_hash(values):

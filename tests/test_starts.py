@@ -11,7 +11,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe import (
+    HierarchicalMoERegressor,
+    MoEClassifier,
+    MoERegressor,
+    initialization,
+)
 from skmoe.experts import LinearExpert
 from skmoe.gates import ClassifierGate, GroupGate, MLPGate
 from skmoe.gates._base import BaseGate
@@ -282,3 +287,77 @@ def test_what_has_a_place_of_its_own_stays():
     frozen = FrozenEstimator(LinearRegression().fit(X, y))
     model = MoERegressor([frozen, PLAIN, PLAIN], random_state=0).fit(X, y)
     assert model.experts_[0] is frozen
+
+
+def tight(n=150):
+    """A tight line among widely scattered rows, which short runs from scratch miss."""
+    rng = np.random.default_rng(3)
+    X = rng.uniform(1.3, 3, size=(n, 1))
+    kind = rng.choice(3, size=n, p=[0.35, 0.35, 0.3])
+    y = np.select(
+        [kind == 0, kind == 1],
+        [X[:, 0] + 0.004 * rng.normal(size=n), 1.9 + 0.03 * rng.normal(size=n)],
+        rng.uniform(1.4, 3, size=n),
+    )
+    return X, y
+
+
+MIXTURES = {
+    "constant gate": {"gate": "constant"},
+    "softmax gate": {},
+    "refits": {"likelihood": "student-t", "trainer": EM(tol=1e-4)},
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_search_counts_weights_as_repetitions(name):
+    X, y = tight()
+    weight = np.random.default_rng(0).integers(1, 4, size=len(y))
+    given = {"n_experts": 2, "n_init": 3, "random_state": 0, **MIXTURES[name]}
+    weighted = MoERegressor(PLAIN, **given).fit(X, y, sample_weight=weight)
+    repeated = MoERegressor(PLAIN, n_jobs=2, **given)
+    repeated.fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    np.testing.assert_allclose(
+        weighted.log_likelihood_, repeated.log_likelihood_, rtol=1e-5
+    )
+    np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-3)
+
+
+def test_search_finds_the_tight_line():
+    X, y = tight()
+    found = [
+        MoERegressor(PLAIN, n_experts=2, gate="constant", n_init=20, random_state=seed)
+        .fit(X, y)
+        .log_likelihood_
+        for seed in range(6)
+    ]
+    np.testing.assert_allclose(found, max(found), atol=1e-2)
+    single = MoERegressor(PLAIN, n_experts=2, gate="constant").fit(X, y)
+    assert max(found) > single.log_likelihood_ + 1
+
+
+@pytest.mark.parametrize("move", [*initialization.MOVES[:2], initialization.drawn])
+def test_perturbations_treat_equal_rows_alike(move):
+    rng = np.random.default_rng(0)
+    Z, target = rng.normal(size=(40, 2)), rng.normal(size=(40, 1))
+    resp = rng.dirichlet(np.ones(3), size=40)
+    weight = rng.integers(1, 4, size=40)
+    rows = np.repeat(np.arange(40), weight)
+    for seed in range(5):
+        once = move(resp, Z, target, weight, np.random.RandomState(seed))
+        np.testing.assert_allclose(once.sum(axis=1), 1.0)
+        assert once.min() >= 0
+        copies = resp[rows], Z[rows], target[rows], np.ones(len(rows))
+        again = move(*copies, np.random.RandomState(seed))
+        np.testing.assert_allclose(again, once[rows])
+
+
+def test_samples_are_nested_and_starts_small():
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(30_000, 2)), np.ones(30_000)
+    small, large = initialization.content_samples(
+        lambda rows: X[rows], X[:, :1], weight, (2000, 8000)
+    )
+    assert abs(len(small) - 2000) < 300
+    assert abs(len(large) - 8000) < 600
+    assert np.isin(small, large).all()

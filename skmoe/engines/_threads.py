@@ -59,14 +59,6 @@ def single_threaded_blas():
                     limit.active.restore_original_limits()
 
 
-def single_threaded_openmp():
-    """Context in which OpenMP keeps to the calling thread.
-
-    So it starts no threads, which a forked child would wait for in vain.
-    """
-    return _controller().limit(limits=1, user_api="openmp")
-
-
 def runs_foreign_code():
     """Note that estimators run that may start threads by OpenMP."""
     _limit.foreign = True

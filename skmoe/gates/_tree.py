@@ -69,6 +69,19 @@ class TreeGate(BaseGate):
     def check(self):
         self.gate.check()
 
+    def reordered(self, order):
+        """A tree of one node with its leaves in another order; others have places."""
+        return self._with_gates([], order) if self.tree.depth == 1 else None
+
+    def _with_gates(self, first, order):
+        """A copy whose last gate has its children in another order, if it can."""
+        last = self.gates_[-1].reordered(order)
+        if last is None:
+            return None
+        gate = copy.copy(self)
+        gate.gates_ = [*first, last]
+        return gate
+
     def on(self, tree):
         """An unfitted gate for another tree."""
         return type(self)(self.gate, tree)
@@ -262,14 +275,10 @@ class NoiseTreeGate(TreeGate):
 
     def reordered(self, order):
         """The gate of the experts beside noise in another order; noise stays last."""
-        if self.tree.n_nodes != 2 or len(self.tree.paths[0]) != 2:
+        flat = self.tree.n_nodes == 2 and len(self.tree.paths[0]) == 2
+        if not flat:
             return None
-        inner = self.gates_[1].reordered(order[:-1])
-        if inner is None:
-            return None
-        gate = copy.copy(self)
-        gate.gates_ = [self.gates_[0], inner]
-        return gate
+        return self._with_gates(self.gates_[:1], order[:-1])
 
     def _unfitted(self):
         return [ConstantGate(), *super()._unfitted()[1:]]

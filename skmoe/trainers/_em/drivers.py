@@ -14,15 +14,20 @@ from .loop import run_em
 from .matching import Matcher, by_name
 from .record import after_soft_training, removal, run_history, told
 from .refit import EStep, Parts, RefitMixture
+from .search import LOOSE_TOL, hop, rank
 from .starts import (
+    SEARCHED,
+    fresh_and_hops,
     linear_starts,
     n_full_runs,
-    rank,
+    start_points,
     start_responsibilities,
 )
 
 # Iterations within the top k after soft training.
 SPARSE_ITERATIONS = 20
+# Perturbations per start where every M-step is a refit.
+REFIT_HOPS = 1.0
 # Refits after which the starts of arbitrary parts are compared.
 SHORT_REFITS = 3
 
@@ -63,7 +68,12 @@ class FusedDriver:
             return [problem.start(np.ones((len(problem.weight), 1)))]
         if self.task.resp is not None:
             return [problem.start(self.task.resp)]
-        starts = linear_starts(self.trainer, self.task, self.fused, self.rng)
+        # What is best for soft EM need not be best for other rules.
+        plain = problem.n_active == problem.n_experts and not problem.hard
+        search = plain and self.task.start is None
+        starts = linear_starts(
+            self.trainer, self.task, self.fused, self.rng, search=search
+        )
         return starts[: n_full_runs(self.task.n_init)]
 
     def _run(self, problem, theta, max_iter):
@@ -149,24 +159,46 @@ class RefitDriver:
         warm = self.task.warm_start
         if warm is not None:
             return [self._going_on(problem, warm)]
-        responsibilities = start_responsibilities(self.trainer, self.task, self.rng)
+        task, n_hops = self.task, 0
+        if self._searches(problem):
+            task, n_hops = fresh_and_hops(task, REFIT_HOPS)
+        responsibilities = start_responsibilities(self.trainer, task, self.rng)
         if not self._placed():
-            responsibilities = [by_name(self.task, resp) for resp in responsibilities]
+            responsibilities = [by_name(task, resp) for resp in responsibilities]
         match = Matcher(problem)
-        parts = [
-            problem.maximise(
-                None, EStep(within_top(match(resp), problem.n_active), 0.0)
-            )
-            for resp in responsibilities
-        ]
+
+        def start(resp):
+            own = within_top(match(resp), problem.n_active)
+            return problem.maximise(None, EStep(own, 0.0))
+
+        def go_on(parts, tol, max_iter=self.trainer.max_iter):
+            tol = max(tol, self.trainer.tol) if tol else 0.0
+            return run_em(problem, parts, Plain(), max_iter=max_iter, tol=tol)
+
+        parts = [start(resp) for resp in responsibilities]
         if len(parts) == 1:
             return parts
-        runs = [
-            run_em(problem, start, Plain(), max_iter=SHORT_REFITS, tol=0.0)
-            for start in parts
-        ]
+        runs = [go_on(own, 0.0, SHORT_REFITS) for own in parts]
         runs.sort(key=lambda run: rank(problem, run), reverse=True)
-        return [run.theta for run in runs[: n_full_runs(self.task.n_init)]]
+        if n_hops:
+            runs = [go_on(run.theta, LOOSE_TOL) for run in runs[:SEARCHED]]
+            points = start_points(task)
+            runs.sort(key=lambda run: rank(problem, run), reverse=True)
+            runs = hop(problem, runs, start, go_on, n_hops, points, self.rng)
+            return [run.theta for run in runs]
+        return [run.theta for run in runs[: n_full_runs(task.n_init)]]
+
+    def _searches(self, problem):
+        """Whether part of the starts are perturbations of the best.
+
+        Where a refit is costly, or starts from what an earlier one left, they are not.
+        """
+        task = self.task
+        linear = all(isinstance(e, LinearExpert) for e in task.experts)
+        soft = problem.n_active == task.n_experts and not problem.hard
+        numbers = task.numeric_views() is not None
+        plain = soft and task.start is None and not self._placed()
+        return plain and linear and numbers
 
     def _placed(self):
         """Whether the columns of the starts belong to certain experts already."""

@@ -1,6 +1,7 @@
 """Where EM starts: short runs of cheap candidates, compared on a sample."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy.special import expit
@@ -19,9 +20,21 @@ from .fused_task import FusedTask
 from .loop import Run, run_em
 from .matching import Matcher, by_name
 from .refit import Parts, RefitMixture
+from .search import LOOSE_TOL, hop, rank
 
 # Of n_init starts, the share that is run to the end after the short runs.
 FULL_RUNS = 0.25
+# Of n_init starts, the share that is fresh where the best is then perturbed, and how
+# many perturbations there are for each.
+FRESH, HOPS = 0.6, 2.0
+# Classes have many more local maxima.
+CLASS_HOPS = 3.0
+# Runs that are gone on with before the search.
+SEARCHED = 3
+# Starts are made on this many rows per expert and column, at least on so many; the
+# best of them are compared again on so many times the rows, after a few iterations.
+ROWS_TO_START, LEAST_SAMPLE = 40, 2000
+GROWTH, AGAIN_ITER = 4, 4
 # Penalty of the linear mixture from which other parts start.
 START_ALPHA = 1.0
 # Variance floor of the linear mixture from which experts of counts start: without,
@@ -41,11 +54,6 @@ def n_full_runs(n_init):
     return max(1, int(np.ceil(FULL_RUNS * n_init)))
 
 
-def rank(problem, run):
-    """Sound solutions before spikes, then by objective."""
-    return not problem.is_spike(run.theta, run.statistics), run.value
-
-
 def in_canonical_order(problem, theta):
     """The same mixture with experts ordered by their prediction at the mean row.
 
@@ -58,33 +66,82 @@ def in_canonical_order(problem, theta):
     return np.concatenate([p.reshape(n, -1)[order].ravel() for p in parts])
 
 
-def linear_starts(trainer, task, fused, rng):
-    """Start parameters, best first: candidates after short runs on a sample."""
-    problem = fused.problem.with_rule(n_active=task.n_experts, hard=False)
-    if problem.tree.depth > 1:
-        return tree_parameters(trainer, task, problem, rng)
-    problem, Z, target = _sampled(task, problem)
-    makers = _candidates(task, Z, target, problem.weight, rng)
-    runs = [
-        _run(trainer, problem, problem.start(make()), trainer.short_iter, trainer.tol)
-        for make in makers
-    ]
-    runs.sort(key=lambda run: rank(problem, run), reverse=True)
-    runs = runs[: n_full_runs(task.n_init)]
-    return [in_canonical_order(problem, run.theta) for run in runs]
+def fresh_and_hops(task, hops):
+    """The task with those of its starts that are fresh, and how many hops follow."""
+    n_hops = int(hops * (task.n_init - 1))
+    return replace(task, n_init=int(np.ceil(FRESH * task.n_init))), n_hops
 
 
-def tree_parameters(trainer, task, problem, rng):
-    """Start parameters of a tree, best first, after short runs on a sample."""
-    rows = initialization.content_sample(*_start_columns(task, problem), problem.weight)
+def linear_starts(trainer, task, fused, rng, *, search=False):
+    """Start parameters, best first: candidates after short runs on a sample.
+
+    With ``search`` some of ``n_init`` are perturbations of the best.
+    """
+    whole = fused.problem.with_rule(n_active=task.n_experts, hard=False)
+    columns, target = _start_columns(task, whole)
+    samples = initialization.content_samples(
+        columns, target, whole.weight, sample_sizes(whole)
+    )
+    rows, problem, n_hops = samples[0], whole, 0
     if rows is not None:
-        task, problem = task.on_rows(rows), problem.on_rows(rows)
-    runs = [
-        _run(trainer, problem, problem.start(resp), trainer.short_iter, trainer.tol)
-        for resp in tree_starts(trainer, task, rng)
-    ]
-    runs.sort(key=lambda run: rank(problem, run), reverse=True)
-    return [run.theta for run in runs[: n_full_runs(task.n_init)]]
+        problem, task, target = whole.on_rows(rows), task.on_rows(rows), target[rows]
+    points = columns(slice(None) if rows is None else rows), target, problem.weight
+    if search:
+        hops = HOPS if task.classes is None else CLASS_HOPS
+        task, n_hops = fresh_and_hops(task, hops)
+    if problem.tree.depth > 1:
+        makers = [partial(np.asarray, resp) for resp in tree_starts(trainer, task, rng)]
+    else:
+        makers = _candidates(task, *points, rng)
+    starts = [problem.start(make()) for make in makers]
+    runs = _short_runs(trainer, problem, starts, halved=rows is not None)
+    if n_hops:
+        runs = _searched(trainer, problem, runs, n_hops, points, rng)
+    n_full = n_full_runs(task.n_init)
+    if rows is not None:
+        more = whole if samples[1] is None else whole.on_rows(samples[1])
+        again = [run.theta for run in runs[: n_full + 1]]
+        runs = _runs(trainer, more, again, AGAIN_ITER, trainer.tol)
+    thetas = [run.theta for run in runs[:n_full]]
+    if problem.tree.depth > 1:
+        return thetas
+    return [in_canonical_order(problem, theta) for theta in thetas]
+
+
+def _short_runs(trainer, problem, starts, *, halved):
+    """Runs of a few iterations, best first; half way the worse ones are given up."""
+    n_iter = trainer.short_iter
+    if halved:
+        n_iter = max(1, n_iter // 2)
+        runs = _runs(trainer, problem, starts, n_iter, trainer.tol)
+        starts = [run.theta for run in runs[: len(runs) // 2 + 1]]
+    return _runs(trainer, problem, starts, n_iter, trainer.tol)
+
+
+def _searched(trainer, problem, runs, n_hops, points, rng):
+    """The best of runs from perturbed solutions, and the best before."""
+
+    def go_on(theta, tol):
+        return _run(trainer, problem, theta, trainer.max_iter, max(tol, trainer.tol))
+
+    loose = max(LOOSE_TOL, trainer.tol)
+    ahead = [run.theta for run in runs[:SEARCHED]]
+    runs = _runs(trainer, problem, ahead, trainer.max_iter, loose)
+    return hop(problem, runs, problem.start, go_on, n_hops, points, rng)
+
+
+def sample_sizes(problem):
+    """Rows of the samples on which starts are made, and the best compared again."""
+    channels = max(problem.gate_channels, problem.expert_channels)
+    small = ROWS_TO_START * problem.n_experts * channels
+    small = int(np.clip(small, LEAST_SAMPLE, initialization.SAMPLE_ROWS))
+    return small, min(GROWTH * small, initialization.SAMPLE_ROWS)
+
+
+def _runs(trainer, problem, thetas, max_iter, tol):
+    """Runs from some parameters, best first."""
+    runs = [_run(trainer, problem, theta, max_iter, tol) for theta in thetas]
+    return sorted(runs, key=lambda run: rank(problem, run), reverse=True)
 
 
 def _run(trainer, problem, theta, max_iter, tol):
@@ -110,15 +167,6 @@ def _candidates(task, Z, target, weight, rng):
     return [makers[task.start] if task.start < len(makers) else random]
 
 
-def _sampled(task, problem):
-    """The problem on the rows that starts are compared on; their columns, targets."""
-    columns, target = _start_columns(task, problem)
-    rows = initialization.content_sample(columns, target, problem.weight)
-    if rows is None:
-        return problem, columns(slice(None)), target
-    return problem.on_rows(rows), columns(rows), target[rows]
-
-
 def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
     design = problem.gate if problem.gate.X.shape[1] else problem.expert
@@ -128,6 +176,13 @@ def _start_columns(task, problem):
         return standardised(design.X[rows], *design[1:])
 
     return columns, target
+
+
+def start_points(task):
+    """Standardised columns and targets of all rows, by which starts tell them apart."""
+    fused = FusedTask(_linear_task(task, task.numeric_views()))
+    columns, target = _start_columns(fused.task, fused.problem)
+    return columns(slice(None)), target, task.weight
 
 
 def start_responsibilities(trainer, task, rng):
