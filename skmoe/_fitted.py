@@ -121,6 +121,7 @@ class Fitted:
             {},
             self.router_,
             getattr(self, "_trainer_state", None),
+            getattr(self, "_before", None),
         )
 
     def _attributes(self, task, fit):
@@ -144,6 +145,7 @@ class Fitted:
             "_kept": fit.kept,
             "_n_asked": task.n_experts,
             "_trainer_state": fit.state,
+            "_before": fit.before,
         }
         attributes["n_parameters_"] = self._count(task, fit)
         read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}

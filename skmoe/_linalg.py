@@ -16,6 +16,8 @@ EXACT_NEWTON_LIMIT = 200
 # the steps towards infinity that separable data ask for.
 LARGEST_STEP = 10.0
 SINGULAR = 1e-12
+# Coefficients that cost more of the mass than this leave too little to tell noise by.
+MOST_SPENT = 0.5
 # Sweeps of coordinate descent, and the largest move that ends them.
 MOST_SWEEPS = 10_000
 SMALLEST_MOVE = 1e-10
@@ -113,17 +115,56 @@ def solve_centred(matrices, right, ridge, flat=None):
     (m, q, t)
     """
     flat = spreadless(matrices) if flat is None else flat
-    mass = matrices[:, -1, -1]
-    safe = np.where(mass > 0, mass, 1.0)[:, None]
-    mean, level = matrices[:, -1, :-1] / safe, right[:, -1] / safe
-    own = matrices[:, -1, :-1, None] * mean[:, None, :]
-    spread = np.where(_either(flat), 0.0, matrices[:, :-1, :-1] - own)
+    mass = np.where(matrices[:, -1, -1] > 0, matrices[:, -1, -1], 1.0)[:, None]
+    mean, level = matrices[:, -1, :-1] / mass, right[:, -1] / mass
+    spread = _centred(matrices, flat)
     np.einsum("mii->mi", spread)[:] += np.where(flat, 1.0, np.reshape(ridge, (-1, 1)))
     cross = right[:, :-1] - matrices[:, -1, :-1, None] * level[:, None, :]
     slopes = solve_symmetric(spread, np.where(flat[:, :, None], 0.0, cross))
     slopes[flat] = 0.0
     intercepts = level - np.einsum("mq,mqt->mt", mean, slopes)
     return np.concatenate([slopes, intercepts[:, None]], axis=1)
+
+
+def without_bias(matrices, right, ridge, coef, flat=None):
+    """Solutions of ``solve_centred`` without the bias of the ridge, and their cost.
+
+    The penalty pulls towards the solution itself rather than towards zero (Tukey's
+    twicing): what rows determine well is hardly shrunk any more, the rest still is.
+
+    Parameters
+    ----------
+    matrices, right, ridge, flat
+        As in :func:`solve_centred`.
+    coef : (m, q, t)
+        Its solution.
+
+    Returns
+    -------
+    coef : (m, q, t)
+    spent : (m,)
+        Effective number of coefficients, with the intercept.
+    """
+    flat = spreadless(matrices) if flat is None else flat
+    rest = right - matrices @ coef
+    again = coef + solve_centred(matrices, rest, ridge, flat)
+    return again, effective(matrices, ridge, flat)
+
+
+def effective(matrices, ridge, flat=None):
+    """Effective numbers of coefficients (m,) without bias, with the intercept."""
+    flat = spreadless(matrices) if flat is None else flat
+    ridge = np.reshape(ridge, (-1, 1))
+    curvature = np.maximum(np.linalg.eigvalsh(_centred(matrices, flat)), 0.0)
+    return 1.0 + np.sum(1.0 - (ridge / (curvature + ridge)) ** 2, axis=1)
+
+
+def _centred(matrices, flat):
+    """Gram matrices (m, q - 1, q - 1) around the means, without flat columns."""
+    mass = np.where(matrices[:, -1, -1] > 0, matrices[:, -1, -1], 1.0)[:, None]
+    mean = matrices[:, -1, :-1] / mass
+    own = matrices[:, -1, :-1, None] * mean[:, None, :]
+    return np.where(_either(flat), 0.0, matrices[:, :-1, :-1] - own)
 
 
 def _either(flat):

@@ -216,7 +216,6 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         if y.ndim > 2:
             raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
         check_consistent_length(len_of, y)
-        _check_target_units(y)
         return y
 
     def _read_target(self, table, y, sample_weight):
@@ -226,8 +225,9 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
                 "None."
             )
         y = self._check_y(y, table.raw)
-        _check_target_units(y, small=True)
-        self._y_ndim, self._n_outputs = y.ndim, y.shape[1] if y.ndim == 2 else 1
+        outputs = y.reshape(len(y), -1)
+        check_units(outputs, ["y"] * outputs.shape[1], small=True)
+        self._y_ndim, self._n_outputs = y.ndim, outputs.shape[1]
         return y, self._weights(table, sample_weight)
 
     def _encode(self, y):
@@ -357,8 +357,3 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         """
         means = self._components(X, offset, trials).means()
         return means[:, :, 0] if self._y_ndim == 1 else means
-
-
-def _check_target_units(y, small=False):
-    outputs = y.reshape(len(y), -1)
-    check_units(outputs, ["y"] * outputs.shape[1], small=small)

@@ -5,7 +5,14 @@ from sklearn.base import clone
 
 from .._design import from_data_scale, target_scales
 from .._grams import flat_columns, weighted_grams
-from .._linalg import Penalty, ridge_diagonal, solve_centred, solve_lasso
+from .._linalg import (
+    MOST_SPENT,
+    Penalty,
+    effective,
+    ridge_diagonal,
+    solve_centred,
+    solve_lasso,
+)
 from ..likelihoods import Gaussian
 from ..likelihoods._base import INVERSE_LINKS
 from ._linear import LinearExpert
@@ -52,7 +59,16 @@ class GeneralizedLinearExpert(LinearExpert):
         return INVERSE_LINKS[self._family().link](self._linear(X))
 
     def fit_design(
-        self, design, y, weight, *, likelihood=None, size=None, unit=None, start=None
+        self,
+        design,
+        y,
+        weight,
+        *,
+        likelihood=None,
+        size=None,
+        unit=None,
+        start=None,
+        settle=None,
     ):
         """Fit to weighted rows, alternating with the dispersion if that is not given.
 
@@ -67,6 +83,8 @@ class GeneralizedLinearExpert(LinearExpert):
         unit : ndarray of shape (n_outputs,), default=None
             Units of the target, to which a lasso refers.
         start : fitted expert, default=None
+        settle : bool, default=None
+            Given a likelihood, whether the bias of the ridge is taken out.
 
         Returns
         -------
@@ -79,7 +97,12 @@ class GeneralizedLinearExpert(LinearExpert):
         coef = newton.start(start)
         if likelihood is not None:
             steps = FIRST_STEPS if start is None else WARM_STEPS
-            return self.set_standardised(newton.run(coef, likelihood, steps), design)
+            coef, spent = newton.run(coef, likelihood, steps), None
+            if settle is not None:
+                coef, spent = newton.settled(coef, likelihood, settle)
+            self.set_standardised(coef, design)
+            self._spent = spent
+            return self
         fitted, value = None, -np.inf
         for _ in range(ALTERNATIONS):
             self.set_standardised(coef, design)
@@ -102,6 +125,8 @@ class Newton:
         self.rows, self.unit = weight > 0, np.broadcast_to(unit, y.shape[1])
         # By weight, not by curvature: a row far out in a tail has none.
         self.flat = flat_columns(design, weight[:, None])[0]
+        # Where the ridge pulls slopes to.
+        self.center = 0.0
 
     def start(self, earlier):
         """Coefficients of an earlier expert, or of least squares."""
@@ -137,7 +162,8 @@ class Newton:
         rows = likelihood.log_prob(self.y, self.predictions(coef), self.size)
         slopes = coef[:, :-1]
         variance = likelihood.penalty_variance(len(coef))
-        paid = 0.5 * self.penalty.ridge * np.sum(slopes**2, axis=1) / variance
+        squares = np.sum((slopes - self.center) ** 2, axis=1)
+        paid = 0.5 * self.penalty.ridge * squares / variance
         paid = paid + self.lasso * np.abs(slopes).sum(axis=1)
         return self.weight[self.rows] @ rows[self.rows] - paid.sum()
 
@@ -170,7 +196,21 @@ class Newton:
             return np.vstack([solve_lasso(*own) for own in each])
         flat = np.broadcast_to(self.flat, (len(coef), len(self.flat)))
         ridge = share * (self.penalty.ridge / variance)
+        right[:, :-1] += ridge[:, None] * self.center
         return solve_centred(grams, right[:, :, None], ridge, flat)[:, :, 0]
+
+    def settled(self, coef, likelihood, free):
+        """Coefficients without the bias of the ridge if ``free``, and their cost."""
+        grams, _, share = self.system(coef, likelihood)
+        ridge = share * (self.penalty.ridge / likelihood.penalty_variance(len(coef)))
+        spent = effective(grams, ridge)
+        if np.any(spent > MOST_SPENT * self.weight.sum()):
+            return coef, None
+        coef = self.run(coef, likelihood, FIRST_STEPS)
+        if free:
+            self.center = coef[:, :-1].copy()
+            coef = self.run(coef, likelihood, FIRST_STEPS)
+        return coef, spent
 
     def run(self, coef, likelihood, max_steps):
         """Coefficients after Newton steps, none of which lowers the objective."""

@@ -13,7 +13,13 @@ from .._design import (
     to_data_scale,
 )
 from .._grams import weighted_grams
-from .._linalg import Penalty, check_penalty, solve_centred
+from .._linalg import (
+    MOST_SPENT,
+    Penalty,
+    check_penalty,
+    solve_centred,
+    without_bias,
+)
 from .._multinomial import fit_multinomial, softmax_parameters
 from .._network import Network
 from .._rank import Columns
@@ -122,9 +128,20 @@ class LinearExpert(BuiltInExpert):
         coef = solve_centred(statistics.grams, right, ridge)[0].T
         return self.set_standardised(coef, design)
 
+    def settle(self, statistics, design, free):
+        """As ``solve``, with the cost of the coefficients, and without the bias of the
+        ridge if ``free``; where there are rows enough to tell."""
+        ridge, right = Penalty.of(self).ridge, statistics.cross.T[None]
+        coef = solve_centred(statistics.grams, right, ridge)
+        again, spent = without_bias(statistics.grams, right, ridge, coef)
+        enough = spent[0] <= MOST_SPENT * statistics.grams[0, -1, -1]
+        self.set_standardised((again if free and enough else coef)[0].T, design)
+        self._spent = spent if enough else None
+        return self
+
     def set_standardised(self, coef, design):
         """Set the coefficients (n_outputs, q) of standardised columns."""
-        self._squared_norms = np.sum(coef[:, :-1] ** 2, axis=1)
+        self._squared_norms, self._spent = np.sum(coef[:, :-1] ** 2, axis=1), None
         self._absolute_norms = np.sum(np.abs(coef[:, :-1]), axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
@@ -170,11 +187,12 @@ class LinearExpert(BuiltInExpert):
         self.count(Columns(X, weight))
         return self
 
-    def fit_design(self, design, y, weight):
+    def fit_design(self, design, y, weight, *, settle=None):
         """``fit`` with the standardisation of ``design``, which the penalty refers to.
 
         In a mixture all experts are penalised on the scale of all rows, not on that
-        of the rows that each is responsible for.
+        of the rows that each is responsible for.  ``settle`` is None, or whether the
+        bias of the ridge is taken out, as at the end of EM.
         """
         y = np.asarray(y, dtype=float)
         if self.l1_ratio > 0:
@@ -182,7 +200,11 @@ class LinearExpert(BuiltInExpert):
         # Centring y keeps the products accurate when y sits far from zero.
         shift, _ = target_scales(y.reshape(len(weight), -1), weight)
         shift = shift.reshape(y.shape[1:])
-        self.solve(self.accumulate(design, y - shift, weight), design)
+        statistics = self.accumulate(design, y - shift, weight)
+        if settle is None:
+            self.solve(statistics, design)
+        else:
+            self.settle(statistics, design, settle)
         self.intercept_ = self.intercept_ + shift
         return self
 
@@ -204,6 +226,10 @@ class LinearExpert(BuiltInExpert):
     def prior_scatter(self):
         """What the penalty adds to the residual sums of squares, (n_outputs,)."""
         return Penalty.of(self).ridge * self._squared_norms
+
+    def noise_scatter(self, variance):
+        """What residuals lack of the noise that coefficients follow, (n_outputs,)."""
+        return self.prior_scatter() if self._spent is None else self._spent * variance
 
     def penalty(self, variance, unit):
         """Penalty in nats, given the variance of each output around the expert, and

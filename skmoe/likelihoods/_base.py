@@ -94,6 +94,8 @@ class Likelihood(Stamped):
     discrete = False
     #: Whether the fitted dispersion is the least, or the most, that is allowed.
     floored_ = False
+    #: Whether the ridge of linear experts scales with the dispersion.
+    scales_ridge = False
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""

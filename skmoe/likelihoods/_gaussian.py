@@ -44,6 +44,8 @@ class Gaussian(Likelihood):
     Gaussian(variance='shared')
     """
 
+    scales_ridge = True
+
     def __init__(self, variance="expert", covariance="diag", floor=1e-6):
         self.variance = variance
         self.covariance = covariance

@@ -74,6 +74,8 @@ class HeteroscedasticGaussian(Likelihood):
     True
     """
 
+    scales_ridge = True
+
     def __init__(self, model=None, floor=1e-6):
         self.model = model
         self.floor = floor

@@ -66,6 +66,8 @@ class StudentT(Likelihood):
     StudentT(df=4)
     """
 
+    scales_ridge = True
+
     def __init__(self, df=None, floor=1e-6):
         self.df = df
         self.floor = floor
@@ -219,6 +221,8 @@ class Laplace(Likelihood):
     >>> Laplace()
     Laplace()
     """
+
+    scales_ridge = True
 
     def __init__(self, floor=1e-6):
         self.floor = floor

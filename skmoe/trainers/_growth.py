@@ -274,6 +274,7 @@ class Growth:
             gate=_Free(),
             experts=[fit.experts[leaf]],
             likelihoods=[fit.likelihoods[leaf]],
+            before=None,
         )
         return self._price(split) - self._price(one)
 
@@ -297,6 +298,7 @@ class Growth:
         start = replace(
             fit,
             gate=gate,
+            before=None,
             experts=[*fit.experts[:leaf], *pair.experts, *fit.experts[leaf + 1 :]],
             likelihoods=[
                 *fit.likelihoods[:leaf],

@@ -75,6 +75,7 @@ def _reordered(task, fit, gate, order):
         load=fit.load[order],
         history=history,
         router=router,
+        before=fit.before and tuple([own[k] for k in order] for own in fit.before),
     )
 
 

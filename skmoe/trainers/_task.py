@@ -240,6 +240,8 @@ class Fit:
     history : dict of per-iteration lists
     router : the router with what it learned, or None if it learned nothing
     state : what the trainer needs to continue, or None
+    before : experts and likelihoods at the maximum of the penalised objective, where
+        those of the fit are without what the penalty put into them; or None
     """
 
     gate: Any
@@ -254,6 +256,12 @@ class Fit:
     history: dict
     router: Any = None
     state: Any = None
+    before: Any = None
+
+    @property
+    def objective_parts(self):
+        """Experts and likelihoods from which the objective can be climbed on."""
+        return self.before or (self.experts, self.likelihoods)
 
 
 def counts_of(task, fit):

@@ -10,7 +10,7 @@ from ...gates._tree import TreeGate
 from ...routers._base import best_first
 from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
-from .loop import run_em
+from .loop import run_em, settle
 from .matching import Matcher, by_name
 from .record import after_soft_training, removal, run_history, told
 from .refit import EStep, Parts, RefitMixture
@@ -54,7 +54,12 @@ class FusedDriver:
             run, problem = max(runs, key=lambda r: rank(r[1], r[0]))
             if _sparse_finish(task, problem.n_experts) and not run.stopped:
                 run, problem = self._finish(run, problem)
-        return self._to_fit(run, problem)
+            before = self._to_fit(run, problem) if problem.biased else None
+            settle(problem, run, trainer.tol)
+        fit = self._to_fit(run, problem)
+        if before is not None:
+            fit.before = before.experts, before.likelihoods
+        return fit
 
     def _finish(self, run, problem):
         sparse = problem.with_rule(n_active=task_active(self.task, problem.n_experts))
@@ -142,7 +147,12 @@ class RefitDriver:
         run, problem = max(runs, key=lambda r: rank(r[1], r[0]))
         if _sparse_finish(task, len(problem.kept)) and not run.stopped:
             run, problem = self._finish(run, problem)
-        return self._to_fit(run, problem)
+        before = run.theta
+        settle(problem, run, self.trainer.tol)
+        fit = self._to_fit(run, problem)
+        if run.theta is not before:
+            fit.before = before.experts, before.likelihoods
+        return fit
 
     def _to_fit(self, run, problem):
         fit = problem.to_fit(run)
@@ -215,7 +225,7 @@ class RefitDriver:
         """
         task = self.task
         gate = task.gate.going_on(fit.gate)
-        parts = Parts(gate, fit.experts, fit.likelihoods)
+        parts = Parts(gate, *fit.objective_parts)
         asked = [task.gate, *task.experts, task.likelihood]
         before = [fit.gate, *fit.experts, fit.likelihoods[0]]
         if [*map(repr, asked)] == [*map(repr, before)]:

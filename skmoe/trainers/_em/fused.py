@@ -9,17 +9,16 @@ import numpy as np
 
 from ..._design import read_only, take_rows
 from ..._grams import weighted_grams
-from ..._kernels.em import Labels, Rule, Statistics, categorical_pass, gaussian_pass
+from ..._kernels.em import Rule, Statistics, gaussian_pass
 from ..._linalg import (
-    Penalty,
-    curvature_columns,
+    MOST_SPENT,
     n_pairs,
     newton_direction,
     ridge_diagonal,
     solve_centred,
     solve_lasso,
     unpack_grams,
-    use_exact_newton,
+    without_bias,
 )
 from ..._multinomial import fit_multinomial
 from ...engines import map_rows
@@ -73,7 +72,7 @@ class LinearMixture:
         self.tree, self.kept = tree, list(range(tree.n_leaves))
         self.gate_penalty, self.expert_penalty = gate_penalty, expert_penalty
         self.n_active = tree.n_leaves if n_active is None else n_active
-        self.hard, self.n_jobs = hard, n_jobs
+        self.hard, self.n_jobs, self.settles = hard, n_jobs, False
         self.total_weight = weight.sum()
         self.gate_channels = gate.X.shape[1] + 1
         self.expert_channels = expert.X.shape[1] + 1
@@ -82,6 +81,11 @@ class LinearMixture:
     def n_experts(self):
         """Number of leaves."""
         return self.tree.n_leaves
+
+    @property
+    def biased(self):
+        """Whether a ridge has a share in coefficients and variances."""
+        return False
 
     @property
     def extrapolates(self):
@@ -205,7 +209,8 @@ class LinearMixture:
     def maximise(self, theta, statistics):
         """Exact or one Newton step for each block of parameters."""
         parts = self.unpack(theta)
-        gate = self._update_gate(parts[0], statistics)
+        settles = self.settles
+        gate = parts[0] if settles else self._update_gate(parts[0], statistics)
         return self.pack(gate, *self._update_experts(parts, statistics))
 
     def _update_gate(self, coef, statistics):
@@ -282,6 +287,11 @@ class LinearGaussianMixture(LinearMixture):
         self.log_floor, self.shared_variance = np.log(floor), shared_variance
         self.n_outputs = self.target.shape[1]
 
+    @property
+    def biased(self):
+        """Whether a ridge has a share in coefficients and variances."""
+        return self.expert_penalty.ridge > 0 and not self.expert_penalty.lasso
+
     def _exact_expert(self):
         return False
 
@@ -347,6 +357,10 @@ class LinearGaussianMixture(LinearMixture):
             right = right.transpose(0, 2, 1)
             coef = solve_centred(grams, right, ridge)
             fitted = np.einsum("kqd,kqd->kd", coef, right)
+            if self.settles:
+                coef, fitted = self._settled(
+                    grams, right, square, coef, fitted, np.exp(log_variance)
+                )
             coef = coef.transpose(0, 2, 1)
         variance = np.maximum(square - fitted, 0.0)
         weight = np.broadcast_to(mass[:, None], variance.shape)
@@ -358,6 +372,20 @@ class LinearGaussianMixture(LinearMixture):
         coef = coef.reshape(-1, self.expert_channels)
         least = np.finfo(float).tiny
         return coef, np.maximum(np.log(np.maximum(variance, least)), self.log_floor)
+
+    def _settled(self, grams, right, square, coef, fitted, variance):
+        """Coefficients without the bias of the ridge, and what of the squares they
+        explain, less the noise of ``variance`` (K, d) that they follow; for experts
+        with rows enough to tell."""
+        ridge = self.expert_penalty.ridge
+        again, spent = without_bias(grams, right, ridge, coef)
+        # One expert is the ridge regression that was asked for.
+        again = again if self.n_experts > 1 else coef
+        explained = np.einsum("kqd,kqd->kd", again, 2.0 * right - grams @ again)
+        explained -= spent[:, None] * variance
+        enough = (spent <= MOST_SPENT * grams[:, -1, -1])[:, None]
+        coef = np.where(enough[:, None], again, coef)
+        return coef, np.where(enough, explained, fitted)
 
     def _solve_lasso(self, grams, right, start, log_variance):
         """Coefficients (K, d, q); the quadratic counts for less with more variance."""
@@ -383,91 +411,6 @@ class LinearGaussianMixture(LinearMixture):
         coef, unit = np.zeros((n * d, self.expert_channels)), np.zeros((n, d))
         mass = weights.sum(axis=0)
         return self._solve(grams, cross, square, mass, coef, unit)
-
-
-class LinearCategoricalMixture(LinearMixture):
-    """Multinomial logistic experts.
-
-    Additional parameters
-    ---------------------
-    n_classes : int
-    """
-
-    _kernel = staticmethod(categorical_pass)
-    # Newton steps drift at a constant pace where classes are separable, and the
-    # ratio of two equal steps is all rounding error.
-    extrapolates = False
-
-    def __init__(self, *args, n_classes, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.n_classes = n_classes
-        # Two mirrored sets of coefficients share the penalty of one log-odds.
-        ridge, lasso = self.expert_penalty
-        self.class_penalty = Penalty(ridge * (2.0 if n_classes == 2 else 1.0), lasso)
-
-    def _target_of(self, rows):
-        codes, offset = self.target
-        offset = offset[rows] if len(offset) else offset
-        return Labels(read_only(codes[rows]), read_only(offset))
-
-    def _exact_expert(self):
-        return use_exact_newton(self.n_classes, self.expert_channels)
-
-    def _columns_per_expert(self):
-        return curvature_columns(self.n_classes, self.expert_channels)
-
-    def _n_rows_per_expert(self):
-        return self.n_classes
-
-    def pack(self, gate, coef):
-        return np.concatenate([gate.ravel(), coef.ravel()])
-
-    def unpack(self, theta):
-        """Gates (S, q) and class coefficients (K * C, q)."""
-        first = self.tree.n_slots * self.gate_channels
-        return (
-            theta[:first].reshape(-1, self.gate_channels),
-            theta[first:].reshape(-1, self.expert_channels),
-        )
-
-    def _penalty(self, parts):
-        gate, coef = parts
-        ridge, lasso = self.class_penalty
-        slopes = coef[:, :-1]
-        expert = 0.5 * ridge * np.sum(slopes**2) + lasso * np.abs(slopes).sum()
-        return self._gate_penalty(gate) + expert
-
-    def _update_experts(self, parts, statistics):
-        shape = (self.n_experts, self.n_classes, self.expert_channels)
-        coef = parts[1].reshape(shape)
-        gradient = statistics.cross.reshape(shape)
-        direction = newton_direction(
-            gradient, statistics.expert_gram, coef, *self.class_penalty
-        )
-        return (parts[1] + direction.reshape(parts[1].shape),)
-
-    def damp(self, theta, mapped, step):
-        return theta + step * (mapped - theta)
-
-    def _start_experts(self, targets):
-        indicators = read_only(np.eye(self.n_classes)[self.target.codes])
-        zero = np.zeros((self.n_classes, self.expert_channels))
-        fits = [
-            fit_multinomial(
-                self.expert,
-                indicators,
-                read_only(targets[:, k] * self.weight),
-                zero,
-                max(
-                    self.class_penalty.ridge, 1e-3 * self.total_weight / self.n_experts
-                ),
-                offset=self.target.offset,
-                max_iter=START_STEPS,
-                n_jobs=self.n_jobs,
-            )[0]
-            for k in range(self.n_experts)
-        ]
-        return (np.concatenate(fits),)
 
 
 def take_slots(coef, slots):

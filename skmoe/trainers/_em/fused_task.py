@@ -19,7 +19,8 @@ from ...experts import LinearExpert
 from ...gates._tree import TreeGate
 from ...likelihoods import Categorical, Gaussian
 from .._task import Fit
-from .fused import LinearCategoricalMixture, LinearGaussianMixture
+from .fused import LinearGaussianMixture
+from .fused_classes import LinearCategoricalMixture
 
 
 def fits_fused(task):
@@ -179,8 +180,9 @@ class FusedTask:
     def from_fit(self, fit):
         """Parameters of an earlier fit, in today's standardised units."""
         gate = from_data_scale(fit.gate.coef_, fit.gate.intercept_, self.gate_design)
-        slopes = np.vstack([np.atleast_2d(e.coef_) for e in fit.experts])
-        intercepts = np.concatenate([np.atleast_1d(e.intercept_) for e in fit.experts])
+        experts, likelihoods = fit.objective_parts
+        slopes = np.vstack([np.atleast_2d(e.coef_) for e in experts])
+        intercepts = np.concatenate([np.atleast_1d(e.intercept_) for e in experts])
         coef = from_data_scale(slopes, intercepts, self.expert_design)
         if self.task.classes is not None:
             return self.problem.pack(gate, coef)
@@ -188,7 +190,7 @@ class FusedTask:
         coef = coef.reshape(-1, d, coef.shape[1])
         coef[:, :, -1] -= self.y_center
         coef /= self.y_scale[:, None]
-        sigma = np.array([np.atleast_1d(x.sigma_) for x in fit.likelihoods])
+        sigma = np.array([np.atleast_1d(x.sigma_) for x in likelihoods])
         log_variance = 2 * np.log(sigma / self.y_scale)
         log_variance = np.maximum(log_variance, self.problem.log_floor)
         return self.problem.pack(gate, coef.reshape(-1, coef.shape[2]), log_variance)

@@ -1,8 +1,10 @@
 """The one loop of all EM variants."""
 
+import math
 from dataclasses import dataclass, field
 
 SMALLEST_STEP = 1e-4
+SETTLING_STEPS = 20
 
 
 @dataclass
@@ -87,6 +89,27 @@ def run_em(
             run.converged = True
             break
     return run
+
+
+def settle(problem, run, tol):
+    """Take what a penalty of the experts put into coefficients and spreads out of them.
+
+    No objective is climbed, so the record stays, and so does the gate: each step is an
+    M-step of the rest without that share, until the likelihood comes to rest.
+    """
+    if not problem.biased or run.stopped:
+        return
+    problem = problem.with_rule(settles=True)
+    level = problem.log_likelihood(run.statistics) / problem.total_weight
+    for _ in range(SETTLING_STEPS):
+        theta = problem.maximise(run.theta, run.statistics)
+        value, statistics = problem.evaluate(theta)
+        if not math.isfinite(value):
+            break
+        run.theta, run.statistics, before = theta, statistics, level
+        level = problem.log_likelihood(statistics) / problem.total_weight
+        if abs(level - before) <= tol:
+            break
 
 
 def _advance(problem, run, accelerator):

@@ -67,7 +67,7 @@ class RefitMixture:
     """
 
     def __init__(self, task, *, n_active=None, hard=False):
-        self.task, self.hard = task, hard
+        self.task, self.hard, self.settles = task, hard, False
         self.n_active = task.n_experts if n_active is None else n_active
         self.masks = task.router.masks_training
         self.total_weight = task.weight.sum()
@@ -91,6 +91,20 @@ class RefitMixture:
             task = replace(task, gate=task.gate.on(left))
         n_active = min(self.n_active, len(kept))
         return self.with_rule(kept=kept, n_active=n_active, task=task)
+
+    @property
+    def biased(self):
+        """Whether a ridge has a share in coefficients and dispersions."""
+        return any(self._is_biased(self.task.experts[k]) for k in self.kept)
+
+    def _is_biased(self, expert):
+        return (
+            self.task.classes is None
+            and self.task.likelihood.scales_ridge
+            and isinstance(expert, LinearExpert)
+            and expert.alpha > 0
+            and expert.l1_ratio == 0
+        )
 
     def stays(self):
         """Which experts may lose all their rows: noise."""
@@ -196,16 +210,18 @@ class RefitMixture:
                 total += expert.penalty(variance, self._units)
         return total
 
-    def _priors(self, experts):
-        """What penalised linear experts add to the sums of squared residuals."""
+    def _priors(self, experts, parts):
+        """What linear experts add to the sums of squared residuals."""
         if self.task.classes is not None:
             return None
-        return [
-            expert.prior_scatter()
-            if isinstance(expert, LinearExpert)
-            else np.zeros(self.task.y.shape[1])
-            for expert in experts
-        ]
+        d, priors = self.task.y.shape[1], []
+        for k, expert in enumerate(experts):
+            own = np.zeros(d)
+            if isinstance(expert, LinearExpert):
+                known = parts.likelihoods[k].penalty_variance(d) if parts else own
+                own = expert.noise_scatter(known)
+            priors.append(own)
+        return priors
 
     def load(self, statistics):
         """Share of the rows that each expert is responsible for."""
@@ -234,6 +250,10 @@ class RefitMixture:
     def maximise(self, parts, statistics):
         """Fit experts in parallel and their dispersions, then the gate."""
         resp = statistics.resp
+        if self.settles:
+            return self.refit(parts, resp, statistics.row_weights)._replace(
+                gate=parts.gate
+            )
         gate = copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.gate)
         step = gate.update if parts else gate.fit
         step(self.task.gate_view, resp, self.task.weight)
@@ -265,7 +285,7 @@ class RefitMixture:
         likelihoods = self._fit_dispersions(
             self.predictions(fitted, needed=resp > 0),
             resp * self.task.weight[:, None],
-            self._priors(experts),
+            self._priors(experts, parts),
             parts.likelihoods if parts else [None] * len(experts),
         )
         return fitted._replace(likelihoods=likelihoods)
@@ -316,6 +336,8 @@ class RefitMixture:
 
     def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
         task = self.task
+        if self.settles and not self._is_biased(task.experts[number]):
+            return previous
         weight = share * task.weight
         if not self._can_fit(weight):
             if previous is not None:
@@ -368,6 +390,8 @@ class RefitMixture:
             more["start"] = previous
         elif task.offset is not None:
             more = {"offset": task.offset}
+        if self.settles and self._is_biased(expert):
+            more["settle"] = len(self.kept) > 1
         design = self._designs.of(view, expert.standardize)
         return clone(expert).fit_design(design, task.labels, weight, **more)
 
