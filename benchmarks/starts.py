@@ -49,15 +49,15 @@ def scheme(name):
     ``fresh`` is short runs of n_init starts, a quarter of which is run to the end;
     ``kept`` is what the library does; others use one kind of perturbation only.
     """
-    before = starts.FRESH, starts.HOPS, initialization.MOVES
+    before = starts.FRESH, starts.HOPS, starts.CLASS_HOPS, drivers.REFIT_HOPS
+    moves = initialization.MOVES
     if name.startswith("fresh"):
-        starts.FRESH, starts.HOPS = 1.0, 0.0
+        starts.FRESH, starts.HOPS, starts.CLASS_HOPS, drivers.REFIT_HOPS = 1, 0, 0, 0
     else:
         initialization.MOVES = MOVES[name]
-    refit, drivers.REFIT_HOPS = drivers.REFIT_HOPS, min(drivers.REFIT_HOPS, starts.HOPS)
     yield 40 if name == "fresh-40" else 20
-    starts.FRESH, starts.HOPS, initialization.MOVES = before
-    drivers.REFIT_HOPS = refit
+    starts.FRESH, starts.HOPS, starts.CLASS_HOPS, drivers.REFIT_HOPS = before
+    initialization.MOVES = moves
 
 
 def known_cases():

@@ -26,7 +26,7 @@ from .search import LOOSE_TOL, hop, rank
 FULL_RUNS = 0.25
 # Of n_init starts, the share that is fresh where the best is then perturbed, and how
 # many perturbations there are for each.
-FRESH, HOPS = 0.6, 2.0
+FRESH, HOPS = 0.5, 1.3
 # Classes have many more local maxima.
 CLASS_HOPS = 3.0
 # Runs that are gone on with before the search.
