@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, check_cv
+from sklearn.utils.multiclass import check_classification_targets
 
 from .._warnings import warn
 
@@ -77,6 +78,8 @@ def splits_of(cv, rows, groups, classify, owner):
     Rows of weight zero take no part.  Where no training row has the class of a held-out
     one, that row is not scored.
     """
+    if classify:
+        check_classification_targets(rows.y)
     n_folds = N_FOLDS if cv is None else cv
     if isinstance(n_folds, numbers.Integral):
         _check_n_folds(n_folds, rows, classify, owner)
