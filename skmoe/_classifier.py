@@ -182,7 +182,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return Categorical()
 
     def _check_y(self, y, len_of):
-        if np.shape(y)[1:] == (1,):
+        if np.asarray(y).shape[1:] == (1,):
             warn(
                 "A column-vector y was passed when a 1d array was expected; give "
                 "y.ravel().",
