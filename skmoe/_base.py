@@ -239,7 +239,9 @@ class BaseMoE(
         return draw_folds(task.labels, task.classes, splitter, 0, split_params)
 
     def _make_task(self, parts, table, y, weight):
-        gate_view, expert_views = self._training_views(table, parts.gate, parts.experts)
+        gate_view, expert_views = self._training_views(
+            table, parts.gate, parts.experts, parts.trainer.keeps_sparse
+        )
         widths = zip(parts.names, expert_views, strict=True)
         self._widths = {"the gate": gate_view.shape[1]}
         self._widths.update((name, view.shape[1]) for name, view in widths)

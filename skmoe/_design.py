@@ -1,7 +1,8 @@
 """Columns of a data matrix as the kernels want them.
 
 The data are standardised inside the kernels, block by block: coefficients come out
-on a common scale, penalties do not depend on units, and no copy of X is made.
+on a common scale, penalties do not depend on units, and no copy of X is made.  Sparse
+columns stay as they are; ``_products`` centres what it makes of them.
 """
 
 import numpy as np
@@ -10,6 +11,9 @@ from scipy import sparse
 from ._kernels.em import Design
 
 CHUNK_ROWS = 16384
+# So few sparse columns, in so few cells, are made dense for training: passes over them
+# are faster than products.
+FEW_COLUMNS, FEW_CELLS = 100, 1 << 24
 # Mean weights from 2^-40 to 2^40 are taken as they are.
 WEIGHT_BITS = 40
 # Beside a row of weight one, a row of so little changes no sum.
@@ -65,12 +69,17 @@ def weighted_moments(X, weight):
         deviation = (X[rows] - center) / unit
         rest += weight[rows] @ deviation
         variance += weight[rows] @ deviation**2
+    return center, rounded_scale(variance / total, rest / total, unit, X.dtype)
+
+
+def rounded_scale(variance, rest, unit, dtype):
+    """Standard deviations by mean squares and means of deviations in some unit."""
     # What rounding left of the mean is no spread.
-    scale = np.sqrt(np.maximum(variance / total - (rest / total) ** 2, 0.0))
-    scale[scale <= max(SPREADLESS, 16 * np.finfo(X.dtype).eps)] = 0.0
+    scale = np.sqrt(np.maximum(variance - rest**2, 0.0))
+    scale[scale <= max(SPREADLESS, 16 * np.finfo(dtype).eps)] = 0.0
     scale *= unit
     # Its inverse, times a coefficient, must be a number.
-    return center, np.where(scale >= SMALLEST_SCALE, scale, 0.0)
+    return np.where(scale >= SMALLEST_SCALE, scale, 0.0)
 
 
 def target_scales(y, weight):
@@ -85,6 +94,11 @@ def column_units(X, counts):
     for rows in row_chunks(X.shape[0]):
         own = np.asarray(X[rows], dtype=float)[counts[rows]]
         largest = np.maximum(largest, np.abs(own).max(axis=0, initial=0.0))
+    return powers_above(largest)
+
+
+def powers_above(largest):
+    """Powers of two just above positive numbers; one for others."""
     return np.ldexp(1.0, np.frexp(np.where(largest > 0, largest, 1.0))[1])
 
 
@@ -94,16 +108,71 @@ def row_chunks(n_rows):
         yield slice(start, start + CHUNK_ROWS)
 
 
+def sparse_moments(X, weight):
+    """``weighted_moments`` of a CSR array in canonical form; zeros are not visited."""
+    counts = counting_rows(weight)
+    weight = np.where(counts, weight / np.max(weight), 0.0)
+    total, n_columns = weight.sum(), X.shape[1]
+    own = np.repeat(weight, np.diff(X.indptr))
+    unit = sparse_units(X, own > 0)
+
+    def sums(values):
+        return np.bincount(X.indices, weights=values, minlength=n_columns)
+
+    # Counted, since a difference of weights would leave rounding where none is zero.
+    stored = np.bincount(X.indices[own > 0], minlength=n_columns)
+    zeros = np.where(stored < np.count_nonzero(weight), total - sums(own), 0.0)
+    first = slice(*X.indptr[[np.argmax(weight), np.argmax(weight) + 1]])
+    at = np.zeros(n_columns)
+    at[X.indices[first]] = X.data[first]
+    distance = (X.data - at[X.indices]) / unit[X.indices]
+    mean = sums(own * distance) - zeros * (at / unit)
+    center = at + mean / total * unit
+    distance = (X.data - center[X.indices]) / unit[X.indices]
+    rest = sums(own * distance) - zeros * (center / unit)
+    variance = sums(own * distance**2) + zeros * (center / unit) ** 2
+    return center, rounded_scale(variance / total, rest / total, unit, X.dtype)
+
+
+def sparse_units(X, counts):
+    """``column_units`` of the entries of a CSR array that count."""
+    largest = np.zeros(X.shape[1])
+    np.maximum.at(largest, X.indices[counts], np.abs(X.data[counts]))
+    return powers_above(largest)
+
+
 def make_design(X, weight, standardize=True):
-    """Design of the columns of ``X`` (n, p), dense and finite.
+    """Design of the columns of ``X`` (n, p), finite; sparse columns stay sparse.
 
     Without ``standardize`` columns keep their scale, and constant ones still drop out.
     """
-    X = X.toarray() if sparse.issparse(X) else X
-    center, scale = weighted_moments(X, weight)
+    if sparse.issparse(X):
+        X, moments = canonical_rows(X), sparse_moments
+    else:
+        X, moments = read_only(X), weighted_moments
+    center, scale = moments(X, weight)
     scale = scale if standardize else (scale > 0).astype(float)
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-    return Design(read_only(X), center, inverse)
+    return Design(X, center, inverse)
+
+
+def canonical_rows(X):
+    """A sparse matrix as a CSR array of doubles without entries that are doubled."""
+    rows = sparse.csr_array(X, dtype=np.float64)
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
+
+
+def as_dense(X):
+    """A sparse matrix as an array, for parts that read no other; others as they are."""
+    return X.toarray() if sparse.issparse(X) else X
+
+
+def stays_sparse(X):
+    """Whether sparse columns are too many to be made dense."""
+    return X.shape[1] > FEW_COLUMNS or X.shape[0] * X.shape[1] > FEW_CELLS
 
 
 def empty_design(n_rows):
@@ -113,7 +182,8 @@ def empty_design(n_rows):
 
 def take_rows(design, rows):
     """The same standardisation on a subset of the rows."""
-    return design._replace(X=read_only(design.X[rows]))
+    X = design.X[rows]
+    return design._replace(X=X if sparse.issparse(X) else read_only(X))
 
 
 def column_scale(design):

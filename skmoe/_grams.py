@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ._design import read_only, row_chunks
+from ._design import read_only
 from ._kernels.blocks import gram_pass
 from ._linalg import n_pairs, spread_is_rounding, unpack_grams
+from ._products import column_sums, dense_blocks
 from .engines import map_rows
 
 
@@ -20,7 +21,9 @@ def weighted_grams(design, weights, targets, n_jobs=None):
         )
 
     def accumulate(statistics, start, stop):
-        gram_pass(*design, weights, targets, *statistics, start, stop)
+        for first, last, part in dense_blocks(design, start, stop):
+            own = weights[first:last], targets[first:last]
+            gram_pass(*part, *own, *statistics, 0, last - first)
 
     grams, products = map_rows(accumulate, make, len(weights), n_jobs)
     return unpack_grams(grams, n_channels), products
@@ -28,9 +31,4 @@ def weighted_grams(design, weights, targets, n_jobs=None):
 
 def flat_columns(design, weights):
     """Columns (m, p) without spread in the rows of each weight column (n, m)."""
-    X, center, inverse = design
-    mass, mean, square = weights.sum(axis=0), 0.0, 0.0
-    for rows in row_chunks(X.shape[0]):
-        own, Z = weights[rows].T, (X[rows] - center) * inverse
-        mean, square = mean + own @ Z, square + own @ Z**2
-    return spread_is_rounding(mass, mean, square)
+    return spread_is_rounding(*column_sums(design, weights))

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 from scipy.linalg.lapack import dpotrf, dpotrs
 
 from ._kernels.coordinate import coordinate_descent
@@ -12,6 +12,8 @@ from ._kernels.coordinate import coordinate_descent
 # Exact Newton on all classes jointly up to this many coefficients; beyond it the
 # cubic solve and the quadratic number of Gram matrices cost more than they save.
 EXACT_NEWTON_LIMIT = 200
+# With so few channels their matrices are cheaper than any product.
+FEW_CHANNELS = 64
 # A Newton step moves no standardised coefficient further than this, which bounds
 # the steps towards infinity that separable data ask for.
 LARGEST_STEP = 10.0
@@ -21,6 +23,19 @@ MOST_SPENT = 0.5
 # Sweeps of coordinate descent, and the largest move that ends them.
 MOST_SWEEPS = 10_000
 SMALLEST_MOVE = 1e-10
+# Sweeps after which the minimum is sought among coefficients of the same signs, and
+# the relative fall of the objective that makes it worth to go on.
+SWEEPS = 100
+LEAST_CURVATURE = 1e-9
+SMALLEST_FALL = 1e-13
+# Products with the curvature that a step of a wide problem may ask for, and the share
+# of the slope that it may leave.
+MOST_PRODUCTS = 200
+LARGEST_RESIDUAL = 0.1
+# Relative move that ends proximal steps, and how their length is found.
+PROXIMAL_MOVE = 1e-7
+POWER_ITERATIONS = 20
+EIGENVALUE_MARGIN = 1.1
 
 
 def n_pairs(n_channels):
@@ -199,16 +214,49 @@ def solve_lasso(matrix, right, lasso, start):
     weights = np.empty(right.shape)
     weights[:] = np.reshape(lasso, (-1, 1))
     weights[:, -1] = 0.0
+    problem = np.ascontiguousarray(matrix), right.ravel().copy(), weights.ravel()
     coef = start.ravel().copy()
-    coordinate_descent(
-        np.ascontiguousarray(matrix),
-        right.ravel().copy(),
-        weights.ravel(),
-        coef,
-        MOST_SWEEPS,
-        SMALLEST_MOVE,
-    )
+    for _ in range(MOST_SWEEPS // SWEEPS):
+        if coordinate_descent(*problem, coef, SWEEPS, SMALLEST_MOVE) < SWEEPS:
+            break
+        before = lasso_objective(*problem, coef)
+        leap(*problem, coef)
+        if before - lasso_objective(*problem, coef) <= SMALLEST_FALL * abs(before):
+            break
     return coef.reshape(start.shape)
+
+
+def lasso_objective(matrix, right, weights, coef):
+    """What ``solve_lasso`` minimises."""
+    quadratic = 0.5 * coef @ matrix @ coef - right @ coef
+    return float(quadratic + weights @ np.abs(coef))
+
+
+def leap(matrix, right, weights, coef):
+    """Go to the minimum among coefficients of the same signs, in place.
+
+    Sweeps crawl where columns are nearly dependent.  Coefficients that reach zero on
+    the way stay there, and those that are zero are left to the sweeps.
+    """
+    for _ in range(len(coef)):
+        free = np.flatnonzero((coef != 0.0) | (weights == 0.0))
+        signs = np.sign(coef[free])
+        slope = right[free] - matrix[free] @ coef - weights[free] * signs
+        part = matrix[np.ix_(free, free)]
+        # Where there is no curvature a lasso falls until a coefficient is zero: a move
+        # that this little curvature bounds takes it there.
+        part[np.diag_indices_from(part)] *= 1.0 + LEAST_CURVATURE
+        move = solve_symmetric(part[None], slope[None, :, None])
+        move = move[0, :, 0]
+        bound = (weights[free] > 0.0) & (move * signs < 0.0)
+        lengths = np.full(len(free), np.inf)
+        lengths[bound] = -coef[free][bound] / move[bound]
+        step = lengths.min(initial=np.inf)
+        if step >= 1.0:
+            coef[free] += move
+            return
+        coef[free] += step * move
+        coef[free[lengths.argmin()]] = 0.0
 
 
 class Penalty(NamedTuple):
@@ -265,6 +313,116 @@ def curvature_columns(n_classes, n_channels):
     return n_classes
 
 
+def use_products(X, n_classes=0):
+    """Whether a fit asks for products with X, rather than for matrices of curvature.
+
+    Sparse columns give products only; dense ones where they are many, and the system
+    of a Newton step of all classes is large.
+    """
+    return sparse.issparse(X) or is_large(X.shape[1] + 1, n_classes)
+
+
+def is_large(n_channels, n_classes):
+    """Whether there are many channels, and many coefficients in a joint system."""
+    return n_channels > FEW_CHANNELS and n_classes * n_channels > EXACT_NEWTON_LIMIT
+
+
+def conjugate_gradients(apply, right, diagonal, tol, max_iter=MOST_PRODUCTS):
+    """Solve ``apply(d) = right`` as long as the curvature is positive.
+
+    Parameters
+    ----------
+    apply : callable, product with a symmetric matrix
+    right : (m,)
+    diagonal : (m,) positive
+        Preconditioner: about the diagonal of the matrix.
+    tol : float
+        Residual, as a share of the first, at which the solution will do.
+    max_iter : int
+
+    Returns
+    -------
+    (m,) or None, where the first direction has no positive curvature.
+    """
+    solution, residual = np.zeros_like(right), right.copy()
+    scaled = residual / diagonal
+    direction, size = scaled.copy(), residual @ scaled
+    enough = tol**2 * size
+    for iteration in range(max_iter):
+        if size <= enough:
+            break
+        image = apply(direction)
+        curvature = direction @ image
+        if not curvature > 0.0:
+            return solution if iteration else None
+        step = size / curvature
+        solution += step * direction
+        residual -= step * image
+        scaled = residual / diagonal
+        before, size = size, residual @ scaled
+        direction = scaled + (size / before) * direction
+    return solution
+
+
+def preconditioner(spread, penalty):
+    """About the diagonal (m, q) of a Hessian whose outputs curve by ``spread`` (m,)."""
+    diagonal = spread[:, None] + penalty
+    largest = np.maximum(diagonal.max(), np.finfo(float).tiny)
+    return np.maximum(diagonal, SINGULAR * largest)
+
+
+def solve_by_products(apply, right, diagonal, tol):
+    """``conjugate_gradients`` of arrays of any shape; zeros if there is no answer."""
+
+    def flat(move):
+        return apply(move.reshape(right.shape)).ravel()
+
+    move = conjugate_gradients(flat, right.ravel(), diagonal.ravel(), tol)
+    return np.zeros_like(right) if move is None else move.reshape(right.shape)
+
+
+def lasso_move(apply, slope, coef, lasso):
+    """Towards the minimum of a quadratic model with absolute values, by products.
+
+    Accelerated proximal gradient steps with restarts (Beck & Teboulle 2009).
+
+    Parameters
+    ----------
+    apply : callable, product of the Hessian with a move (m, q)
+    slope : (m, q) of the smooth part, upwards
+    coef : (m, q), last channel the intercept
+    lasso : float or (m,)
+    """
+    strength = np.broadcast_to(np.reshape(lasso, (-1, 1)), coef.shape).copy()
+    strength[:, -1] = 0.0
+    bound = largest_eigenvalue(apply, coef.shape)
+    move, ahead, momentum = np.zeros_like(coef), np.zeros_like(coef), 1.0
+    for _ in range(MOST_PRODUCTS):
+        target = coef + ahead + (slope - apply(ahead)) / bound
+        shrunk = np.maximum(np.abs(target) - strength / bound, 0.0)
+        new = np.sign(target) * shrunk - coef
+        change = new - move
+        if np.vdot(ahead - new, change) > 0:
+            momentum = 1.0
+        following = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum**2))
+        ahead = new + (momentum - 1.0) / following * change
+        move, momentum = new, following
+        if np.abs(change).max() <= PROXIMAL_MOVE * np.abs(coef + new).max():
+            break
+    return move
+
+
+def largest_eigenvalue(apply, shape):
+    """An upper estimate, by a few power iterations from a fixed start."""
+    vector = np.random.RandomState(0).normal(size=shape)
+    size = 1.0
+    for _ in range(POWER_ITERATIONS):
+        vector /= max(np.linalg.norm(vector), np.finfo(float).tiny)
+        vector = apply(vector)
+        size = np.linalg.norm(vector)
+    return max(EIGENVALUE_MARGIN * size, np.finfo(float).tiny)
+
+
 def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     """Newton direction of penalised multinomial log-likelihoods.
 
@@ -307,8 +465,13 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
         # A common shift of all classes changes no probability, only rounding feeds it.
         direction = direction - direction.mean(axis=1, keepdims=True)
         direction = _snapped(direction, coef.reshape(slope.shape), flat)
+    return shortened(direction).reshape(coef.shape)
+
+
+def shortened(direction):
+    """Directions (m, K, q) in which no coefficient moves further than it may."""
     largest = np.abs(direction).max(axis=(1, 2), keepdims=True)
-    return (direction / np.maximum(1.0, largest / LARGEST_STEP)).reshape(coef.shape)
+    return direction / np.maximum(1.0, largest / LARGEST_STEP)
 
 
 def _without_flat(slope, blocks, penalty):

@@ -5,20 +5,32 @@ classification expert is the same with class indicators as targets.
 scikit-learn's ``LogisticRegression`` takes no soft targets, hence our own.
 """
 
+from functools import lru_cache
+
 import numpy as np
+from scipy.linalg import helmert
 
 from ._design import read_only
 from ._kernels.multinomial import multinomial_pass
 from ._linalg import (
+    LARGEST_RESIDUAL,
     curvature_columns,
+    lasso_move,
     n_pairs,
     newton_direction,
+    preconditioner,
     ridge_diagonal,
+    shortened,
+    solve_by_products,
     use_exact_newton,
+    use_products,
 )
+from ._products import gather, linear
 from .engines import map_rows
+from .mixture import log_weights
 
 SMALLEST_STEP = 2.0**-20
+MOST_CONTRASTS = 32
 
 
 def multinomial_statistics(design, targets, weight, coef, offset, n_jobs=None):
@@ -41,6 +53,85 @@ def multinomial_statistics(design, targets, weight, coef, offset, n_jobs=None):
 
     total, gradient, grams = map_rows(accumulate, make, len(weight), n_jobs)
     return total[0], gradient, grams
+
+
+class ByGrams:
+    """The regression by the weighted Gram matrices of its columns."""
+
+    def __init__(self, design, targets, weight, offset, n_jobs):
+        self.data, self.n_jobs = (design, targets, weight), n_jobs
+        offset = np.zeros((0, targets.shape[1])) if offset is None else offset
+        self.offset = read_only(offset)
+
+    def evaluate(self, coef):
+        """Log-likelihood, and what a direction is made of."""
+        total, *state = multinomial_statistics(
+            *self.data, coef, self.offset, self.n_jobs
+        )
+        return total, state
+
+    def direction(self, state, coef, alpha, lasso):
+        """Newton direction."""
+        return newton_direction(*state, coef, alpha, lasso)
+
+
+class ByProducts:
+    """The regression by products with its columns, which may be many, or sparse.
+
+    ``targets`` (n, K) are weighted; ``mass`` (n,) is their sum, where it is known.
+    """
+
+    def __init__(self, design, targets, mass=None, offset=None, n_jobs=None):
+        self.design, self.targets, self.n_jobs = design, targets, n_jobs
+        self.mass = np.reshape(targets.sum(axis=1) if mass is None else mass, (-1, 1))
+        self.offset = 0.0 if offset is None or len(offset) == 0 else offset
+
+    def evaluate(self, coef):
+        """Log-likelihood, and the probabilities (n, K)."""
+        logits = linear(self.design, coef, self.n_jobs)
+        log_proba = log_weights(logits + self.offset)
+        # A class of no probability takes nothing from rows that are not of it.
+        rows = np.where(self.targets > 0, log_proba, 0.0)
+        return float(np.vdot(self.targets, rows)), np.exp(log_proba)
+
+    def direction(self, proba, coef, alpha, lasso, tol=LARGEST_RESIDUAL):
+        """Newton direction by conjugate gradients, or by proximal steps for a lasso."""
+        penalty, basis = ridge_diagonal(coef.shape[1], alpha), contrasts(len(coef))
+        slope = gather(self.design, self.targets - self.mass * proba, self.n_jobs)
+        slope -= penalty * coef
+
+        def apply(move):
+            rows = linear(self.design, basis.T @ move, self.n_jobs) @ basis.T
+            curved = self.mass * softmax_curvature(proba, rows)
+            part = gather(self.design, curved @ basis, self.n_jobs)
+            return basis @ part + penalty * move
+
+        spread = (self.mass * proba * (1.0 - proba)).sum(axis=0)
+        if lasso > 0:
+            move = lasso_move(apply, slope, coef, lasso)
+        else:
+            diagonal = preconditioner(spread, penalty)
+            move = solve_by_products(apply, slope, diagonal, tol)
+            move -= move.mean(axis=0)
+        return shortened(move[None])[0]
+
+
+@lru_cache(maxsize=64)
+def contrasts(width):
+    """Orthonormal basis (width, width - 1) of what differs among ``width`` logits.
+
+    Of many logits, all of them: one product less would not pay for the change of basis.
+    """
+    if width == 1:
+        return np.zeros((1, 0))
+    if width > MOST_CONTRASTS:
+        return np.eye(width)
+    return np.ascontiguousarray(helmert(width).T)
+
+
+def softmax_curvature(proba, rows):
+    """Products of the curvatures of log-sum-exp at ``proba`` with logits, (n, K)."""
+    return proba * (rows - np.einsum("nk,nk->n", proba, rows)[:, None])
 
 
 def fit_multinomial(
@@ -81,20 +172,21 @@ def fit_multinomial(
     converged : bool
     """
     penalty = ridge_diagonal(coef.shape[1], alpha)
-    offset = np.zeros((0, len(coef))) if offset is None else offset
-    offset = read_only(offset)
+    if use_products(design.X, len(coef)):
+        weighted = targets * weight[:, None]
+        model = ByProducts(design, weighted, offset=offset, n_jobs=n_jobs)
+    else:
+        model = ByGrams(design, targets, weight, offset, n_jobs)
 
     def evaluate(at):
-        total, gradient, grams = multinomial_statistics(
-            design, targets, weight, at, offset, n_jobs
-        )
+        total, state = model.evaluate(at)
         paid = 0.5 * np.sum(penalty * at**2) + lasso * np.abs(at[:, :-1]).sum()
-        return total - paid, gradient, grams
+        return total - paid, state
 
     mass = max(weight.sum(), np.finfo(float).tiny)
-    value, gradient, grams = evaluate(coef)
+    value, state = evaluate(coef)
     for _ in range(max_iter):
-        direction = newton_direction(gradient, grams, coef, alpha, lasso)
+        direction = model.direction(state, coef, alpha, lasso)
         step, trial = 1.0, evaluate(coef + direction)
         while not trial[0] >= value and step > SMALLEST_STEP:
             step /= 2
@@ -102,7 +194,7 @@ def fit_multinomial(
         if not trial[0] >= value:
             return coef, True
         coef = coef + step * direction
-        gain, (value, gradient, grams) = trial[0] - value, trial
+        gain, (value, state) = trial[0] - value, trial
         if gain <= tol * mass:
             return coef, True
     return coef, False

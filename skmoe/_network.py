@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy import optimize, sparse
+from scipy import optimize
 from sklearn.utils.validation import check_is_fitted
 
-from ._design import CHUNK_ROWS
+from ._design import CHUNK_ROWS, as_dense
 from ._kernels.network import (
     IDENTITY,
     RELU,
@@ -155,8 +155,7 @@ def batches(n_rows, batch_size, rng):
 
 def standardised(X, center, inverse_scale):
     """Columns less their centres, times inverse scales, as a dense array."""
-    X = X.toarray() if sparse.issparse(X) else X
-    return (X - center) * inverse_scale
+    return (as_dense(X) - center) * inverse_scale
 
 
 def fit_network(network, design, slope, theta, alpha, max_iter):

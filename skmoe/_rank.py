@@ -3,14 +3,14 @@
 import numpy as np
 from scipy import sparse
 
-from ._design import column_units, counting_rows, make_design
+from ._design import as_dense, column_units, counting_rows, make_design
 from ._grams import weighted_grams
 from ._kernels.em import Design
 from ._linalg import SINGULAR
 from ._network import standardised
 
 # Products above which a rank is not looked for, but bounded by rows and columns.
-MOST_PRODUCTS = 2e10
+MOST_PRODUCTS = 2e9
 
 
 class Columns:
@@ -75,8 +75,7 @@ def column_rank(X, weight, centred=True):
     most = max(min(n_rows - centred, n_columns), 0)
     if n_rows * n_columns * most > MOST_PRODUCTS or most == 0:
         return most
-    X = X.toarray() if sparse.issparse(X) else X
-    design = make_design(X, weight) if centred else _uncentred(X, weight)
+    design = make_design(X, weight) if centred else _uncentred(as_dense(X), weight)
     return min(_gram_rank(design, weight), most)
 
 

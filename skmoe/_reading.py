@@ -4,11 +4,12 @@ import numpy as np
 from sklearn.utils import get_tags
 
 from . import _features
+from ._design import stays_sparse
 from ._inputs import read_table, refuse_text
 from ._resolve import resolve_gate
 from ._shared import SHARED
 from ._sklearn import safe_indexing
-from .experts._base import reads_numbers
+from .experts._base import reads_numbers, reads_sparse
 from .experts._encoding import numeric_encoding, weighted_median
 from .gates._tree import TreeGate
 
@@ -199,14 +200,22 @@ class Reading:
         self._shared_features = found.pop(SHARED, None)
         self.expert_features_ = list(found.values())
 
-    def _training_views(self, table, gate, experts):
-        """Views of gate and experts; dense where a built-in part reads them."""
+    def _training_views(self, table, gate, experts, keeps_sparse):
+        """Views of gate and experts; dense where a built-in part cannot read others.
+
+        ``keeps_sparse`` says whether the trainer takes sparse views.
+        """
         gate_view = self._gate_view(table, gate)
         views = self._expert_views(table, experts, range(len(experts)))
+
+        def read(view, sparse_too):
+            sparse_too = sparse_too and keeps_sparse and stays_sparse(view)
+            return view if sparse_too else table.dense(view)
+
         if gate.numeric:
-            gate_view = table.dense(gate_view)
+            gate_view = read(gate_view, gate.reads_sparse)
         views = [
-            table.dense(view) if reads_numbers(expert) else view
+            read(view, reads_sparse(expert)) if reads_numbers(expert) else view
             for expert, view in zip(experts, views, strict=True)
         ]
         return gate_view, views

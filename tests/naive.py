@@ -289,3 +289,21 @@ def slots_to_logits(weighted, routing, log_gate, normalised):
         slope -= np.exp(log_gate) * total
     np.add.at(slope, (rows[used], routing.indices[used]), weighted[used])
     return slope
+
+
+def mixture_curvature(codes, weight, resp, proba, logits, change, exact):
+    """Curvature of experts' class logits times a move, and the weighted change of
+    responsibilities, row by row."""
+    out, changes = np.zeros_like(logits), np.zeros_like(change)
+    for r, code in enumerate(codes):
+        hit = np.eye(logits.shape[2])[code]
+        gain = change[r] + np.array(
+            [(hit - p) @ move for p, move in zip(proba[r], logits[r], strict=True)]
+        )
+        changes[r] = weight[r] * resp[r] * (gain - resp[r] @ gain)
+        for k, p in enumerate(proba[r]):
+            hessian = np.diag(p) - np.outer(p, p)
+            out[r, k] = weight[r] * resp[r, k] * hessian @ logits[r, k]
+            if exact:
+                out[r, k] -= changes[r, k] * (hit - p)
+    return out, changes

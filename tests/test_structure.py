@@ -27,6 +27,7 @@ LAYERS = [
         "initialization",
         "_objectives",
     },
+    {"_products"},
     {"_grams", "_multinomial", "_network", "_rank", "likelihoods", "_inputs"},
     {"experts"},
     {"gates", "routers"},

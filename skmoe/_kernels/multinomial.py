@@ -72,3 +72,33 @@ def multinomial_pass(
         add_product(scratch, block, gradient)
         multinomial_curvature(proba, block_weight, exact, columns)
         accumulate_grams(block, columns, grams, tile)
+
+
+@jit
+def mixture_curvature(codes, weighted, resp, proba, logits, change, exact, out):
+    """Curvature of multinomial experts times moves of their logits, row by row.
+
+    ``weighted`` and ``resp`` (n, K) are responsibilities with and without weights,
+    ``proba`` and ``logits`` (n, K, C); ``change`` (n, K) holds what the gate adds to
+    the log-weights.  Without ``exact`` responsibilities are held; with it they follow,
+    and ``change`` becomes their change, times the weights.  ``out`` is filled.
+    """
+    n_rows, n_experts, n_classes = proba.shape
+    for r in range(n_rows):
+        total = 0.0
+        for k in range(n_experts):
+            mean = 0.0
+            for c in range(n_classes):
+                mean += proba[r, k, c] * logits[r, k, c]
+            for c in range(n_classes):
+                slope = weighted[r, k] * proba[r, k, c]
+                out[r, k, c] = slope * (logits[r, k, c] - mean)
+            change[r, k] += logits[r, k, codes[r]] - mean
+            total += resp[r, k] * change[r, k]
+        if not exact:
+            continue
+        for k in range(n_experts):
+            change[r, k] = weighted[r, k] * (change[r, k] - total)
+            for c in range(n_classes):
+                out[r, k, c] += change[r, k] * proba[r, k, c]
+            out[r, k, codes[r]] -= change[r, k]

@@ -8,6 +8,9 @@ from .._stamp import Stamped
 class BuiltInExpert(Stamped):
     """Base of experts that read numbers and take their task from the mixture."""
 
+    #: Whether training reads sparse columns as they are.
+    reads_sparse = False
+
     #: The classes that serve numbers and class labels; set beside the subclasses.
     _regressor = None
     _classifier = None
@@ -47,6 +50,15 @@ class CorrectedExpert(Stamped):
 
 def reads_numbers(expert):
     """Whether an expert is a built-in one, frozen or not, which reads float arrays."""
+    return isinstance(_innermost(expert), BuiltInExpert)
+
+
+def reads_sparse(expert):
+    """Whether a built-in expert is trained on sparse columns as they are."""
+    return _innermost(expert).reads_sparse
+
+
+def _innermost(expert):
     while isinstance(expert, (FrozenEstimator, CorrectedExpert)):
         expert = expert.estimator
-    return isinstance(expert, BuiltInExpert)
+    return expert

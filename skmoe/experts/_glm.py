@@ -12,7 +12,9 @@ from .._linalg import (
     ridge_diagonal,
     solve_centred,
     solve_lasso,
+    use_products,
 )
+from .._products import linear, regress
 from ..likelihoods import Gaussian
 from ..likelihoods._base import INVERSE_LINKS
 from ._linear import LinearExpert
@@ -98,7 +100,7 @@ class GeneralizedLinearExpert(LinearExpert):
         if likelihood is not None:
             steps = FIRST_STEPS if start is None else WARM_STEPS
             coef, spent = newton.run(coef, likelihood, steps), None
-            if settle is not None:
+            if settle is not None and not newton.by_products:
                 coef, spent = newton.settled(coef, likelihood, settle)
             self.set_standardised(coef, design)
             self._spent = spent
@@ -123,6 +125,7 @@ class Newton:
         self.lasso = self.penalty.lasso / (unit if expert.standardize else np.ones(1))
         self.lasso = np.broadcast_to(self.lasso, y.shape[1])
         self.rows, self.unit = weight > 0, np.broadcast_to(unit, y.shape[1])
+        self.by_products = use_products(design.X)
         # By weight, not by curvature: a row far out in a tail has none.
         self.flat = flat_columns(design, weight[:, None])[0]
         # Where the ridge pulls slopes to.
@@ -167,8 +170,8 @@ class Newton:
         paid = paid + self.lasso * np.abs(slopes).sum(axis=1)
         return self.weight[self.rows] @ rows[self.rows] - paid.sum()
 
-    def system(self, coef, likelihood):
-        """Curvature (d, q, q) and slope (d, q) of the log-likelihood, and a factor.
+    def rows_of_system(self, coef, likelihood):
+        """Weighted curvature and slope (n, d) of each row's log-likelihood, a factor.
 
         Both are multiplied by it, so that rows in any unit of y can be summed.
         """
@@ -179,12 +182,25 @@ class Newton:
         slope = np.where(self.rows[:, None], slope, 0.0)
         largest = np.max(curvature, where=self.rows[:, None], initial=1.0)
         share = 2.0 ** -max(np.frexp(largest)[1] - CURVATURE_BITS, 0)
-        curvature, slope = curvature * share, slope * share
-        sums = weighted_grams(self.design, weigh * curvature, weigh * slope)
-        return *sums, share
+        return weigh * (curvature * share), weigh * (slope * share), share
+
+    def system(self, coef, likelihood):
+        """Curvature (d, q, q) and slope (d, q) of the log-likelihood, and a factor."""
+        weights, slope, share = self.rows_of_system(coef, likelihood)
+        return *weighted_grams(self.design, weights, slope), share
+
+    def target_by_products(self, coef, likelihood):
+        """What ``target`` gives, without a matrix of curvature."""
+        weights, slope, share = self.rows_of_system(coef, likelihood)
+        targets = slope + weights * linear(self.design, coef)
+        ridge = self.penalty.ridge / likelihood.penalty_variance(len(coef))
+        penalty = Penalty(share * ridge, share * self.lasso)
+        return regress(self.design, weights, targets, penalty, coef)
 
     def target(self, coef, likelihood):
         """Where the quadratic model around ``coef`` has its maximum."""
+        if self.by_products:
+            return self.target_by_products(coef, likelihood)
         grams, gradient, share = self.system(coef, likelihood)
         variance = likelihood.penalty_variance(len(coef))
         right = np.einsum("dij,dj->di", grams, coef) + gradient

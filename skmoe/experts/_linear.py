@@ -18,10 +18,12 @@ from .._linalg import (
     Penalty,
     check_penalty,
     solve_centred,
+    use_products,
     without_bias,
 )
 from .._multinomial import fit_multinomial, softmax_parameters
 from .._network import Network
+from .._products import regress
 from .._rank import Columns
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
@@ -85,6 +87,8 @@ class LinearExpert(BuiltInExpert):
     >>> expert.coef_.round(6), round(float(expert.intercept_), 6)
     (array([2.]), 1.0)
     """
+
+    reads_sparse = True
 
     def __init__(self, alpha=1.0, l1_ratio=0.0, standardize=True):
         self.alpha = alpha
@@ -200,10 +204,16 @@ class LinearExpert(BuiltInExpert):
         # Centring y keeps the products accurate when y sits far from zero.
         shift, _ = target_scales(y.reshape(len(weight), -1), weight)
         shift = shift.reshape(y.shape[1:])
-        statistics = self.accumulate(design, y - shift, weight)
-        if settle is None:
-            self.solve(statistics, design)
+        if use_products(design.X):
+            targets = np.reshape(y - shift, (len(weight), -1)) * weight[:, None]
+            weights = np.repeat(weight[:, None], targets.shape[1], axis=1)
+            start = np.zeros((targets.shape[1], design.X.shape[1] + 1))
+            coef = regress(design, weights, targets, Penalty.of(self), start)
+            self.set_standardised(coef, design)
+        elif settle is None:
+            self.solve(self.accumulate(design, y - shift, weight), design)
         else:
+            statistics = self.accumulate(design, y - shift, weight)
             self.settle(statistics, design, settle)
         self.intercept_ = self.intercept_ + shift
         return self

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.utils import check_random_state
 
-from .._design import make_design, target_scales
+from .._design import as_dense, make_design, target_scales
 from .._network import NetworkPart, fit_network
 from ._base import BuiltInExpert
 
@@ -102,7 +102,7 @@ class MLPExpert(NetworkPart, BuiltInExpert):
         self
         """
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        design = make_design(X, weight)
+        design = make_design(as_dense(X), weight)
         y = np.asarray(y, dtype=float).reshape(X.shape[0], -1)
         center, scale = target_scales(y, weight)
         target = (y - center) / scale
@@ -158,7 +158,9 @@ class MLPClassifierExpert(MLPExpert):
             loss = -float(weight[rows] @ np.sum(target[rows] * log_proba, axis=1))
             return loss, weight[rows, None] * (np.exp(log_proba) - target[rows])
 
-        return self._minimise(make_design(X, weight), len(self.classes_), slope)
+        return self._minimise(
+            make_design(as_dense(X), weight), len(self.classes_), slope
+        )
 
     def predict_proba(self, X):
         """Class probabilities (n, n_classes)."""

@@ -63,6 +63,11 @@ class SquaresNewton(Newton):
     Columns are centered over all rows, so the intercept is the mean of the logarithm.
     """
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        # The further squares are part of the matrices.
+        self.by_products = False
+
     def start(self, earlier):
         """Coefficients of an earlier model, or one variance for all rows."""
         if isinstance(earlier, VarianceExpert):

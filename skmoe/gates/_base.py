@@ -34,6 +34,9 @@ class BaseGate(Stamped):
         """Whether the gate can read a table of text, times or gaps as it is."""
         return not self.numeric
 
+    #: Whether training reads sparse columns as they are.
+    reads_sparse = False
+
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
 

@@ -7,7 +7,7 @@ from scipy import linalg
 from scipy.special import log_softmax, logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import make_design
+from .._design import as_dense, make_design
 from .._kernels.blocks import gram_pass
 from .._linalg import n_pairs, unpack_grams
 from .._rank import Columns
@@ -142,7 +142,7 @@ class GaussianGate(BaseGate):
         """Fit to responsibilities ``resp`` (n, K); returns self."""
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        design = make_design(X, weight)
+        design = make_design(as_dense(X), weight)
         self.solve(self.accumulate(design, np.asarray(resp), weight), design)
         self.count(Columns(X, weight))
         return self
@@ -151,7 +151,7 @@ class GaussianGate(BaseGate):
         """One M-step, which is a fit."""
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        design = make_design(X, weight)
+        design = make_design(as_dense(X), weight)
         return self.solve(self.accumulate(design, np.asarray(resp), weight), design)
 
     def reordered(self, order):
@@ -171,8 +171,7 @@ class GaussianGate(BaseGate):
     def log_joint(self, X):
         """``log a_k N(x | m_k, S_k)`` in standardised columns, shape (n, K)."""
         check_is_fitted(self)
-        X = X.toarray() if hasattr(X, "toarray") else X
-        Z = (X - self._design_center) * self._inverse_scale
+        Z = (as_dense(X) - self._design_center) * self._inverse_scale
         out = np.empty((Z.shape[0], len(self.weights_)))
         for k, (mean, factor) in enumerate(
             zip(self._means, self._factors, strict=True)

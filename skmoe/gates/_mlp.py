@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.utils import check_random_state
 
-from .._design import make_design
+from .._design import as_dense, make_design
 from .._network import NetworkPart, fit_network
 from ..mixture import log_weights
 from ._base import BaseGate
@@ -112,7 +112,7 @@ class MLPGate(NetworkPart, BaseGate):
 
     def _minimise(self, X, resp, sample_weight, network, theta, max_iter):
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        design = make_design(X, weight)
+        design = make_design(as_dense(X), weight)
 
         def slope(outputs, rows):
             log_proba = log_softmax(outputs, axis=1)

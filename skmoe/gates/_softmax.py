@@ -73,6 +73,7 @@ class SoftmaxGate(BaseGate):
     """
 
     exchangeable = True
+    reads_sparse = True
 
     def __init__(
         self, alpha=0.1, l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9

@@ -66,6 +66,11 @@ class TreeGate(BaseGate):
     def reads(self, X):
         return self.gate.reads(X)
 
+    @property
+    def reads_sparse(self):
+        """Whether the nodes' gates read sparse columns as they are."""
+        return self.gate.reads_sparse
+
     def check(self):
         self.gate.check()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from .._rank import Columns
 from .._sklearn import safe_indexing, taken_params
@@ -36,6 +37,9 @@ class Trainer(Stamped):
 
     #: The object that splits the rows, if there is one; metadata are routed to it.
     splitter = None
+
+    #: Whether parts that read sparse columns are given them as they are.
+    keeps_sparse = False
 
 
 @dataclass
@@ -301,11 +305,15 @@ def check_ridge(parts, trainer):
             )
 
 
+def is_numeric(view):
+    """Whether a view is an array, dense or sparse."""
+    return isinstance(view, np.ndarray) or sparse.issparse(view)
+
+
 def _is_numbers(view):
+    cells = view.data if sparse.issparse(view) else view
     return (
-        isinstance(view, np.ndarray)
-        and view.dtype.kind == "f"
-        and bool(np.isfinite(view).all())
+        is_numeric(view) and cells.dtype.kind == "f" and bool(np.isfinite(cells).all())
     )
 
 

@@ -362,16 +362,20 @@ class LinearGaussianMixture(LinearMixture):
                     grams, right, square, coef, fitted, np.exp(log_variance)
                 )
             coef = coef.transpose(0, 2, 1)
-        variance = np.maximum(square - fitted, 0.0)
+        coef = coef.reshape(-1, self.expert_channels)
+        return coef, self._log_variances(square - fitted, mass, log_variance)
+
+    def _log_variances(self, square, mass, before):
+        """Logarithms (K, d) of mean squares; of experts without rows those before."""
+        variance = np.maximum(square, 0.0)
         weight = np.broadcast_to(mass[:, None], variance.shape)
         if self.shared_variance:
             variance = np.broadcast_to(variance.sum(axis=0), variance.shape)
             weight = np.broadcast_to(weight.sum(axis=0), variance.shape)
         alive = weight > 1e-10 * self.total_weight
-        variance = np.divide(variance, weight, out=np.exp(log_variance), where=alive)
-        coef = coef.reshape(-1, self.expert_channels)
+        variance = np.divide(variance, weight, out=np.exp(before), where=alive)
         least = np.finfo(float).tiny
-        return coef, np.maximum(np.log(np.maximum(variance, least)), self.log_floor)
+        return np.maximum(np.log(np.maximum(variance, least)), self.log_floor)
 
     def _settled(self, grams, right, square, coef, fitted, variance):
         """Coefficients without the bias of the ridge, and what of the squares they

@@ -13,14 +13,15 @@ from ..._design import (
 from ..._kernels.door import check_range
 from ..._kernels.em import Labels
 from ..._kernels.objectives import LOG_2PI
-from ..._linalg import Penalty
+from ..._linalg import Penalty, use_products
 from ..._tree import flat
 from ...experts import LinearExpert
 from ...gates._tree import TreeGate
 from ...likelihoods import Categorical, Gaussian
-from .._task import Fit
+from .._task import Fit, is_numeric
 from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
+from .wide import WideCategoricalMixture, WideGaussianMixture
 
 
 def fits_fused(task):
@@ -32,10 +33,10 @@ def fits_fused(task):
         and all(isinstance(e, LinearExpert) for e in task.experts)
         and all(_penalised(e) == _penalised(first) for e in task.experts)
         and _has_fused_pass(task.likelihood)
-        and isinstance(task.shared_view, np.ndarray)
+        and is_numeric(task.shared_view)
         and (
             not task.gate.numeric
-            or isinstance(task.gate.linear_columns(task.gate_view), np.ndarray)
+            or is_numeric(task.gate.linear_columns(task.gate_view))
         )
     )
 
@@ -55,6 +56,21 @@ def tree_of(task):
     return task.gate.tree if isinstance(task.gate, TreeGate) else flat(task.n_experts)
 
 
+def is_wide(task, view, columns):
+    """Whether a problem is solved by products with the columns of experts and gate.
+
+    Sparse ones give nothing else; few of them are dense by now.
+    """
+    n_classes = 1 if task.classes is None else len(task.classes)
+    systems = [(view, n_classes)]
+    if columns is not None:
+        systems.append((columns, max(tree_of(task).widths)))
+    penalties = task.gate.linear_penalty(), Penalty.of(task.experts[0])
+    # Least squares and coordinate descent do well with their matrices.
+    direct = n_classes == 1 or any(penalty.lasso for penalty in penalties)
+    return any(use_products(X, 0 if direct else width) for X, width in systems)
+
+
 class FusedTask:
     """A task in standardised units, and the way back.
 
@@ -67,11 +83,12 @@ class FusedTask:
         self.task = task
         weight = read_only(task.weight, float)
         standardize = task.experts[0].standardize, task.gate.standardize
-        self.expert_design = make_design(task.shared_view, weight, standardize[0])
-        columns = task.gate.linear_columns(task.gate_view)
+        view, columns = task.shared_view, task.gate.linear_columns(task.gate_view)
+        self.wide = is_wide(task, view, columns)
+        self.expert_design = make_design(view, weight, standardize[0])
         if columns is None:
             self.gate_design = empty_design(len(weight))
-        elif columns is task.shared_view and standardize[0] == standardize[1]:
+        elif columns is view and standardize[0] == standardize[1]:
             self.gate_design = self.expert_design
         else:
             self.gate_design = make_design(columns, weight, standardize[1])
@@ -92,14 +109,14 @@ class FusedTask:
             check_range(task.y, n_classes, "classes")
             offset = np.zeros((0, n_classes)) if task.offset is None else task.offset
             labels = Labels(read_only(task.y, np.int64), read_only(offset))
-            return LinearCategoricalMixture(
-                *designs, labels, weight, n_classes=n_classes, **common
-            )
+            kind = WideCategoricalMixture if self.wide else LinearCategoricalMixture
+            return kind(*designs, labels, weight, n_classes=n_classes, **common)
         self.y_center, self.y_scale = target_scales(task.y, weight)
         target = read_only((task.y - self.y_center) / self.y_scale)
         if not task.experts[0].standardize:
             common["expert_penalty"] = self._in_units_of_y(common["expert_penalty"])
-        return LinearGaussianMixture(
+        kind = WideGaussianMixture if self.wide else LinearGaussianMixture
+        return kind(
             *designs,
             target,
             weight,

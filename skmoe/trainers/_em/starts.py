@@ -7,8 +7,8 @@ import numpy as np
 from scipy.special import expit
 
 from ... import initialization
-from ..._design import make_design
-from ..._network import standardised
+from ..._design import make_design, take_rows
+from ..._products import dense_rows, linear, principal_axes
 from ...experts import LinearExpert
 from ...gates import SoftmaxGate
 from ...gates._tree import TreeGate
@@ -47,6 +47,8 @@ LEAST_SHARE = 1e-6
 # A node learns to split from the rows that belong to it by more than this.
 SERVED = 1e-3
 ROWS_TO_SPLIT = 20
+# Starts partition rows by their columns, or by as many axes if there are more columns.
+START_COLUMNS, START_AXES = 400, 50
 
 
 def n_full_runs(n_init):
@@ -171,11 +173,21 @@ def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
     design = problem.gate if problem.gate.X.shape[1] else problem.expert
     target = problem.target if task.classes is None else task.indicators()
+    return start_columns(design, problem.weight), target
+
+
+def start_columns(design, weight):
+    """Callable that maps rows to what they are partitioned by: standardised columns,
+    or, of many, the combinations that vary most."""
+    axes = None
+    if design.X.shape[1] > START_COLUMNS:
+        axes = principal_axes(design, weight, min(START_AXES, len(weight)))
 
     def columns(rows):
-        return standardised(design.X[rows], *design[1:])
+        part = take_rows(design, rows)
+        return dense_rows(part) if axes is None else linear(part, axes)
 
-    return columns, target
+    return columns
 
 
 def start_points(task):
@@ -251,7 +263,7 @@ def tree_starts(trainer, task, rng):
     if views is None:
         return starts
     flat = start_responsibilities(trainer, flat_task, rng)
-    Z = standardised(*make_design(views[0], task.weight))
+    Z = start_columns(make_design(views[0], task.weight), task.weight)(slice(None))
     for resp in flat:
         weights = resp * task.weight[:, None]
         mass = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)

@@ -54,6 +54,7 @@ class EM(Trainer):
 
     hard = False
     starts_anywhere = True
+    keeps_sparse = True
 
     def __init__(
         self,

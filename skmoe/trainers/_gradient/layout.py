@@ -7,6 +7,7 @@ from sklearn.base import clone
 
 from ..._design import (
     Design,
+    as_dense,
     column_scale,
     make_design,
     read_only,
@@ -124,7 +125,7 @@ class ParameterLayout:
 
     def _design(self, view):
         if id(view) not in self._designs:
-            self._designs[id(view)] = make_design(view, self.weight)
+            self._designs[id(view)] = make_design(as_dense(view), self.weight)
         return self._designs[id(view)]
 
     def _views(self):

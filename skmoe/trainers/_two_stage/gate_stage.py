@@ -8,7 +8,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
 from ... import mixture
-from ..._design import make_design
+from ..._design import as_dense, make_design
 from ...gates._tree import TreeGate
 from .._gradient.gate import expert_draws, gate_network
 from .._task import Fit
@@ -162,7 +162,7 @@ class NetworkStage(GateStage):
 
     def __init__(self, task, predictions, calibrate, max_iter, offsets):
         super().__init__(task, predictions, calibrate, max_iter, offsets)
-        self.design = make_design(task.gate_view, self.weight)
+        self.design = make_design(as_dense(task.gate_view), self.weight)
         self.X = (self.design.X - self.design.center) * self.design.inverse_scale
         n_inputs = self.X.shape[1]
         self.network = gate_network(task.gate, n_inputs, task.n_experts, task.n_experts)
