@@ -11,17 +11,14 @@ import numpy as np
 from scipy.linalg import helmert
 
 from ._design import read_only
+from ._iterative import LARGEST_RESIDUAL, lasso_move, preconditioner, solve_by_products
 from ._kernels.multinomial import multinomial_pass
 from ._linalg import (
-    LARGEST_RESIDUAL,
     curvature_columns,
-    lasso_move,
     n_pairs,
     newton_direction,
-    preconditioner,
     ridge_diagonal,
     shortened,
-    solve_by_products,
     use_exact_newton,
     use_products,
 )

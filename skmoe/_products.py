@@ -8,13 +8,9 @@ import numpy as np
 from scipy import sparse
 
 from ._design import read_only, row_chunks
+from ._iterative import lasso_move, preconditioner, solve_by_products
 from ._kernels.em import Design
-from ._linalg import (
-    lasso_move,
-    preconditioner,
-    solve_by_products,
-    spread_is_rounding,
-)
+from ._linalg import spread_is_rounding
 from .engines import map_rows
 
 # Dense columns further from zero than this many standard deviations are centred before

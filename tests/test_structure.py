@@ -19,6 +19,7 @@ LAYERS = [
     {"_version", "_stamp"},
     {
         "_linalg",
+        "_iterative",
         "_bisection",
         "_design",
         "_tree",
