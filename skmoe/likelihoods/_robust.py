@@ -16,8 +16,6 @@ FIRST_DF = 10.0
 LEAST_RESIDUAL = 1e-4
 # Squares beyond this multiple of the degrees of freedom leave only a power in the tail.
 POWER_TAIL = 1e17
-# So that the inverse is a number in the smallest unit of y, too.
-SMALLEST_PRODUCT = 1e-307
 
 
 def check_floor(likelihood):
@@ -265,8 +263,9 @@ class Laplace(Likelihood):
         """Slope of the log-density in the median, and curvature of a minorant."""
         error = y - prediction
         least = LEAST_RESIDUAL * np.asarray(self.scale_)
-        product = np.asarray(self.scale_) * np.maximum(np.abs(error), least)
-        curvature = 1.0 / np.maximum(product, SMALLEST_PRODUCT)
+        with np.errstate(over="ignore"):
+            curvature = 1.0 / np.asarray(self.scale_) / np.maximum(np.abs(error), least)
+        curvature = np.minimum(curvature, np.finfo(float).max)
         return np.sign(error) / self.scale_, curvature
 
     def cdf(self, y, prediction, size=None):
