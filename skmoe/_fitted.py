@@ -94,10 +94,9 @@ class Fitted:
             if earlier is None or now is None:
                 continue
             if name == "_widths":
-                # The parts that see as much as before are none of the news.
-                same = {part for part in now if now[part] == earlier.get(part)}
-                earlier = {k: n for k, n in earlier.items() if k not in same}
-                now = {k: n for k, n in now.items() if k not in same}
+                # Parts that see as much as before, or are gone, are none of the news.
+                other = {k for k, n in now.items() if earlier.get(k, n) != n}
+                earlier, now = ({k: own[k] for k in other} for own in (earlier, now))
             if not _equal(earlier, now):
                 raise ValueError(
                     f"{type(self).__name__} got {_told(name, now)}, but was fitted "

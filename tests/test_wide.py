@@ -21,7 +21,8 @@ from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian
 from skmoe.trainers import EM, HardEM
-from skmoe.trainers._em.fused import LinearCategoricalMixture, LinearGaussianMixture
+from skmoe.trainers._em.fused import LinearGaussianMixture
+from skmoe.trainers._em.fused_classes import LinearCategoricalMixture
 from skmoe.trainers._em.wide import (
     NewtonStep,
     WideCategoricalMixture,

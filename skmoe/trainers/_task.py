@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .._design import stays_sparse
 from .._rank import Columns
 from .._sklearn import safe_indexing, taken_params
 from .._stamp import Stamped
@@ -311,10 +312,12 @@ def is_numeric(view):
 
 
 def _is_numbers(view):
-    cells = view.data if sparse.issparse(view) else view
-    return (
-        is_numeric(view) and cells.dtype.kind == "f" and bool(np.isfinite(cells).all())
-    )
+    """Whether a start can read a view: finite numbers, sparse only where many."""
+    if not is_numeric(view) or view.dtype.kind != "f":
+        return False
+    if sparse.issparse(view):
+        return stays_sparse(view) and bool(np.isfinite(view.data).all())
+    return bool(np.isfinite(view).all())
 
 
 def check_router(router, kind, trainer, has_shared=False):
