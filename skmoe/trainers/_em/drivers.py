@@ -27,7 +27,7 @@ from .starts import (
 # Iterations within the top k after soft training.
 SPARSE_ITERATIONS = 20
 # Perturbations per start where every M-step is a refit.
-REFIT_HOPS = 1.0
+REFIT_HOPS = 1.5
 # Refits after which the starts of arbitrary parts are compared.
 SHORT_REFITS = 3
 

@@ -28,7 +28,7 @@ FULL_RUNS = 0.25
 # many perturbations there are for each.
 FRESH, HOPS = 0.5, 1.3
 # Classes have many more local maxima.
-CLASS_HOPS = 3.0
+CLASS_HOPS = 4.0
 # Runs that are gone on with before the search.
 SEARCHED = 3
 # Starts are made on this many rows per expert and column, at least on so many; the
