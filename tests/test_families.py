@@ -24,7 +24,7 @@ FAMILIES = {
 EXACT = EM(tol=1e-12, max_iter=5000)
 # Where only the value of the likelihood is compared, to 1e-3.
 CLOSE = EM(tol=1e-8, max_iter=2000)
-N_INIT = {"titanic_binomial_k2": 100}
+N_INIT = {"titanic_binomial_k2": 30}
 LIKELY = [name for name, case in CASES.items() if "n_parameters" in case["reference"]]
 NOISY = [name for name in LIKELY if CASES[name]["model"].get("noise")]
 LIKELY = [name for name in LIKELY if name not in NOISY]

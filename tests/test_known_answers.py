@@ -22,7 +22,7 @@ CASES = [
 ]
 N_INIT = 20
 # Separated gates, as those of the logistic case, have many more local maxima.
-HARD = {"rmoe_logistic_k2": 100}
+HARD = {"rmoe_logistic_k2": 40}
 # A maximum is admissible if every expert has 3 % of the rows and a spread above
 # 1e-3 of that of y: the likelihood of unequal variances is unbounded without.
 SMALLEST_SHARE, SMALLEST_SPREAD = 0.03, 1e-3
@@ -151,7 +151,7 @@ def test_parameters(fitted, case):
 
 
 # Many starts of EEE end 0.36 nats below its maximum.
-HARD_COVARIANCES = {"EEE": 60}
+HARD_COVARIANCES = {"EEE": 30}
 MULTIVARIATE = {
     "EEI": ("diag", "shared"),
     "VVI": ("diag", "expert"),
