@@ -253,7 +253,9 @@ def test_removed_experts_are_in_the_record(options, trainer, capsys):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 1))
     y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
-    model = MoERegressor(n_experts=6, trainer=trainer, random_state=0, verbose=1)
+    # A lasso, whose share is not taken out once the record has ended.
+    lasso = LinearExpert(l1_ratio=0.5)
+    model = MoERegressor(lasso, n_experts=6, trainer=trainer, random_state=0, verbose=1)
     model.set_params(**options).fit(X, y)
     history, bounds = model.history_, np.array(model.lower_bounds_)
     best = max(getattr(model, "members_", [model]), key=lambda m: m.log_likelihood_)

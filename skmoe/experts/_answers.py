@@ -8,18 +8,20 @@ from ._foreign import refusals
 from ._linear import LinearExpert
 
 
-def predict_expert(expert, view, classes, offset=None):
+def predict_expert(expert, view, classes, offset=None, *, check=True):
     """Prediction (n, d), or smoothed class probabilities (n, C), of one expert.
 
     ``offset`` is what a shared expert adds to the prediction, or to the
-    log-probabilities.
+    log-probabilities.  Without ``check`` answers that are no numbers are the caller's
+    to refuse, who knows the expert's name.
     """
     if classes is None:
         with refusals(expert, "predict"):
-            prediction = finite(np.asarray(expert.predict(view), dtype=float), expert)
+            prediction = np.asarray(expert.predict(view), dtype=float)
+            prediction = finite(prediction, expert) if check else prediction
         prediction = prediction.reshape(prediction.shape[0], -1)
         return prediction if offset is None else prediction + offset
-    proba = aligned_proba(expert, view, classes)
+    proba = aligned_proba(expert, view, classes, check=check)
     proba = proba if isinstance(expert, LinearExpert) else smoothed(proba)
     if offset is None:
         return proba
@@ -27,10 +29,11 @@ def predict_expert(expert, view, classes, offset=None):
     return proba / proba.sum(axis=1, keepdims=True)
 
 
-def aligned_proba(expert, X, classes):
+def aligned_proba(expert, X, classes, *, check=True):
     """Class probabilities of an expert in the order of the mixture's classes."""
     with refusals(expert, "predict"):
-        proba = finite(np.asarray(expert.predict_proba(X)), expert)
+        proba = np.asarray(expert.predict_proba(X))
+        proba = finite(proba, expert) if check else proba
     own = expert.classes_
     if len(own) == len(classes) and np.array_equal(own, classes):
         return proba

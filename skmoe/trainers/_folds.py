@@ -55,7 +55,7 @@ def predict_fold(expert, view, labels, weight, fold, *, classes, seed, fit_param
     train, test = fold
     part = safe_indexing(view, test)
     if is_frozen(expert):
-        return predict_expert(expert, part, classes)
+        return predict_expert(expert, part, classes, check=False)
     if classes is not None and np.all(labels[train] == labels[train[0]]):
         # Most classifiers refuse a single class; the answer is known anyway.
         only = np.asarray(classes == labels[train[0]], dtype=float)
@@ -63,4 +63,4 @@ def predict_fold(expert, view, labels, weight, fold, *, classes, seed, fit_param
     kept = np.zeros_like(weight)
     kept[train] = weight[train]
     fitted = fit_expert(expert, view, labels, kept, seed, fit_params)
-    return predict_expert(fitted, part, classes)
+    return predict_expert(fitted, part, classes, check=False)

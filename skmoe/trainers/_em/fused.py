@@ -7,7 +7,7 @@ are one flat vector, so that accelerators can extrapolate them.
 
 import numpy as np
 
-from ..._design import read_only, take_rows
+from ..._design import FEW_COLUMNS, read_only, take_rows
 from ..._grams import weighted_grams
 from ..._kernels.em import Rule, Statistics, gaussian_pass
 from ..._linalg import (
@@ -289,8 +289,13 @@ class LinearGaussianMixture(LinearMixture):
 
     @property
     def biased(self):
-        """Whether a ridge has a share in coefficients and variances."""
-        return self.expert_penalty.ridge > 0 and not self.expert_penalty.lasso
+        """Whether a ridge has a share in coefficients and variances.
+
+        Where columns are many it stays: sparse ones are solved without the matrices
+        that tell its cost, and dense ones are to give the same model.
+        """
+        few = self.expert_channels - 1 <= FEW_COLUMNS
+        return few and self.expert_penalty.ridge > 0 and not self.expert_penalty.lasso
 
     def _exact_expert(self):
         return False

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import clone
 
+from ..._design import FEW_COLUMNS
 from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
@@ -95,11 +96,13 @@ class RefitMixture:
     @property
     def biased(self):
         """Whether a ridge has a share in coefficients and dispersions."""
-        return any(self._is_biased(self.task.experts[k]) for k in self.kept)
+        return any(self._is_biased(number) for number in self.kept)
 
-    def _is_biased(self, expert):
+    def _is_biased(self, number):
+        expert = self.task.experts[number]
         return (
             self.task.classes is None
+            and self.task.expert_views[number].shape[1] <= FEW_COLUMNS
             and self.task.likelihood.scales_ridge
             and isinstance(expert, LinearExpert)
             and expert.alpha > 0
@@ -336,7 +339,7 @@ class RefitMixture:
 
     def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
         task = self.task
-        if self.settles and not self._is_biased(task.experts[number]):
+        if self.settles and not self._is_biased(number):
             return previous
         weight = share * task.weight
         if not self._can_fit(weight):
@@ -390,7 +393,7 @@ class RefitMixture:
             more["start"] = previous
         elif task.offset is not None:
             more = {"offset": task.offset}
-        if self.settles and self._is_biased(expert):
+        if self.settles:
             more["settle"] = len(self.kept) > 1
         design = self._designs.of(view, expert.standardize)
         return clone(expert).fit_design(design, task.labels, weight, **more)
