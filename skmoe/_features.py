@@ -8,6 +8,7 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter, validate_data
 
+from ._columns import no_number
 from ._stamp import Stamped
 
 
@@ -102,15 +103,30 @@ def same(first, second):
     return first is second or (type(first) is type(second) and first == second)
 
 
-def fit_features(transformer, X, y, sample_weight):
-    """Fit a transformer, with weights where it takes them."""
+def fit_features(transformer, X, y, sample_weight, name):
+    """Fit a transformer, with weights where it takes them.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter ``name``, for a table that the transformer refuses.
+    """
     if transformer is None:
         return None
     weighted = sample_weight is not None and has_fit_parameter(
         transformer, "sample_weight"
     )
     arguments = {"sample_weight": sample_weight} if weighted else {}
-    return transformer.fit(X, y, **arguments)
+    try:
+        return transformer.fit(X, y, **arguments)
+    except (TypeError, ValueError) as error:
+        found = no_number(X, str(error)) if np.ndim(X) == 2 else None
+        where = "X" if found is None else f"column {found[0]!r} of X"
+        said = str(error).rstrip(". ")
+        raise ValueError(
+            f"{name} got {transformer}, which cannot read {where}: {said}; select "
+            "columns that it reads, such as with a ColumnTransformer."
+        ) from error
 
 
 def view(transformer, X):

@@ -40,6 +40,8 @@ NO_NUMBER = (
     "must be a string or a real number",
     "could not be promoted by",
     "Complex data not supported",
+    "unsupported operand type",
+    "did not contain a loop with signature",
 )
 
 # Largest values whose squares can still be summed; their inverses are the smallest.

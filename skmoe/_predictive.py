@@ -162,6 +162,9 @@ class Predictive:
             block = components.on_rows(rows)
             for i, level in enumerate(levels.flat):
                 out[rows, :, i] = mixture.quantile(level, block)
+        # Where spreads are near rounding, neighbours may end a bit apart.
+        order = np.argsort(levels, axis=None)
+        out[:, :, order] = np.maximum.accumulate(out[:, :, order], axis=2)
         return self._shaped(out.reshape(n, d, *levels.shape))
 
     def predict_interval(self, X, coverage=0.9, *, offset=None, trials=None):

@@ -180,7 +180,7 @@ class Reading:
             transformer = _features.resolve(spec, name)
             if transformer is not None:
                 self._seed_experts([name], [transformer])
-            _features.fit_features(transformer, X, y[rows], weight[rows])
+            _features.fit_features(transformer, X, y[rows], weight[rows], name)
             made.append((spec, transformer))
             return transformer
 

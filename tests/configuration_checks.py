@@ -142,7 +142,7 @@ def _check_alone(model, X, answer):
 
 
 def _check_tie(model, row, alone, batch):
-    if not isinstance(model.router_, ExpertChoiceRouter):
+    if not isinstance(model.router, ExpertChoiceRouter):
         weights = np.exp(model.gate_.predict_log_proba(model._views(row)[1]))[0]
         differ = (alone > 0) != (batch > 0)
         gap = np.ptp(weights[differ])

@@ -9,8 +9,9 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingRegressor, StackingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import get_tags
 
@@ -313,6 +314,19 @@ def test_text_in_selected_columns(part):
     array = MIXED.to_numpy(object)
     numbers = MoERegressor(n_experts=2, gate_features=[0], expert_features=[0])
     assert np.isfinite(numbers.fit(array, TARGET).predict(array)).all()
+
+
+@pytest.mark.parametrize("part", ["gate_features", "expert_features"])
+@pytest.mark.parametrize("features", ["piecewise-linear", StandardScaler()])
+def test_a_transformer_that_cannot_read_is_named(part, features):
+    with pytest.raises(ValueError, match=f"{part} got .*cannot read column 'sex' of X"):
+        MoERegressor(on_columns(Ridge()), **{part: features}).fit(MIXED, TARGET)
+
+
+@pytest.mark.parametrize("expert", [GaussianNB(), LogisticRegression()])
+def test_experts_that_compute_with_text_refuse_it(expert):
+    with pytest.raises(ValueError, match="could not convert"):
+        MoEClassifier([expert, clone(expert)]).fit(MIXED, LABELS)
 
 
 def test_text_after_training_on_numbers():

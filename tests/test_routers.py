@@ -30,7 +30,7 @@ from skmoe.routers import (
     TopKRouter,
     TopPRouter,
 )
-from skmoe.routers._base import routed
+from skmoe.routers._base import routed, slot_weights
 from skmoe.routers._noisy import load_probability
 from skmoe.trainers import EM, Gradient, HardEM
 
@@ -335,6 +335,13 @@ def test_experts_work_on_any_joblib_backend(regression, backend, router):
         model.fit(X, y)
         np.testing.assert_array_equal(model.predict(X), alone.predict(X))
         np.testing.assert_array_equal(model.log_density(X, y), alone.log_density(X, y))
+
+
+def test_weights_beside_an_impossible_expert_do_not_overflow():
+    log_gate = np.array([[0.0, -2000.0], [-2000.0, 0.0]])
+    with np.errstate(over="raise", invalid="raise"):
+        weights = slot_weights(log_gate, np.array([[1, -1], [-1, 0]]))
+    np.testing.assert_allclose(weights, [[1.0, 0.0], [0.0, 1.0]])
 
 
 def test_shared_overflow_needs_a_shared_expert(regression):

@@ -223,7 +223,7 @@ def refusals(estimator, what):
         yield
     except NotFittedError:
         raise
-    except (ValueError, ArithmeticError, LookupError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError) as error:
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         said = str(error).rstrip(". ")
         raise ValueError(

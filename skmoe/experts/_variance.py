@@ -81,7 +81,9 @@ class SquaresNewton(Newton):
 
     def value(self, coef, likelihood):
         """Log-likelihood less penalties."""
-        share = self.prior * np.exp(-coef[:, -1])
+        # A step too far has an infinite cost, and is not taken.
+        with np.errstate(over="ignore", invalid="ignore"):
+            share = self.prior * np.exp(-coef[:, -1])
         return super().value(coef, likelihood) - 0.5 * share.sum()
 
     def system(self, coef, likelihood):

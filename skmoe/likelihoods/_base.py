@@ -208,7 +208,9 @@ class Likelihood(Stamped):
 
     def marginal_density(self, y, prediction, size=None):
         """Density of each output by itself, (n, n_outputs)."""
-        return np.exp(self._log_density(y, self.usable(prediction), size))
+        logarithm = self._log_density(y, self.usable(prediction), size)
+        # The density of a spread near zero may leave the range of doubles.
+        return np.exp(np.minimum(logarithm, LARGEST_PREDICTOR))
 
 
 def column(size):

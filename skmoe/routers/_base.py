@@ -175,7 +175,7 @@ def slot_weights(log_gate, indices, normalised=True):
     # From the logarithms, so that experts of tiny probability keep their ratio.
     peak = np.max(np.where(used, chosen, -np.inf), axis=1, keepdims=True)
     peak = np.where(np.isfinite(peak), peak, 0.0)
-    weights = np.where(used, np.exp(chosen - peak), 0.0)
+    weights = np.exp(np.where(used, chosen - peak, -np.inf))
     total = weights.sum(axis=1, keepdims=True)
     return weights / np.where(total > 0, total, 1.0)
 
