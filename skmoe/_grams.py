@@ -32,3 +32,16 @@ def weighted_grams(design, weights, targets, n_jobs=None):
 def flat_columns(design, weights):
     """Columns (m, p) without spread in the rows of each weight column (n, m)."""
     return spread_is_rounding(*column_sums(design, weights))
+
+
+def without_flat(coef, design, weight):
+    """Coefficients (K, q) of the same values in the weighted rows, none of them on a
+    column without spread there."""
+    mass, total, square = column_sums(design, weight[:, None])
+    flat, tiny = spread_is_rounding(mass, total, square)[0], np.finfo(float).tiny
+    if not coef[:, :-1][:, flat].any():
+        return coef
+    coef = coef.copy()
+    coef[:, -1] += coef[:, :-1][:, flat] @ (total[0, flat] / np.maximum(mass[0], tiny))
+    coef[:, :-1][:, flat] = 0.0
+    return coef

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import helmert
 
 from ._design import read_only
+from ._grams import without_flat
 from ._iterative import LARGEST_RESIDUAL, lasso_move, preconditioner, solve_by_products
 from ._kernels.multinomial import multinomial_pass
 from ._linalg import (
@@ -169,6 +170,9 @@ def fit_multinomial(
     converged : bool
     """
     penalty = ridge_diagonal(coef.shape[1], alpha)
+    if alpha == 0.0 and lasso == 0.0:
+        # Nothing pulls at a column that became flat.
+        coef = without_flat(coef, design, weight)
     if use_products(design.X, len(coef)):
         weighted = targets * weight[:, None]
         model = ByProducts(design, weighted, offset=offset, n_jobs=n_jobs)

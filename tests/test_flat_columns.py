@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from skmoe import (
     HierarchicalMoEClassifier,
@@ -15,7 +16,7 @@ from skmoe._linalg import solve_centred, spreadless
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian, HeteroscedasticGaussian
-from skmoe.trainers import Gradient, HardEM, TwoStage
+from skmoe.trainers import EM, Gradient, HardEM, TwoStage
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -177,6 +178,48 @@ def test_an_indicator_that_an_expert_never_meets_is_nothing_to_it(alpha, likelih
         random_state=0,
     ).fit(X, y)
     assert [expert.coef_[2] for expert in model.experts_] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_a_column_that_became_flat_is_nothing_to_a_classifier(alpha, seed):
+    rng = np.random.RandomState(seed)
+    X = rng.normal(size=(400, 3))
+    X[:, 0] += 4.0 * np.sign(X[:, 0])
+    X[:, 2] = np.where(X[:, 0] > 0, 0.1, X[:, 2])
+    y = np.where(X[:, 0] > 0, 2 * X[:, 1], -X[:, 1]) + rng.normal(size=400) > 0
+    model = MoEClassifier(
+        n_experts=2, experts=LinearExpert(alpha=alpha), trainer=HardEM(), random_state=0
+    ).fit(X, y)
+    served = model.responsibilities(X, y) > 0.5
+    spreads = [np.ptp(X[rows, 2]) for rows in served.T]
+    assert min(spreads) == 0.0
+    for expert, spread in zip(model.experts_, spreads, strict=True):
+        assert (expert.coef_[:, 2] == 0.0).all() == (spread == 0.0)
+
+
+WARM = {
+    "poisson": MoERegressor(likelihood="poisson"),
+    "student": MoERegressor(likelihood="student-t"),
+    "gaussian": MoERegressor(),
+    "classes": MoEClassifier(),
+    "counts of a network": MoERegressor(likelihood="poisson", gate=MLPGate((3,))),
+}
+
+
+@pytest.mark.parametrize("name", WARM)
+@pytest.mark.parametrize("trainer", [EM(), HardEM()])
+def test_warm_starts_leave_columns_that_became_flat(name, trainer):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(200, 3))
+    y = rng.poisson(np.exp(np.where(X[:, 0] > 0, 1, -1) * X[:, 1] + 0.3 * X[:, 2]))
+    parts = {"experts": LinearExpert(alpha=0.0), "n_experts": 2, "trainer": trainer}
+    model = clone(WARM[name]).set_params(**parts, random_state=0, warm_start=True)
+    labels = y > 0 if name == "classes" else y
+    model.fit(X, labels)
+    model.fit(np.where(np.arange(3) == 2, 1.7, X), labels)
+    for expert in model.experts_:
+        assert (expert.coef_[..., 2] == 0.0).all()
 
 
 def test_an_indicator_that_a_classifier_never_meets_is_nothing_to_it():

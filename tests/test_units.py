@@ -42,6 +42,7 @@ MODELS = {
     "shared": MoERegressor(shared_expert=LinearExpert()),
     "noise": MoERegressor(noise=True, trainer=FEW),
     "tree": HierarchicalMoERegressor(branching=(2, 2)),
+    "grown": HierarchicalMoERegressor(branching="grow"),
 }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .._design import from_data_scale, target_scales
-from .._grams import flat_columns, weighted_grams
+from .._grams import flat_columns, weighted_grams, without_flat
 from .._linalg import (
     MOST_SPENT,
     Penalty,
@@ -138,7 +138,10 @@ class Newton:
                 self.design, self.family.predictor(self.y, self.size), self.weight
             )
         slopes = np.atleast_2d(earlier.coef_)
-        return from_data_scale(slopes, np.atleast_1d(earlier.intercept_), self.design)
+        intercepts = np.atleast_1d(earlier.intercept_)
+        coef = from_data_scale(slopes, intercepts, self.design)
+        # No step would gain what a column that became flat has still to lose.
+        return without_flat(coef, self.design, self.weight)
 
     def predictions(self, coef):
         """Predictions (n, d)."""

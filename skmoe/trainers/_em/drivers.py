@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..._grams import without_flat
 from ...engines import single_threaded_blas
 from ...experts import LinearExpert, NoiseExpert
 from ...experts._foreign import is_frozen
@@ -56,10 +57,26 @@ class FusedDriver:
                 run, problem = self._finish(run, problem)
             before = self._to_fit(run, problem) if problem.biased else None
             settle(problem, run, trainer.tol)
+            if problem.keeps_flat:
+                self._drop_flat(run, problem)
         fit = self._to_fit(run, problem)
         if before is not None:
             fit.before = before.experts, before.likelihoods
         return fit
+
+    def _drop_flat(self, run, problem):
+        """Leave no coefficient on a column that became flat in an expert's rows."""
+        fit = self.fused.to_fit(run, problem)
+        rows = RefitMixture(
+            self.task, n_active=problem.n_active, hard=self.trainer.hard
+        ).with_rule(kept=list(problem.kept))
+        statistics = rows.evaluate(Parts(fit.gate, fit.experts, fit.likelihoods))[1]
+        gate, coef = problem.unpack(run.theta)
+        own = np.split(coef, problem.n_experts)
+        weights = (statistics.resp * problem.weight[:, None]).T
+        pairs = zip(own, weights, strict=True)
+        left = [without_flat(part, problem.expert, weight) for part, weight in pairs]
+        run.theta = problem.pack(gate, np.concatenate(left))
 
     def _finish(self, run, problem):
         sparse = problem.with_rule(n_active=task_active(self.task, problem.n_experts))

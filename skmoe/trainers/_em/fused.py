@@ -88,6 +88,11 @@ class LinearMixture:
         return False
 
     @property
+    def keeps_flat(self):
+        """Whether nothing pulls at coefficients of columns that become flat."""
+        return False
+
+    @property
     def extrapolates(self):
         """Whether moves may be extrapolated: zeros of a lasso would not survive it."""
         return self.gate_penalty.lasso == 0.0 and self.expert_penalty.lasso == 0.0

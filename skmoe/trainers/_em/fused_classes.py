@@ -29,6 +29,12 @@ class LinearCategoricalMixture(LinearMixture):
         ridge, lasso = self.expert_penalty
         self.class_penalty = Penalty(ridge * (2.0 if n_classes == 2 else 1.0), lasso)
 
+    @property
+    def keeps_flat(self):
+        """Whether nothing pulls at coefficients of columns that become flat."""
+        # Newton steps of a free column without curvature leave it where it is.
+        return self.class_penalty == (0.0, 0.0)
+
     def _target_of(self, rows):
         codes, offset = self.target
         offset = offset[rows] if len(offset) else offset
