@@ -149,3 +149,22 @@ def test_warm_start_goes_on_from_the_penalised_maximum():
     first = model.log_likelihood_
     assert model.fit(X, y).n_iter_ <= 3
     np.testing.assert_allclose(model.log_likelihood_, first, rtol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical"])
+@pytest.mark.parametrize("unit", [1.0, 1e20, 1e-100])
+def test_an_expert_without_rows_has_the_spread_of_all_or_keeps_its_own(
+    covariance, unit
+):
+    rng = np.random.RandomState(0)
+    y = rng.normal(size=(50, 2)) * unit
+    weights = np.column_stack([np.ones(50), np.zeros(50)])
+    given = y, [np.zeros((50, 2))] * 2, weights
+    likelihood = Gaussian(covariance=covariance)
+    first, second = likelihood.fit_dispersions(*given, priors=[np.full(2, unit**2)] * 2)
+    expected = np.sqrt(np.mean(y**2, axis=0))
+    if covariance == "spherical":
+        expected = np.full(2, np.sqrt(np.mean(y**2)))
+    np.testing.assert_allclose(second.sigma_, expected)
+    again = likelihood.fit_dispersions(*given, previous=[first, second])
+    assert again[1] is second

@@ -10,6 +10,11 @@ from ._base import Likelihood
 PROBA_FLOOR = 1e-6
 
 
+def log_proba(proba):
+    """Logarithms of probabilities: one that underflows is small, not zero."""
+    return np.log(np.maximum(proba, np.finfo(float).tiny))
+
+
 class Categorical(Likelihood):
     """Class probabilities as an expert predicts them.
 
@@ -42,8 +47,7 @@ class Categorical(Likelihood):
     def log_prob(self, y, prediction, size=None):
         """Log-probability of integer codes ``y`` (n,) under ``prediction`` (n, C)."""
         own = prediction[np.arange(len(y)), y]
-        # A probability that underflows is small, not zero.
-        return np.log(np.maximum(own, np.finfo(float).tiny))
+        return log_proba(own)
 
     def variance_of(self, prediction, size=None):
         """Variance of the indicators of classes, (n, C)."""

@@ -12,6 +12,24 @@ from ._base import Likelihood, located, unboxed, weighted_variance
 SINGULAR = 1e-14
 
 
+def _scatter(error, weight):
+    return (weight[:, None] * error).T @ error
+
+
+def _covariance(error, weight, prior):
+    """Of errors (n, d), with what a penalty adds; of all rows where none has weight."""
+    mass = weight.sum()
+    if not mass > 0:
+        return _scatter(error, np.ones(len(error))) / len(error)
+    return (_scatter(error, weight) + np.diag(prior)) / mass
+
+
+def _pooled(errors, weights, priors):
+    """Covariance of the errors of all experts together."""
+    scatter = sum(map(_scatter, errors, weights.T)) + np.diag(sum(priors))
+    return scatter / np.maximum(weights.sum(), np.finfo(float).tiny)
+
+
 class Gaussian(Likelihood):
     """Normal density around the prediction of an expert.
 
@@ -93,22 +111,22 @@ class Gaussian(Likelihood):
         """One fitted copy per expert; see :meth:`Likelihood.fit_dispersions`."""
         if spread is None:
             spread = weighted_variance(y, weights.sum(axis=1))
-        scatter = [
-            (w[:, None] * (y - p)).T @ (y - p)
-            for w, p in zip(weights.T, predictions, strict=True)
-        ]
-        mass = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
-        if priors is not None:
-            scatter = [
-                s + np.diag(prior) for s, prior in zip(scatter, priors, strict=True)
-            ]
-        if self.variance == "shared":
-            pooled = sum(scatter) / mass.sum()
-            covariances = [pooled] * len(scatter)
-        else:
-            covariances = [s / m for s, m in zip(scatter, mass, strict=True)]
+        n_experts = weights.shape[1]
+        previous = [None] * n_experts if previous is None else previous
+        priors = [np.zeros(y.shape[1])] * n_experts if priors is None else priors
+        errors = [y - at for at in predictions]
         fit = self._with_full if self.covariance == "full" else self._with_diagonal
-        return [fit(c, spread, len(mass)) for c in covariances]
+        if self.variance == "shared":
+            shared = _pooled(errors, weights, priors)
+            return [fit(shared, spread, n_experts) for _ in errors]
+        return [
+            old
+            if self._keeps(old, weight)
+            else fit(_covariance(error, weight, prior), spread, n_experts)
+            for old, error, weight, prior in zip(
+                previous, errors, weights.T, priors, strict=True
+            )
+        ]
 
     def _with_diagonal(self, covariance, spread, n_experts):
         variance = np.diag(covariance)

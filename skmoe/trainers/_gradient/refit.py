@@ -7,6 +7,7 @@ import numpy as np
 
 from ... import mixture
 from ...experts._foreign import is_frozen
+from ...likelihoods._categorical import log_proba
 from .._em.matching import Matcher
 from .._em.refit import RefitMixture
 from .gate import expert_draws
@@ -125,7 +126,7 @@ class AlternatingRun:
 
     def _train_gate(self, parts, predictions, state, n_done, resp):
         if self.task.classes is not None:
-            predictions = [np.log(p) for p in predictions]
+            predictions = [log_proba(p) for p in predictions]
         if self.task.offset is not None:
             # The task adds it to whatever the experts say.
             predictions = [p - self.task.offset for p in predictions]
