@@ -25,9 +25,9 @@ from scipy.special import logsumexp
 from sklearn.linear_model import Ridge
 
 from skmoe import MoERegressor
-from skmoe._design import make_design, read_only
-from skmoe._linalg import Penalty, use_exact_newton
-from skmoe._tree import flat
+from skmoe._numerics.design import make_design, read_only
+from skmoe._numerics.linalg import Penalty, use_exact_newton
+from skmoe._numerics.tree import flat
 from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.engines import single_threaded_blas
 from skmoe.gates import SoftmaxGate

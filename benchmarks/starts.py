@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, initialization
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import ConstantGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian
-from skmoe.trainers import EM
+from skmoe.trainers import EM, _partitions
 from skmoe.trainers._em import drivers, starts
 
 FOLDER = Path(__file__).parents[1] / "tests" / "known_answers"
@@ -35,10 +35,10 @@ TREES = {"hme_mcycle": -550.248147741639, "hme_sim": -1070.22177162831}
 COVARIANCES = {"EEE": ("full", "shared"), "VVV": ("full", "expert")}
 REACHED = 1e-3
 MOVES = {
-    "reseeded": (initialization.reseeded,),
-    "divided": (initialization.divided,),
-    "drawn": (initialization.drawn,),
-    "kept": initialization.MOVES,
+    "reseeded": (_partitions.reseeded,),
+    "divided": (_partitions.divided,),
+    "drawn": (_partitions.drawn,),
+    "kept": _partitions.MOVES,
 }
 
 
@@ -50,14 +50,14 @@ def scheme(name):
     ``kept`` is what the library does; others use one kind of perturbation only.
     """
     before = starts.FRESH, starts.HOPS, starts.CLASS_HOPS, drivers.REFIT_HOPS
-    moves = initialization.MOVES
+    moves = _partitions.MOVES
     if name.startswith("fresh"):
         starts.FRESH, starts.HOPS, starts.CLASS_HOPS, drivers.REFIT_HOPS = 1, 0, 0, 0
     else:
-        initialization.MOVES = MOVES[name]
+        _partitions.MOVES = MOVES[name]
     yield 40 if name == "fresh-40" else 20
     starts.FRESH, starts.HOPS, starts.CLASS_HOPS, drivers.REFIT_HOPS = before
-    initialization.MOVES = moves
+    _partitions.MOVES = moves
 
 
 def known_cases():

@@ -1,8 +1,11 @@
 """Mixtures of experts for scikit-learn users."""
 
-from ._classifier import MoEClassifier
-from ._hierarchical import HierarchicalMoEClassifier, HierarchicalMoERegressor
-from ._regressor import MoERegressor
+from ._estimators.classifier import MoEClassifier
+from ._estimators.hierarchical import (
+    HierarchicalMoEClassifier,
+    HierarchicalMoERegressor,
+)
+from ._estimators.regressor import MoERegressor
 from ._version import __version__
 
 __all__ = [

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from ._inputs import row_weights
 from ._sklearn import safe_indexing
+from ._tables.table import row_weights
 from .likelihoods import Gaussian
 from .trainers import TwoStage
 

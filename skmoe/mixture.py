@@ -9,22 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from ._bisection import MOST_HALVINGS, middle
 from ._kernels.routing import group_slots
-from ._kernels.vector import log_softmax_rows
+from ._numerics.bisection import MOST_HALVINGS, middle
 
 # Newton's steps and halvings, and those after which it is bits that are halved; any
 # two doubles are told apart by 64 of these.
 MOST_STEPS, FIRST_STEPS = 200, 60
-
-
-def log_weights(logits):
-    """Logits (n, K) less the log-sum-exp of each row; may overwrite ``logits``."""
-    logits = np.ascontiguousarray(logits, dtype=np.float64)
-    if not logits.flags.writeable:
-        logits = logits.copy()
-    log_softmax_rows(logits)
-    return logits
 
 
 def at_views(likelihoods, views):

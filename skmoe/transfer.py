@@ -5,9 +5,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
-from ._inputs import row_weights
-from ._resolve import adapt_expert
+from ._estimators.presets import adapt_expert
 from ._sklearn import safe_indexing
+from ._tables.table import row_weights
 from ._warnings import heard, tell
 from .engines import run_calls
 from .experts._base import reads_numbers

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
-from skmoe import _objectives as objectives
-from skmoe._linalg import use_exact_newton
+from skmoe._numerics.linalg import use_exact_newton
+from skmoe.trainers._gradient import objectives
 
 
 def standardise(design):

@@ -29,8 +29,8 @@ from configuration_parts import draw
 
 TIME_LIMIT = 60.0
 # Where scikit-learn validates what the user gave.
-VALIDATING = ("_inputs", "_base", "_reading", "_evaluation", "_predictive")
-VALIDATING += ("_regressor", "_classifier", "_hierarchical", "_sklearn", "_features")
+VALIDATING = ("table", "base", "reading", "evaluation", "predictive", "features")
+VALIDATING += ("regressor", "classifier", "hierarchical", "_sklearn")
 
 
 def outcome(number, *, trace=False):

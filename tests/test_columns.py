@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from sklearn.preprocessing import FunctionTransformer
 
-from skmoe._columns import (
+from skmoe._tables.columns import (
     column_numbers,
     column_text,
     is_gap,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from skmoe.engines import map_rows, single_threaded_blas
-from skmoe.initialization import kmeans_partition
+from skmoe.trainers._partitions import kmeans_partition
 
 if not hasattr(os, "fork"):  # pragma: no cover
     pytest.skip("forks are for POSIX", allow_module_level=True)

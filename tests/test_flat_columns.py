@@ -10,9 +10,9 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
-from skmoe._design import make_design, weighted_moments
-from skmoe._grams import flat_columns
-from skmoe._linalg import solve_centred, spreadless
+from skmoe._numerics.design import make_design, weighted_moments
+from skmoe._numerics.grams import flat_columns
+from skmoe._numerics.linalg import solve_centred, spreadless
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian, HeteroscedasticGaussian

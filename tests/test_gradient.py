@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from test_routers import ROUTERS
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._network import Network
+from skmoe._numerics.network import Network
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import ConstantGate, MLPGate, SoftmaxGate

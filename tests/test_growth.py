@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import HierarchicalMoEClassifier, HierarchicalMoERegressor
-from skmoe._tree import balanced_shape, flat
+from skmoe._numerics.tree import balanced_shape, flat
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import MLPExpert
 from skmoe.gates import GaussianGate, GroupGate

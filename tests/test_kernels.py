@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from skmoe import _objectives
-from skmoe._design import empty_design, make_design, read_only
 from skmoe._kernels import (
     blocks,
     coordinate,
@@ -21,10 +19,12 @@ from skmoe._kernels import (
     routing,
     vector,
 )
-from skmoe._linalg import curvature_columns, n_pairs, use_exact_newton
-from skmoe._network import ACTIVATIONS, Network
-from skmoe._tree import Tree, balanced_shape, flat
+from skmoe._numerics.design import empty_design, make_design, read_only
+from skmoe._numerics.linalg import curvature_columns, n_pairs, use_exact_newton
+from skmoe._numerics.network import ACTIVATIONS, Network
+from skmoe._numerics.tree import Tree, balanced_shape, flat
 from skmoe.routers._base import make_routing
+from skmoe.trainers._gradient import objectives as _objectives
 
 RNG = np.random.default_rng(0)
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"

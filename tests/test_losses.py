@@ -4,7 +4,6 @@ import naive
 import numpy as np
 import pytest
 
-from skmoe import _objectives as objectives
 from skmoe.losses import (
     GateBatch,
     ImportanceLoss,
@@ -15,6 +14,7 @@ from skmoe.losses import (
 )
 from skmoe.routers import NoisyTopKRouter, SwitchRouter, TopKRouter
 from skmoe.routers._base import make_routing
+from skmoe.trainers._gradient import objectives
 
 N, K = 12, 4
 LOSSES = {

@@ -7,9 +7,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from skmoe import initialization, mixture
-from skmoe._features import PiecewiseLinear
-from skmoe._linalg import curvature_columns, n_pairs, newton_direction, solve_symmetric
+from skmoe import mixture
+from skmoe._numerics.linalg import (
+    curvature_columns,
+    n_pairs,
+    newton_direction,
+    solve_symmetric,
+)
+from skmoe._tables.features import PiecewiseLinear
 from skmoe.experts import LinearExpert
 from skmoe.experts._foreign import fit_expert
 from skmoe.gates import (
@@ -22,6 +27,7 @@ from skmoe.gates import (
 from skmoe.likelihoods import Gaussian
 from skmoe.routers import DenseRouter, TopKRouter
 from skmoe.testing import check_gate, check_router
+from skmoe.trainers import _partitions
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3)) * [1.0, 5.0, 0.1] + [0.0, 9.0, 1.0]
@@ -117,7 +123,7 @@ def test_linear_classifier_expert_is_logistic_regression(codes):
 
 
 def test_statistics_of_blocks_add_up():
-    from skmoe._design import make_design, take_rows
+    from skmoe._numerics.design import make_design, take_rows
 
     expert, y, ones = LinearExpert(), X[:, 0] ** 2, np.ones(200)
     design = make_design(X, ones)
@@ -231,13 +237,13 @@ def test_ramps_are_the_piecewise_linear_encoding():
 
 
 STARTS = {
-    "tree": lambda Z, y, w: initialization.tree_partition(Z, y, w, 3),
-    "kmeans": lambda Z, y, w: initialization.kmeans_partition(Z, w, 3),
-    "quantile": lambda Z, y, w: initialization.quantile_partition(y[:, 0], w, 3),
-    "directions": lambda Z, y, w: initialization.random_start(
+    "tree": lambda Z, y, w: _partitions.tree_partition(Z, y, w, 3),
+    "kmeans": lambda Z, y, w: _partitions.kmeans_partition(Z, w, 3),
+    "quantile": lambda Z, y, w: _partitions.quantile_partition(y[:, 0], w, 3),
+    "directions": lambda Z, y, w: _partitions.random_start(
         Z, y, w, 3, np.random.RandomState(0)
     ),
-    "experts": lambda Z, y, w: initialization.random_start(
+    "experts": lambda Z, y, w: _partitions.random_start(
         Z, y, w, 3, np.random.RandomState(1)
     ),
 }
@@ -258,7 +264,7 @@ def test_content_sample_keeps_copies_together():
     Z, y = RNG.normal(size=(60_000, 2)), RNG.normal(size=(60_000, 1))
 
     def sample(Z, y, weight):
-        return initialization.content_sample(lambda rows: Z[rows], y, weight)
+        return _partitions.content_sample(lambda rows: Z[rows], y, weight)
 
     rows = sample(Z, y, np.ones(60_000))
     assert 15_000 < len(rows) < 25_000

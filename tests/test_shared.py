@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_info
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._shared import fit_shared
+from skmoe._estimators.shared import fit_shared
 from skmoe.engines import _threads, single_threaded_blas
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate

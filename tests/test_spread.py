@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skmoe import MoERegressor
-from skmoe._linalg import effective, solve_centred, without_bias
+from skmoe._numerics.linalg import effective, solve_centred, without_bias
 from skmoe.experts import LinearExpert
 from skmoe.gates import ConstantGate, GaussianGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian

@@ -11,16 +11,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from skmoe import (
-    HierarchicalMoERegressor,
-    MoEClassifier,
-    MoERegressor,
-    initialization,
-)
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import ClassifierGate, GroupGate, MLPGate
 from skmoe.gates._base import BaseGate
-from skmoe.trainers import EM, Gradient
+from skmoe.trainers import EM, Gradient, _partitions
 
 # Refits are few here, which is not the point.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -336,7 +331,7 @@ def test_search_finds_the_tight_line():
     assert max(found) > single.log_likelihood_ + 1
 
 
-@pytest.mark.parametrize("move", [*initialization.MOVES[:2], initialization.drawn])
+@pytest.mark.parametrize("move", [*_partitions.MOVES[:2], _partitions.drawn])
 def test_perturbations_treat_equal_rows_alike(move):
     rng = np.random.default_rng(0)
     Z, target = rng.normal(size=(40, 2)), rng.normal(size=(40, 1))
@@ -355,7 +350,7 @@ def test_perturbations_treat_equal_rows_alike(move):
 def test_samples_are_nested_and_starts_small():
     rng = np.random.default_rng(0)
     X, weight = rng.normal(size=(30_000, 2)), np.ones(30_000)
-    small, large = initialization.content_samples(
+    small, large = _partitions.content_samples(
         lambda rows: X[rows], X[:, :1], weight, (2000, 8000)
     )
     assert abs(len(small) - 2000) < 300

@@ -15,31 +15,16 @@ LONGEST_FUNCTION = 40
 
 # Each layer may import those before it, and itself.
 LAYERS = [
-    {"exceptions", "_warnings", "_sklearn", "_kernels", "_columns", "engines"},
-    {"_version", "_stamp"},
-    {
-        "_linalg",
-        "_iterative",
-        "_bisection",
-        "_design",
-        "_tree",
-        "_features",
-        "mixture",
-        "initialization",
-        "_objectives",
-    },
-    {"_products"},
-    {"_grams", "_multinomial", "_network", "_rank", "likelihoods", "_inputs"},
+    {"exceptions", "_version", "_warnings", "_sklearn", "_stamp"},
+    {"_kernels", "engines"},
+    {"_numerics", "_tables"},
+    {"mixture"},
+    {"likelihoods"},
     {"experts"},
     {"gates", "routers"},
     {"losses"},
-    {"trainers", "_members"},
-    {"_resolve", "_sparse_linear", "_shared"},
-    {"_parameters", "_parts", "_reading", "_evaluation", "_predictive"},
-    {"_fitted"},
-    {"_base"},
-    {"_regressor", "_classifier"},
-    {"_hierarchical"},
+    {"trainers"},
+    {"_estimators"},
     {"__init__"},
     {
         "inspection",
@@ -51,17 +36,50 @@ LAYERS = [
     },
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-TRAINERS = [
-    "_task",
-    "_kinds",
-    "_order",
-    "_variances",
-    "_em",
-    "_folds",
-    "_growth",
-    "_gradient",
-    "_two_stage",
-]
+# Within a package, too, modules build on those before them.
+ORDERS = {
+    "_numerics": [
+        "bisection",
+        "linalg",
+        "tree",
+        "iterative",
+        "design",
+        "products",
+        "grams",
+        "multinomial",
+        "network",
+        "rank",
+    ],
+    "_tables": ["columns", "features", "table"],
+    "trainers": [
+        "_task",
+        "_kinds",
+        "_order",
+        "_variances",
+        "_partitions",
+        "_em",
+        "_folds",
+        "_growth",
+        "_gradient",
+        "_two_stage",
+    ],
+    "_estimators": [
+        "presets",
+        "shared",
+        "parts",
+        "parameters",
+        "reading",
+        "routed",
+        "evaluation",
+        "predictive",
+        "members",
+        "fitted",
+        "base",
+        "regressor",
+        "classifier",
+        "hierarchical",
+    ],
+}
 
 
 def module_of(path):
@@ -85,12 +103,13 @@ def test_imports_run_downward(path):
         assert RANK[other] <= RANK[own], f"{own} imports {other} from a layer above"
 
 
-def test_trainers_build_on_those_before_them():
-    folder = PACKAGE / "trainers"
+@pytest.mark.parametrize("name", ORDERS)
+def test_modules_build_on_those_before_them(name):
+    folder, order = PACKAGE / name, ORDERS[name]
     for path in set(folder.rglob("*.py")) - {folder / "__init__.py"}:
         own = path.relative_to(folder).with_suffix("").parts[0]
         for other in imported(path, folder):
-            assert TRAINERS.index(other) <= TRAINERS.index(own), (own, other)
+            assert order.index(other) <= order.index(own), (own, other)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

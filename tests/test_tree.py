@@ -8,8 +8,8 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
-from skmoe._design import Design
-from skmoe._tree import Tree, balanced_shape, flat
+from skmoe._numerics.design import Design
+from skmoe._numerics.tree import Tree, balanced_shape, flat
 from skmoe.gates import (
     ClassifierGate,
     ConstantGate,

@@ -30,11 +30,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from skmoe import (
-    HierarchicalMoERegressor,
-    MoEClassifier,
-    MoERegressor,
-)
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.exceptions import NoSampleWeightWarning
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import ClassifierGate, MLPGate

@@ -8,15 +8,16 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 
-from skmoe import HierarchicalMoEClassifier, MoEClassifier, MoERegressor, _linalg
-from skmoe._design import make_design, read_only, take_rows
-from skmoe._grams import weighted_grams
+from skmoe import HierarchicalMoEClassifier, MoEClassifier, MoERegressor
 from skmoe._kernels.em import Labels
 from skmoe._kernels.multinomial import mixture_curvature
-from skmoe._linalg import Penalty, solve_lasso
-from skmoe._multinomial import ByProducts, fit_multinomial
-from skmoe._products import dense_rows, gather, linear, principal_axes
-from skmoe._tree import Tree, flat
+from skmoe._numerics import linalg as _linalg
+from skmoe._numerics.design import make_design, read_only, take_rows
+from skmoe._numerics.grams import weighted_grams
+from skmoe._numerics.linalg import Penalty, solve_lasso
+from skmoe._numerics.multinomial import ByProducts, fit_multinomial
+from skmoe._numerics.products import dense_rows, gather, linear, principal_axes
+from skmoe._numerics.tree import Tree, flat
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian

@@ -6,7 +6,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._features import PiecewiseLinear
+from skmoe._tables.features import PiecewiseLinear
 from skmoe.experts import AutoPool, LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.model_selection import MoEClassifierCV, MoERegressorCV

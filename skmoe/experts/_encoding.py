@@ -7,7 +7,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
-from .._columns import (
+from .._stamp import Stamped
+from .._tables.columns import (
     as_columns,
     column_names,
     column_numbers,
@@ -17,7 +18,6 @@ from .._columns import (
     is_complex,
     text_positions,
 )
-from .._stamp import Stamped
 
 # Categories of a column that are told apart; rarer ones are taken together.
 MOST_CATEGORIES = 32

@@ -26,8 +26,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.validation import has_fit_parameter
 
-from .._inputs import refuse_text
 from .._sklearn import own_request, routing_enabled, safe_indexing, taken_params
+from .._tables.table import refuse_text
 from .._warnings import warn
 from ..exceptions import NoSampleWeightWarning
 

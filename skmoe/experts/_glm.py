@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.base import clone
 
-from .._design import from_data_scale, target_scales
-from .._grams import flat_columns, weighted_grams, without_flat
-from .._linalg import (
+from .._numerics.design import from_data_scale, target_scales
+from .._numerics.grams import flat_columns, weighted_grams, without_flat
+from .._numerics.linalg import (
     MOST_SPENT,
     Penalty,
     effective,
@@ -14,7 +14,7 @@ from .._linalg import (
     solve_lasso,
     use_products,
 )
-from .._products import linear, regress
+from .._numerics.products import linear, regress
 from ..likelihoods import Gaussian
 from ..likelihoods._base import INVERSE_LINKS
 from ._linear import LinearExpert

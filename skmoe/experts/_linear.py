@@ -5,15 +5,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import (
+from .._numerics.design import (
     column_scale,
     make_design,
     read_only,
     target_scales,
     to_data_scale,
 )
-from .._grams import weighted_grams
-from .._linalg import (
+from .._numerics.grams import weighted_grams
+from .._numerics.linalg import (
     MOST_SPENT,
     Penalty,
     check_penalty,
@@ -21,10 +21,10 @@ from .._linalg import (
     use_products,
     without_bias,
 )
-from .._multinomial import fit_multinomial, softmax_parameters
-from .._network import Network
-from .._products import regress
-from .._rank import Columns
+from .._numerics.multinomial import fit_multinomial, softmax_parameters
+from .._numerics.network import Network
+from .._numerics.products import regress
+from .._numerics.rank import Columns
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
 

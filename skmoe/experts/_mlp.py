@@ -4,8 +4,8 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.utils import check_random_state
 
-from .._design import as_dense, make_design, target_scales
-from .._network import NetworkPart, fit_network
+from .._numerics.design import as_dense, make_design, target_scales
+from .._numerics.network import NetworkPart, fit_network
 from ._base import BuiltInExpert
 
 

@@ -22,9 +22,9 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
-from .._columns import text_positions
 from .._sklearn import safe_indexing
 from .._stamp import Stamped
+from .._tables.columns import text_positions
 from .._warnings import heard
 from ..exceptions import ExpertCollapseWarning
 from ._encoding import numeric_encoding, ordinal_encoding

@@ -11,12 +11,7 @@ from .._sklearn import safe_indexing
 from .._warnings import heard, tell, unheard
 from ..experts._answers import aligned_proba
 from ..experts._counts import expert_parameters
-from ..experts._foreign import (
-    is_frozen,
-    refusals,
-    takes_weight,
-    weight_arguments,
-)
+from ..experts._foreign import is_frozen, refusals, takes_weight, weight_arguments
 from ._base import BaseGate
 
 # Responsibilities below this share of a row are left out of the stacked rows.

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from scipy.special import log_softmax
 
-from .._linalg import Penalty
+from .._numerics.linalg import Penalty
 from ._base import BaseGate
 
 

@@ -7,10 +7,10 @@ from scipy import linalg
 from scipy.special import log_softmax, logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import as_dense, make_design
 from .._kernels.blocks import gram_pass
-from .._linalg import n_pairs, unpack_grams
-from .._rank import Columns
+from .._numerics.design import as_dense, make_design
+from .._numerics.linalg import n_pairs, unpack_grams
+from .._numerics.rank import Columns
 from ..engines import map_rows
 from ._base import BaseGate
 

@@ -5,8 +5,8 @@ import copy
 import numpy as np
 from scipy import sparse
 
-from .._columns import column_labels, column_text, text_columns
 from .._sklearn import safe_indexing
+from .._tables.columns import column_labels, column_text, text_columns
 from ._base import BaseGate
 
 # Types of columns in which equal values are found faster than one by one.

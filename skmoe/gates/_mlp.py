@@ -6,9 +6,9 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.utils import check_random_state
 
-from .._design import as_dense, make_design
-from .._network import NetworkPart, fit_network
-from ..mixture import log_weights
+from .._numerics.design import as_dense, make_design
+from .._numerics.multinomial import log_weights
+from .._numerics.network import NetworkPart, fit_network
 from ._base import BaseGate
 
 

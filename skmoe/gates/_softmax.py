@@ -5,18 +5,17 @@ import copy
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._design import (
+from .._numerics.design import (
     column_scale,
     from_data_scale,
     make_design,
     read_only,
     to_data_scale,
 )
-from .._linalg import Penalty, check_penalty
-from .._multinomial import fit_multinomial, softmax_parameters
-from .._network import Network
-from .._rank import Columns
-from ..mixture import log_weights
+from .._numerics.linalg import Penalty, check_penalty
+from .._numerics.multinomial import fit_multinomial, log_weights, softmax_parameters
+from .._numerics.network import Network
+from .._numerics.rank import Columns
 from ._base import BaseGate
 
 

@@ -5,8 +5,8 @@ import copy
 import numpy as np
 from sklearn.base import clone
 
-from .._design import read_only
 from .._kernels.tree import linear_beam, linear_leaves
+from .._numerics.design import read_only
 from .._sklearn import safe_indexing
 from ..mixture import dispatch
 from ..routers import Routing

@@ -4,15 +4,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
-from .._columns import as_table
 from .._sklearn import safe_indexing
-from ._displays import (
-    axes_for,
-    column_values,
-    feature_name,
-    stacked,
-    with_value,
-)
+from .._tables.columns import as_table
+from ._displays import axes_for, column_values, feature_name, stacked, with_value
 
 # Central intervals whose ends bound the axis of y where none is given.
 SHOWN = 0.99

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import sparse
 
-from .._columns import as_table, column_numbers, column_times, holds_dates
 from .._sklearn import check_matplotlib_support
+from .._tables.columns import as_table, column_numbers, column_times, holds_dates
 from ._tables import expert_usage
 
 

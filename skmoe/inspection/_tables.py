@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import as_table
-from .._inputs import row_weights
+from .._tables.columns import as_table
+from .._tables.table import row_weights
 
 
 def expert_usage(model, X, y=None, sample_weight=None, **sizes):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._tree import flat
+from .._numerics.tree import flat
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 from ._displays import axes_for

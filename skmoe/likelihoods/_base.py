@@ -4,8 +4,8 @@ import numpy as np
 from scipy import special
 from sklearn.base import clone
 
-from .._bisection import bounded
-from .._design import weighted_moments
+from .._numerics.bisection import bounded
+from .._numerics.design import weighted_moments
 from .._stamp import Stamped
 
 # Linear predictors beyond this leave the range of doubles.

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
 
-from .._bisection import bounded, least_counts
+from .._numerics.bisection import bounded, least_counts
 from ._base import LEAST_MEAN, Likelihood, column, positive, unboxed
 from ._incomplete import LARGE, incomplete_beta, lag, upper_gamma
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
 
-from .._bisection import bounded, inverse
+from .._numerics.bisection import bounded, inverse
 from ._base import Likelihood, column, positive, unboxed
 from ._incomplete import LARGE, lower_gamma
 

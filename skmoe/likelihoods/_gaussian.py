@@ -4,8 +4,8 @@ import numpy as np
 from scipy import linalg, special
 from sklearn.base import clone
 
-from .._bisection import bounded
 from .._kernels.objectives import LOG_2PI
+from .._numerics.bisection import bounded
 from ._base import Likelihood, located, unboxed, weighted_variance
 
 # Smallest eigenvalue, per output, with which a covariance can be inverted.

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import special
 from sklearn.base import clone
 
-from .._bisection import bounded
 from .._kernels.objectives import LOG_2PI
+from .._numerics.bisection import bounded
 from ._base import Likelihood, located, rounding_variance, unboxed
 
 # Share of an expert's rows at the floor from which the floor is what bounds it.

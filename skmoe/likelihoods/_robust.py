@@ -4,7 +4,7 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
 
-from .._bisection import bounded, inverse
+from .._numerics.bisection import bounded, inverse
 from ._base import Likelihood, least_variance, located, unboxed
 
 # Degrees of freedom that are told apart: beyond, the density is a normal one.

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import BaseMoE
-from .._inputs import row_weights
-from .._resolve import TRAINERS, preset
+from .._estimators.base import BaseMoE
+from .._estimators.presets import TRAINERS, preset
+from .._tables.table import row_weights
 from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
 from ..likelihoods import Uniform

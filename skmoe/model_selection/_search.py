@@ -16,25 +16,15 @@ from sklearn.utils import indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from .._base import transactional
-from .._classifier import MoEClassifier
-from .._inputs import row_weights
-from .._regressor import MoERegressor
-from .._sklearn import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    fit_context,
-)
+from .._estimators.base import transactional
+from .._estimators.classifier import MoEClassifier
+from .._estimators.regressor import MoERegressor
+from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from .._stamp import Stamped
+from .._tables.table import row_weights
 from ._checks import check_grid, check_mixture, check_sizes, splits_of
 from ._merging import CRITERIA, n_explaining, of_size, trainer_of
-from ._path import (
-    Path,
-    scores_of_fold,
-    simplest_within_error,
-    smallest_of_equals,
-)
+from ._path import Path, scores_of_fold, simplest_within_error, smallest_of_equals
 from ._rows import Rows
 
 # Sizes that are tried if none are given.

@@ -3,13 +3,7 @@
 import numpy as np
 
 from .._kernels.routing import assign_within_capacity
-from ._base import (
-    BaseRouter,
-    best_first,
-    check_overflow,
-    check_positive,
-    make_routing,
-)
+from ._base import BaseRouter, best_first, check_overflow, check_positive, make_routing
 from ._topk import TopKRouter
 
 

@@ -3,13 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import (
-    BaseRouter,
-    check_overflow,
-    check_positive,
-    compacted,
-    make_routing,
-)
+from ._base import BaseRouter, check_overflow, check_positive, compacted, make_routing
 
 
 class ExpertChoiceRouter(BaseRouter):

@@ -6,16 +6,16 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
-from .._design import make_design
-from .._tree import Tree, flat
+from .._numerics.design import make_design
+from .._numerics.tree import Tree, flat
 from .._warnings import unheard
 from ..experts._answers import predict_expert
 from ..experts._counts import expert_parameters
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
-from ..initialization import content_hash, content_sample
 from ..routers import DenseRouter
 from ._em.trainers import EM
+from ._partitions import content_hash, content_sample
 from ._task import Trainer
 
 # Share of the rows on which splits are judged.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .._design import stays_sparse
-from .._rank import Columns
+from .._numerics.design import stays_sparse
+from .._numerics.rank import Columns
 from .._sklearn import safe_indexing, taken_params
 from .._stamp import Stamped
 from .._warnings import heard, tell

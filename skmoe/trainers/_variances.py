@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._design import make_design
+from .._numerics.design import make_design
 from ..experts._counts import expert_parameters
 from ..experts._foreign import fit_expert
 from ..experts._variance import VarianceExpert, finite_numbers, variance_expert

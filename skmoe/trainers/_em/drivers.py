@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..._grams import without_flat
+from ..._numerics.grams import without_flat
 from ...engines import single_threaded_blas
 from ...experts import LinearExpert, NoiseExpert
 from ...experts._foreign import is_frozen

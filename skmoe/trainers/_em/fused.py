@@ -7,10 +7,10 @@ are one flat vector, so that accelerators can extrapolate them.
 
 import numpy as np
 
-from ..._design import FEW_COLUMNS, read_only, take_rows
-from ..._grams import weighted_grams
 from ..._kernels.em import Rule, Statistics, gaussian_pass
-from ..._linalg import (
+from ..._numerics.design import FEW_COLUMNS, read_only, take_rows
+from ..._numerics.grams import weighted_grams
+from ..._numerics.linalg import (
     MOST_SPENT,
     n_pairs,
     newton_direction,
@@ -20,7 +20,7 @@ from ..._linalg import (
     unpack_grams,
     without_bias,
 )
-from ..._multinomial import fit_multinomial
+from ..._numerics.multinomial import fit_multinomial
 from ...engines import map_rows
 
 # Newton steps that bring the gate near the starting responsibilities.

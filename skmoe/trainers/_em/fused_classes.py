@@ -2,10 +2,15 @@
 
 import numpy as np
 
-from ..._design import read_only
 from ..._kernels.em import Labels, categorical_pass
-from ..._linalg import Penalty, curvature_columns, newton_direction, use_exact_newton
-from ..._multinomial import fit_multinomial
+from ..._numerics.design import read_only
+from ..._numerics.linalg import (
+    Penalty,
+    curvature_columns,
+    newton_direction,
+    use_exact_newton,
+)
+from ..._numerics.multinomial import fit_multinomial
 from .fused import START_STEPS, LinearMixture
 
 

@@ -3,18 +3,18 @@
 import numpy as np
 from sklearn.base import clone
 
-from ..._design import (
+from ..._kernels.door import check_range
+from ..._kernels.em import Labels
+from ..._kernels.objectives import LOG_2PI
+from ..._numerics.design import (
     empty_design,
     from_data_scale,
     make_design,
     read_only,
     target_scales,
 )
-from ..._kernels.door import check_range
-from ..._kernels.em import Labels
-from ..._kernels.objectives import LOG_2PI
-from ..._linalg import Penalty, use_products
-from ..._tree import flat
+from ..._numerics.linalg import Penalty, use_products
+from ..._numerics.tree import flat
 from ...experts import LinearExpert
 from ...gates._tree import TreeGate
 from ...likelihoods import Categorical, Gaussian

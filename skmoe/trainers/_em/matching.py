@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..._tree import n_leaves
+from ..._numerics.tree import n_leaves
 from ...gates._tree import TreeGate
 from .._kinds import kinds_of
 from .refit import RefitMixture

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import clone
 
-from ..._design import FEW_COLUMNS
+from ..._numerics.design import FEW_COLUMNS
 from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls

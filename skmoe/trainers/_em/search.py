@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.special import log_softmax
 
-from ... import initialization
-from ..._network import standardised
+from ..._numerics.network import standardised
+from .. import _partitions
 from .fused import LinearMixture
 
 # Tolerance of runs whose results are only compared, and of their first stretch.
@@ -40,13 +40,13 @@ def hop(problem, runs, start, go_on, n_hops, points, rng):
     """
     best = runs[0]
     for run in runs:
-        resp = initialization.drawn(responsibilities(problem, run), *points, rng)
+        resp = _partitions.drawn(responsibilities(problem, run), *points, rng)
         best = _better(problem, best, start(resp), go_on)
     source, resp = None, None
     for number in range(n_hops - len(runs)):
         if best is not source:
             source, resp = best, responsibilities(problem, best)
-        move = initialization.MOVES[number % len(initialization.MOVES)]
+        move = _partitions.MOVES[number % len(_partitions.MOVES)]
         theta = start(move(resp, *points, rng))
         best = _better(problem, best, theta, go_on)
     return [best] if best is runs[0] else [best, runs[0]]

@@ -6,15 +6,15 @@ from functools import partial
 import numpy as np
 from scipy.special import expit
 
-from ... import initialization
-from ..._design import make_design, take_rows
-from ..._products import dense_rows, linear, principal_axes
+from ..._numerics.design import make_design, take_rows
+from ..._numerics.products import dense_rows, linear, principal_axes
 from ...experts import LinearExpert
 from ...gates import SoftmaxGate
 from ...gates._tree import TreeGate
 from ...likelihoods import Categorical, Gaussian, Uniform
 from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
+from .. import _partitions
 from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
 from .loop import Run, run_em
@@ -81,7 +81,7 @@ def linear_starts(trainer, task, fused, rng, *, search=False):
     """
     whole = fused.problem.with_rule(n_active=task.n_experts, hard=False)
     columns, target = _start_columns(task, whole)
-    samples = initialization.content_samples(
+    samples = _partitions.content_samples(
         columns, target, whole.weight, sample_sizes(whole)
     )
     rows, problem, n_hops = samples[0], whole, 0
@@ -136,8 +136,8 @@ def sample_sizes(problem):
     """Rows of the samples on which starts are made, and the best compared again."""
     channels = max(problem.gate_channels, problem.expert_channels)
     small = ROWS_TO_START * problem.n_experts * channels
-    small = int(np.clip(small, LEAST_SAMPLE, initialization.SAMPLE_ROWS))
-    return small, min(GROWTH * small, initialization.SAMPLE_ROWS)
+    small = int(np.clip(small, LEAST_SAMPLE, _partitions.SAMPLE_ROWS))
+    return small, min(GROWTH * small, _partitions.SAMPLE_ROWS)
 
 
 def _runs(trainer, problem, thetas, max_iter, tol):
@@ -156,11 +156,11 @@ def _candidates(task, Z, target, weight, rng):
     """Callables that make starting responsibilities."""
 
     def random():
-        return initialization.random_start(Z, target, weight, task.n_experts, rng)
+        return _partitions.random_start(Z, target, weight, task.n_experts, rng)
 
     makers = [
         make
-        for _, make in initialization.deterministic_starts(
+        for _, make in _partitions.deterministic_starts(
             Z, target, weight, task.n_experts
         )
     ]
@@ -221,7 +221,7 @@ def start_responsibilities(trainer, task, rng):
     if views is None:
         target = task.indicators()
         values = target @ np.sqrt(np.arange(1.0, target.shape[1] + 1))
-        return [initialization.quantile_partition(values, task.weight, task.n_experts)]
+        return [_partitions.quantile_partition(values, task.weight, task.n_experts)]
     fused = FusedTask(_linear_task(task, views))
     found = _linear_responsibilities(trainer, fused, rng)
     columns, target = _start_columns(fused.task, fused.problem)
@@ -229,9 +229,9 @@ def start_responsibilities(trainer, task, rng):
     # Optima of other likelihoods may lie far from those of linear mixtures.
     n, n_more = task.n_experts, task.n_init - len(found)
     found += [
-        initialization.random_start(Z, target, task.weight, n, rng)
+        _partitions.random_start(Z, target, task.weight, n, rng)
         if number % 2
-        else initialization.scattered_start(Z, target, n, rng)
+        else _partitions.scattered_start(Z, target, n, rng)
         for number in range(n_more)
     ]
     return found
@@ -303,7 +303,7 @@ def _split(trainer, task, own, slots, rng):
     if part.weight[rows].sum() < ROWS_TO_SPLIT * width:
         # Too few to learn from: any division of the target will do.
         target = task.indicators()[:, 0]
-        return initialization.quantile_partition(target, part.weight, width)
+        return _partitions.quantile_partition(target, part.weight, width)
     shares = np.full((len(own), width), 1.0 / width)
     shares[rows] = start_responsibilities(trainer, part.on_rows(rows), rng)[0]
     return shares

@@ -12,12 +12,11 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag
 
-from ..._iterative import conjugate_gradients, preconditioner
 from ..._kernels.multinomial import mixture_curvature
-from ..._linalg import Penalty, ridge_diagonal, shortened
-from ..._multinomial import MOST_CONTRASTS, ByProducts, contrasts
-from ..._products import gather, linear, regress
-from ...mixture import log_weights
+from ..._numerics.iterative import conjugate_gradients, preconditioner
+from ..._numerics.linalg import Penalty, ridge_diagonal, shortened
+from ..._numerics.multinomial import MOST_CONTRASTS, ByProducts, contrasts, log_weights
+from ..._numerics.products import gather, linear, regress
 from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
 

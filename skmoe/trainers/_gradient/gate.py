@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.base import clone
 
 from ..._kernels.network import backward, forward
-from ..._network import NO_MASK
+from ..._numerics.multinomial import log_weights
+from ..._numerics.network import NO_MASK
 from ...gates._tree import TreeGate
-from ...mixture import log_weights
 
 # Scale of the last layer at the start.
 START_GAIN = 0.1

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ..._design import (
+from ..._numerics.design import (
     Design,
     as_dense,
     column_scale,
@@ -13,7 +13,7 @@ from ..._design import (
     read_only,
     weighted_moments,
 )
-from ..._network import Network
+from ..._numerics.network import Network
 from ...experts import LinearExpert
 from .gate import expert_draws, gate_network
 

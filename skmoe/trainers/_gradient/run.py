@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ..._network import Adam, batches
+from ..._numerics.network import Adam, batches
 from ...engines import single_threaded_blas
 from ...gates._tree import TreeGate
 from .._em.starts import linear_match, start_responsibilities

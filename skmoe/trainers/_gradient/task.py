@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import _objectives as objectives
 from ..._kernels.network import experts_backward, experts_forward, gather
 from ..._kernels.routing import group_slots
-from ..._network import NO_MASK
+from ..._numerics.multinomial import log_weights
+from ..._numerics.network import NO_MASK
 from ...losses import GateBatch
-from ...mixture import log_weights
 from ...routers import Routing
 from ...routers._base import make_routing, routed
+from . import objectives
 from .layout import ParameterLayout
 
 # Rows that are predicted at a time.

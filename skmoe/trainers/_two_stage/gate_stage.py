@@ -8,7 +8,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
 from ... import mixture
-from ..._design import as_dense, make_design
+from ..._numerics.design import as_dense, make_design
 from ...gates._tree import TreeGate
 from .._gradient.gate import expert_draws, gate_network
 from .._task import Fit

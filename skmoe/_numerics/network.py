@@ -11,8 +11,7 @@ import numpy as np
 from scipy import optimize
 from sklearn.utils.validation import check_is_fitted
 
-from ._design import CHUNK_ROWS, as_dense
-from ._kernels.network import (
+from .._kernels.network import (
     IDENTITY,
     RELU,
     TANH,
@@ -21,6 +20,7 @@ from ._kernels.network import (
     forward,
     gather,
 )
+from .design import CHUNK_ROWS, as_dense
 
 ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH}
 # Scale of the starting weights, relative to one over the square root of the fan-in.

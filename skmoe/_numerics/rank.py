@@ -3,11 +3,11 @@
 import numpy as np
 from scipy import sparse
 
-from ._design import as_dense, column_units, counting_rows, make_design
-from ._grams import weighted_grams
-from ._kernels.em import Design
-from ._linalg import SINGULAR
-from ._network import standardised
+from .._kernels.em import Design
+from .design import as_dense, column_units, counting_rows, make_design
+from .grams import weighted_grams
+from .linalg import SINGULAR
+from .network import standardised
 
 # Products above which a rank is not looked for, but bounded by rows and columns.
 MOST_PRODUCTS = 2e9

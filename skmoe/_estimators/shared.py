@@ -7,16 +7,16 @@ fitted to would be smaller than the ones that the routed experts meet later.
 
 import numpy as np
 
-from ._rank import Columns
-from ._resolve import adapt_expert
-from ._warnings import heard, tell
-from .engines import run_calls
-from .experts._answers import predict_expert
-from .experts._base import BuiltInExpert
-from .experts._counts import expert_parameters
-from .experts._foreign import fit_expert, is_frozen
-from .likelihoods import smoothed
-from .trainers._folds import draw_folds, predict_fold
+from .._numerics.rank import Columns
+from .._warnings import heard, tell
+from ..engines import run_calls
+from ..experts._answers import predict_expert
+from ..experts._base import BuiltInExpert
+from ..experts._counts import expert_parameters
+from ..experts._foreign import fit_expert, is_frozen
+from ..likelihoods import smoothed
+from ..trainers._folds import draw_folds, predict_fold
+from .presets import adapt_expert
 
 # Name of the shared expert among those of the others.
 SHARED = "shared_expert"

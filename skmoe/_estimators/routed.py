@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ._design import read_only
-from ._kernels.predict import routed_linear_mean, sparse_linear_mean
-from .engines import map_rows, single_threaded_blas
-from .experts import LinearExpert
-from .gates import SoftmaxGate
+from .._kernels.predict import routed_linear_mean, sparse_linear_mean
+from .._numerics.design import read_only
+from ..engines import map_rows, single_threaded_blas
+from ..experts import LinearExpert
+from ..gates import SoftmaxGate
 
 
 def predict(model, gate_view, views):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._linalg import SINGULAR
+from .linalg import SINGULAR
 
 # Products with the curvature that a step of a wide problem may ask for, and the share
 # of the slope that it may leave.

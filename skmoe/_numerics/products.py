@@ -7,11 +7,11 @@ products only.  Sparse rows are centred through the intercept, and stay sparse.
 import numpy as np
 from scipy import sparse
 
-from ._design import read_only, row_chunks
-from ._iterative import lasso_move, preconditioner, solve_by_products
-from ._kernels.em import Design
-from ._linalg import spread_is_rounding
-from .engines import map_rows
+from .._kernels.em import Design
+from ..engines import map_rows
+from .design import read_only, row_chunks
+from .iterative import lasso_move, preconditioner, solve_by_products
+from .linalg import spread_is_rounding
 
 # Dense columns further from zero than this many standard deviations are centred before
 # a product; the rest of them, and sparse ones, through the intercept, which loses as

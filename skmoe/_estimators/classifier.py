@@ -1,36 +1,33 @@
-"""``MoERegressor``."""
+"""``MoEClassifier``."""
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.metrics import r2_score
+from sklearn.exceptions import DataConversionWarning
+from sklearn.metrics import accuracy_score
+from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from . import mixture
-from ._base import BaseMoE, can_partial_fit, transactional
-from ._inputs import check_units, read_numbers, row_weights
-from ._parts import CONSTANT
-from ._predictive import Predictive
-from ._resolve import LIKELIHOODS, preset
-from ._sklearn import HasMethods, StrOptions, fit_context
-from .likelihoods import Categorical
+from .._sklearn import fit_context
+from .._tables.table import row_weights
+from .._warnings import warn
+from ..likelihoods import Categorical
+from .base import BaseMoE, can_partial_fit, transactional
 
 
-class MoERegressor(RegressorMixin, Predictive, BaseMoE):
-    """Mixture of experts for regression, p(y|x) = sum_k g_k(x) p_k(y|x).
-
-    A gate decides how far each expert is responsible for a row; gate and experts are
-    fitted together. The prediction is the mean of the mixture.
+class MoEClassifier(ClassifierMixin, BaseMoE):
+    """Mixture of experts for classification, P(y|x) = sum_k g_k(x) P_k(y|x).
 
     Parameters
     ----------
     experts : None, estimator, list of estimators or (name, estimator), or "auto", \
     default=None
-        ``None`` stands for :class:`~skmoe.experts.LinearExpert`. One estimator is
-        cloned ``n_experts`` times; a list may mix kinds.  ``"auto"`` is
-        :class:`~skmoe.experts.AutoPool`, different experts for raw tables, made for
-        ``trainer="two-stage"``.
+        Classifiers with ``predict_proba``. ``None`` stands for
+        :class:`~skmoe.experts.LinearExpert`, multinomial logistic regression;
+        ``"auto"`` for :class:`~skmoe.experts.AutoPool`, different experts for raw
+        tables, made for ``trainer="two-stage"``.
     n_experts : int, default=4
         Number of experts; ignored where ``experts`` is a list.
     gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
@@ -42,21 +39,12 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         of each row (:class:`~skmoe.routers.TopKRouter`).
     trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
-    likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
-"negative-binomial", "gamma", "binomial"} or likelihood, default="gaussian"
-        Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
-        All but the Gaussian need EM; two stages know the heteroscedastic one, too.
-    noise : bool or "constant", default=False
-        Whether a last component with constant density takes the rows that no expert
-        explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
-        With True the gate gives noise its share, which may depend on x; with
-        ``"constant"`` the share is the same for every row, and ``gate_`` is a tree with
-        noise beside the gate of the experts. A sparse router keeps the most probable
-        experts, of which noise is hardly ever one.
-    shared_expert : estimator, default=None
-        Active for every row. It is fitted first; the routed experts are trained on its
-        out-of-fold residuals, and their predictions are added to its own. It may be a
-        mixture itself: few experts first, more of them after (a pyramid). A
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied into ``sample_weight``.
+    shared_expert : classifier, default=None
+        Active for every row. It is fitted first; the routed experts, which must be
+        built-in ones, add to its log-probabilities, and are trained with those of
+        classifiers fitted to the other folds. It may be a mixture itself. A
         ``FrozenEstimator`` is taken as fitted on other rows.
     gate_features : None, str, selector or transformer, default=None
         What the gate sees: ``None`` for X as it is (as numbers, where the experts are
@@ -86,6 +74,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
 
     Attributes
     ----------
+    classes_ : ndarray of shape (n_classes,)
     gate_ : fitted gate
     router_ : router
     experts_ : list of fitted experts, length K
@@ -122,7 +111,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
 
     See Also
     --------
-    MoEClassifier : the same for classes.
+    MoERegressor : the same for numbers.
 
     References
     ----------
@@ -135,21 +124,18 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
 
     Examples
     --------
-    >>> from skmoe import MoERegressor
-    >>> from skmoe.datasets import make_regimes
-    >>> X, y = make_regimes(n_samples=500, noise=0.5, random_state=0)
-    >>> model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
-    >>> model.gate_proba(X[:3]).shape
-    (3, 2)
-    >>> bool(model.score(X, y) > 0.9)
-    True
+    >>> from sklearn.datasets import load_iris
+    >>> from skmoe import MoEClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MoEClassifier(n_experts=2, random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
     """
 
-    _classify = False
+    _classify = True
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],
-        "noise": ["boolean", StrOptions({CONSTANT})],
+        "class_weight": [dict, str, None],
     }
 
     def __init__(
@@ -160,8 +146,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         gate="softmax",
         router=None,
         trainer="em",
-        likelihood="gaussian",
-        noise=False,
+        class_weight=None,
         shared_expert=None,
         gate_features=None,
         expert_features=None,
@@ -177,8 +162,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         self.gate = gate
         self.router = router
         self.trainer = trainer
-        self.likelihood = likelihood
-        self.noise = noise
+        self.class_weight = class_weight
         self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features
@@ -189,32 +173,22 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
     @property
     def _flat(self):
         """The flat mixture for the same task."""
-        return MoERegressor
+        return MoEClassifier
 
     def _make_likelihood(self):
-        likelihood = preset(
-            self.likelihood, LIKELIHOODS, "likelihood", type(self).__name__
-        )
-        if isinstance(likelihood, Categorical):
-            raise ValueError(
-                f"{type(self).__name__} got likelihood={likelihood!r}, which is for "
-                "classes; use MoEClassifier."
-            )
-        likelihood.check()
-        return likelihood
+        return Categorical()
 
     def _check_y(self, y, len_of):
-        y = read_numbers(y, self)
-        if y.ndim > 2:
-            raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
+        if np.asarray(y).shape[1:] == (1,):
+            warn(
+                "A column-vector y was passed when a 1d array was expected; give "
+                "y.ravel().",
+                DataConversionWarning,
+            )
+        y = column_or_1d(y)
         check_consistent_length(len_of, y)
         return y
 
@@ -225,38 +199,43 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
                 "None."
             )
         y = self._check_y(y, table.raw)
-        outputs = y.reshape(len(y), -1)
-        check_units(outputs, ["y"] * outputs.shape[1], small=True)
-        self._y_ndim, self._n_outputs = y.ndim, outputs.shape[1]
-        return y, self._weights(table, sample_weight)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        weight = self._weights(table, sample_weight)
+        if self.class_weight is not None:
+            counts = weight > 0
+            present, known = np.unique(y[counts]), weight[counts]
+            factors = compute_class_weight(
+                self.class_weight, classes=present, y=y[counts], sample_weight=known
+            )
+            position = np.searchsorted(present, y).clip(max=len(present) - 1)
+            weight = weight * factors[position]
+        return y, weight
 
     def _encode(self, y):
-        return y.reshape(len(y), -1)
-
-    def _shaped(self, values):
-        return values[:, 0] if self._y_ndim == 1 else values
+        unseen = np.setdiff1d(y, self.classes_)
+        if len(unseen):
+            raise ValueError(
+                f"y contains labels {unseen.tolist()} that were not seen in fit; the "
+                f"classes are {self.classes_.tolist()}."
+            )
+        return np.searchsorted(self.classes_, y)
 
     @with_callbacks
     @transactional
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None, *, offset=None, trials=None, **fit_params):
+    def fit(self, X, y, sample_weight=None, **fit_params):
         """Fit gate and experts together.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n, p)
-        y : array-like of shape (n,) or (n, n_outputs)
+        y : array-like of shape (n,)
         sample_weight : array-like of shape (n,), default=None
             A weight of zero counts as no row, a weight of two as the row twice: exactly
             so under EM, but for routers that share out rows; nearly so where folds or
             batches are drawn by row (training by gradient, in two stages, or beside a
             shared expert).
-        offset : array-like of shape (n,), default=None
-            Logarithm of the exposure that y was counted in, for likelihoods with a log
-            link: experts model the rate per unit of exposure.
-        trials : array-like of shape (n,), default=None
-            Numbers of trials of a binomial likelihood, one if not given; experts model
-            the chance of success.
         **fit_params
             Routed to the experts where metadata routing is enabled.
 
@@ -270,38 +249,24 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
             For data or parameters that cannot be used; a model that was fitted
             before is left as it was.
         """
-        sizes = {"offset": offset, "trials": trials}
-        return self._fit(X, y, sample_weight, fit_params, sizes)
-
-    def _read_size(self, task, sizes):
-        likelihood = task.likelihood
-        if likelihood.link != "identity" and self.shared_expert is not None:
-            raise ValueError(
-                f"{type(self).__name__} got shared_expert with {likelihood!r}, but "
-                "what a shared expert leaves is no target of that family; use a "
-                "Gaussian, Student's t or Laplace likelihood."
-            )
-        size = self._size(len(task.y), **sizes, likelihood=likelihood)
-        rows = task.weight > 0
-        own = None if size is None else size[rows]
-        likelihood.check_target(task.y[rows], own)
-        return size
+        return self._fit(X, y, sample_weight, fit_params)
 
     @available_if(can_partial_fit)
     @transactional
     @fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X, y, sample_weight=None, freeze=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None, freeze=None):
         """One pass of gradient training over further rows.
 
-        The first call in which they have any spread fixes how columns and target are
-        standardised; the first of all fits the shared expert, if there is one. Later
-        calls should bring rows that it has not seen: what it leaves of its own rows is
-        too small.
+        The first call in which they have any spread fixes how columns are standardised;
+        the first of all fits the shared expert, if there is one. Later calls should
+        bring rows that it has not seen: what it leaves of its own rows is too small.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n, p)
-        y : array-like of shape (n,) or (n, n_outputs)
+        y : array-like of shape (n,)
+        classes : array-like of shape (n_classes,), default=None
+            All labels that may come; needed in the first call.
         sample_weight : array-like of shape (n,), default=None
         freeze : None, "experts", "gate" or list of str, default=None
             What stays as it is: all experts, the gate, or the experts named.
@@ -310,50 +275,66 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         -------
         self
         """
-        return self._partial_fit(X, y, sample_weight, freeze)
+        return self._partial_fit(X, y, sample_weight, freeze, classes)
 
     def _read_batch(self, table, y, sample_weight, fresh, classes):
-        return self._read_target(table, y, sample_weight)
+        if fresh and classes is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit, since a "
+                "batch need not hold all of them."
+            )
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"partial_fit got class_weight={self.class_weight!r}, but expected "
+                "None or a dict: a batch does not know the balance of all rows."
+            )
+        known = self._known_classes(fresh, classes)
+        y, weight = self._read_target(table, y, sample_weight)
+        self.classes_ = known
+        return y, weight
 
-    def predict(self, X, return_std=False, *, offset=None, trials=None):
-        """Mean of the mixture.
+    def _known_classes(self, fresh, classes):
+        """All labels that may come, sorted."""
+        if classes is None:
+            return self.classes_
+        classes = np.asarray(classes)
+        if classes.ndim != 1 or len(classes) == 0:
+            raise ValueError(
+                f"partial_fit got classes={classes!r}, but expected a list of all "
+                "labels that may come."
+            )
+        classes = np.unique(classes)
+        if not fresh and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"partial_fit got classes={classes.tolist()}, but the first call said "
+                f"{self.classes_.tolist()}; leave classes out, or clone the estimator "
+                "to start afresh."
+            )
+        return classes
 
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n, p)
-        return_std : bool, default=False
-            Also return the standard deviation of the mixture: the spread of each
-            expert and the disagreement between them.
-        offset, trials : array-like of shape (n,), default=None
-            As in :meth:`fit`; without them the mean is a rate, or a chance.
+    def predict_proba(self, X):
+        """Class probabilities of the mixture, shape (n, n_classes)."""
+        proba = self._combined(X)
+        return proba / proba.sum(axis=1, keepdims=True)
 
-        Returns
-        -------
-        mean : ndarray of shape (n,) or (n, n_outputs)
-        std : ndarray of the same shape
-            Only with ``return_std=True``.
-        """
-        if not return_std and not self._is_noise().any():
-            return self._shaped(self._combined(X, offset=offset, trials=trials))
-        components = self._explained(X, offset, trials)
-        weights, means = components.weights, components.means()
-        mean = self._shaped(mixture.mean(weights, means))
-        if not return_std:
-            return mean
-        variance = mixture.variance(weights, means, components.variances())
-        return mean, self._shaped(np.sqrt(variance))
+    def predict_log_proba(self, X):
+        """Logarithms of :meth:`predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
-    def score(self, X, y, sample_weight=None, *, offset=None, trials=None):
-        """Coefficient of determination of :meth:`predict`, R^2."""
-        predicted = self.predict(X, offset=offset, trials=trials)
+    def predict(self, X):
+        """Most probable label, shape (n,)."""
+        proba = self._combined(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Share of the rows whose label :meth:`predict` finds."""
+        predicted = self.predict(X)
         if sample_weight is not None:
             sample_weight = row_weights(predicted, sample_weight)
-        return r2_score(y, predicted, sample_weight=sample_weight)
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
 
-    def predict_experts(self, X, *, offset=None, trials=None):
-        """Mean of every expert, shape (n, K) or (n, K, n_outputs).
-
-        That of a noise component is the middle of its range.
-        """
-        means = self._components(X, offset, trials).means()
-        return means[:, :, 0] if self._y_ndim == 1 else means
+    def predict_experts(self, X):
+        """Class probabilities of every expert, shape (n, K, n_classes)."""
+        table, _, views = self._views(X)
+        return self._predictions(views, self._offset(table))

@@ -4,11 +4,11 @@ import numbers
 
 from sklearn.base import clone, is_classifier
 
-from .experts._base import BuiltInExpert
-from .experts._foreign import is_frozen
-from .gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
-from .gates._base import BaseGate
-from .likelihoods import (
+from ..experts._base import BuiltInExpert
+from ..experts._foreign import is_frozen
+from ..gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
+from ..gates._base import BaseGate
+from ..likelihoods import (
     Binomial,
     Gamma,
     Gaussian,
@@ -18,8 +18,8 @@ from .likelihoods import (
     Poisson,
     StudentT,
 )
-from .routers import DenseRouter, TopKRouter
-from .trainers import EM, Gradient, HardEM, TwoStage
+from ..routers import DenseRouter, TopKRouter
+from ..trainers import EM, Gradient, HardEM, TwoStage
 
 GATES = {"softmax": SoftmaxGate, "gaussian": GaussianGate, "constant": ConstantGate}
 TRAINERS = {

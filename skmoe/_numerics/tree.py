@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ._kernels.tree import Branches
-from ._linalg import curvature_columns, use_exact_newton
+from .._kernels.tree import Branches
+from .linalg import curvature_columns, use_exact_newton
 
 
 class Tree:

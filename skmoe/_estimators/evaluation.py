@@ -3,14 +3,15 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from . import _sparse_linear, mixture
-from ._inputs import row_weights
-from ._shared import SHARED
-from ._sklearn import safe_indexing
-from .engines import run_calls
-from .experts._answers import predict_expert
-from .experts._counts import expert_parameters
-from .routers._base import routed
+from .. import mixture
+from .._sklearn import safe_indexing
+from .._tables.table import row_weights
+from ..engines import run_calls
+from ..experts._answers import predict_expert
+from ..experts._counts import expert_parameters
+from ..routers._base import routed
+from . import routed as routed_linear
+from .shared import SHARED
 
 
 class Evaluation:
@@ -61,7 +62,7 @@ class Evaluation:
         """Mixture mean (n, d): only the experts that a row was routed to are asked."""
         table, gate_view, views = self._views(X)
         offset, size = self._offset(table), self._size(table.n_rows, **sizes)
-        mean = _sparse_linear.predict(self, gate_view, views)
+        mean = routed_linear.predict(self, gate_view, views)
         if mean is not None:
             return mean if offset is None else mean + offset
         routing = self._route(gate_view)

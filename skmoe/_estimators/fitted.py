@@ -3,12 +3,12 @@
 import numpy as np
 from sklearn.base import clone
 
-from . import mixture
-from ._members import MembersGate, MembersRouter
-from .experts._base import BuiltInExpert
-from .gates._base import BaseGate
-from .gates._tree import NoiseTreeGate, TreeGate
-from .trainers._task import Fit, counts_of
+from .. import mixture
+from ..experts._base import BuiltInExpert
+from ..gates._base import BaseGate
+from ..gates._tree import NoiseTreeGate, TreeGate
+from ..trainers._task import Fit, counts_of
+from .members import MembersGate, MembersRouter
 
 # What ``fit`` learned of X and y before training; members and snapshots need it too.
 READING_ATTRIBUTES = (

@@ -8,8 +8,8 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter, validate_data
 
-from ._columns import no_number
-from ._stamp import Stamped
+from .._stamp import Stamped
+from .columns import no_number
 
 
 class PiecewiseLinear(TransformerMixin, Stamped):

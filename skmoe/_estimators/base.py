@@ -14,15 +14,8 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from ._design import counted_weights
-from ._evaluation import Evaluation
-from ._fitted import SAME, Fitted
-from ._parameters import ExpertParameters
-from ._parts import SPLITTER, Parts
-from ._reading import Reading
-from ._resolve import TRAINERS
-from ._shared import SHARED, Shared
-from ._sklearn import (
+from .._numerics.design import counted_weights
+from .._sklearn import (
     HasMethods,
     Interval,
     StrOptions,
@@ -30,13 +23,20 @@ from ._sklearn import (
     raise_for_params,
     routing_enabled,
 )
-from ._warnings import tells_once, warn
-from .experts._base import BuiltInExpert
-from .experts._foreign import is_frozen, seed_unseeded, warn_without_weight
-from .experts._noise import NOISE
-from .gates._base import BaseGate
-from .trainers._folds import draw_folds
-from .trainers._task import Task
+from .._warnings import tells_once, warn
+from ..experts._base import BuiltInExpert
+from ..experts._foreign import is_frozen, seed_unseeded, warn_without_weight
+from ..experts._noise import NOISE
+from ..gates._base import BaseGate
+from ..trainers._folds import draw_folds
+from ..trainers._task import Task
+from .evaluation import Evaluation
+from .fitted import SAME, Fitted
+from .parameters import ExpertParameters
+from .parts import SPLITTER, Parts
+from .presets import TRAINERS
+from .reading import Reading
+from .shared import SHARED, Shared
 
 # Share of the rows below which a sum of weights is taken for a slip of units.
 LIGHT = 0.1

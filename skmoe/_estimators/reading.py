@@ -3,15 +3,15 @@
 import numpy as np
 from sklearn.utils import get_tags
 
-from . import _features
-from ._design import stays_sparse
-from ._inputs import read_table, refuse_text
-from ._resolve import resolve_gate
-from ._shared import SHARED
-from ._sklearn import safe_indexing
-from .experts._base import reads_numbers, reads_sparse
-from .experts._encoding import numeric_encoding, weighted_median
-from .gates._tree import TreeGate
+from .._numerics.design import stays_sparse
+from .._sklearn import safe_indexing
+from .._tables import features
+from .._tables.table import read_table, refuse_text
+from ..experts._base import reads_numbers, reads_sparse
+from ..experts._encoding import numeric_encoding, weighted_median
+from ..gates._tree import TreeGate
+from .presets import resolve_gate
+from .shared import SHARED
 
 
 def reads_segments(gate):
@@ -44,13 +44,13 @@ class Reading:
 
     def _all_allow(self, what):
         gate = resolve_gate(self.gate, type(self).__name__)
-        gate_features = _features.resolve(self._gate_columns(gate), "gate_features")
+        gate_features = features.resolve(self._gate_columns(gate), "gate_features")
         if gate_features is not None:
             gate_ok = self._view_allows(gate_features, what)
         elif what == "allow_nan" and self._may_encode(gate):
             gate_ok = True
         elif hasattr(gate, "_resolved"):
-            gate_ok = _features.allows(gate._resolved(), what)
+            gate_ok = features.allows(gate._resolved(), what)
         else:
             gate_ok = not gate.numeric or what == "sparse"
         named = self._and_shared(*self._named_experts())
@@ -59,16 +59,16 @@ class Reading:
         )
 
     def _expert_allows(self, name, expert, what):
-        spec = _features.resolve(self._features_of(name), "expert_features")
+        spec = features.resolve(self._features_of(name), "expert_features")
         if spec is not None:
             return self._view_allows(spec, what)
         if reads_numbers(expert):
             return what == "sparse"
-        return _features.allows(expert, what)
+        return features.allows(expert, what)
 
     def _view_allows(self, transformer, what):
         # Gaps may be filled, or be in columns that are left out; views are checked.
-        return what == "allow_nan" or _features.allows(transformer, what)
+        return what == "allow_nan" or features.allows(transformer, what)
 
     def _features_of(self, name):
         """Specification of the columns of a named expert, or of the shared one.
@@ -175,12 +175,12 @@ class Reading:
         def fitted(spec, name):
             """Equal specifications share one fitted transformer."""
             for earlier, transformer in made:
-                if _features.same(earlier, spec):
+                if features.same(earlier, spec):
                     return transformer
-            transformer = _features.resolve(spec, name)
+            transformer = features.resolve(spec, name)
             if transformer is not None:
                 self._seed_experts([name], [transformer])
-            _features.fit_features(transformer, X, y[rows], weight[rows], name)
+            features.fit_features(transformer, X, y[rows], weight[rows], name)
             made.append((spec, transformer))
             return transformer
 

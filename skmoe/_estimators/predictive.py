@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import mixture
-from .likelihoods import Uniform
+from .. import mixture
+from ..likelihoods import Uniform
 
 # Rows whose quantiles are sought at a time, so that their experts stay in cache.
 BLOCK_ROWS = 16_384

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .gates._base import BaseGate
-from .routers import Routing
-from .routers._base import BaseRouter
+from ..gates._base import BaseGate
+from ..routers import Routing
+from ..routers._base import BaseRouter
 
 
 class MembersGate(BaseGate):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
-from ._kernels.objectives import gaussian_slots, slots_to_logits
+from ..._kernels.objectives import gaussian_slots, slots_to_logits
 
 
 class Slope(NamedTuple):

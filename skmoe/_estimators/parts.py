@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
-from ._resolve import (
+from .._numerics.tree import Tree
+from ..experts._noise import NOISE, NoiseExpert
+from ..gates._tree import NoiseTreeGate
+from .presets import (
     TRAINERS,
     adapt_expert,
     check_names,
@@ -10,10 +13,7 @@ from ._resolve import (
     resolve_gate,
     resolve_router,
 )
-from ._shared import SHARED
-from ._tree import Tree
-from .experts._noise import NOISE, NoiseExpert
-from .gates._tree import NoiseTreeGate
+from .shared import SHARED
 
 # Value of ``noise`` by which its share is the same for every row.
 CONSTANT = "constant"

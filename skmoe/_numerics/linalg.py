@@ -7,7 +7,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-from ._kernels.coordinate import coordinate_descent
+from .._kernels.coordinate import coordinate_descent
 
 # Exact Newton on all classes jointly up to this many coefficients; beyond it the
 # cubic solve and the quadratic number of Gram matrices cost more than they save.

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ._resolve import named_experts
-from ._sklearn import safe_indexing
-from ._stamp import Stamped
-from ._warnings import warn
-from .experts import AutoPool, LinearExpert
-from .gates import SoftmaxGate
-from .trainers import TwoStage
+from .._sklearn import safe_indexing
+from .._stamp import Stamped
+from .._warnings import warn
+from ..experts import AutoPool, LinearExpert
+from ..gates import SoftmaxGate
+from ..trainers import TwoStage
+from .presets import named_experts
 
 PRESETS = {
     "auto": "AutoPool()",

@@ -4,7 +4,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
-from ._columns import (
+from .._sklearn import check_sample_weight
+from .columns import (
     as_columns,
     as_table,
     column_labels,
@@ -15,8 +16,7 @@ from ._columns import (
     unreadable_columns,
     without_na,
 )
-from ._features import as_numbers, view
-from ._sklearn import check_sample_weight
+from .features import as_numbers, view
 
 
 def row_weights(X, sample_weight):

@@ -10,11 +10,13 @@ from functools import lru_cache
 import numpy as np
 from scipy.linalg import helmert
 
-from ._design import read_only
-from ._grams import without_flat
-from ._iterative import LARGEST_RESIDUAL, lasso_move, preconditioner, solve_by_products
-from ._kernels.multinomial import multinomial_pass
-from ._linalg import (
+from .._kernels.multinomial import multinomial_pass
+from .._kernels.vector import log_softmax_rows
+from ..engines import map_rows
+from .design import read_only
+from .grams import without_flat
+from .iterative import LARGEST_RESIDUAL, lasso_move, preconditioner, solve_by_products
+from .linalg import (
     curvature_columns,
     n_pairs,
     newton_direction,
@@ -23,12 +25,19 @@ from ._linalg import (
     use_exact_newton,
     use_products,
 )
-from ._products import gather, linear
-from .engines import map_rows
-from .mixture import log_weights
+from .products import gather, linear
 
 SMALLEST_STEP = 2.0**-20
 MOST_CONTRASTS = 32
+
+
+def log_weights(logits):
+    """Logits (n, K) less the log-sum-exp of each row; may overwrite ``logits``."""
+    logits = np.ascontiguousarray(logits, dtype=np.float64)
+    if not logits.flags.writeable:
+        logits = logits.copy()
+    log_softmax_rows(logits)
+    return logits
 
 
 def multinomial_statistics(design, targets, weight, coef, offset, n_jobs=None):

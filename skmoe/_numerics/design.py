@@ -8,7 +8,7 @@ columns stay as they are; ``_products`` centres what it makes of them.
 import numpy as np
 from scipy import sparse
 
-from ._kernels.em import Design
+from .._kernels.em import Design
 
 CHUNK_ROWS = 16384
 # So few sparse columns, in so few cells, are made dense for training: passes over them

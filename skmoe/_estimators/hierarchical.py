@@ -5,12 +5,12 @@ import numbers
 import numpy as np
 from scipy import sparse
 
-from ._classifier import MoEClassifier
-from ._regressor import MoERegressor
-from ._sklearn import Interval, StrOptions
-from ._tree import Tree, balanced_shape, flat, n_leaves
-from .gates._tree import NoiseTreeGate, TreeGate
-from .trainers._growth import GrowingTrainer
+from .._numerics.tree import Tree, balanced_shape, flat, n_leaves
+from .._sklearn import Interval, StrOptions
+from ..gates._tree import NoiseTreeGate, TreeGate
+from ..trainers._growth import GrowingTrainer
+from .classifier import MoEClassifier
+from .regressor import MoERegressor
 
 # Parameters of a flat mixture that a tree does not have.
 ABSENT = ("n_experts",)

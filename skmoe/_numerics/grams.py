@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ._design import read_only
-from ._kernels.blocks import gram_pass
-from ._linalg import n_pairs, spread_is_rounding, unpack_grams
-from ._products import column_sums, dense_blocks
-from .engines import map_rows
+from .._kernels.blocks import gram_pass
+from ..engines import map_rows
+from .design import read_only
+from .linalg import n_pairs, spread_is_rounding, unpack_grams
+from .products import column_sums, dense_blocks
 
 
 def weighted_grams(design, weights, targets, n_jobs=None):

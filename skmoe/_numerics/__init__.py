@@ -1,0 +1,1 @@
+"""Linear algebra, designs, regressions, networks and trees, as functions of arrays."""

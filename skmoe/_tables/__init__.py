@@ -1,0 +1,1 @@
+"""Tables as users bring them: columns, transformations, and what can be read."""
