@@ -12,6 +12,8 @@ from scipy.special import logsumexp, softmax
 from ._kernels.routing import group_slots
 from ._numerics.bisection import MOST_HALVINGS, middle
 
+# Log-density of a row that is as good as impossible; sums over rows stay numbers.
+LEAST_DENSITY = -1e300
 # Newton's steps and halvings, and those after which it is bits that are halved; any
 # two doubles are told apart by 64 of these.
 MOST_STEPS, FIRST_STEPS = 200, 60
@@ -37,8 +39,36 @@ def log_density(log_gate, log_prob):
 
 
 def responsibilities(log_gate, log_prob):
-    """Posterior probability of each expert per row, shape (n, K)."""
-    return softmax(log_gate + log_prob, axis=1)
+    """Posterior probability of each expert per row, shape (n, K).
+
+    Where no expert finds y possible, they are the gate's weights.
+    """
+    return softmax(_joint(log_gate, log_prob)[0], axis=1)
+
+
+def _joint(log_gate, log_prob):
+    """Log-weights plus log-densities (n, K), and rows (n,) that none finds possible,
+    which have their log-weights only."""
+    joint = log_gate + log_prob
+    impossible = joint.max(axis=1) == -np.inf
+    joint[impossible] = log_gate[impossible]
+    return joint, impossible
+
+
+def e_step(log_gate, log_prob, *, hard=False):
+    """Log-densities (n,) of rows as training counts them, and responsibilities (n, K).
+
+    A row that no expert finds possible counts as very unlikely.  If ``hard``, a row
+    belongs to the expert with the largest posterior, and its density is that of both.
+    """
+    joint, impossible = _joint(log_gate, log_prob)
+    if hard:
+        row, resp = joint.max(axis=1), np.zeros_like(joint)
+        np.put_along_axis(resp, joint.argmax(axis=1)[:, None], 1.0, axis=1)
+    else:
+        row = logsumexp(joint, axis=1)
+        resp = np.exp(joint - row[:, None])
+    return np.where(impossible, LEAST_DENSITY, row), resp
 
 
 def mean(weights, predictions):

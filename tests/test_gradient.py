@@ -24,7 +24,7 @@ from skmoe.losses import (
     RouterZLoss,
 )
 from skmoe.routers import BiasBalancedRouter, NoisyTopKRouter, SwitchRouter, TopKRouter
-from skmoe.trainers import EM, Gradient
+from skmoe.trainers import EM, Gradient, Recipe, Rows
 from skmoe.trainers._em.refit import Parts
 from skmoe.trainers._gradient.layout import settled
 from skmoe.trainers._gradient.refit import GatingTask
@@ -38,19 +38,9 @@ def gradient_task(X, y, *, router, expert=None, gate=None, classes=None):
     periodic = {"n_frequencies": 2, "frequency_scale": 0.2}
     expert = MLPExpert((5,), "tanh", **periodic) if expert is None else expert
     gate = MLPGate((4,), "tanh", **periodic) if gate is None else gate
-    return Task(
-        gate=gate,
-        router=router,
-        likelihood=Gaussian(),
-        names=["a", "b", "c"],
-        experts=[expert] * 3,
-        gate_view=X,
-        expert_views=[X] * 3,
-        y=y,
-        labels=y,
-        classes=classes,
-        weight=np.random.default_rng(0).uniform(0.5, 2, size=len(X)),
-    )
+    weight = np.random.default_rng(0).uniform(0.5, 2, size=len(X))
+    rows = Rows(X, [X] * 3, y, y, classes, weight)
+    return Task(rows, Recipe(gate, router, Gaussian(), [expert] * 3, ["a", "b", "c"]))
 
 
 @pytest.mark.parametrize("router", [None, TopKRouter(2), SwitchRouter(jitter_noise=0)])
@@ -62,8 +52,9 @@ def test_gradient_of_a_batch(router, kind):
     classes = np.arange(3) if kind == "classes" else None
     y = rng.integers(0, 3, 30) if kind == "classes" else rng.normal(size=(30, 2))
     dense = router is None
-    task = gradient_task(X, y, router=TopKRouter(2) if dense else router)
-    task.classes = classes
+    task = gradient_task(
+        X, y, router=TopKRouter(2) if dense else router, classes=classes
+    )
     problem = GradientTask(task, "prediction" if kind == "prediction" else "likelihood")
     theta = problem.start() + 0.1 * rng.normal(size=problem.n_parameters)
     rows, phase = np.arange(20), Phase(1.3, dense)

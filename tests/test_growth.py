@@ -19,7 +19,7 @@ from skmoe.gates import GaussianGate, GroupGate
 from skmoe.gates._tree import TreeGate
 from skmoe.likelihoods import Gaussian
 from skmoe.routers import DenseRouter
-from skmoe.trainers import EM, Gradient, TwoStage
+from skmoe.trainers import EM, Gradient, Recipe, Rows, TwoStage
 from skmoe.trainers._growth import Growth, held_out_rows, separating_tree
 from skmoe.trainers._task import Task
 
@@ -81,20 +81,16 @@ def test_what_needs_no_split_stays_whole():
 
 
 def growth_task(X, y, n_leaves):
-    return Task(
+    rows = Rows(X, [X] * n_leaves, y[:, None], y, None, np.ones(len(X)))
+    recipe = Recipe(
         gate=TreeGate(GaussianGate(), flat(1)),
         router=DenseRouter(),
         likelihood=Gaussian(),
-        names=[f"e{k}" for k in range(n_leaves)],
         experts=[Ridge()] * n_leaves,
-        gate_view=X,
-        expert_views=[X] * n_leaves,
-        y=y[:, None],
-        labels=y,
-        classes=None,
-        weight=np.ones(len(X)),
+        names=[f"e{k}" for k in range(n_leaves)],
         expert_seeds=list(range(n_leaves)),
     )
+    return Task(rows, recipe)
 
 
 def test_splits_that_do_not_pay_are_given_up():

@@ -25,7 +25,7 @@ from skmoe.experts._corrected import (
     LocallyCorrectedClassifier,
     LocallyCorrectedRegressor,
 )
-from skmoe.trainers import TwoStage
+from skmoe.trainers import Recipe, Rows, TwoStage
 from skmoe.trainers._task import Task
 from skmoe.trainers._two_stage.local_corrections import Opinions, Residuals
 
@@ -107,10 +107,8 @@ def test_classifiers_that_memorise_get_no_credit():
 
 def task_of(y, weight, classes=None):
     """A task of which only the target counts."""
-    parts = dict.fromkeys(
-        ["gate", "router", "likelihood", "names", "experts", "gate_view"]
-    )
-    return Task(**parts, expert_views=[], y=y, labels=y, classes=classes, weight=weight)
+    rows = Rows(None, [], y, y, classes, weight)
+    return Task(rows, Recipe(None, None, None, [], []))
 
 
 def test_shares_are_the_best_ones():

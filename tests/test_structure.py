@@ -52,6 +52,8 @@ ORDERS = {
     ],
     "_tables": ["columns", "features", "table"],
     "trainers": [
+        "_rows",
+        "_recipe",
         "_task",
         "_kinds",
         "_order",

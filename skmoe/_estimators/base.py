@@ -29,7 +29,9 @@ from ..experts._foreign import is_frozen, seed_unseeded, warn_without_weight
 from ..experts._noise import NOISE
 from ..gates._base import BaseGate
 from ..trainers._folds import draw_folds
-from ..trainers._task import Task
+from ..trainers._recipe import Recipe
+from ..trainers._rows import Rows
+from ..trainers._task import Report, Start, Task, trained
 from .evaluation import Evaluation
 from .fitted import SAME, Fitted
 from .parameters import ExpertParameters
@@ -50,7 +52,7 @@ def can_partial_fit(model):
     """Whether the trainer of a mixture learns from one batch after another."""
     trainer = model.trainer
     kind = TRAINERS.get(trainer) if isinstance(trainer, str) else type(trainer)
-    if not hasattr(kind, "partial_task"):
+    if kind is None or not kind.takes_batches:
         raise AttributeError(
             f"{type(model).__name__} has no partial_fit with trainer={trainer!r}; use "
             "trainer='gradient'."
@@ -116,7 +118,7 @@ class BaseMoE(
             HasMethods(["route"]),
             None,
         ],
-        "trainer": [str, HasMethods(["fit_task"])],
+        "trainer": [str, HasMethods(["fit"])],
         "shared_expert": [HasMethods(["fit"]), None],
         "gate_features": "no_validation",
         "expert_features": "no_validation",
@@ -179,13 +181,14 @@ class BaseMoE(
             warn_without_weight(_weighted_parts(parts, weight))
             warn_of_light_weights(parts, weight, unit)
         fit_params, split_params = self._route_fit_params(experts, fit_params)
-        task = self._make_task(parts, table, y, weight)
+        task = self._make_task(parts, table, y, weight, unit)
         if previous is not None:
             self._check_same(before, "_widths")
-        task.weight_unit = unit
-        task.size = self._read_size(task, sizes)
-        task.folds = self._split(parts, task, split_params)
-        task.fit_params = [fit_params[name] for name in parts.names]
+        task = task.with_rows(
+            size=self._read_size(task, sizes),
+            folds=self._split(parts, task, split_params),
+            fit_params=[fit_params[name] for name in parts.names],
+        )
         own = fit_params.get(SHARED, {})
         task = self._with_shared(task, self._fit_shared(parts, table, y, weight, own))
         self._train(parts, _positive_rows(task), previous, X, y)
@@ -213,12 +216,12 @@ class BaseMoE(
             offset = self._fit_shared(parts, table, y, weight, {})
         else:
             offset = self._offset(table)
-        task = self._with_shared(self._make_task(parts, table, y, weight), offset)
-        task.seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        task.freeze, task.weight_unit = freeze, unit
-        task = _positive_rows(task)
+        task = self._make_task(parts, table, y, weight, unit).with_start(freeze=freeze)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        task = _positive_rows(self._with_shared(task, offset).with_recipe(seed=seed))
         own = task.going_on(None if fresh else previous[0])
-        self._commit(task, [own.numbered(parts.trainer.partial_task(own))])
+        fit = parts.trainer.fit_batch(own.rows, own.recipe, own.start, own.report)
+        self._commit(task, [own.numbered(fit)])
         return self
 
     def _read_size(self, task, sizes):
@@ -236,31 +239,37 @@ class BaseMoE(
                 "shared expert is fitted to random folds, which would part groups; "
                 "give cv as an integer, or the expert as one of the others."
             )
-        return draw_folds(task.labels, task.classes, splitter, 0, split_params)
+        return draw_folds(
+            task.rows.labels, task.rows.classes, splitter, 0, split_params
+        )
 
-    def _make_task(self, parts, table, y, weight):
+    def _make_task(self, parts, table, y, weight, unit):
         gate_view, expert_views = self._training_views(
             table, parts.gate, parts.experts, parts.trainer.keeps_sparse
         )
         widths = zip(parts.names, expert_views, strict=True)
         self._widths = {"the gate": gate_view.shape[1]}
         self._widths.update((name, view.shape[1]) for name, view in widths)
-        return Task(
-            **self._seeded(parts),
-            router=parts.router,
-            names=parts.names,
+        rows = Rows(
             gate_view=gate_view,
             expert_views=expert_views,
             y=self._encode(y),
             labels=y,
             classes=getattr(self, "classes_", None),
             weight=weight,
-            n_init=self.n_init,
+            weight_unit=unit,
+        )
+        recipe = Recipe(
+            **self._seeded(parts),
+            router=parts.router,
+            names=parts.names,
             n_jobs=self.n_jobs,
-            resp=getattr(self, "_start_resp", None),
+            has_shared=parts.shared is not None,
             pooled=self._pool() is not None,
             named=self._names_given(),
         )
+        start = Start(n_init=self.n_init, resp=getattr(self, "_start_resp", None))
+        return Task(rows, recipe, start)
 
     def _seeded(self, parts, member=0):
         """Copies of what may be random, with the seeds of one member."""
@@ -278,14 +287,16 @@ class BaseMoE(
         for member in range(self.n_members):
             if member:
                 # Draws of trainers differ by the seed of the task already.
-                own = {**self._seeded(parts, member), "expert_seeds": task.expert_seeds}
-                task = replace(task, **own)
-            task.seed = int(rng.randint(np.iinfo(np.int32).max))
-            task.start = member if self.n_members > 1 else None
+                own = self._seeded(parts, member)
+                own["expert_seeds"] = task.recipe.expert_seeds
+                task = task.with_recipe(**own)
+            task = task.with_recipe(seed=int(rng.randint(np.iinfo(np.int32).max)))
+            task = task.with_start(only=member if self.n_members > 1 else None)
             own = task.going_on(previous[member] if previous else None)
-            own.report = self._reporter(context, task, own, X, y)
-            own.tell = self._tell
-            fits.append(own.numbered(parts.trainer.fit_task(own)))
+            report = Report(self._reporter(context, task, own, X, y), self._tell)
+            fits.append(
+                own.numbered(trained(parts.trainer, replace(own, report=report)))
+            )
         self._commit(task, fits)
         if context is not None:
             context.call_on_fit_task_end(
@@ -375,8 +386,8 @@ def _weighted_parts(parts, weight):
 
 def _positive_rows(task):
     """Drop rows of weight zero: they must count for nothing anywhere."""
-    rows = np.flatnonzero(task.weight > 0)
-    if len(rows) == len(task.weight):
+    rows = np.flatnonzero(task.rows.weight > 0)
+    if len(rows) == len(task.rows.weight):
         return task
     return task.on_rows(rows)
 

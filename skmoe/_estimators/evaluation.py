@@ -154,9 +154,7 @@ class Evaluation:
         Parameters are those of :meth:`log_density`.  Where no expert finds y possible,
         they are the gate's weights.
         """
-        log_gate, log_prob = self._log_parts(X, y, **sizes)
-        impossible = np.all(log_gate + log_prob == -np.inf, axis=1, keepdims=True)
-        return mixture.responsibilities(log_gate, np.where(impossible, 0.0, log_prob))
+        return mixture.responsibilities(*self._log_parts(X, y, **sizes))
 
     def _criterion(self, X, y, sample_weight, sizes):
         if self.n_parameters_ is None:

@@ -7,7 +7,7 @@ from .. import mixture
 from ..experts._base import BuiltInExpert
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate, TreeGate
-from ..trainers._task import Fit, counts_of
+from ..trainers._recipe import Fit, counts_of
 from .members import MembersGate, MembersRouter
 
 # What ``fit`` learned of X and y before training; members and snapshots need it too.
@@ -125,8 +125,8 @@ class Fitted:
 
     def _attributes(self, task, fit):
         """Fitted attributes of one mixture, as a dict."""
-        names = [task.names[k] for k in fit.kept]
-        router = task.router if fit.router is None else fit.router
+        names = [task.recipe.names[k] for k in fit.kept]
+        router = task.recipe.router if fit.router is None else fit.router
         router = router.resized(len(names))
         attributes = {
             "gate_": fit.gate,
@@ -135,14 +135,14 @@ class Fitted:
             "named_experts_": dict(zip(names, fit.experts, strict=True)),
             "n_experts_": len(names),
             "likelihoods_": fit.likelihoods,
-            "log_likelihood_": fit.log_likelihood * task.weight_unit,
+            "log_likelihood_": fit.log_likelihood * task.rows.weight_unit,
             "lower_bounds_": fit.lower_bounds,
             "n_iter_": fit.n_iter,
             "converged_": fit.converged,
             "expert_load_": fit.load,
             "history_": fit.history,
             "_kept": fit.kept,
-            "_n_asked": task.n_experts,
+            "_n_asked": task.recipe.n_experts,
             "_trainer_state": fit.state,
             "_before": fit.before,
         }
@@ -152,12 +152,12 @@ class Fitted:
 
     def _count(self, task, fit):
         """Free parameters of the mixture, or None if a part has no count."""
-        counts = [*counts_of(task, fit), self._shared_parameters]
+        counts = [*counts_of(task.rows, fit), self._shared_parameters]
         return None if None in counts else int(round(sum(counts)))
 
     def _commit(self, task, fits):
         for fit in fits:
-            check_finite(fit, task.names, type(self).__name__)
+            check_finite(fit, task.recipe.names, type(self).__name__)
         attributes = [self._attributes(task, fit) for fit in fits]
         if len(fits) == 1:
             self.__dict__.pop("members_", None)
@@ -169,15 +169,15 @@ class Fitted:
             member.__dict__.update(own)
             members.append(member)
         self.__dict__.update(joined(members, attributes))
-        density = self._log_density(task.gate_view, task.expert_views, task)
-        self.log_likelihood_ = float(task.weight @ density) * task.weight_unit
+        density = self._log_density(task.rows)
+        self.log_likelihood_ = float(task.rows.weight @ density) * task.rows.weight_unit
         check_number(self.log_likelihood_, "log-likelihood", type(self).__name__)
 
-    def _log_density(self, gate_view, expert_views, task):
-        views = [expert_views[k] for k in self._kept]
-        log_prob = self._log_prob(views, task.y, task.offset, task.size)
+    def _log_density(self, rows):
+        views = [rows.expert_views[k] for k in self._kept]
+        log_prob = self._log_prob(views, rows.y, rows.log_prior, rows.size)
         with np.errstate(divide="ignore"):
-            log_gate = np.log(self._route(gate_view).dense())
+            log_gate = np.log(self._route(rows.gate_view).dense())
         return mixture.log_density(log_gate, log_prob)
 
 

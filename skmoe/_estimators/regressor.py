@@ -274,17 +274,17 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         return self._fit(X, y, sample_weight, fit_params, sizes)
 
     def _read_size(self, task, sizes):
-        likelihood = task.likelihood
+        likelihood, rows = task.recipe.likelihood, task.rows
         if likelihood.link != "identity" and self.shared_expert is not None:
             raise ValueError(
                 f"{type(self).__name__} got shared_expert with {likelihood!r}, but "
                 "what a shared expert leaves is no target of that family; use a "
                 "Gaussian, Student's t or Laplace likelihood."
             )
-        size = self._size(len(task.y), **sizes, likelihood=likelihood)
-        rows = task.weight > 0
-        own = None if size is None else size[rows]
-        likelihood.check_target(task.y[rows], own)
+        size = self._size(len(rows), **sizes, likelihood=likelihood)
+        counted = rows.weight > 0
+        own = None if size is None else size[counted]
+        likelihood.check_target(rows.y[counted], own)
         return size
 
     @available_if(can_partial_fit)

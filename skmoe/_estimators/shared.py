@@ -138,15 +138,13 @@ class Shared:
         """The task of what the shared expert leaves."""
         if offset is None:
             return task
-        if task.classes is None and offset.shape != task.y.shape:
+        if task.rows.classes is not None:
+            return task.with_rows(log_prior=offset)
+        y, labels = task.rows.y, task.rows.labels
+        if offset.shape != y.shape:
             raise ValueError(
                 f"shared_expert predicts {offset.shape[1]} outputs, but y has "
-                f"{task.y.shape[1]}; use one that predicts all of them."
+                f"{y.shape[1]}; use one that predicts all of them."
             )
-        task.has_shared = True
-        if task.classes is not None:
-            task.offset = offset
-            return task
-        task.y = task.y - offset
-        task.labels = task.y.reshape(task.labels.shape)
-        return task
+        left = y - offset
+        return task.with_rows(y=left, labels=left.reshape(labels.shape))

@@ -110,7 +110,7 @@ class HeteroscedasticGaussian(Likelihood):
         rows, where y has the variances ``spread`` (n_outputs,)."""
         fitted = clone(self)
         fitted.unit_ = np.maximum(spread, SMALLEST)
-        least = np.sqrt(self.floor * fitted.unit_)
+        least = np.sqrt(fitted._least())
         fitted.floored_ = bool(np.any(sigma < least))
         fitted.sigma_ = unboxed(np.maximum(sigma, least))
         fitted.reference_ = np.square(np.maximum(sigma, least))
@@ -123,8 +123,12 @@ class HeteroscedasticGaussian(Likelihood):
         They are kept above a share of the floor, or an expert that fits rows exactly
         would have rounding errors for its variance.
         """
-        least = LEAST_SQUARE * self.floor * self.unit_
-        return np.maximum((y - prediction) ** 2, np.maximum(least, SMALLEST))
+        least = np.maximum(LEAST_SQUARE * self._least(), SMALLEST)
+        return np.maximum((y - prediction) ** 2, least)
+
+    def _least(self):
+        """The smallest variances (n_outputs,); their inverses are numbers."""
+        return np.maximum(self.floor * self.unit_, SMALLEST)
 
     def with_model(self, model, n_parameters, view, weight, all_weight):
         """Copy whose variance is what a fitted model predicts.
@@ -139,15 +143,15 @@ class HeteroscedasticGaussian(Likelihood):
         """
         fitted = copy.copy(self)
         fitted.model_, fitted.n_parameters_ = model, n_parameters
-        variance, least = fitted._variances(view), self.floor * self.unit_
+        variance, least = fitted._variances(view), self._least()
         floored = np.any(variance < least, axis=1)
         fitted.floored_ = bool(np.average(floored, weights=weight) > MOST_FLOORED)
         variance = np.maximum(variance, least)
-        # In its own unit: sums of precisions themselves may leave the range of numbers.
-        precision = self.unit_ / variance
-        fitted._precision = np.average(precision, axis=0, weights=weight)
         logarithm = np.average(np.log(variance), axis=0, weights=all_weight)
         fitted.reference_ = np.exp(logarithm)
+        # In this unit: sums of precisions themselves may leave the range of numbers.
+        precision = fitted.reference_ / variance
+        fitted._precision = np.average(precision, axis=0, weights=weight)
         return fitted
 
     def _variances(self, view):
@@ -163,8 +167,7 @@ class HeteroscedasticGaussian(Likelihood):
         if not hasattr(self, "model_"):
             return self
         bound = copy.copy(self)
-        least = self.floor * self.unit_
-        bound.sigma_ = np.sqrt(np.maximum(self._variances(view), least))
+        bound.sigma_ = np.sqrt(np.maximum(self._variances(view), self._least()))
         return bound
 
     def on_rows(self, rows):
@@ -179,7 +182,7 @@ class HeteroscedasticGaussian(Likelihood):
         """Precision of each row relative to the mean over rows; that over outputs."""
         if np.ndim(self.sigma_) < 2:
             return None
-        precision = self.unit_ / np.square(self.sigma_)
+        precision = self.reference_ / np.square(self.sigma_)
         return np.mean(precision / self._precision, axis=1)
 
     def penalty_variance(self, n_outputs):

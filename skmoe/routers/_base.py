@@ -87,6 +87,12 @@ class BaseRouter(Stamped):
     gated = True
     #: Share of the epochs of ``Gradient`` in which all experts stay active.
     soft_share = 0.0
+    #: Whether ``fit`` learns something: where a class has one of its own.
+    learns = False
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.learns = cls.learns or "fit" in vars(cls)
 
     def check(self, n_experts):
         """Raise ``ValueError`` for parameters that do not fit ``n_experts``."""

@@ -16,7 +16,7 @@ from ..gates._tree import TreeGate
 from ..routers import DenseRouter
 from ._em.trainers import EM
 from ._partitions import content_hash, content_sample
-from ._task import Trainer
+from ._task import Report, Task, Trainer, trained
 
 # Share of the rows on which splits are judged.
 HELD_OUT = 0.2
@@ -57,19 +57,21 @@ class GrowingTrainer(Trainer):
         """That of the trainer of the grown tree."""
         return self.trainer.splitter
 
-    def fit_task(self, task):
-        """Train a task whose experts are as many as the tree may get."""
+    def fit(self, rows, recipe, start, report):
+        """Train a recipe whose experts are as many as the tree may get."""
+        task = Task(rows, recipe, start, report)
         brief = clone(self.trainer) if isinstance(self.trainer, EM) else EM()
         growth = Growth(brief.set_params(**BRIEF), task, self.criterion)
         with unheard():
             # Short runs do not converge, and a leaf that dies was a poor split.
             grown = growth.grow(self.max_leaf_nodes)
             resp = growth.responsibilities(grown)
-        fit = self.trainer.fit_task(growth.with_tree(task, grown.gate.tree, resp=resp))
+        task = growth.with_tree(task, grown.gate.tree).with_start(resp=resp)
+        fit = trained(self.trainer, task)
         fit.history["growth"] = growth.record
         return fit
 
-    def partial_task(self, task):
+    def fit_batch(self, rows, recipe, start, report):
         """A tree that grows needs all rows at once."""
         raise ValueError(
             "partial_fit got branching='grow', but a tree grows on all rows at once; "
@@ -96,13 +98,8 @@ class Growth:
     def __init__(self, trainer, task, criterion):
         self.trainer, self.criterion = trainer, criterion
         # Rules of routing are for the tree as a whole.
-        self.task = replace(
-            task,
-            report=_silent,
-            tell=_mute,
-            warm_start=None,
-            router=DenseRouter(),
-        )
+        silent = replace(task, report=Report())
+        self.task = silent.with_start(warm=None).with_recipe(router=DenseRouter())
         self.training = self.judging = self.task
         self.judges = True
         if criterion == "held-out":
@@ -165,10 +162,10 @@ class Growth:
         if n_leaves < 3:
             return False
         fits = [self._train(self.fit.gate.tree)]
-        views = self.training.numeric_views()
+        views = self.training.rows.numeric_views()
         if views is not None:
             resp = self._training_responsibilities()
-            shape, order = separating_tree(views[0], resp, self.training.weight)
+            shape, order = separating_tree(views[0], resp, self.training.rows.weight)
             fits.append(self._train(Tree(shape), resp=resp[:, order]))
         fits = [fit for fit in fits if len(fit.experts) == n_leaves]
         best = max([self.fit, *fits], key=self._score)
@@ -182,36 +179,30 @@ class Growth:
         """Of all rows of the task, shape (n, K)."""
         return mixture.responsibilities(*self._log_parts(fit, self.task))
 
-    def with_tree(self, task, tree, **changes):
+    def with_tree(self, task, tree):
         """A task for the leaves of a tree."""
-        n = tree.n_leaves
-        return replace(
-            task,
-            gate=TreeGate(task.gate.gate, tree),
-            names=task.names[:n],
-            experts=task.experts[:n],
-            expert_views=task.expert_views[:n],
-            expert_seeds=task.expert_seeds[:n],
-            fit_params=task.fit_params[:n],
-            **changes,
-        )
+        gate = task.recipe.gate.gate
+        part = task.with_recipe(gate=gate).of_experts(range(tree.n_leaves))
+        return part.with_recipe(gate=TreeGate(gate, tree))
 
     def _train(self, tree, start=None, resp=None):
-        task = self.with_tree(self.training, tree, warm_start=start, resp=resp)
-        return self.trainer.fit_task(task)
+        task = self.with_tree(self.training, tree).with_start(warm=start, resp=resp)
+        return trained(self.trainer, task)
 
     # -- what a tree is worth ---------------------------------------------------
 
     def _log_parts(self, fit, task):
         """Log-weights and log-densities (n, K)."""
         predictions = [
-            predict_expert(expert, view, task.classes, task.offset)
-            for expert, view in zip(fit.experts, task.expert_views, strict=False)
+            predict_expert(expert, view, task.rows.classes, task.rows.log_prior)
+            for expert, view in zip(fit.experts, task.rows.expert_views, strict=False)
         ]
-        log_gate = fit.gate.predict_log_proba(task.gate_view)
-        views = task.expert_views[: len(fit.likelihoods)]
+        log_gate = fit.gate.predict_log_proba(task.rows.gate_view)
+        views = task.rows.expert_views[: len(fit.likelihoods)]
         likelihoods = mixture.at_views(fit.likelihoods, views)
-        return log_gate, mixture.log_prob(likelihoods, task.y, predictions, task.size)
+        return log_gate, mixture.log_prob(
+            likelihoods, task.rows.y, predictions, task.rows.size
+        )
 
     def _density(self, fit):
         """Log-densities (n,) of the rows that judge."""
@@ -219,14 +210,14 @@ class Growth:
 
     def _score(self, fit):
         """Log-likelihood that the criterion sees, per unit of weight."""
-        weight = self.judging.weight
+        weight = self.judging.rows.weight
         return float((weight @ self._density(fit) - self._price(fit)) / weight.sum())
 
     def _doubt(self, best, other):
         """Standard error of the difference of two scores; none in BIC."""
         if self.criterion == "bic":
             return 0.0
-        weight = self.judging.weight
+        weight = self.judging.rows.weight
         gap = self._density(best) - self._density(other)
         mean = np.average(gap, weights=weight)
         return np.sqrt(np.average((gap - mean) ** 2, weights=weight) / weight.sum())
@@ -236,16 +227,18 @@ class Growth:
         if self.criterion != "bic":
             return 0.0
         # All leaves see the same columns.
-        columns = self.task.columns_of(self.task.expert_views[0])
+        columns = self.task.rows.columns_of(self.task.rows.expert_views[0])
         counts = [expert_parameters(expert, columns) for expert in fit.experts]
-        counts.append(fit.gate.count(self.task.columns_of(self.task.gate_view)))
+        counts.append(
+            fit.gate.count(self.task.rows.columns_of(self.task.rows.gate_view))
+        )
         if None in counts:
             raise ValueError(
                 "criterion='bic' needs experts and a gate with a count of parameters, "
                 "such as LinearExpert and SoftmaxGate; use criterion='held-out'."
             )
         counts += [own.n_parameters_ for own in fit.likelihoods]
-        return 0.5 * sum(counts) * np.log(self.task.weight.sum())
+        return 0.5 * sum(counts) * np.log(self.task.rows.weight.sum())
 
     # -- splits -------------------------------------------------------------------
 
@@ -254,16 +247,16 @@ class Growth:
         fit, own = self.fit, resp[:, leaf]
         rows = np.flatnonzero(own > SERVED)
         part = self.with_tree(self.training, flat(2)).on_rows(rows)
-        weight = part.weight * own[rows]
-        part = replace(part, gate=part.gate.gate, weight=weight, n_init=1)
-        if part.weight.sum() < ROWS_TO_SPLIT or has_one_class(part):
+        part = part.with_rows(weight=part.rows.weight * own[rows])
+        part = part.with_recipe(gate=part.recipe.gate.gate).with_start(n_init=1)
+        if part.rows.weight.sum() < ROWS_TO_SPLIT or has_one_class(part):
             return NO_SPLIT
-        split = self.trainer.fit_task(part)
+        split = trained(self.trainer, part)
         if len(split.experts) < 2:
             return NO_SPLIT
         log_gate, log_prob = self._log_parts(fit, self.judging)
         resp = mixture.responsibilities(log_gate, log_prob)
-        share = self.judging.weight * resp[:, leaf]
+        share = self.judging.rows.weight * resp[:, leaf]
         pair = mixture.log_density(*self._log_parts(split, self.judging))
         gain = share @ (pair - log_prob[:, leaf])
         return float(gain - self._extra_price(fit, leaf, split)), split
@@ -293,7 +286,7 @@ class Growth:
                 else pair.gate
                 for own in tree.slots
             ]
-        gate = TreeGate(self.task.gate.gate, tree)
+        gate = TreeGate(self.task.recipe.gate.gate, tree)
         gate.gates_ = gates
         start = replace(
             fit,
@@ -412,17 +405,9 @@ class _Free:
         return 0
 
 
-def _silent(iteration, bound, make_fit):
-    return False
-
-
-def _mute(text):
-    """Splits that are tried lose experts all the time."""
-
-
 def has_one_class(task, rows=slice(None)):
     """Whether some rows of a classification are all of one class."""
-    return task.classes is not None and len(np.unique(task.y[rows])) < 2
+    return task.rows.classes is not None and len(np.unique(task.rows.y[rows])) < 2
 
 
 def held_out_rows(task):
@@ -430,11 +415,13 @@ def held_out_rows(task):
 
     Equal rows are in or out together, if their columns are numbers.
     """
-    views = task.numeric_views()
+    views = task.rows.numeric_views()
     if views is None:
         # The target alone would hold out whole classes.
-        return np.random.default_rng(task.seed).random(len(task.y)) < HELD_OUT
-    content = np.column_stack([views[0], task.indicators()])
+        return (
+            np.random.default_rng(task.recipe.seed).random(len(task.rows.y)) < HELD_OUT
+        )
+    content = np.column_stack([views[0], task.rows.indicators()])
     return content_hash(_ranks(content)) < HELD_OUT
 
 

@@ -12,18 +12,20 @@ def kinds_of(task):
     are given the same arguments.  What is frozen is alike to itself only.
     """
     kinds = []
-    for k in range(task.n_experts):
+    for k in range(task.recipe.n_experts):
         same = (j for j in range(k) if kinds[j] == j and _interchangeable(task, j, k))
         kinds.append(next(same, k))
     return kinds
 
 
 def _interchangeable(task, j, k):
-    if task.expert_views[j] is not task.expert_views[k]:
+    if task.rows.expert_views[j] is not task.rows.expert_views[k]:
         return False
-    if task.fit_params and not _equal(task.fit_params[j], task.fit_params[k]):
+    if task.rows.fit_params and not _equal(
+        task.rows.fit_params[j], task.rows.fit_params[k]
+    ):
         return False
-    return _equal(task.experts[j], task.experts[k])
+    return _equal(task.recipe.experts[j], task.recipe.experts[k])
 
 
 def _equal(first, second):

@@ -19,9 +19,9 @@ def by_load(task, fit):
     started on rows of their own, places in a tree, and experts whose places a frozen
     gate or a router tells apart stay where they are.
     """
-    fresh = task.warm_start is None and task.resp is None
-    movable = fresh and not task.named and task.router.gated
-    if not (movable and task.gate.exchangeable):
+    fresh = task.start.warm is None and task.start.resp is None
+    movable = fresh and not task.recipe.named and task.recipe.router.gated
+    if not (movable and task.recipe.gate.exchangeable):
         return fit
     order = _order(task, fit)
     if np.array_equal(order, np.arange(len(order))):
@@ -55,9 +55,13 @@ def _ranked(task, fit, places):
 
 def _mean_prediction(task, fit, place):
     """Mean over the rows of the first output, or of the last class's probability."""
-    view = task.expert_views[fit.kept[place]]
-    answer = predict_expert(fit.experts[place], view, task.classes, task.offset)
-    return np.average(answer[:, 0 if task.classes is None else -1], weights=task.weight)
+    view = task.rows.expert_views[fit.kept[place]]
+    answer = predict_expert(
+        fit.experts[place], view, task.rows.classes, task.rows.log_prior
+    )
+    return np.average(
+        answer[:, 0 if task.rows.classes is None else -1], weights=task.rows.weight
+    )
 
 
 def _reordered(task, fit, gate, order):
@@ -66,7 +70,7 @@ def _reordered(task, fit, gate, order):
         history["load"] = [_moved(load, fit.kept, order) for load in history["load"]]
     router = fit.router
     if router is not None:
-        router = task.fitted_router(gate.predict_log_proba(task.gate_view))
+        router = task.recipe.fitted_router(gate, task.rows.gate_view)
     return replace(
         fit,
         gate=gate,

@@ -37,9 +37,9 @@ class Designs:
 
 def check_variances(task):
     """Raise ``ValueError`` early for views that a model of the variance cannot read."""
-    if isinstance(task.likelihood, HeteroscedasticGaussian):
-        for view in {id(view): view for view in task.expert_views}.values():
-            model = variance_expert(task.likelihood.model, view.shape[1])
+    if isinstance(task.recipe.likelihood, HeteroscedasticGaussian):
+        for view in {id(view): view for view in task.rows.expert_views}.values():
+            model = variance_expert(task.recipe.likelihood.model, view.shape[1])
             if isinstance(model, VarianceExpert):
                 finite_numbers(view)
 
@@ -71,10 +71,10 @@ def fit_variances(
         What penalties of the location add to the squares.
     before : list of fitted likelihoods to start from, default=None
     """
-    if not isinstance(task.likelihood, HeteroscedasticGaussian):
+    if not isinstance(task.recipe.likelihood, HeteroscedasticGaussian):
         return fitted
     numbers = range(len(fitted)) if numbers is None else numbers
-    nothing = np.zeros(task.y.shape[1])
+    nothing = np.zeros(task.rows.y.shape[1])
     calls = [
         (
             task,
@@ -88,21 +88,21 @@ def fit_variances(
         )
         for k, own in enumerate(fitted)
     ]
-    return task.run_fits(_fit_variance, calls)
+    return task.recipe.run_fits(_fit_variance, calls)
 
 
 def _fit_variance(task, likelihood, number, prediction, weight, designs, prior, before):
     if not weight.any():
         return likelihood
-    view = task.expert_views[number]
+    view = task.rows.expert_views[number]
     model = variance_expert(likelihood.model, view.shape[1])
-    squares = likelihood.squares(task.y, prediction)
+    squares = likelihood.squares(task.rows.y, prediction)
     if isinstance(model, VarianceExpert):
         design = designs.of_numbers(view, model.standardize)
         start, unit = getattr(before, "model_", None), likelihood.unit_
         model = model.fit_squares(design, squares, weight, prior, unit, start)
     else:
-        squares = (squares + prior / weight.sum()).reshape(task.labels.shape)
-        model = fit_expert(model, view, squares, weight, task.seed_of(number))
-    count = expert_parameters(model, task.columns_of(view))
-    return likelihood.with_model(model, count, view, weight, task.weight)
+        squares = (squares + prior / weight.sum()).reshape(task.rows.labels.shape)
+        model = fit_expert(model, view, squares, weight, task.recipe.seed_of(number))
+    count = expert_parameters(model, task.rows.columns_of(view))
+    return likelihood.with_model(model, count, view, weight, task.rows.weight)

@@ -39,7 +39,7 @@ class FusedDriver:
     def __init__(self, trainer, task):
         self.trainer, self.task = trainer, task
         self.fused = FusedTask(task, hard=trainer.hard)
-        self.rng = np.random.RandomState(task.seed)
+        self.rng = np.random.RandomState(task.recipe.seed)
         self.iteration = 0
 
     def fit(self):
@@ -84,19 +84,19 @@ class FusedDriver:
         return after_soft_training(finished, run), problem
 
     def _starts(self, problem):
-        if self.task.warm_start is not None:
-            return [self.fused.from_fit(self.task.warm_start)]
-        if self.task.n_experts == 1:
+        if self.task.start.warm is not None:
+            return [self.fused.from_fit(self.task.start.warm)]
+        if self.task.recipe.n_experts == 1:
             return [problem.start(np.ones((len(problem.weight), 1)))]
-        if self.task.resp is not None:
-            return [problem.start(self.task.resp)]
+        if self.task.start.resp is not None:
+            return [problem.start(self.task.start.resp)]
         # What is best for soft EM need not be best for other rules.
         plain = problem.n_active == problem.n_experts and not problem.hard
-        search = plain and self.task.start is None
+        search = plain and self.task.start.only is None
         starts = linear_starts(
             self.trainer, self.task, self.fused, self.rng, search=search
         )
-        return starts[: n_full_runs(self.task.n_init)]
+        return starts[: n_full_runs(self.task.start.n_init)]
 
     def _run(self, problem, theta, max_iter):
         """Run to convergence, removing experts that lose their rows."""
@@ -125,7 +125,7 @@ class FusedDriver:
     def _reporter(self, problem):
         def report(iteration, run):
             self.iteration += 1
-            return self.task.report(
+            return self.task.report.iteration(
                 self.iteration - 1,
                 run.value + self.fused.log_jacobian,
                 lambda: self._to_fit(run, problem),
@@ -136,7 +136,7 @@ class FusedDriver:
     def _to_fit(self, run, problem):
         fit = self.fused.to_fit(run, problem)
         jacobian = self.fused.log_jacobian
-        fit.history = run_history(run, self.task.n_experts, jacobian)
+        fit.history = run_history(run, self.task.recipe.n_experts, jacobian)
         return fit
 
 
@@ -145,7 +145,7 @@ class RefitDriver:
 
     def __init__(self, trainer, task):
         self.trainer, self.task = trainer, task
-        self.rng = np.random.RandomState(task.seed)
+        self.rng = np.random.RandomState(task.recipe.seed)
         self.iteration = 0
 
     def fit(self):
@@ -155,7 +155,7 @@ class RefitDriver:
             task, n_active=_training_active(task), hard=self.trainer.hard
         )
         runs = []
-        cheap = has_cheap_refits(task.experts)
+        cheap = has_cheap_refits(task.recipe.experts)
         max_iter = self.trainer.max_iter if cheap else self.trainer.max_refits
         for start in self._starts(problem):
             runs.append(self._run(problem, start, max_iter))
@@ -173,7 +173,7 @@ class RefitDriver:
 
     def _to_fit(self, run, problem):
         fit = problem.to_fit(run)
-        fit.history = run_history(run, self.task.n_experts)
+        fit.history = run_history(run, self.task.recipe.n_experts)
         return fit
 
     def _finish(self, run, problem):
@@ -183,7 +183,7 @@ class RefitDriver:
 
     def _starts(self, problem):
         """Parts fitted to starting responsibilities, or those of an earlier fit."""
-        warm = self.task.warm_start
+        warm = self.task.start.warm
         if warm is not None:
             return [self._going_on(problem, warm)]
         task, n_hops = self.task, 0
@@ -213,7 +213,7 @@ class RefitDriver:
             runs.sort(key=lambda run: rank(problem, run), reverse=True)
             runs = hop(problem, runs, start, go_on, n_hops, points, self.rng)
             return [run.theta for run in runs]
-        return [run.theta for run in runs[: n_full_runs(task.n_init)]]
+        return [run.theta for run in runs[: n_full_runs(task.start.n_init)]]
 
     def _searches(self, problem):
         """Whether part of the starts are perturbations of the best.
@@ -221,17 +221,19 @@ class RefitDriver:
         Where a refit is costly, or starts from what an earlier one left, they are not.
         """
         task = self.task
-        linear = all(isinstance(e, LinearExpert) for e in task.experts)
-        soft = problem.n_active == task.n_experts and not problem.hard
-        numbers = task.numeric_views() is not None
-        plain = soft and task.start is None and not self._placed()
+        linear = all(isinstance(e, LinearExpert) for e in task.recipe.experts)
+        soft = problem.n_active == task.recipe.n_experts and not problem.hard
+        numbers = task.rows.numeric_views() is not None
+        plain = soft and task.start.only is None and not self._placed()
         return plain and linear and numbers
 
     def _placed(self):
         """Whether the columns of the starts belong to certain experts already."""
         task = self.task
         return (
-            task.resp is not None or task.has_noise or isinstance(task.gate, TreeGate)
+            task.start.resp is not None
+            or task.recipe.has_noise
+            or isinstance(task.recipe.gate, TreeGate)
         )
 
     def _going_on(self, problem, fit):
@@ -241,9 +243,9 @@ class RefitDriver:
         objective, which need not know of a penalty that has grown.
         """
         task = self.task
-        gate = task.gate.going_on(fit.gate)
+        gate = task.recipe.gate.going_on(fit.gate)
         parts = Parts(gate, *fit.objective_parts)
-        asked = [task.gate, *task.experts, task.likelihood]
+        asked = [task.recipe.gate, *task.recipe.experts, task.recipe.likelihood]
         before = [fit.gate, *fit.experts, fit.likelihoods[0]]
         if [*map(repr, asked)] == [*map(repr, before)]:
             return parts
@@ -275,7 +277,7 @@ class RefitDriver:
     def _reporter(self, problem):
         def report(iteration, run):
             self.iteration += 1
-            return self.task.report(
+            return self.task.report.iteration(
                 self.iteration - 1, run.value, lambda: self._to_fit(run, problem)
             )
 
@@ -322,21 +324,21 @@ def note_removal(task, problem, run, position, min_load):
     """Record, and tell of, an expert that is removed."""
     least = least_load(min_load, len(problem.kept))
     run.removed.append(removal(task, problem, run, position, least))
-    task.tell(told(run.removed[-1]))
+    task.report.tell(told(run.removed[-1]))
 
 
 def task_active(task, n_experts):
     """Experts that stay active per row at prediction."""
-    return min(task.router.n_active(task.n_experts), n_experts)
+    return min(task.recipe.router.n_active(task.recipe.n_experts), n_experts)
 
 
 def _training_active(task):
     """Experts that stay active per row in the main part of the training."""
-    sparse = getattr(task.router, "training", None) == "sparse"
-    sparse = sparse or task.router.masks_training
-    return task_active(task, task.n_experts) if sparse else task.n_experts
+    sparse = getattr(task.recipe.router, "training", None) == "sparse"
+    sparse = sparse or task.recipe.router.masks_training
+    return task_active(task, task.recipe.n_experts) if sparse else task.recipe.n_experts
 
 
 def _sparse_finish(task, n_experts):
-    soft = getattr(task.router, "training", None) == "soft-then-sparse"
+    soft = getattr(task.recipe.router, "training", None) == "soft-then-sparse"
     return soft and task_active(task, n_experts) < n_experts

@@ -18,7 +18,7 @@ from ..._numerics.tree import flat
 from ...experts import LinearExpert
 from ...gates._tree import TreeGate
 from ...likelihoods import Categorical, Gaussian
-from .._task import Fit, is_numeric
+from .._rows import is_numeric
 from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
 from .wide import WideCategoricalMixture, WideGaussianMixture
@@ -26,17 +26,17 @@ from .wide import WideCategoricalMixture, WideGaussianMixture
 
 def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
-    first = task.experts[0]
+    first = task.recipe.experts[0]
     return (
-        hasattr(task.gate, "linear_penalty")
-        and not task.router.masks_training
-        and all(isinstance(e, LinearExpert) for e in task.experts)
-        and all(_penalised(e) == _penalised(first) for e in task.experts)
-        and _has_fused_pass(task.likelihood)
-        and is_numeric(task.shared_view)
+        hasattr(task.recipe.gate, "linear_penalty")
+        and not task.recipe.router.masks_training
+        and all(isinstance(e, LinearExpert) for e in task.recipe.experts)
+        and all(_penalised(e) == _penalised(first) for e in task.recipe.experts)
+        and _has_fused_pass(task.recipe.likelihood)
+        and is_numeric(task.rows.shared_view)
         and (
-            not task.gate.numeric
-            or is_numeric(task.gate.linear_columns(task.gate_view))
+            not task.recipe.gate.numeric
+            or is_numeric(task.recipe.gate.linear_columns(task.rows.gate_view))
         )
     )
 
@@ -53,7 +53,11 @@ def _has_fused_pass(likelihood):
 
 def tree_of(task):
     """The tree of the task's gates; a flat gate is a tree of one node."""
-    return task.gate.tree if isinstance(task.gate, TreeGate) else flat(task.n_experts)
+    return (
+        task.recipe.gate.tree
+        if isinstance(task.recipe.gate, TreeGate)
+        else flat(task.recipe.n_experts)
+    )
 
 
 def is_wide(task, view, columns):
@@ -61,11 +65,11 @@ def is_wide(task, view, columns):
 
     Sparse ones give nothing else; few of them are dense by now.
     """
-    n_classes = 1 if task.classes is None else len(task.classes)
+    n_classes = 1 if task.rows.classes is None else len(task.rows.classes)
     systems = [(view, n_classes)]
     if columns is not None:
         systems.append((columns, max(tree_of(task).widths)))
-    penalties = task.gate.linear_penalty(), Penalty.of(task.experts[0])
+    penalties = task.recipe.gate.linear_penalty(), Penalty.of(task.recipe.experts[0])
     # Least squares and coordinate descent do well with their matrices.
     direct = n_classes == 1 or any(penalty.lasso for penalty in penalties)
     return any(use_products(X, 0 if direct else width) for X, width in systems)
@@ -81,9 +85,12 @@ class FusedTask:
 
     def __init__(self, task, *, hard=False):
         self.task = task
-        weight = read_only(task.weight, float)
-        standardize = task.experts[0].standardize, task.gate.standardize
-        view, columns = task.shared_view, task.gate.linear_columns(task.gate_view)
+        weight = read_only(task.rows.weight, float)
+        standardize = task.recipe.experts[0].standardize, task.recipe.gate.standardize
+        view, columns = (
+            task.rows.shared_view,
+            task.recipe.gate.linear_columns(task.rows.gate_view),
+        )
         self.wide = is_wide(task, view, columns)
         self.expert_design = make_design(view, weight, standardize[0])
         if columns is None:
@@ -98,30 +105,34 @@ class FusedTask:
         task = self.task
         common = {
             "tree": tree_of(task),
-            "gate_penalty": task.gate.linear_penalty(),
-            "expert_penalty": Penalty.of(task.experts[0]),
+            "gate_penalty": task.recipe.gate.linear_penalty(),
+            "expert_penalty": Penalty.of(task.recipe.experts[0]),
             "hard": hard,
-            "n_jobs": task.n_jobs,
+            "n_jobs": task.recipe.n_jobs,
         }
         designs = self.gate_design, self.expert_design
-        if task.classes is not None:
-            n_classes = len(task.classes)
-            check_range(task.y, n_classes, "classes")
-            offset = np.zeros((0, n_classes)) if task.offset is None else task.offset
-            labels = Labels(read_only(task.y, np.int64), read_only(offset))
+        if task.rows.classes is not None:
+            n_classes = len(task.rows.classes)
+            check_range(task.rows.y, n_classes, "classes")
+            offset = (
+                np.zeros((0, n_classes))
+                if task.rows.log_prior is None
+                else task.rows.log_prior
+            )
+            labels = Labels(read_only(task.rows.y, np.int64), read_only(offset))
             kind = WideCategoricalMixture if self.wide else LinearCategoricalMixture
             return kind(*designs, labels, weight, n_classes=n_classes, **common)
-        self.y_center, self.y_scale = target_scales(task.y, weight)
-        target = read_only((task.y - self.y_center) / self.y_scale)
-        if not task.experts[0].standardize:
+        self.y_center, self.y_scale = target_scales(task.rows.y, weight)
+        target = read_only((task.rows.y - self.y_center) / self.y_scale)
+        if not task.recipe.experts[0].standardize:
             common["expert_penalty"] = self._in_units_of_y(common["expert_penalty"])
         kind = WideGaussianMixture if self.wide else LinearGaussianMixture
         return kind(
             *designs,
             target,
             weight,
-            floor=max(task.likelihood.floor, np.finfo(float).tiny),
-            shared_variance=task.likelihood.variance == "shared",
+            floor=max(task.recipe.likelihood.floor, np.finfo(float).tiny),
+            shared_variance=task.recipe.likelihood.variance == "shared",
             **common,
         )
 
@@ -137,32 +148,30 @@ class FusedTask:
     @property
     def log_jacobian(self):
         """Nats per row from the standardised density to that of y."""
-        if self.task.classes is not None:
+        if self.task.rows.classes is not None:
             return 0.0
         d = len(self.y_scale)
         return -0.5 * d * LOG_2PI - np.log(self.y_scale).sum()
 
-    def to_fit(self, run, problem, n_iter=None):
+    def to_fit(self, run, problem):
         """Fitted parts from a run of the problem, or of what is left of it."""
         parts, kept = problem.unpack(run.theta), problem.kept
-        gate = self.task.gate
+        gate = self.task.recipe.gate
         gate = gate.on(problem.tree) if isinstance(gate, TreeGate) else clone(gate)
         gate.set_standardised(parts[0], self.gate_design)
-        make = self._regressors if self.task.classes is None else self._classifiers
+        make = self._regressors if self.task.rows.classes is None else self._classifiers
         experts, likelihoods = make(parts, kept)
         jacobian = self.log_jacobian
         total = problem.log_likelihood(run.statistics)
-        return Fit(
-            gate=gate,
-            experts=experts,
-            likelihoods=likelihoods,
+        return self.task.made(
+            gate,
+            experts,
+            likelihoods,
             kept=list(kept),
-            log_likelihood=float(total + jacobian * problem.total_weight),
-            lower_bounds=[float(b + jacobian) for b in run.bounds],
+            log_likelihood=total + jacobian * problem.total_weight,
+            lower_bounds=[bound + jacobian for bound in run.bounds],
             load=problem.load(run.statistics),
-            n_iter=len(run.bounds) if n_iter is None else n_iter,
             converged=run.converged,
-            history={},
         )
 
     def _regressors(self, parts, kept):
@@ -172,27 +181,27 @@ class FusedTask:
         coef[:, :, -1] += self.y_center
         sigma = np.exp(0.5 * log_variance) * self.y_scale
         experts = [
-            clone(self.task.experts[k]).set_standardised(c, self.expert_design)
+            clone(self.task.recipe.experts[k]).set_standardised(c, self.expert_design)
             for k, c in zip(kept, coef, strict=True)
         ]
         floored = (log_variance <= self.problem.log_floor).any(axis=1)
         likelihoods = [
-            self.task.likelihood.with_sigma(s, n, bool(f))
+            self.task.recipe.likelihood.with_sigma(s, n, bool(f))
             for s, f in zip(sigma, floored, strict=True)
         ]
         return experts, likelihoods
 
     def _classifiers(self, parts, kept):
-        n_classes = len(self.task.classes)
+        n_classes = len(self.task.rows.classes)
         coef = parts[1].reshape(len(kept), n_classes, -1)
-        if self.task.experts[0].l1_ratio == 0:
+        if self.task.recipe.experts[0].l1_ratio == 0:
             coef = coef - coef.mean(axis=1, keepdims=True)
         experts = []
         for k, c in zip(kept, coef, strict=True):
-            expert = clone(self.task.experts[k])
-            expert.classes_ = self.task.classes
+            expert = clone(self.task.recipe.experts[k])
+            expert.classes_ = self.task.rows.classes
             experts.append(expert.set_standardised(c, self.expert_design))
-        return experts, [clone(self.task.likelihood) for _ in experts]
+        return experts, [clone(self.task.recipe.likelihood) for _ in experts]
 
     def from_fit(self, fit):
         """Parameters of an earlier fit, in today's standardised units."""
@@ -201,7 +210,7 @@ class FusedTask:
         slopes = np.vstack([np.atleast_2d(e.coef_) for e in experts])
         intercepts = np.concatenate([np.atleast_1d(e.intercept_) for e in experts])
         coef = from_data_scale(slopes, intercepts, self.expert_design)
-        if self.task.classes is not None:
+        if self.task.rows.classes is not None:
             return self.problem.pack(gate, coef)
         d = len(self.y_scale)
         coef = coef.reshape(-1, d, coef.shape[1])

@@ -20,8 +20,8 @@ def by_name(task, resp):
 
     Experts that are alike but for their seeds get the same groups in any listing.
     """
-    n = task.n_experts - task.has_noise
-    return np.hstack([resp[:, ranks(task.names[:n])], resp[:, n:]])
+    n = task.recipe.n_experts - task.recipe.has_noise
+    return np.hstack([resp[:, ranks(task.recipe.names[:n])], resp[:, n:]])
 
 
 def ranks(names):
@@ -46,11 +46,11 @@ class Matcher:
 
     def __init__(self, problem, *, by_gate=True):
         self.task = problem.task
-        self.by_gate = by_gate and not self.task.gate.exchangeable
-        task = self.task.without_noise() if self.task.has_noise else self.task
-        self.problem = RefitMixture(task) if self.task.has_noise else problem
+        self.by_gate = by_gate and not self.task.recipe.gate.exchangeable
+        task = self.task.without_noise() if self.task.recipe.has_noise else self.task
+        self.problem = RefitMixture(task) if self.task.recipe.has_noise else problem
         self.kinds = kinds_of(task)
-        self.places = ranks(task.names)
+        self.places = ranks(task.recipe.names)
 
     def __call__(self, resp):
         """Columns of ``resp`` (n, K) in the order of the experts that suit them best.
@@ -62,7 +62,9 @@ class Matcher:
         n = len(self.kinds)
         gain = self._explained(resp[:, :n])
         if self.by_gate:
-            gain += (self._preference.T @ (self.task.weight[:, None] * resp))[:n, :n]
+            gain += (self._preference.T @ (self.task.rows.weight[:, None] * resp))[
+                :n, :n
+            ]
         return np.hstack([resp[:, self._order(gain)], resp[:, n:]])
 
     def _explained(self, resp):
@@ -78,12 +80,16 @@ class Matcher:
     def _preference(self):
         """Log-weights (n, K) of the gate where all rows belong to all experts alike."""
         task = self.task
-        equal = np.full((len(task.weight), task.n_experts), 1.0 / task.n_experts)
-        gate = copy.deepcopy(task.gate).fit(task.gate_view, equal, task.weight)
-        return gate.predict_log_proba(task.gate_view)
+        equal = np.full(
+            (len(task.rows.weight), task.recipe.n_experts), 1.0 / task.recipe.n_experts
+        )
+        gate = copy.deepcopy(task.recipe.gate).fit(
+            task.rows.gate_view, equal, task.rows.weight
+        )
+        return gate.predict_log_proba(task.rows.gate_view)
 
     def _order(self, gain):
-        gate = self.problem.task.gate
+        gate = self.problem.task.recipe.gate
         if isinstance(gate, TreeGate) and gate.tree.depth > 1:
             return np.array(best_turn(gate.tree.shape, gain)[1])
         return self._in_order_of_names(linear_sum_assignment(-gain)[1], gain)

@@ -7,7 +7,7 @@ def removal(task, problem, run, position, least):
     """Record of an expert that is removed for its small load."""
     return {
         "iteration": len(run.bounds),
-        "expert": task.names[problem.kept[position]],
+        "expert": task.recipe.names[problem.kept[position]],
         "load": float(problem.load(run.statistics)[position]),
         "reason": f"responsible for less than {least:.2g} of the rows (min_load)",
     }

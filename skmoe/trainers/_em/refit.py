@@ -1,7 +1,6 @@
 """EM of any parts: every M-step fits them anew with responsibilities as weights."""
 
 import copy
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +17,8 @@ from ...experts._foreign import fit_expert, is_frozen
 from ...experts._glm import GeneralizedLinearExpert, target_units
 from ...gates._tree import TreeGate
 from ...likelihoods import HeteroscedasticGaussian, Uniform
-from ...mixture import at_views, log_prob
+from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
-from .._task import Fit
 from .._variances import Designs, fit_variances
 from .fused import ROWS_PER_CHANNEL
 
@@ -69,13 +67,15 @@ class RefitMixture:
 
     def __init__(self, task, *, n_active=None, hard=False):
         self.task, self.hard, self.settles = task, hard, False
-        self.n_active = task.n_experts if n_active is None else n_active
-        self.masks = task.router.masks_training
-        self.total_weight = task.weight.sum()
-        self.kept = list(range(task.n_experts))
-        self._designs, self._constant = Designs(task.weight), {}
-        if task.classes is None:
-            self._units = target_units(task.likelihood, task.y, task.weight)
+        self.n_active = task.recipe.n_experts if n_active is None else n_active
+        self.masks = task.recipe.router.masks_training
+        self.total_weight = task.rows.weight.sum()
+        self.kept = list(range(task.recipe.n_experts))
+        self._designs, self._constant = Designs(task.rows.weight), {}
+        if task.rows.classes is None:
+            self._units = target_units(
+                task.recipe.likelihood, task.rows.y, task.rows.weight
+            )
 
     def with_rule(self, **changes):
         """The same problem with another ``n_active`` or ``hard``."""
@@ -87,9 +87,9 @@ class RefitMixture:
         """The same problem without the expert in position ``k``."""
         kept = self.kept[:k] + self.kept[k + 1 :]
         task = self.task
-        if isinstance(task.gate, TreeGate):
-            left, _ = task.gate.tree.without(k)
-            task = replace(task, gate=task.gate.on(left))
+        if isinstance(task.recipe.gate, TreeGate):
+            left, _ = task.recipe.gate.tree.without(k)
+            task = task.with_recipe(gate=task.recipe.gate.on(left))
         n_active = min(self.n_active, len(kept))
         return self.with_rule(kept=kept, n_active=n_active, task=task)
 
@@ -99,11 +99,11 @@ class RefitMixture:
         return any(self._is_biased(number) for number in self.kept)
 
     def _is_biased(self, number):
-        expert = self.task.experts[number]
+        expert = self.task.recipe.experts[number]
         return (
-            self.task.classes is None
-            and self.task.expert_views[number].shape[1] <= FEW_COLUMNS
-            and self.task.likelihood.scales_ridge
+            self.task.rows.classes is None
+            and self.task.rows.expert_views[number].shape[1] <= FEW_COLUMNS
+            and self.task.recipe.likelihood.scales_ridge
             and isinstance(expert, LinearExpert)
             and expert.alpha > 0
             and expert.l1_ratio == 0
@@ -111,12 +111,12 @@ class RefitMixture:
 
     def stays(self):
         """Which experts may lose all their rows: noise."""
-        experts = self.task.experts
+        experts = self.task.recipe.experts
         return np.array([isinstance(experts[k], NoiseExpert) for k in self.kept])
 
     def alternates(self):
         """Whether one M-step from known responsibilities is not the optimum."""
-        varies = isinstance(self.task.likelihood, HeteroscedasticGaussian)
+        varies = isinstance(self.task.recipe.likelihood, HeteroscedasticGaussian)
         return len(self.kept) > 1 or varies
 
     # -- E-step ---------------------------------------------------------------
@@ -131,43 +131,44 @@ class RefitMixture:
         if needed is not None:
             rows = [np.flatnonzero(own) for own in needed.T]
         calls = list(zip(parts.experts, self.kept, rows, strict=True))
-        return list(run_calls(self._predict, calls, self.task.n_jobs))
+        return list(run_calls(self._predict, calls, self.task.recipe.n_jobs))
 
     def _predict(self, expert, number, rows=None):
         if number in self._constant:
             return self._constant[number]
         task = self.task
-        view, offset = task.expert_views[number], task.offset
+        view, offset = task.rows.expert_views[number], task.rows.log_prior
         if is_frozen(expert):
-            prediction = predict_expert(expert, view, task.classes, offset)
+            prediction = predict_expert(expert, view, task.rows.classes, offset)
             self._constant[number] = prediction
             return prediction
-        if rows is None or len(rows) == len(task.weight):
-            return predict_expert(expert, view, task.classes, offset)
+        if rows is None or len(rows) == len(task.rows.weight):
+            return predict_expert(expert, view, task.rows.classes, offset)
         # Other rows have weight zero; what stands there must only be a prediction.
-        if task.classes is None:
-            out = np.zeros(task.y.shape)
+        if task.rows.classes is None:
+            out = np.zeros(task.rows.y.shape)
         else:
-            out = np.full((len(task.y), len(task.classes)), 1.0 / len(task.classes))
+            out = np.full(
+                (len(task.rows.y), len(task.rows.classes)), 1.0 / len(task.rows.classes)
+            )
         if len(rows):
             own = None if offset is None else offset[rows]
             view = safe_indexing(view, rows)
-            out[rows] = predict_expert(expert, view, task.classes, own)
+            out[rows] = predict_expert(expert, view, task.rows.classes, own)
         return out
 
     def evaluate(self, parts):
         """Penalised log-likelihood per unit of weight, and responsibilities."""
-        weight = self.task.weight
+        weight = self.task.rows.weight
         log_gate = self._log_gate(parts.gate)
         predictions = self.predictions(parts, needed=np.isfinite(log_gate))
-        y, size, likelihoods = self.task.y, self.task.size, self.at_rows(parts)
-        joint = log_gate + log_prob(likelihoods, y, predictions, size)
-        row = joint.max(axis=1) if self.hard else logsumexp(joint, axis=1)
-        if self.hard:
-            resp = np.zeros_like(joint)
-            resp[np.arange(len(joint)), joint.argmax(axis=1)] = 1.0
-        else:
-            resp = np.exp(joint - row[:, None])
+        y, size, likelihoods = (
+            self.task.rows.y,
+            self.task.rows.size,
+            self.at_rows(parts),
+        )
+        densities = log_prob(likelihoods, y, predictions, size)
+        row, resp = e_step(log_gate, densities, hard=self.hard)
         total = float(weight @ row)
         value = (total - self._penalty(parts)) / self.total_weight
         pairs = zip(likelihoods, predictions, strict=True)
@@ -175,18 +176,18 @@ class RefitMixture:
 
     def at_rows(self, parts):
         """Likelihoods of the training rows."""
-        views = [self.task.expert_views[k] for k in self.kept]
+        views = [self.task.rows.expert_views[k] for k in self.kept]
         return at_views(parts.likelihoods, views)
 
     def _log_gate(self, gate):
-        log_gate = gate.log_joint(self.task.gate_view)
+        log_gate = gate.log_joint(self.task.rows.gate_view)
         if self.n_active == log_gate.shape[1] and not self.masks:
             return log_gate
         # Routers compare weights given x; joint densities may be beyond any weight.
         log_gate = log_softmax(log_gate, axis=1)
         routing = self._training_route(gate, log_gate)
         active = routing.dense(np.ones(routing.weights.shape)) > 0
-        own = log_gate if self.task.router.gated else 0.0
+        own = log_gate if self.task.recipe.router.gated else 0.0
         routed = np.where(active, own, -np.inf)
         # Rows that no expert took keep the whole gate.
         missed = (routing.indices < 0).all(axis=1)
@@ -194,7 +195,7 @@ class RefitMixture:
         return routed - logsumexp(routed, axis=1, keepdims=True)
 
     def _training_route(self, gate, log_gate):
-        router, view = self.task.router, self.task.gate_view
+        router, view = self.task.recipe.router, self.task.rows.gate_view
         if isinstance(gate, TreeGate) and router.plain_top_k and not self.masks:
             # The paths that prediction will follow.
             return gate.route(view, router)
@@ -206,18 +207,18 @@ class RefitMixture:
             total += variance_penalty(likelihood)
             if not isinstance(expert, LinearExpert):
                 continue
-            if self.task.classes is not None:
+            if self.task.rows.classes is not None:
                 total += expert.penalty()
             else:
-                variance = likelihood.penalty_variance(self.task.y.shape[1])
+                variance = likelihood.penalty_variance(self.task.rows.y.shape[1])
                 total += expert.penalty(variance, self._units)
         return total
 
     def _priors(self, experts, parts):
         """What linear experts add to the sums of squared residuals."""
-        if self.task.classes is not None:
+        if self.task.rows.classes is not None:
             return None
-        d, priors = self.task.y.shape[1], []
+        d, priors = self.task.rows.y.shape[1], []
         for k, expert in enumerate(experts):
             own = np.zeros(d)
             if isinstance(expert, LinearExpert):
@@ -228,7 +229,7 @@ class RefitMixture:
 
     def load(self, statistics):
         """Share of the rows that each expert is responsible for."""
-        return self.task.weight @ statistics.resp / self.total_weight
+        return self.task.rows.weight @ statistics.resp / self.total_weight
 
     def log_likelihood(self, statistics):
         """Weighted log-likelihood of the training rows."""
@@ -236,10 +237,10 @@ class RefitMixture:
 
     def is_spike(self, parts, statistics):
         """Whether an expert owes its likelihood to hardly any rows."""
-        task, weight = self.task, self.task.weight
-        if task.likelihood.takes == "trials" and task.size is not None:
+        task, weight = self.task, self.task.rows.weight
+        if task.recipe.likelihood.takes == "trials" and task.rows.size is not None:
             # A row is as much evidence as it has trials.
-            weight = weight * task.size
+            weight = weight * task.rows.size
         rows = weight @ statistics.resp
         few = any(
             mass < ROWS_PER_CHANNEL * (expert.n_features_in_ + 1)
@@ -257,9 +258,11 @@ class RefitMixture:
             return self.refit(parts, resp, statistics.row_weights)._replace(
                 gate=parts.gate
             )
-        gate = copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.gate)
+        gate = (
+            copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.recipe.gate)
+        )
         step = gate.update if parts else gate.fit
-        step(self.task.gate_view, resp, self.task.weight)
+        step(self.task.rows.gate_view, resp, self.task.rows.weight)
         return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
 
     def refit(self, parts, resp, row_weights=None):
@@ -272,7 +275,7 @@ class RefitMixture:
             for _ in range(FIRST_ROUNDS):
                 likelihoods = self.at_rows(fitted)
                 own = zip(likelihoods, self.predictions(fitted), strict=True)
-                weights = [x.row_weight(self.task.y, at) for x, at in own]
+                weights = [x.row_weight(self.task.rows.y, at) for x, at in own]
                 if all(weight is None for weight in weights):
                     break
                 fitted = self._refit(fitted, resp, weights)
@@ -281,13 +284,13 @@ class RefitMixture:
     def _refit(self, parts, resp, row_weights):
         if parts is None:
             # Without rows there is nothing to keep: the expert sees all a little.
-            served = (resp * self.task.weight[:, None] > 0).any(axis=0)
+            served = (resp * self.task.rows.weight[:, None] > 0).any(axis=0)
             resp = np.where(served, resp, FALLBACK_SHARE)
         experts = self._fit_experts(resp, parts, row_weights)
         fitted = Parts(None, experts, [])
         likelihoods = self._fit_dispersions(
             self.predictions(fitted, needed=resp > 0),
-            resp * self.task.weight[:, None],
+            resp * self.task.rows.weight[:, None],
             self._priors(experts, parts),
             parts.likelihoods if parts else [None] * len(experts),
         )
@@ -298,12 +301,12 @@ class RefitMixture:
         task = self.task
         own = np.flatnonzero(~self.stays())
         known = [previous[k] for k in own]
-        fitted = task.likelihood.fit_dispersions(
-            task.y,
+        fitted = task.recipe.likelihood.fit_dispersions(
+            task.rows.y,
             [predictions[k] for k in own],
             weights[:, own],
             priors=None if priors is None else [priors[k] for k in own],
-            size=task.size,
+            size=task.rows.size,
             previous=None if None in known else known,
         )
         fitted = fit_variances(
@@ -318,8 +321,8 @@ class RefitMixture:
         )
         by_place = dict(zip(own, fitted, strict=True))
         noise = None
-        if task.has_noise:
-            noise = Uniform().with_range(task.y, task.likelihood.discrete)
+        if task.recipe.has_noise:
+            noise = Uniform().with_range(task.rows.y, task.recipe.likelihood.discrete)
         return [by_place.get(k, noise) for k in range(len(self.kept))]
 
     def _fit_experts(self, resp, parts, row_weights):
@@ -335,28 +338,30 @@ class RefitMixture:
             )
             for k, number in enumerate(self.kept)
         ]
-        return task.run_fits(self._fit_one, calls)
+        return task.recipe.run_fits(self._fit_one, calls)
 
     def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
         task = self.task
         if self.settles and not self._is_biased(number):
             return previous
-        weight = share * task.weight
+        weight = share * task.rows.weight
         if not self._can_fit(weight):
             if previous is not None:
                 return previous
             # At the start there is nothing to keep: let the expert see all rows.
-            weight = weight + FALLBACK_SHARE * task.weight
-        expert, view = task.experts[number], task.expert_views[number]
+            weight = weight + FALLBACK_SHARE * task.rows.weight
+        expert, view = task.recipe.experts[number], task.rows.expert_views[number]
         if isinstance(expert, LinearExpert):
             return self._fit_linear(expert, view, weight, previous, likelihood)
-        if task.offset is not None:
+        if task.rows.log_prior is not None:
             # Only built-in experts are let in beside a shared classifier.
-            return clone(expert).fit(view, task.labels, weight, offset=task.offset)
+            return clone(expert).fit(
+                view, task.rows.labels, weight, offset=task.rows.log_prior
+            )
         try:
             fitted = self._fit_foreign(number, weight, row_weight)
             if np.count_nonzero(weight) < FEW_ROWS:
-                predict_expert(fitted, safe_indexing(view, [0]), task.classes)
+                predict_expert(fitted, safe_indexing(view, [0]), task.rows.classes)
             return fitted
         except ValueError:
             # How few rows are too few only the expert knows.
@@ -364,24 +369,24 @@ class RefitMixture:
                 raise
         if previous is not None:
             return previous
-        weight = weight + FALLBACK_SHARE * task.weight
+        weight = weight + FALLBACK_SHARE * task.rows.weight
         return self._fit_foreign(number, weight, row_weight)
 
     def _fit_foreign(self, number, weight, row_weight):
-        task, labels = self.task, self.task.labels
+        task, labels = self.task, self.task.rows.labels
         if row_weight is not None:
             weight = weight * row_weight
-        if task.size is not None:
-            labels = labels / task.size.reshape(-1, *[1] * (labels.ndim - 1))
-            by_size = task.likelihood.weighing(task.size)
+        if task.rows.size is not None:
+            labels = labels / task.rows.size.reshape(-1, *[1] * (labels.ndim - 1))
+            by_size = task.recipe.likelihood.weighing(task.rows.size)
             weight = weight if by_size is None else weight * by_size
         return fit_expert(
-            task.experts[number],
-            task.expert_views[number],
+            task.recipe.experts[number],
+            task.rows.expert_views[number],
             labels,
             weight,
-            task.seed_of(number),
-            task.fit_params[number] if task.fit_params else None,
+            task.recipe.seed_of(number),
+            task.rows.fit_params[number] if task.rows.fit_params else None,
         )
 
     def _fit_linear(self, expert, view, weight, previous, likelihood):
@@ -389,21 +394,21 @@ class RefitMixture:
         task, more = self.task, {}
         if isinstance(expert, GeneralizedLinearExpert):
             bound = None if likelihood is None else likelihood.at(view)
-            more = {"likelihood": bound, "size": task.size, "unit": self._units}
+            more = {"likelihood": bound, "size": task.rows.size, "unit": self._units}
             more["start"] = previous
-        elif task.offset is not None:
-            more = {"offset": task.offset}
+        elif task.rows.log_prior is not None:
+            more = {"offset": task.rows.log_prior}
         if self.settles:
             more["settle"] = len(self.kept) > 1
         design = self._designs.of(view, expert.standardize)
-        return clone(expert).fit_design(design, task.labels, weight, **more)
+        return clone(expert).fit_design(design, task.rows.labels, weight, **more)
 
     def group_log_likelihood(self, number, resp):
         """Weighted log-likelihood (K,) of one expert fitted to each group of rows."""
         task = self.task
         totals = []
         for share in resp.T:
-            rows = share * task.weight > 0
+            rows = share * task.rows.weight > 0
             if not rows.any():
                 totals.append(0.0)
                 continue
@@ -411,42 +416,37 @@ class RefitMixture:
             with unheard():
                 fitted = self._fit_one(number, share, None)
             prediction = self._predict(fitted, number)
-            weight = share * task.weight
-            (likelihood,) = task.likelihood.fit_dispersions(
-                task.y, [prediction], weight[:, None], size=task.size
+            weight = share * task.rows.weight
+            (likelihood,) = task.recipe.likelihood.fit_dispersions(
+                task.rows.y, [prediction], weight[:, None], size=task.rows.size
             )
-            density = likelihood.log_prob(task.y, prediction, task.size)
+            density = likelihood.log_prob(task.rows.y, prediction, task.rows.size)
             totals.append(float(weight[rows] @ density[rows]))
         return totals
 
     def _can_fit(self, weight):
         """Whether the weighted rows suffice: some, and two classes to tell apart."""
         rows = weight > 0
-        if self.task.classes is None:
+        if self.task.rows.classes is None:
             return bool(rows.any())
-        return len(np.unique(self.task.y[rows])) >= min(2, len(self.task.classes))
+        return len(np.unique(self.task.rows.y[rows])) >= min(
+            2, len(self.task.rows.classes)
+        )
 
     def damp(self, parts, mapped, step):
         """There is nothing between two fits: a move is taken whole or not at all."""
         return mapped
 
-    def to_fit(self, run, n_iter=None):
+    def to_fit(self, run):
         """Fitted parts of a run."""
         parts = run.theta
-        return Fit(
-            gate=parts.gate,
-            experts=parts.experts,
-            likelihoods=parts.likelihoods,
+        return self.task.made(
+            *parts,
             kept=list(self.kept),
             log_likelihood=self.log_likelihood(run.statistics),
-            lower_bounds=[float(b) for b in run.bounds],
+            lower_bounds=run.bounds,
             load=self.load(run.statistics),
-            n_iter=len(run.bounds) if n_iter is None else n_iter,
             converged=run.converged,
-            history={},
-            router=self.task.fitted_router(
-                parts.gate.predict_log_proba(self.task.gate_view)
-            ),
         )
 
 

@@ -1,6 +1,5 @@
 """Where EM starts: short runs of cheap candidates, compared on a sample."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -70,8 +69,8 @@ def in_canonical_order(problem, theta):
 
 def fresh_and_hops(task, hops):
     """The task with those of its starts that are fresh, and how many hops follow."""
-    n_hops = int(hops * (task.n_init - 1))
-    return replace(task, n_init=int(np.ceil(FRESH * task.n_init))), n_hops
+    n_hops = int(hops * (task.start.n_init - 1))
+    return task.with_start(n_init=int(np.ceil(FRESH * task.start.n_init))), n_hops
 
 
 def linear_starts(trainer, task, fused, rng, *, search=False):
@@ -79,7 +78,7 @@ def linear_starts(trainer, task, fused, rng, *, search=False):
 
     With ``search`` some of ``n_init`` are perturbations of the best.
     """
-    whole = fused.problem.with_rule(n_active=task.n_experts, hard=False)
+    whole = fused.problem.with_rule(n_active=task.recipe.n_experts, hard=False)
     columns, target = _start_columns(task, whole)
     samples = _partitions.content_samples(
         columns, target, whole.weight, sample_sizes(whole)
@@ -89,7 +88,7 @@ def linear_starts(trainer, task, fused, rng, *, search=False):
         problem, task, target = whole.on_rows(rows), task.on_rows(rows), target[rows]
     points = columns(slice(None) if rows is None else rows), target, problem.weight
     if search:
-        hops = HOPS if task.classes is None else CLASS_HOPS
+        hops = HOPS if task.rows.classes is None else CLASS_HOPS
         task, n_hops = fresh_and_hops(task, hops)
     if problem.tree.depth > 1:
         makers = [partial(np.asarray, resp) for resp in tree_starts(trainer, task, rng)]
@@ -99,7 +98,7 @@ def linear_starts(trainer, task, fused, rng, *, search=False):
     runs = _short_runs(trainer, problem, starts, halved=rows is not None)
     if n_hops:
         runs = _searched(trainer, problem, runs, n_hops, points, rng)
-    n_full = n_full_runs(task.n_init)
+    n_full = n_full_runs(task.start.n_init)
     if rows is not None:
         more = whole if samples[1] is None else whole.on_rows(samples[1])
         again = [run.theta for run in runs[: n_full + 1]]
@@ -156,23 +155,23 @@ def _candidates(task, Z, target, weight, rng):
     """Callables that make starting responsibilities."""
 
     def random():
-        return _partitions.random_start(Z, target, weight, task.n_experts, rng)
+        return _partitions.random_start(Z, target, weight, task.recipe.n_experts, rng)
 
     makers = [
         make
         for _, make in _partitions.deterministic_starts(
-            Z, target, weight, task.n_experts
+            Z, target, weight, task.recipe.n_experts
         )
     ]
-    if task.start is None:
-        return makers + [random] * (task.n_init - 1)
-    return [makers[task.start] if task.start < len(makers) else random]
+    if task.start.only is None:
+        return makers + [random] * (task.start.n_init - 1)
+    return [makers[task.start.only] if task.start.only < len(makers) else random]
 
 
 def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
     design = problem.gate if problem.gate.X.shape[1] else problem.expert
-    target = problem.target if task.classes is None else task.indicators()
+    target = problem.target if task.rows.classes is None else task.rows.indicators()
     return start_columns(design, problem.weight), target
 
 
@@ -192,9 +191,9 @@ def start_columns(design, weight):
 
 def start_points(task):
     """Standardised columns and targets of all rows, by which starts tell them apart."""
-    fused = FusedTask(_linear_task(task, task.numeric_views()))
+    fused = FusedTask(_linear_task(task, task.rows.numeric_views()))
     columns, target = _start_columns(fused.task, fused.problem)
-    return columns(slice(None)), target, task.weight
+    return columns(slice(None)), target, task.rows.weight
 
 
 def start_responsibilities(trainer, task, rng):
@@ -202,34 +201,38 @@ def start_responsibilities(trainer, task, rng):
 
     Those of the task come first, if it has any.
     """
-    if task.resp is not None:
-        return [task.resp]
-    if task.n_experts == 1:
-        return [np.ones((len(task.weight), 1))]
-    if task.has_noise:
+    if task.start.resp is not None:
+        return [task.start.resp]
+    if task.recipe.n_experts == 1:
+        return [np.ones((len(task.rows.weight), 1))]
+    if task.recipe.has_noise:
         explained = task.without_noise()
         starts = start_responsibilities(trainer, explained, rng)
         return [with_noise(explained, resp) for resp in starts]
-    if isinstance(task.gate, TreeGate):
+    if isinstance(task.recipe.gate, TreeGate):
         return tree_starts(trainer, task, rng)
-    own = getattr(task.gate, "start", None)
+    own = getattr(task.recipe.gate, "start", None)
     if own is not None:
-        resp = own(task.gate_view, task.n_experts, task.weight)
+        resp = own(task.rows.gate_view, task.recipe.n_experts, task.rows.weight)
         if resp is not None:
             return [resp]
-    views = task.numeric_views()
+    views = task.rows.numeric_views()
     if views is None:
-        target = task.indicators()
+        target = task.rows.indicators()
         values = target @ np.sqrt(np.arange(1.0, target.shape[1] + 1))
-        return [_partitions.quantile_partition(values, task.weight, task.n_experts)]
+        return [
+            _partitions.quantile_partition(
+                values, task.rows.weight, task.recipe.n_experts
+            )
+        ]
     fused = FusedTask(_linear_task(task, views))
     found = _linear_responsibilities(trainer, fused, rng)
     columns, target = _start_columns(fused.task, fused.problem)
     Z = columns(slice(None))
     # Optima of other likelihoods may lie far from those of linear mixtures.
-    n, n_more = task.n_experts, task.n_init - len(found)
+    n, n_more = task.recipe.n_experts, task.start.n_init - len(found)
     found += [
-        _partitions.random_start(Z, target, task.weight, n, rng)
+        _partitions.random_start(Z, target, task.rows.weight, n, rng)
         if number % 2
         else _partitions.scattered_start(Z, target, n, rng)
         for number in range(n_more)
@@ -244,10 +247,12 @@ def with_noise(task, resp):
     resp = Matcher(problem, by_gate=False)(by_name(task, resp))
     parts = problem.refit(None, resp)
     predictions = problem.predictions(parts)
-    densities = log_prob(problem.at_rows(parts), task.y, predictions, task.size)
+    densities = log_prob(
+        problem.at_rows(parts), task.rows.y, predictions, task.rows.size
+    )
     with np.errstate(divide="ignore"):
         explained = log_density(np.log(resp), densities) + np.log1p(-NOISE_SHARE)
-    noise = Uniform().with_range(task.y, task.likelihood.discrete)
+    noise = Uniform().with_range(task.rows.y, task.recipe.likelihood.discrete)
     unexplained = np.log(NOISE_SHARE) + noise.log_height()
     share = expit(unexplained - explained)[:, None]
     return np.hstack([resp * (1.0 - share), share])
@@ -255,20 +260,22 @@ def with_noise(task, resp):
 
 def tree_starts(trainer, task, rng):
     """Responsibilities (n, K) of leaves: split from the root down, or flat ones."""
-    views = task.numeric_views()
-    flat_task = replace(task, gate=task.gate.gate)
-    if task.gate.tree.depth == 1:
+    views = task.rows.numeric_views()
+    flat_task = task.with_recipe(gate=task.recipe.gate.gate)
+    if task.recipe.gate.tree.depth == 1:
         return start_responsibilities(trainer, flat_task, rng)
     starts = [split_down(trainer, task, rng)]
     if views is None:
         return starts
     flat = start_responsibilities(trainer, flat_task, rng)
-    Z = start_columns(make_design(views[0], task.weight), task.weight)(slice(None))
+    Z = start_columns(make_design(views[0], task.rows.weight), task.rows.weight)(
+        slice(None)
+    )
     for resp in flat:
-        weights = resp * task.weight[:, None]
+        weights = resp * task.rows.weight[:, None]
         mass = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
         centers = (weights.T @ Z) / mass[:, None]
-        starts.append(resp[:, task.gate.tree.arranged(centers)])
+        starts.append(resp[:, task.recipe.gate.tree.arranged(centers)])
     return starts
 
 
@@ -277,8 +284,8 @@ def split_down(trainer, task, rng):
 
     So leaves that behave alike come to be siblings.
     """
-    tree = task.gate.tree
-    mass = np.empty((len(task.weight), tree.n_slots))
+    tree = task.recipe.gate.tree
+    mass = np.empty((len(task.rows.weight), tree.n_slots))
     for slots, parent in zip(tree.slots, tree.parents, strict=True):
         own = np.ones(len(mass)) if parent < 0 else mass[:, parent]
         mass[:, slots] = own[:, None] * _split(trainer, task, own, slots, rng)
@@ -288,22 +295,15 @@ def split_down(trainer, task, rng):
 def _split(trainer, task, own, slots, rng):
     """Shares (n, children) of a node whose share of the rows is ``own``."""
     width = slots.stop - slots.start
-    part = replace(
-        task,
-        gate=task.gate.gate,
-        # Rules of routing are for the leaves.
-        router=DenseRouter(),
-        names=task.names[:width],
-        experts=task.experts[:width],
-        expert_views=task.expert_views[:width],
-        weight=task.weight * np.maximum(own, LEAST_SHARE),
-        n_init=1,
-    )
+    flat = task.with_recipe(gate=task.recipe.gate.gate).of_experts(range(width))
+    # Rules of routing are for the leaves.
+    part = flat.with_recipe(router=DenseRouter()).with_start(n_init=1)
+    part = part.with_rows(weight=task.rows.weight * np.maximum(own, LEAST_SHARE))
     rows = np.flatnonzero(own > SERVED)
-    if part.weight[rows].sum() < ROWS_TO_SPLIT * width:
+    if part.rows.weight[rows].sum() < ROWS_TO_SPLIT * width:
         # Too few to learn from: any division of the target will do.
-        target = task.indicators()[:, 0]
-        return _partitions.quantile_partition(target, part.weight, width)
+        target = task.rows.indicators()[:, 0]
+        return _partitions.quantile_partition(target, part.rows.weight, width)
     shares = np.full((len(own), width), 1.0 / width)
     shares[rows] = start_responsibilities(trainer, part.on_rows(rows), rng)[0]
     return shares
@@ -314,31 +314,36 @@ def linear_match(task, resp):
 
     For parts that cost too much to be fitted to each group.
     """
-    if task.shared_view is not None:
+    if task.rows.shared_view is not None:
         return resp
     expert = LinearExpert(alpha=START_ALPHA)
-    expert = expert if task.classes is None else expert.for_classes()
-    experts = [expert] * task.n_experts
-    return Matcher(RefitMixture(replace(task, experts=experts)))(resp)
+    expert = expert if task.rows.classes is None else expert.for_classes()
+    experts = [expert] * task.recipe.n_experts
+    return Matcher(RefitMixture(task.with_recipe(experts=experts)))(resp)
 
 
 def _linear_task(task, views):
     """The task with linear experts and softmax gate on the numeric columns."""
-    classes = task.classes is not None
-    y = task.y if classes else task.likelihood.predictor(task.y, task.size)
-    counts = not classes and task.likelihood.discrete
+    classes = task.rows.classes is not None
+    y = (
+        task.rows.y
+        if classes
+        else task.recipe.likelihood.predictor(task.rows.y, task.rows.size)
+    )
+    counts = not classes and task.recipe.likelihood.discrete
     floor = COUNT_FLOOR if counts else Gaussian().floor
     expert = LinearExpert(alpha=START_ALPHA)
     expert = expert.for_classes() if classes else expert
-    return replace(
-        task,
+    recipe = task.with_recipe(
         gate=SoftmaxGate(alpha=START_ALPHA),
         likelihood=Categorical() if classes else Gaussian(floor=floor),
+        experts=[expert] * task.recipe.n_experts,
+    )
+    return recipe.with_rows(
         y=y,
         size=None,
-        experts=[expert] * task.n_experts,
         gate_view=views[0],
-        expert_views=[views[1]] * task.n_experts,
+        expert_views=[views[1]] * task.recipe.n_experts,
     )
 
 

@@ -6,7 +6,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..._warnings import warn
 from ...exceptions import ExpertCollapseWarning
 from .._order import by_load
-from .._task import Trainer, check_router
+from .._task import Task, Trainer, check_supported
 from .drivers import FusedDriver, RefitDriver
 from .fused_task import fits_fused
 
@@ -89,19 +89,20 @@ class EM(Trainer):
                     f"number in [0, {top})."
                 )
 
-    def fit_task(self, task):
-        """Train the parts of a task; returns a ``Fit``."""
+    def fit(self, rows, recipe, start, report):
+        """Train the parts of a recipe on rows; returns a ``Fit``."""
         self.check()
-        check_router(task.router, "em", self, task.has_shared)
+        task = Task(rows, recipe, start, report)
+        check_supported(task, self)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         fit = by_load(task, driver(self, task).fit())
         self._warn(fit, task)
         return fit
 
     def _warn(self, fit, task):
-        lost = sorted(set(range(task.n_experts)) - set(fit.kept))
+        lost = sorted(set(range(task.recipe.n_experts)) - set(fit.kept))
         if lost:
-            names = ", ".join(repr(task.names[k]) for k in lost)
+            names = ", ".join(repr(task.recipe.names[k]) for k in lost)
             warn(
                 f"Expert {names} lost its rows (share below min_load) and was "
                 "removed; use fewer experts, a larger n_init or "

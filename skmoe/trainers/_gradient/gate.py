@@ -178,8 +178,8 @@ class TreeNetworks:
 
 def expert_draws(task):
     """Random generators of the experts, by the seeds of their names."""
-    seeds = [task.seed_of(k) for k in range(task.n_experts)]
-    return [np.random.default_rng([task.seed, seed]) for seed in seeds]
+    seeds = [task.recipe.seed_of(k) for k in range(task.recipe.n_experts)]
+    return [np.random.default_rng([task.recipe.seed, seed]) for seed in seeds]
 
 
 def first_outputs(network, theta, n_outputs):

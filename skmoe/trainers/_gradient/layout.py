@@ -83,8 +83,8 @@ class ParameterLayout:
     """
 
     def __init__(self, task, objective, state=None):
-        self.task, self.n_experts = task, task.n_experts
-        self.weight = task.weight / task.weight.mean()
+        self.task, self.n_experts = task, task.recipe.n_experts
+        self.weight = task.rows.weight / task.rows.weight.mean()
         self.likely = objective == "likelihood"
         self._designs = {}
         self.scales = self._measure_target()
@@ -108,7 +108,7 @@ class ParameterLayout:
             inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
             self._designs[id(view)] = Design(design.X, center, inverse)
         before, own = state.scales, self.scales
-        if self.task.classes is None:
+        if self.task.rows.classes is None:
             center, spread = settled(before[:2], own[:2])
             self.late = (before.spread == 0) & (spread > 0)
             before = Scales(center, spread, None)
@@ -130,7 +130,7 @@ class ParameterLayout:
 
     def _views(self):
         """What the networks see: the gate's, and that of each expert."""
-        return [self.task.gate_view, *self.task.expert_views]
+        return [self.task.rows.gate_view, *self.task.rows.expert_views]
 
     def designs(self):
         """Centres and inverse scales of the columns of the gate and of each expert."""
@@ -139,29 +139,31 @@ class ParameterLayout:
     def _measure_target(self):
         """Scales of the target: centre and spread, or the logarithms of the shares."""
         task = self.task
-        if task.classes is not None:
-            share = np.bincount(task.y, self.weight, minlength=len(task.classes))
+        if task.rows.classes is not None:
+            share = np.bincount(
+                task.rows.y, self.weight, minlength=len(task.rows.classes)
+            )
             return Scales(0.0, 1.0, np.log((share + 1.0) / (share + 1.0).sum()))
-        return Scales(*weighted_moments(task.y, self.weight), None)
+        return Scales(*weighted_moments(task.rows.y, self.weight), None)
 
     def _standardise_target(self):
         task, scales = self.task, self.scales
         self.y_center = scales.center
         self.y_scale = np.where(np.asarray(scales.spread) > 0, scales.spread, 1.0)
-        if task.classes is not None:
-            self.target, self.n_outputs = task.y, len(task.classes)
+        if task.rows.classes is not None:
+            self.target, self.n_outputs = task.rows.y, len(task.rows.classes)
             return
-        self.target = (task.y - self.y_center) / self.y_scale
-        self.n_outputs = task.y.shape[1]
+        self.target = (task.rows.y - self.y_center) / self.y_scale
+        self.n_outputs = task.rows.y.shape[1]
 
     def _lay_out_gate(self):
         task = self.task
-        self.gate_design = self._design(task.gate_view)
+        self.gate_design = self._design(task.rows.gate_view)
         self.gate = gate_network(
-            task.gate,
-            task.gate_view.shape[1],
+            task.recipe.gate,
+            task.rows.gate_view.shape[1],
             self.n_experts,
-            task.router.gate_outputs(self.n_experts),
+            task.recipe.router.gate_outputs(self.n_experts),
         )
 
     def _lay_out(self):
@@ -171,7 +173,7 @@ class ParameterLayout:
         at, families = self.gate.n_parameters, {}
         self.expert_slices = []
         for k, (expert, view) in enumerate(
-            zip(task.experts, task.expert_views, strict=True)
+            zip(task.recipe.experts, task.rows.expert_views, strict=True)
         ):
             network = expert.network(view.shape[1], self.n_outputs)
             family = families.setdefault(
@@ -182,15 +184,15 @@ class ParameterLayout:
             self.expert_slices.append(slice(at, at + network.n_parameters))
             at += network.n_parameters
         self.families = list(families.values())
-        scaled = self.likely and task.classes is None
+        scaled = self.likely and task.rows.classes is None
         self._scaled_penalties = [
             k
-            for k, expert in enumerate(task.experts)
+            for k, expert in enumerate(task.recipe.experts)
             if scaled and isinstance(expert, LinearExpert)
         ]
         self.variances = slice(at, at)
-        if task.classes is None:
-            shared = task.likelihood.variance == "shared"
+        if task.rows.classes is None:
+            shared = task.recipe.likelihood.variance == "shared"
             self.n_variances = 1 if shared else self.n_experts
             self.variances = slice(at, at + self.n_variances * self.n_outputs)
         self.n_parameters = self.variances.stop
@@ -210,7 +212,7 @@ class ParameterLayout:
         """
         theta = np.zeros(self.n_parameters)
         draws = expert_draws(self.task)
-        theta[: self.gate.n_parameters] = self.gate.start(self.task.seed, draws)
+        theta[: self.gate.n_parameters] = self.gate.start(self.task.recipe.seed, draws)
         parts = zip(self.expert_slices, self.networks(), draws, strict=True)
         for where, network, rng in parts:
             theta[where] = network.start(rng)
@@ -220,7 +222,9 @@ class ParameterLayout:
         """Penalty of each parameter, per row."""
         ridge = self.is_weight()
         ridge[: self.gate.n_parameters] *= self.gate.alpha
-        for expert, where in zip(self.task.experts, self.expert_slices, strict=True):
+        for expert, where in zip(
+            self.task.recipe.experts, self.expert_slices, strict=True
+        ):
             ridge[where] *= expert.alpha
         return ridge / len(self.weight)
 
@@ -245,8 +249,8 @@ class ParameterLayout:
         return gradient
 
     def frozen(self):
-        """Mask of the parameters that ``task.freeze`` leaves alone."""
-        freeze, names = self.task.freeze, self.task.names
+        """Mask of the parameters that ``task.start.freeze`` leaves alone."""
+        freeze, names = self.task.start.freeze, self.task.recipe.names
         mask = np.zeros(self.n_parameters, dtype=bool)
         if freeze is None:
             return mask
@@ -269,7 +273,7 @@ class ParameterLayout:
 
     def log_variance(self, theta):
         """Log-variances (K, d); None for classes."""
-        if self.task.classes is not None:
+        if self.task.rows.classes is not None:
             return None
         own = theta[self.variances].reshape(self.n_variances, self.n_outputs)
         return np.broadcast_to(own, (self.n_experts, self.n_outputs))
@@ -281,10 +285,12 @@ class ParameterLayout:
     def likelihoods(self, theta):
         """Fitted likelihood of each expert, in units of y."""
         task = self.task
-        if task.classes is not None:
-            return [clone(task.likelihood) for _ in task.experts]
+        if task.rows.classes is not None:
+            return [clone(task.recipe.likelihood) for _ in task.recipe.experts]
         sigma = np.exp(0.5 * self.log_variance(theta)) * self.y_scale
-        return [task.likelihood.with_sigma(s, task.n_experts) for s in sigma]
+        return [
+            task.recipe.likelihood.with_sigma(s, task.recipe.n_experts) for s in sigma
+        ]
 
 
 def fitted_gate(problem, theta, temperature):
@@ -297,16 +303,16 @@ def fitted_experts(problem, theta):
     """The experts with their parameters, on the scale of the data."""
     task, experts = problem.task, []
     for expert, where, network, view in zip(
-        task.experts,
+        task.recipe.experts,
         problem.expert_slices,
         problem.networks(),
-        task.expert_views,
+        task.rows.expert_views,
         strict=True,
     ):
         fitted = clone(expert)
-        if task.classes is not None:
-            fitted.classes_ = task.classes
-        own = _centred(theta[where], network, expert, task.classes)
+        if task.rows.classes is not None:
+            fitted.classes_ = task.rows.classes
+        own = _centred(theta[where], network, expert, task.rows.classes)
         scale = problem.y_center, problem.y_scale
         experts.append(fitted.set_network(network, own, problem._design(view), *scale))
     return experts

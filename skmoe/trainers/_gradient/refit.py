@@ -10,6 +10,7 @@ from ...experts._foreign import is_frozen
 from ...likelihoods._categorical import log_proba
 from .._em.matching import Matcher
 from .._em.refit import RefitMixture
+from .._task import Report
 from .gate import expert_draws
 from .layout import fitted_gate
 from .run import GradientRun, drawn_split, guiding_responsibilities
@@ -35,12 +36,12 @@ class GatingTask(GradientTask):
             [(p - self.y_center) / self.y_scale for p in predictions], axis=1
         )
         self._log_variance = None
-        if task.classes is None:
+        if task.rows.classes is None:
             variance = [x.penalty_variance(self.n_outputs) for x in parts.likelihoods]
             self._log_variance = np.log(np.array(variance) / self.y_scale**2)
 
     def _views(self):
-        return [self.task.gate_view]
+        return [self.task.rows.gate_view]
 
     def _lay_out(self):
         self._lay_out_gate()
@@ -48,7 +49,7 @@ class GatingTask(GradientTask):
         self.variances = slice(self.n_parameters, self.n_parameters)
 
     def start(self):
-        return self.gate.start(self.task.seed, expert_draws(self.task))
+        return self.gate.start(self.task.recipe.seed, expert_draws(self.task))
 
     def is_weight(self):
         return self.gate.is_weight()
@@ -89,20 +90,20 @@ class AlternatingRun:
 
     def __init__(self, trainer, task):
         self.task = task
-        rng = np.random.default_rng(task.seed)
+        rng = np.random.default_rng(task.recipe.seed)
         self.split = drawn_split(trainer, task, rng)
-        frozen = all(is_frozen(expert) for expert in task.experts)
+        frozen = all(is_frozen(expert) for expert in task.recipe.experts)
         self.n_rounds = 1 if frozen else trainer.max_refits
         self.trainer = trainer
-        weight = np.zeros_like(task.weight)
-        weight[self.split[0]] = task.weight[self.split[0]]
+        weight = np.zeros_like(task.rows.weight)
+        weight[self.split[0]] = task.rows.weight[self.split[0]]
         # Experts must not have seen the rows by which rounds are compared.
-        self.experts = RefitMixture(replace(task, weight=weight))
+        self.experts = RefitMixture(task.with_rows(weight=weight))
 
     def fit(self):
         """The best round, with the record of all."""
         history = {"bound": [], "load": [], "overflow": [], "switched": []}
-        best, state, parts, fit = None, None, None, self.task.warm_start
+        best, state, parts, fit = None, None, None, self.task.start.warm
         predictions = None
         for number in range(self.n_rounds):
             resp = self._responsibilities(fit, predictions, number)
@@ -125,17 +126,18 @@ class AlternatingRun:
         )
 
     def _train_gate(self, parts, predictions, state, n_done, resp):
-        if self.task.classes is not None:
+        if self.task.rows.classes is not None:
             predictions = [log_proba(p) for p in predictions]
-        if self.task.offset is not None:
+        if self.task.rows.log_prior is not None:
             # The task adds it to whatever the experts say.
-            predictions = [p - self.task.offset for p in predictions]
+            predictions = [p - self.task.rows.log_prior for p in predictions]
 
         def report(epoch, bound, make_fit):
-            return self.task.report(n_done + epoch, bound, make_fit)
+            return self.task.report.iteration(n_done + epoch, bound, make_fit)
 
-        router = self.task.router if state is None else state.router
-        task = replace(self.task, router=copy.deepcopy(router), report=report)
+        router = self.task.recipe.router if state is None else state.router
+        task = replace(self.task, report=Report(report, self.task.report.tell))
+        task = task.with_recipe(router=copy.deepcopy(router))
         problem = GatingTask(task, self.trainer.objective, parts, predictions, state)
         guided = state is None and self.trainer.start == "linear"
         guide = resp if guided else None
@@ -150,14 +152,16 @@ class AlternatingRun:
             if self.trainer.start == "linear":
                 guide = guiding_responsibilities(task, self.split[0])
                 return Matcher(self.experts)(guide)
-            rng = np.random.default_rng(task.seed)
-            return rng.dirichlet(np.ones(task.n_experts), size=len(task.weight))
-        log_gate = fit.gate.predict_log_proba(task.gate_view)
-        if number >= task.router.soft_share * self.n_rounds:
-            routing = fit.gate.route(task.gate_view, fit.router)
+            rng = np.random.default_rng(task.recipe.seed)
+            return rng.dirichlet(
+                np.ones(task.recipe.n_experts), size=len(task.rows.weight)
+            )
+        log_gate = fit.gate.predict_log_proba(task.rows.gate_view)
+        if number >= task.recipe.router.soft_share * self.n_rounds:
+            routing = fit.gate.route(task.rows.gate_view, fit.router)
             with np.errstate(divide="ignore"):
                 log_gate = np.log(routing.dense())
         if predictions is None:
             predictions = self.experts.predictions(fit)
-        log_prob = mixture.log_prob(fit.likelihoods, task.y, predictions)
+        log_prob = mixture.log_prob(fit.likelihoods, task.rows.y, predictions)
         return mixture.responsibilities(log_gate, log_prob)

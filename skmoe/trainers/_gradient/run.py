@@ -1,7 +1,6 @@
 """One run of gradient training: epochs, validation, record, the way back."""
 
 import copy
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from ...engines import single_threaded_blas
 from ...gates._tree import TreeGate
 from .._em.starts import linear_match, start_responsibilities
 from .._em.trainers import EM
-from .._task import Fit
 from .layout import check_continues
 from .task import Phase
 
@@ -64,7 +62,7 @@ class GradientRun:
         self.trainer, self.problem = trainer, problem
         self.task = problem.task
         self.n_passes = 0 if state is None else state.n_passes
-        self.rng = np.random.default_rng([self.task.seed, self.n_passes])
+        self.rng = np.random.default_rng([self.task.recipe.seed, self.n_passes])
         self.losses = [clone(loss) for loss in trainer.losses]
         split = drawn_split(trainer, self.task, self.rng) if split is None else split
         self.training, self.held_out = split
@@ -122,14 +120,16 @@ class GradientRun:
         n_epochs = trainer.max_epochs
         for epoch in range(n_epochs):
             phase = trainer.phase(
-                epoch, self.task.router, self.problem.guide is not None
+                epoch, self.task.recipe.router, self.problem.guide is not None
             )
             value, load, overflow = self._epoch(
                 phase, lambda share, e=epoch: trainer.rate((e + share) / n_epochs)
             )
             self._fit_router(phase)
             self._record(phase, value, load, overflow)
-            stop = self.task.report(epoch, -value + self._jacobian(), self.to_fit)
+            stop = self.task.report.iteration(
+                epoch, -value + self._jacobian(), self.to_fit
+            )
             waited = self._validate(epoch, phase)
             if stop:
                 self.stopped = True
@@ -156,7 +156,7 @@ class GradientRun:
             self.theta[self.frozen] = held
             self._keep_floor()
             if not phase.dense:
-                self.task.router.observe(routing)
+                self.task.recipe.router.observe(routing)
             total += value * len(rows)
             load = load + routing.load
             overflow += routing.overflow
@@ -169,12 +169,12 @@ class GradientRun:
 
     def _keep_floor(self):
         """Variances stay above the floor of the likelihood."""
-        if self.task.classes is None:
+        if self.task.rows.classes is None:
             variances = self.theta[self.problem.variances]
             np.maximum(variances, self._log_floor(), out=variances)
 
     def _log_floor(self):
-        return np.log(max(self.task.likelihood.floor, np.finfo(float).tiny))
+        return np.log(max(self.task.recipe.likelihood.floor, np.finfo(float).tiny))
 
     def _record(self, phase, value, load, overflow):
         top = self.problem.top_experts(self.theta, self.followed, phase)
@@ -195,7 +195,7 @@ class GradientRun:
         changed = self.best is not None and self.best.phase.dense != phase.dense
         if self.best is None or changed or value < self.best.value:
             self.best = Best(value, self.theta.copy(), epoch, phase)
-        waits = not phase.dense or self.task.router.soft_share in (0.0, 1.0)
+        waits = not phase.dense or self.task.recipe.router.soft_share in (0.0, 1.0)
         waits = waits and not phase.guided
         return epoch - self.best.epoch if waits else 0
 
@@ -204,11 +204,13 @@ class GradientRun:
             log_gate = self.problem.log_gate(
                 self.theta, self.training, phase.temperature
             )
-            self.task.router.fit(log_gate, X=self.task.gate_view[self.training])
+            self.task.recipe.router.fit(
+                log_gate, X=self.task.rows.gate_view[self.training]
+            )
 
     def _jacobian(self):
         """Nats per row from the standardised density to that of y."""
-        if self.task.classes is not None:
+        if self.task.rows.classes is not None:
             return 0.0
         return -float(np.sum(np.log(self.problem.y_scale)))
 
@@ -216,24 +218,23 @@ class GradientRun:
         """Fitted parts of the best epoch."""
         problem, task = self.problem, self.task
         theta, phase = self._final()
-        every = np.arange(len(task.weight))
+        every = np.arange(len(task.rows.weight))
         log_gate = problem.log_gate(theta, every, phase.temperature)
-        task.router.fit(log_gate, X=task.gate_view)
+        task.recipe.router.fit(log_gate, X=task.rows.gate_view)
         gate, experts = problem.fitted_parts(theta, phase.temperature)
         self._settle_variances(theta, phase)
         value, load = problem.evaluate(theta, every, phase, likely=True)
-        return Fit(
-            gate=gate,
-            experts=experts,
-            likelihoods=problem.likelihoods(theta),
-            kept=list(range(task.n_experts)),
-            log_likelihood=float((self._jacobian() - value) * task.weight.sum()),
-            lower_bounds=[float(b) for b in self.history["bound"]],
+        return task.made(
+            gate,
+            experts,
+            problem.likelihoods(theta),
+            log_likelihood=(self._jacobian() - value) * task.rows.weight.sum(),
+            lower_bounds=self.history["bound"],
             load=load,
             n_iter=self.n_passes + len(self.history["bound"]),
             converged=self.converged,
             history=copy.deepcopy(self.history),
-            router=copy.deepcopy(task.router),
+            router=copy.deepcopy(task.recipe.router),
             state=self._state(theta),
         )
 
@@ -243,7 +244,7 @@ class GradientRun:
             copy.deepcopy(self.optimizer),
             self.problem.designs(),
             self.problem.scales,
-            copy.deepcopy(self.task.router),
+            copy.deepcopy(self.task.recipe.router),
             self.n_passes + len(self.history["bound"]),
         )
 
@@ -251,7 +252,9 @@ class GradientRun:
         """Parameters and phase of the best epoch, as they predict."""
         best = self.best
         if best is None:
-            best = Best(0.0, self.theta, 0, self.trainer.phase(0, self.task.router))
+            best = Best(
+                0.0, self.theta, 0, self.trainer.phase(0, self.task.recipe.router)
+            )
         return best.theta.copy(), best.phase._replace(dense=False)
 
     def _settle_variances(self, theta, phase):
@@ -265,7 +268,7 @@ class GradientRun:
 
 def drawn_split(trainer, task, rng):
     """Training rows, and held-out rows or None."""
-    n_rows = len(task.weight)
+    n_rows = len(task.rows.weight)
     order = rng.permutation(n_rows)
     n_held = int(np.ceil(trainer.validation_fraction * n_rows))
     if not trainer.early_stopping or n_held < 1 or n_rows - n_held < 2:
@@ -276,13 +279,15 @@ def drawn_split(trainer, task, rng):
 def guiding_responsibilities(task, rows):
     """Responsibilities (n, K) of a linear mixture, briefly trained on some rows."""
     # Held-out rows must not decide, but every part of the rows needs some weight.
-    weight = LEAST_WEIGHT * task.weight
-    weight[rows] = task.weight[rows]
+    weight = LEAST_WEIGHT * task.rows.weight
+    weight[rows] = task.rows.weight[rows]
     with single_threaded_blas():
-        rng = np.random.RandomState(task.seed)
-        task = replace(task, n_init=1, weight=weight)
+        rng = np.random.RandomState(task.recipe.seed)
+        task = task.with_start(n_init=1).with_rows(weight=weight)
         resp = start_responsibilities(EM(), task, rng)[0]
-    if isinstance(task.gate, TreeGate):
+    if isinstance(task.recipe.gate, TreeGate):
         return resp
     # By name, so that the order of the experts does not matter.
-    return resp[:, np.argsort(np.argsort(task.names, kind="stable"), kind="stable")]
+    return resp[
+        :, np.argsort(np.argsort(task.recipe.names, kind="stable"), kind="stable")
+    ]

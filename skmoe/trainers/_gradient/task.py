@@ -29,12 +29,12 @@ class Phase(NamedTuple):
 
 def check_gate(task):
     """Raise ``ValueError`` unless the gate is a network on dense numbers."""
-    if not hasattr(task.gate, "network"):
+    if not hasattr(task.recipe.gate, "network"):
         raise ValueError(
-            f"Gradient got gate={task.gate!r}, which is no network; use SoftmaxGate "
-            "or MLPGate, or trainer='em'."
+            f"Gradient got gate={task.recipe.gate!r}, which is no network; use "
+            "SoftmaxGate or MLPGate, or trainer='em'."
         )
-    if not isinstance(task.gate_view, np.ndarray):
+    if not isinstance(task.rows.gate_view, np.ndarray):
         raise ValueError(
             "Gradient got a gate that reads other than dense numeric columns; choose "
             "them by gate_features, or use trainer='em'."
@@ -45,7 +45,9 @@ def is_differentiable(task):
     """Whether the experts too are networks on dense numbers."""
     return all(
         hasattr(expert, "network") and isinstance(view, np.ndarray)
-        for expert, view in zip(task.experts, task.expert_views, strict=True)
+        for expert, view in zip(
+            task.recipe.experts, task.rows.expert_views, strict=True
+        )
     )
 
 
@@ -66,7 +68,7 @@ class GradientTask(ParameterLayout):
 
     def gradient(self, theta, rows, rng, phase, losses, gradient):
         """Loss of a batch and its gradient, which is added to; returns the routing."""
-        router = self.task.router
+        router = self.task.recipe.router
         X = _rows(self.gate_design, rows)
         X = np.ascontiguousarray(router.jitter(X, rng))
         gate_theta = theta[: self.gate.n_parameters]
@@ -107,11 +109,11 @@ class GradientTask(ParameterLayout):
         if dense:
             indices = np.tile(np.arange(self.n_experts), (len(rows), 1))
             return make_routing(log_gate, indices), log_gate, True
-        router = self.task.router
+        router = self.task.recipe.router
         reached = log_gate
         if not training and router.plain_top_k:
             reached = self.gate.reached(log_gate, router.n_active(self.n_experts))
-        X = self.task.gate_view[rows]
+        X = self.task.rows.gate_view[rows]
         routing = routed(router, reached, X=X, rng=rng, training=training)
         return routing, log_gate, router.normalised or not training
 
@@ -166,7 +168,7 @@ class GradientTask(ParameterLayout):
             predictions,
             given,
         )
-        if self.task.classes is not None:
+        if self.task.rows.classes is not None:
             return self._class_slope(rows, common)
         log_variance = self.log_variance(theta)
         if self.likely or likely or given is not None:
@@ -176,8 +178,8 @@ class GradientTask(ParameterLayout):
     def _class_slope(self, rows, common):
         codes, weight, indices, weights, predictions, given = common
         fallback = np.broadcast_to(self.scales.log_prior, (len(rows), self.n_outputs))
-        if self.task.offset is not None:
-            fallback = self.task.offset[rows]
+        if self.task.rows.log_prior is not None:
+            fallback = self.task.rows.log_prior[rows]
             predictions = predictions + fallback[:, None, :]
         fallback = fallback[np.arange(len(rows)), codes]
         return objectives.categorical_likelihood(

@@ -2,15 +2,14 @@
 
 import copy
 import numbers
-from dataclasses import replace
 
 import numpy as np
 from sklearn.base import clone
 
-from ...experts._base import BuiltInExpert
 from ...gates._tree import TreeGate
+from ...likelihoods import Gaussian
 from ...losses import RouterZLoss
-from .._task import Trainer, check_gaussian, check_ridge, check_router
+from .._task import Task, Trainer, check_supported
 from .refit import AlternatingRun
 from .run import GradientRun
 from .task import GradientTask, Phase, check_gate, is_differentiable
@@ -115,7 +114,11 @@ class Gradient(Trainer):
     Gradient(max_epochs=20)
     """
 
-    starts_anywhere = True
+    kind = "gradient"
+    starts_anywhere = takes_batches = True
+    likelihoods = Gaussian
+    fits_noise = False
+    fits_lasso = ()
     # A batch is rows, weighted relative to their mean.
     penalties_see_weight = False
 
@@ -175,28 +178,28 @@ class Gradient(Trainer):
         pair = self.temperature
         return tuple(pair) if isinstance(pair, (tuple, list)) else (pair, pair)
 
-    def fit_task(self, task):
-        """Train the parts of a task; returns a ``Fit``."""
-        task, state = self._checked(task)
+    def fit(self, rows, recipe, start, report):
+        """Train the parts of a recipe on rows; returns a ``Fit``."""
+        task, state = self._checked(Task(rows, recipe, start, report))
         if not is_differentiable(task):
             return AlternatingRun(self, task).fit()
         problem = GradientTask(task, self.objective, state)
         # One expert has no role to find; guided epochs would only not stop early.
-        guided = self.start == "linear" and state is None and task.n_experts > 1
+        guided = self.start == "linear" and state is None and task.recipe.n_experts > 1
         run = GradientRun(self, problem, state, guide=guided or None)
         run.train()
         return run.to_fit()
 
-    def partial_task(self, task):
-        """One pass over the rows of a task, from where the last one ended."""
-        task, state = self._checked(task)
+    def fit_batch(self, rows, recipe, start, report):
+        """One pass over further rows, from where the last one ended."""
+        task, state = self._checked(Task(rows, recipe, start, report))
         if not is_differentiable(task):
             raise ValueError(
-                f"partial_fit got experts {task.experts!r}, which are no networks; use "
-                "LinearExpert or MLPExpert on numeric columns, or fit."
+                f"partial_fit got experts {task.recipe.experts!r}, which are no "
+                "networks; use LinearExpert or MLPExpert on numeric columns, or fit."
             )
         problem = GradientTask(task, self.objective, state)
-        whole = np.arange(len(task.weight)), None
+        whole = np.arange(len(task.rows.weight)), None
         run = GradientRun(self, problem, state, whole, goes_on=state is not None)
         run.train_once()
         return run.to_fit()
@@ -204,25 +207,23 @@ class Gradient(Trainer):
     def _checked(self, task):
         """The task with a router of its own, and the state to go on from."""
         self.check()
-        check_router(task.router, "gradient", self, task.has_shared)
-        check_gaussian(task, self)
-        covariance = getattr(task.likelihood, "covariance", "diag")
-        if covariance != "diag" and task.y.ndim == 2 and task.y.shape[1] > 1:
+        check_supported(task, self)
+        covariance = getattr(task.recipe.likelihood, "covariance", "diag")
+        if covariance != "diag" and task.rows.y.ndim == 2 and task.rows.y.shape[1] > 1:
             raise ValueError(
-                f"Gradient got likelihood={task.likelihood!r}, but it fits a variance "
-                "of each output by itself; use covariance='diag', or trainer='em'."
+                f"Gradient got likelihood={task.recipe.likelihood!r}, but it fits a "
+                "variance of each output by itself; use covariance='diag', or "
+                "trainer='em'."
             )
-        own = [e for e in task.experts if isinstance(e, BuiltInExpert)]
-        check_ridge([task.gate, *own], self)
         check_gate(task)
-        if isinstance(task.gate, TreeGate):
+        if isinstance(task.recipe.gate, TreeGate):
             self._check_tree()
-        state = _state_of(task.warm_start)
-        router = clone(task.router)
+        state = _state_of(task.start.warm)
+        router = clone(task.recipe.router)
         if state is not None and repr(router) == repr(state.router):
             # What it learned, such as biases, counts on.
             router = copy.deepcopy(state.router)
-        return replace(task, router=router), state
+        return task.with_recipe(router=router), state
 
     def _check_tree(self):
         if any(isinstance(loss, RouterZLoss) for loss in self.losses):

@@ -24,9 +24,9 @@ COLDEST = 1e-6
 
 def corrections_for(task, predictions, offsets):
     """The corrections that suit a task, given its out-of-fold predictions (n, K, d)."""
-    if task.classes is None:
-        return AffineCorrections(task.y, task.weight, predictions)
-    return TemperedCorrections(task.y, predictions, task.classes, offsets)
+    if task.rows.classes is None:
+        return AffineCorrections(task.rows.y, task.rows.weight, predictions)
+    return TemperedCorrections(task.rows.y, predictions, task.rows.classes, offsets)
 
 
 class AffineCorrections:

@@ -11,7 +11,6 @@ from ... import mixture
 from ..._numerics.design import as_dense, make_design
 from ...gates._tree import TreeGate
 from .._gradient.gate import expert_draws, gate_network
-from .._task import Fit
 from .._variances import Designs, fit_variances
 from .corrections import corrections_for
 
@@ -51,10 +50,14 @@ def gate_stage(task, predictions, calibrate, max_iter, objective, offsets=True):
 
     For class labels both objectives are the same, the log-loss.
     """
-    by_gradient = objective == "prediction" or task.classes is not None
-    is_network = hasattr(task.gate, "network")
-    if by_gradient and is_network and isinstance(task.gate_view, np.ndarray):
-        alone = task.router.n_active(task.n_experts) == 1 < task.n_experts
+    by_gradient = objective == "prediction" or task.rows.classes is not None
+    is_network = hasattr(task.recipe.gate, "network")
+    if by_gradient and is_network and isinstance(task.rows.gate_view, np.ndarray):
+        alone = (
+            task.recipe.router.n_active(task.recipe.n_experts)
+            == 1
+            < task.recipe.n_experts
+        )
         kind = AloneStage if alone else NetworkStage
     else:
         kind = ResponsibilityStage
@@ -77,7 +80,7 @@ class GateStage:
 
     def __init__(self, task, predictions, calibrate, max_iter, offsets):
         self.task, self.calibrate, self.max_iter = task, calibrate, max_iter
-        self.weight = task.weight
+        self.weight = task.rows.weight
         self.corrections = corrections_for(task, predictions, offsets)
 
     @property
@@ -87,7 +90,7 @@ class GateStage:
 
     def penalised_gate(self):
         """A copy of the gate, and of its part with a penalty, or None."""
-        gate = clone(self.task.gate)
+        gate = clone(self.task.recipe.gate)
         part = gate.gate if isinstance(gate, TreeGate) else gate
         return (gate, part) if "alpha" in part.get_params() else None
 
@@ -108,14 +111,16 @@ class GateStage:
     def dispersions(self, predictions, log_gate):
         """Likelihoods, and log-densities (n, K), of the out-of-fold predictions."""
         task, resp, likelihoods = self.task, np.exp(log_gate), None
-        designs, before = Designs(task.weight), None
+        designs, before = Designs(task.rows.weight), None
         for _ in range(DISPERSION_ROUNDS):
             if before is not None and np.abs(resp - before).max() < SAME_SHARE:
                 break
             before = resp
             likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
             log_prob = mixture.log_prob(
-                mixture.at_views(likelihoods, task.expert_views), task.y, predictions
+                mixture.at_views(likelihoods, task.rows.expert_views),
+                task.rows.y,
+                predictions,
             )
             resp = mixture.responsibilities(log_gate, log_prob)
         return likelihoods, log_prob
@@ -123,7 +128,7 @@ class GateStage:
     def posterior(self, solution):
         """Fitted gate, likelihoods, log-weights and log-densities (n, K)."""
         gate = self.gate_of(solution)
-        log_gate = gate.predict_log_proba(self.task.gate_view)
+        log_gate = gate.predict_log_proba(self.task.rows.gate_view)
         predictions = self.corrected(solution.correction)
         likelihoods, log_prob = self.dispersions(predictions, log_gate)
         return gate, likelihoods, log_gate, log_prob
@@ -134,20 +139,17 @@ class GateStage:
         gate, likelihoods, log_gate, log_prob = self.posterior(solution)
         density = mixture.log_density(log_gate, log_prob)
         resp = mixture.responsibilities(log_gate, log_prob)
-        load = task.weight @ resp / task.weight.sum()
+        load = task.rows.weight @ resp / task.rows.weight.sum()
         bounds = solution.bounds
-        return Fit(
-            gate=gate,
-            experts=self.correct(fitted, solution.correction),
-            likelihoods=likelihoods,
-            kept=list(range(task.n_experts)),
-            log_likelihood=float(task.weight @ density),
+        return task.made(
+            gate,
+            self.correct(fitted, solution.correction),
+            likelihoods,
+            log_likelihood=task.rows.weight @ density,
             lower_bounds=bounds,
             load=load,
-            n_iter=len(bounds),
             converged=solution.converged,
             history={"bound": bounds, "load": [load], "alpha": alpha},
-            router=task.fitted_router(log_gate),
         )
 
     def correct(self, fitted, correction):
@@ -162,17 +164,19 @@ class NetworkStage(GateStage):
 
     def __init__(self, task, predictions, calibrate, max_iter, offsets):
         super().__init__(task, predictions, calibrate, max_iter, offsets)
-        self.design = make_design(as_dense(task.gate_view), self.weight)
+        self.design = make_design(as_dense(task.rows.gate_view), self.weight)
         self.X = (self.design.X - self.design.center) * self.design.inverse_scale
         n_inputs = self.X.shape[1]
-        self.network = gate_network(task.gate, n_inputs, task.n_experts, task.n_experts)
+        self.network = gate_network(
+            task.recipe.gate, n_inputs, task.recipe.n_experts, task.recipe.n_experts
+        )
         self.n_gate = self.network.n_parameters
         # Of the loss, in which the penalty of the gate and tolerances count.
         self.unit = 1.0
 
     def start(self, origin):
         """Nearly the same weights everywhere, and corrections, as one vector."""
-        gate = self.network.start(self.task.seed, expert_draws(self.task))
+        gate = self.network.start(self.task.recipe.seed, expert_draws(self.task))
         log_weights, correction = origin
         self.network.set_log_weights(gate, log_weights)
         return np.concatenate([gate, correction])
@@ -180,7 +184,7 @@ class NetworkStage(GateStage):
     def origin(self, rows):
         """Log-weights (K,) and corrections toward which those of some rows shrink."""
         if not self.calibrate:
-            return np.zeros(self.task.n_experts), self.corrections.identity
+            return np.zeros(self.task.recipe.n_experts), self.corrections.identity
         return self.corrections.stacked(self.weight, rows)
 
     def solve(self, alpha, rows=slice(None), start=None):
@@ -284,9 +288,9 @@ class AloneStage(NetworkStage):
 
     def origin(self, rows):
         """Equal weights, and each expert's own best correction."""
-        resp = np.ones((len(self.weight[rows]), self.task.n_experts))
+        resp = np.ones((len(self.weight[rows]), self.task.recipe.n_experts))
         best = self.best_correction(resp, rows, self.corrections.identity)
-        return np.zeros(self.task.n_experts), best
+        return np.zeros(self.task.recipe.n_experts), best
 
     def first(self, origin, start):
         """Equal weights: those near one or zero, with which a strong penalty ends,
@@ -318,36 +322,38 @@ class ResponsibilityStage(GateStage):
     def solve(self, alpha, rows=slice(None), start=None):
         """Solution on some of the rows."""
         rows = np.arange(len(self.weight))[rows]
-        task, weight = self.task.on_rows(rows), self.task.weight[rows]
+        task, weight = self.task.on_rows(rows), self.task.rows.weight[rows]
         gate, correction = None, self.corrections.identity
         likelihoods, designs = None, Designs(weight)
         bounds, converged = [], False
-        log_gate = np.full((len(rows), task.n_experts), -np.log(task.n_experts))
+        log_gate = np.full(
+            (len(rows), task.recipe.n_experts), -np.log(task.recipe.n_experts)
+        )
         resp = np.exp(log_gate)
         while len(bounds) < self.max_iter and not converged:
             predictions = self.corrected(correction, rows)
             likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
-            at_rows = mixture.at_views(likelihoods, task.expert_views)
-            log_prob = mixture.log_prob(at_rows, task.y, predictions)
+            at_rows = mixture.at_views(likelihoods, task.rows.expert_views)
+            log_prob = mixture.log_prob(at_rows, task.rows.y, predictions)
             density = mixture.log_density(log_gate, log_prob)
             resp = mixture.responsibilities(log_gate, log_prob)
             bounds.append(float(weight @ density / weight.sum()))
             converged = len(bounds) > 1 and bounds[-1] - bounds[-2] < TOLERANCE
-            precise = resp * row_weights(at_rows, task.y, predictions)
+            precise = resp * row_weights(at_rows, task.rows.y, predictions)
             correction = self.best_correction(precise, rows, correction)
             gate = self._gate(gate, alpha, task, resp)
-            log_gate = gate.log_joint(task.gate_view)
+            log_gate = gate.log_joint(task.rows.gate_view)
         return Solution(gate, correction, bounds, converged, likelihoods)
 
     def _gate(self, gate, alpha, task, resp):
         """The gate after another fit, or step."""
         if gate is not None:
-            return gate.update(task.gate_view, resp, task.weight)
-        gate = clone(task.gate)
+            return gate.update(task.rows.gate_view, resp, task.rows.weight)
+        gate = clone(task.recipe.gate)
         if alpha is not None:
             gate, part = self.penalised_gate()
             part.set_params(alpha=alpha)
-        return gate.fit(task.gate_view, resp, task.weight)
+        return gate.fit(task.rows.gate_view, resp, task.rows.weight)
 
     def gate_of(self, solution):
         """The fitted gate."""
@@ -356,17 +362,17 @@ class ResponsibilityStage(GateStage):
     def held_out(self, solution, rows):
         """Negative log-densities (m,) of rows that the solution has not seen."""
         task = self.task.on_rows(rows)
-        log_gate = solution.state.predict_log_proba(task.gate_view)
+        log_gate = solution.state.predict_log_proba(task.rows.gate_view)
         predictions = self.corrected(solution.correction, rows)
-        at_rows = mixture.at_views(solution.likelihoods, task.expert_views)
-        log_prob = mixture.log_prob(at_rows, task.y, predictions)
+        at_rows = mixture.at_views(solution.likelihoods, task.rows.expert_views)
+        log_prob = mixture.log_prob(at_rows, task.rows.y, predictions)
         return -mixture.log_density(log_gate, log_prob)
 
 
 def fit_likelihoods(task, predictions, resp, designs, before=None):
     """Likelihoods of given predictions, fitted to responsibilities (n, K)."""
-    weights = resp * task.weight[:, None]
-    fitted = task.likelihood.fit_dispersions(task.y, predictions, weights)
+    weights = resp * task.rows.weight[:, None]
+    fitted = task.recipe.likelihood.fit_dispersions(task.rows.y, predictions, weights)
     return fit_variances(task, fitted, predictions, weights, designs, before=before)
 
 

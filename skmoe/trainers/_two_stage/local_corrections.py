@@ -59,7 +59,7 @@ class LocalCorrection(NamedTuple):
 
 def check_local(model, task):
     """Raise ``ValueError`` for a model that cannot correct the experts of a task."""
-    classify = task.classes is not None
+    classify = task.rows.classes is not None
     if not isinstance(model, str) and is_classifier(model) != classify:
         kind = "classifier" if classify else "regressor"
         raise ValueError(
@@ -94,19 +94,19 @@ def corrected_locally(task, predictions, blocks, model, shares=None):
     found : list of LocalCorrection, or None for an expert that is left as it is
     """
     # Most classifiers refuse a single class.
-    single = task.classes is not None and np.all(task.y == task.y[0])
+    single = task.rows.classes is not None and np.all(task.rows.y == task.rows.y[0])
     if len(predictions) < FEWEST_ROWS or single:
-        return predictions, [None] * task.n_experts
-    kind = Residuals if task.classes is None else Opinions
+        return predictions, [None] * task.recipe.n_experts
+    kind = Residuals if task.rows.classes is None else Opinions
     encodings, calls = {}, []
-    for k, view in enumerate(task.expert_views):
+    for k, view in enumerate(task.rows.expert_views):
         if not sparse.issparse(view) and id(view) not in encodings:
             encoder = numeric_encoding().fit(view)
             encodings[id(view)] = encoder, encoder.transform(view)
-        weight = task.weight if shares is None else shares[:, k] * task.weight
-        corrector = kind(task, model, weight, task.seed_of(k))
+        weight = task.rows.weight if shares is None else shares[:, k] * task.rows.weight
+        corrector = kind(task, model, weight, task.recipe.seed_of(k))
         calls.append((corrector, predictions[:, k], encodings.get(id(view)), blocks))
-    parts = task.run_fits(Corrector.correct, calls)
+    parts = task.recipe.run_fits(Corrector.correct, calls)
     answers, found = zip(*parts, strict=True)
     return np.stack(answers, axis=1), list(found)
 
@@ -133,7 +133,7 @@ class Corrector:
 
     def __init__(self, task, model, weight, seed=0):
         self.task, self.weight, self.seed = task, weight, seed
-        model = local_model(model, task.classes is not None)
+        model = local_model(model, task.rows.classes is not None)
         self.model = seed_unseeded(model, np.random.RandomState(seed))
 
     def correct(self, answers, encoding, blocks):
@@ -164,7 +164,7 @@ class Corrector:
                     target,
                     self.weight,
                     fold,
-                    classes=self.task.classes,
+                    classes=self.task.rows.classes,
                     seed=self.seed,
                 )
                 for target in self.targets(answers)
@@ -194,11 +194,11 @@ class Residuals(Corrector):
 
     def targets(self, answers):
         """Residuals (n,) of each output."""
-        return list((self.task.y - answers).T)
+        return list((self.task.rows.y - answers).T)
 
     def share(self, answers, opinion):
         """Share (d,) of the predicted residuals by which squared errors are least."""
-        weight, residual = self.weight, self.task.y - answers
+        weight, residual = self.weight, self.task.rows.y - answers
         square, product = weight @ opinion**2, weight @ (opinion * residual)
         share = np.clip(product / np.where(square > 0, square, 1.0), 0.0, 1.0)
         left = residual - share * opinion
@@ -212,14 +212,14 @@ class Opinions(Corrector):
 
     def targets(self, answers):
         """Class labels (n,), the one target."""
-        return [self.task.labels]
+        return [self.task.rows.labels]
 
     def share(self, answers, opinion):
         """Share (1,) in log-probabilities by which the log-loss is least."""
 
         def losses(share):
             mixed = self.kind.mixed(answers, opinion, share)
-            return -np.log(mixed[np.arange(len(mixed)), self.task.y])
+            return -np.log(mixed[np.arange(len(mixed)), self.task.rows.y])
 
         def total(share):
             return self.weight @ losses(share)

@@ -1,6 +1,5 @@
 """Two stages: experts first, then the gate on their out-of-fold predictions."""
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from ...engines import single_threaded_blas
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
 from .._folds import draw_folds, predict_fold, shares_agree
-from .._task import Trainer, check_gaussian, check_ridge, check_router
+from .._task import Task, Trainer, check_supported
 from .._variances import check_variances
 from .gate_stage import gate_stage
 from .local_corrections import check_local, corrected_locally, local_model
@@ -100,6 +99,10 @@ class TwoStage(Trainer):
     """
 
     continues = False
+    likelihoods = Gaussian, HeteroscedasticGaussian
+    fits_noise = False
+    # Experts are fitted by themselves, as they are.
+    fits_lasso = ("experts",)
 
     def __init__(
         self,
@@ -168,13 +171,12 @@ class TwoStage(Trainer):
         splits = hasattr(self.cv, "split") and not isinstance(self.cv, str)
         return self.cv if splits else None
 
-    def fit_task(self, task):
-        """Train the parts of a task; returns a ``Fit``."""
+    def fit(self, rows, recipe, start, report):
+        """Train the parts of a recipe on rows; returns a ``Fit``."""
         self.check()
-        check_router(task.router, "em", self, task.has_shared)
-        check_gaussian(task, self, (Gaussian, HeteroscedasticGaussian))
-        check_ridge([task.gate], self)
-        if task.offset is not None:
+        task = Task(rows, recipe, start, report)
+        check_supported(task, self)
+        if task.rows.log_prior is not None:
             raise ValueError(
                 "TwoStage got a shared_expert beside classifiers, which it cannot add "
                 "to; give it as one of the experts."
@@ -183,22 +185,28 @@ class TwoStage(Trainer):
         task, unit = relative_weights(task)
         if self._corrects_locally(task):
             check_local(self.local_correction, task)
-        folds = task.folds
+        folds = task.rows.folds
         if folds is None:
-            folds = draw_folds(task.labels, task.classes, self.cv, task.seed)
+            folds = draw_folds(
+                task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
+            )
         choice, shares, losses = self._refined(task, folds)
-        calls = [_expert_arguments(task, k, shares) for k in range(task.n_experts)]
-        fitted = task.run_fits(fit_expert, calls)
+        calls = [
+            _expert_arguments(task, k, shares) for k in range(task.recipe.n_experts)
+        ]
+        fitted = task.recipe.run_fits(fit_expert, calls)
         fitted = [
-            expert if correction is None else correction.around(expert, task.classes)
+            expert
+            if correction is None
+            else correction.around(expert, task.rows.classes)
             for expert, correction in zip(fitted, choice.local, strict=True)
         ]
         fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted)
         fit.history["validation_loss"] = losses
         fit.log_likelihood *= unit
-        task.report(0, fit.lower_bounds[-1], lambda: fit)
+        task.report.iteration(0, fit.lower_bounds[-1], lambda: fit)
         # The losses by which the penalty was chosen are those of unfinished gates too.
-        if not fit.converged and not task.pooled:
+        if not fit.converged and not task.recipe.pooled:
             warn(
                 f"The gate of TwoStage stopped after max_iter={self.max_iter} "
                 "iterations before it converged; raise it.",
@@ -224,14 +232,16 @@ class TwoStage(Trainer):
         rows, predictions, fold_of = self._out_of_fold(task, folds, shares)
         # Experts that learned from other shares of the classes would be put right
         # twice, once here and once when they are fitted to all rows.
-        agree = task.classes is None or shares_agree(task.y, task.weight, folds)
+        agree = task.rows.classes is None or shares_agree(
+            task.rows.y, task.rows.weight, folds
+        )
         warn_if_alike(predictions)
-        known, local = task.on_rows(rows), [None] * task.n_experts
+        known, local = task.on_rows(rows), [None] * task.recipe.n_experts
         if agree and self._corrects_locally(task):
             predictions, local = corrected_locally(
                 known,
                 predictions,
-                self._blocks(fold_of, task.seed),
+                self._blocks(fold_of, task.recipe.seed),
                 self.local_correction,
                 None if shares is None else shares[rows],
             )
@@ -259,7 +269,7 @@ class TwoStage(Trainer):
         """Whether experts get corrections that depend on x."""
         model = self.local_correction
         is_auto = isinstance(model, str) and model == "auto"
-        return self.calibrate and (task.pooled if is_auto else model is not None)
+        return self.calibrate and (task.recipe.pooled if is_auto else model is not None)
 
     def _out_of_fold(self, task, folds, shares):
         """Rows that were predicted, predictions (m, K, d), and folds of the rows."""
@@ -274,17 +284,19 @@ class TwoStage(Trainer):
                 labels,
                 weight,
                 fold,
-                classes=task.classes,
+                classes=task.rows.classes,
                 seed=seed,
                 fit_params=fit_params,
             )
 
-        calls = [(k, fold) for k in range(task.n_experts) for fold in folds]
-        parts = task.run_fits(predict, calls)
+        calls = [(k, fold) for k in range(task.recipe.n_experts) for fold in folds]
+        parts = task.recipe.run_fits(predict, calls)
         for (k, _), part in zip(calls, parts, strict=True):
-            check_finite(part, task.names[k])
-        found = np.full((len(task.y), task.n_experts, parts[0].shape[1]), np.nan)
-        fold_of = np.zeros(len(task.y), dtype=int)
+            check_finite(part, task.recipe.names[k])
+        found = np.full(
+            (len(task.rows.y), task.recipe.n_experts, parts[0].shape[1]), np.nan
+        )
+        fold_of = np.zeros(len(task.rows.y), dtype=int)
         for (k, (_, test)), part in zip(calls, parts, strict=True):
             found[test, k] = part
         for number, (_, test) in enumerate(folds):
@@ -305,11 +317,11 @@ class TwoStage(Trainer):
         alphas = [None]
         if self.alphas is not None and stage.has_penalty:
             alphas = sorted(self.alphas, reverse=True)
-        single = len(alphas) == 1 or stage.task.n_experts == 1
+        single = len(alphas) == 1 or stage.task.recipe.n_experts == 1
         if single and not self.refine:
             return alphas[0], np.nan
         losses = np.empty((len(alphas), len(fold_of)))
-        for train, test in self._blocks(fold_of, stage.task.seed):
+        for train, test in self._blocks(fold_of, stage.task.recipe.seed):
             solution = None
             for own, alpha in zip(losses, alphas, strict=True):
                 solution = stage.solve(alpha, train, solution)
@@ -337,10 +349,10 @@ def relative_weights(task):
     Penalties of its members are made for weights that count rows; those of a survey
     count people.
     """
-    if not task.pooled:
+    if not task.recipe.pooled:
         return task, 1.0
-    unit = task.weight.mean()
-    return replace(task, weight=task.weight / unit), unit
+    unit = task.rows.weight.mean()
+    return task.with_rows(weight=task.rows.weight / unit), unit
 
 
 def warn_if_alike(predictions):
@@ -389,19 +401,19 @@ def check_finite(prediction, name):
 def _responsibilities(choice, task):
     """Shares (n, K) of the rows; weights of the gate where a row was not predicted."""
     gate, _, log_gate, log_prob = choice.stage.posterior(choice.solution)
-    shares = np.exp(gate.predict_log_proba(task.gate_view))
+    shares = np.exp(gate.predict_log_proba(task.rows.gate_view))
     shares[choice.rows] = mixture.responsibilities(log_gate, log_prob)
     return np.maximum(shares, SMALLEST_SHARE)
 
 
 def _expert_arguments(task, k, shares):
     """Arguments of ``fit_expert`` for an expert of a task."""
-    weight = task.weight if shares is None else shares[:, k] * task.weight
+    weight = task.rows.weight if shares is None else shares[:, k] * task.rows.weight
     return (
-        task.experts[k],
-        task.expert_views[k],
-        task.labels,
+        task.recipe.experts[k],
+        task.rows.expert_views[k],
+        task.rows.labels,
         weight,
-        task.seed_of(k),
-        task.fit_params[k] if task.fit_params else None,
+        task.recipe.seed_of(k),
+        task.rows.fit_params[k] if task.rows.fit_params else None,
     )

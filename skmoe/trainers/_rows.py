@@ -1,0 +1,133 @@
+"""The rows that a mixture is trained on: what each part sees of them, and y."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import sparse
+
+from .._numerics.design import stays_sparse
+from .._numerics.rank import Columns
+from .._sklearn import safe_indexing, taken_params
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one mixture, without those of weight zero.
+
+    Attributes
+    ----------
+    gate_view : what the gate sees of X
+    expert_views : list of what each expert sees; the same object where they share
+    y : (n, d) float outputs, or (n,) integer class codes; in regression what a shared
+        expert leaves
+    labels : y as foreign experts are given it
+    classes : class labels, or None in regression
+    weight : (n,) row weights
+    size : (n,) exposures or numbers of trials that y counts in, or None
+    log_prior : (n, C) log-probabilities of a shared classifier, which the experts add
+        to, or None
+    folds : list of (training rows, test rows), or None for the trainer's own
+    fit_params : list of dict, further arguments of each expert's ``fit``; or empty
+    weight_unit : float, what a weight of one stands for in units of the user's
+    """
+
+    gate_view: object
+    expert_views: list
+    y: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray | None
+    weight: np.ndarray
+    size: np.ndarray | None = None
+    log_prior: np.ndarray | None = None
+    folds: list | None = None
+    fit_params: list = field(default_factory=list)
+    weight_unit: float = 1.0
+    # What is known of the views, by their number.
+    columns: dict = field(default_factory=dict, repr=False)
+
+    def __len__(self):
+        return len(self.weight)
+
+    def on_rows(self, rows):
+        """Some of the rows."""
+        views = {id(v): v for v in (self.gate_view, *self.expert_views)}
+        parts = {key: safe_indexing(view, rows) for key, view in views.items()}
+        return replace(
+            self,
+            gate_view=parts[id(self.gate_view)],
+            expert_views=[parts[id(view)] for view in self.expert_views],
+            columns={},
+            y=self.y[rows],
+            labels=self.labels[rows],
+            fit_params=[
+                taken_params(view, own, rows)
+                for view, own in zip(self.expert_views, self.fit_params, strict=False)
+            ],
+            folds=None if self.folds is None else self._folds_on(rows),
+            weight=self.weight[rows],
+            log_prior=None if self.log_prior is None else self.log_prior[rows],
+            size=None if self.size is None else self.size[rows],
+        )
+
+    def _folds_on(self, rows):
+        """The folds in terms of some of the rows; empty ones are dropped."""
+        place = np.full(len(self.y), -1)
+        place[rows] = np.arange(len(rows))
+        folds = [[part[part >= 0] for part in map(place.take, f)] for f in self.folds]
+        return [(train, test) for train, test in folds if len(train) and len(test)]
+
+    def of_experts(self, kept):
+        """The same rows for some of the experts, by number."""
+        return replace(
+            self,
+            expert_views=[self.expert_views[k] for k in kept],
+            fit_params=[self.fit_params[k] for k in kept] if self.fit_params else [],
+        )
+
+    def columns_of(self, view):
+        """What a part sees of X, for the count of its parameters; the same each time.
+
+        Views are kept by what they are, and stay alive with it.
+        """
+        known = self.columns.get(id(view))
+        if known is None or known.X is not view:
+            known = self.columns[id(view)] = Columns(view, self.weight)
+        return known
+
+    @property
+    def shared_view(self):
+        """The one view of all experts, or None if they see different columns."""
+        first = self.expert_views[0]
+        return first if all(v is first for v in self.expert_views) else None
+
+    def numeric_views(self):
+        """Float arrays (gate's, experts') to start from; None if there is none."""
+        found = [v for v in (self.gate_view, *self.expert_views) if _is_numbers(v)]
+        if not found:
+            return None
+        gate = self.gate_view if _is_numbers(self.gate_view) else found[0]
+        experts = self.shared_view if _is_numbers(self.shared_view) else gate
+        return gate, experts
+
+    def indicators(self):
+        """Targets (n, d): outputs, or class indicators; what a shared expert leaves."""
+        if self.classes is None:
+            return self.y
+        indicators = np.eye(len(self.classes))[self.y]
+        if self.log_prior is None:
+            return indicators
+        return indicators - np.exp(self.log_prior)
+
+
+def is_numeric(view):
+    """Whether a view is an array, dense or sparse."""
+    return isinstance(view, np.ndarray) or sparse.issparse(view)
+
+
+def _is_numbers(view):
+    """Whether a start can read a view: finite numbers, sparse only where many."""
+    if not is_numeric(view) or view.dtype.kind != "f":
+        return False
+    if sparse.issparse(view):
+        return stays_sparse(view) and bool(np.isfinite(view.data).all())
+    return bool(np.isfinite(view).all())
