@@ -87,6 +87,14 @@ class BaseRouter(Stamped):
     gated = True
     #: Share of the epochs of ``Gradient`` in which all experts stay active.
     soft_share = 0.0
+    #: Whether EM trains within the active experts from the start.
+    sparse_training = False
+    #: Whether EM trains with all experts and refits briefly within the active ones.
+    soft_then_sparse = False
+    #: Where a row goes in training that finds no expert: "next", "shared" or "drop".
+    overflow = "next"
+    #: Factor of the noise on the logits whose scale the gate learns; 0 for none.
+    noise = 0.0
 
     def check(self, n_experts):
         """Raise ``ValueError`` for parameters that do not fit ``n_experts``."""
@@ -115,6 +123,10 @@ class BaseRouter(Stamped):
     def jitter(self, X, rng):
         """Standardised rows as the gate sees them in training."""
         return X
+
+    def scale(self, raw):
+        """Standard deviations (n, K) of learned noise, from the gate's last outputs."""
+        raise NotImplementedError
 
     def perturb(self, outputs, rng):
         """Logits (n, K) for routing, and the way back from their gradient."""

@@ -298,8 +298,7 @@ def check_gaussian(task, trainer, allowed=Gaussian):
 def check_ridge(parts, trainer):
     """Raise ``ValueError`` for a lasso, which only EM can fit."""
     for part in parts:
-        part = getattr(part, "gate", part)
-        if getattr(part, "l1_ratio", 0.0) > 0:
+        if part.has_lasso:
             raise ValueError(
                 f"{type(trainer).__name__} got {part!r}, but only EM fits a lasso; use "
                 "trainer='em', or l1_ratio=0."
@@ -322,7 +321,7 @@ def _is_numbers(view):
 
 def check_router(router, kind, trainer, has_shared=False):
     """Raise ``ValueError`` for a router whose rule the trainer cannot follow."""
-    if getattr(router, "overflow", None) == "shared" and not has_shared:
+    if router.overflow == "shared" and not has_shared:
         raise ValueError(
             f"{type(router).__name__} got overflow='shared', but the mixture has no "
             "shared expert; pass one as shared_expert, or use overflow='next' or "

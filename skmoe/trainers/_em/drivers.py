@@ -332,11 +332,9 @@ def task_active(task, n_experts):
 
 def _training_active(task):
     """Experts that stay active per row in the main part of the training."""
-    sparse = getattr(task.router, "training", None) == "sparse"
-    sparse = sparse or task.router.masks_training
+    sparse = task.router.sparse_training or task.router.masks_training
     return task_active(task, task.n_experts) if sparse else task.n_experts
 
 
 def _sparse_finish(task, n_experts):
-    soft = getattr(task.router, "training", None) == "soft-then-sparse"
-    return soft and task_active(task, n_experts) < n_experts
+    return task.router.soft_then_sparse and task_active(task, n_experts) < n_experts

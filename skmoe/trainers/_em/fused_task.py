@@ -26,18 +26,15 @@ from .wide import WideCategoricalMixture, WideGaussianMixture
 
 def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
-    first = task.experts[0]
+    first, form = task.experts[0], task.gate.linear_form(task.gate_view)
     return (
-        hasattr(task.gate, "linear_penalty")
+        form is not None
         and not task.router.masks_training
         and all(isinstance(e, LinearExpert) for e in task.experts)
         and all(_penalised(e) == _penalised(first) for e in task.experts)
         and _has_fused_pass(task.likelihood)
         and is_numeric(task.shared_view)
-        and (
-            not task.gate.numeric
-            or is_numeric(task.gate.linear_columns(task.gate_view))
-        )
+        and (form.columns is None or is_numeric(form.columns))
     )
 
 
@@ -65,7 +62,7 @@ def is_wide(task, view, columns):
     systems = [(view, n_classes)]
     if columns is not None:
         systems.append((columns, max(tree_of(task).widths)))
-    penalties = task.gate.linear_penalty(), Penalty.of(task.experts[0])
+    penalties = task.gate.linear_form(columns).penalty, Penalty.of(task.experts[0])
     # Least squares and coordinate descent do well with their matrices.
     direct = n_classes == 1 or any(penalty.lasso for penalty in penalties)
     return any(use_products(X, 0 if direct else width) for X, width in systems)
@@ -82,8 +79,9 @@ class FusedTask:
     def __init__(self, task, *, hard=False):
         self.task = task
         weight = read_only(task.weight, float)
-        standardize = task.experts[0].standardize, task.gate.standardize
-        view, columns = task.shared_view, task.gate.linear_columns(task.gate_view)
+        form = task.gate.linear_form(task.gate_view)
+        standardize = task.experts[0].standardize, form.standardize
+        view, columns = task.shared_view, form.columns
         self.wide = is_wide(task, view, columns)
         self.expert_design = make_design(view, weight, standardize[0])
         if columns is None:
@@ -98,7 +96,7 @@ class FusedTask:
         task = self.task
         common = {
             "tree": tree_of(task),
-            "gate_penalty": task.gate.linear_penalty(),
+            "gate_penalty": task.gate.linear_form(task.gate_view).penalty,
             "expert_penalty": Penalty.of(task.experts[0]),
             "hard": hard,
             "n_jobs": task.n_jobs,

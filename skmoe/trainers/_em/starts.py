@@ -212,11 +212,9 @@ def start_responsibilities(trainer, task, rng):
         return [with_noise(explained, resp) for resp in starts]
     if isinstance(task.gate, TreeGate):
         return tree_starts(trainer, task, rng)
-    own = getattr(task.gate, "start", None)
+    own = task.gate.start_responsibilities(task.gate_view, task.n_experts, task.weight)
     if own is not None:
-        resp = own(task.gate_view, task.n_experts, task.weight)
-        if resp is not None:
-            return [resp]
+        return [own]
     views = task.numeric_views()
     if views is None:
         target = task.indicators()

@@ -206,7 +206,7 @@ class Gradient(Trainer):
         self.check()
         check_router(task.router, "gradient", self, task.has_shared)
         check_gaussian(task, self)
-        covariance = getattr(task.likelihood, "covariance", "diag")
+        covariance = task.likelihood.covariance
         if covariance != "diag" and task.y.ndim == 2 and task.y.shape[1] > 1:
             raise ValueError(
                 f"Gradient got likelihood={task.likelihood!r}, but it fits a variance "

@@ -52,7 +52,7 @@ def gate_stage(task, predictions, calibrate, max_iter, objective, offsets=True):
     For class labels both objectives are the same, the log-loss.
     """
     by_gradient = objective == "prediction" or task.classes is not None
-    is_network = hasattr(task.gate, "network")
+    is_network = task.gate.differentiable
     if by_gradient and is_network and isinstance(task.gate_view, np.ndarray):
         alone = task.router.n_active(task.n_experts) == 1 < task.n_experts
         kind = AloneStage if alone else NetworkStage
