@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit, log_softmax
 
 from ._stamp import Stamped
-from .routers import NoisyTopKRouter, Routing
+from .routers import Routing
 from .routers._base import best_first
 from .routers._noisy import load_probability
 
@@ -142,7 +142,7 @@ class LoadLoss(BaseLoss):
 
     def value_and_slopes(self, batch):
         router, n_experts = batch.router, batch.logits.shape[1]
-        if not isinstance(router, NoisyTopKRouter) or not router.noise:
+        if not router.noise:
             raise ValueError(
                 f"LoadLoss got router={router!r}, but expected NoisyTopKRouter with "
                 "noise > 0; use LoadBalancingLoss with other routers."

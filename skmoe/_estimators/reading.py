@@ -9,19 +9,8 @@ from .._tables import features
 from .._tables.table import read_table, refuse_text
 from ..experts._base import reads_numbers, reads_sparse
 from ..experts._encoding import numeric_encoding, weighted_median
-from ..gates._tree import TreeGate
 from .presets import resolve_gate
 from .shared import SHARED
-
-
-def reads_segments(gate):
-    """Whether a gate, or those of a tree, reads known segments from a column."""
-    return hasattr(_of_nodes(gate), "segments")
-
-
-def _of_nodes(gate):
-    """The gate itself, or that of the nodes of a tree."""
-    return gate.gate if isinstance(gate, TreeGate) else gate
 
 
 class Reading:
@@ -49,10 +38,8 @@ class Reading:
             gate_ok = self._view_allows(gate_features, what)
         elif what == "allow_nan" and self._may_encode(gate):
             gate_ok = True
-        elif hasattr(gate, "_resolved"):
-            gate_ok = features.allows(gate._resolved(), what)
         else:
-            gate_ok = not gate.numeric or what == "sparse"
+            gate_ok = gate.allows(what)
         named = self._and_shared(*self._named_experts())
         return gate_ok and all(
             self._expert_allows(name, expert, what) for name, expert in named.items()
@@ -86,7 +73,7 @@ class Reading:
         A gate of known segments reads its column as it is.
         """
         pool = self._pool()
-        if self.gate_features is None and pool and not reads_segments(gate):
+        if self.gate_features is None and pool and not gate.reads_segments:
             return pool.encoding()
         return self.gate_features
 
@@ -96,7 +83,7 @@ class Reading:
         They are where all experts read the table as it is, or columns of their own.
         """
         named = self._and_shared(*self._named_experts())
-        own = self.gate_features is not None or reads_segments(gate)
+        own = self.gate_features is not None or gate.reads_segments
         return not own and self._numbers_reader(named) is None
 
     def _numbers_reader(self, experts):
@@ -124,7 +111,7 @@ class Reading:
 
     def _reads_numbers_only(self, gate, experts):
         """Who reads numbers only, for messages: an expert, or the gate."""
-        who = f"gate {type(_of_nodes(gate)).__name__}"
+        who = f"gate {type(gate.node_gate).__name__}"
         name = self._numbers_reader(experts)
         if name is not None:
             # As the user gave it: experts take another class from their task.
@@ -137,7 +124,7 @@ class Reading:
         encoded = self._gate_columns(gate) is not None or self._may_encode(gate)
         if gate.numeric and not encoded:
             return False
-        return reads_segments(gate) or self._numbers_reader(experts) is None
+        return gate.reads_segments or self._numbers_reader(experts) is None
 
     def _gate_encoding(self, table, gate, rows, weight):
         """What the gate sees of a table whose columns it may not be able to read."""
@@ -164,7 +151,7 @@ class Reading:
         built_in = self._numbers_reader(experts) is not None
         if table.numbers is None and built_in:
             # Built-in experts read numbers: they skip the text column of the gate.
-            self._dropped = _of_nodes(gate).text_columns(table.raw)
+            self._dropped = gate.text_columns(table.raw)
             why = self._reads_numbers_only(gate, experts)
             refuse_text(table.raw, why, skipped=self._dropped)
         # Rows of weight zero must count for nothing, whatever a transformer takes.

@@ -3,9 +3,8 @@
 import numpy as np
 
 from ..likelihoods import smoothed
-from ._base import BuiltInExpert
+from ._base import BuiltInExpert, traits
 from ._foreign import refusals
-from ._linear import LinearExpert
 
 
 def predict_expert(expert, view, classes, offset=None, *, check=True):
@@ -22,7 +21,7 @@ def predict_expert(expert, view, classes, offset=None, *, check=True):
         prediction = prediction.reshape(prediction.shape[0], -1)
         return prediction if offset is None else prediction + offset
     proba = aligned_proba(expert, view, classes, check=check)
-    proba = proba if isinstance(expert, LinearExpert) else smoothed(proba)
+    proba = proba if traits(expert).is_smooth else smoothed(proba)
     if offset is None:
         return proba
     proba = proba * np.exp(offset)

@@ -1,22 +1,89 @@
 """What the built-in experts share."""
 
+import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from .._stamp import Stamped
 
 
-class BuiltInExpert(Stamped):
-    """Base of experts that read numbers and take their task from the mixture."""
+class ExpertTraits:
+    """What trainers ask of an expert; for an estimator of another library it is no."""
 
+    #: Whether it reads numbers only, and gets a float array.
+    reads_numbers = False
     #: Whether training reads sparse columns as they are.
     reads_sparse = False
+    #: Whether it is the noise component, which may lose all its rows.
+    is_noise = False
+    #: Whether it is linear in standardised columns: ``fit_design``, and
+    #: ``set_standardised``, after which there are ``coef_`` and ``intercept_``.
+    is_linear = False
+    #: Whether ``fit_design`` takes the likelihood that it maximises, with its ``size``,
+    #: ``unit`` and ``start``; otherwise it minimises squares, or the log-loss.
+    follows_likelihood = False
+    #: Whether it is a network that a gradient can train: ``network``, ``set_network``.
+    differentiable = False
+    #: Whether the ridge stands against the variance of its residuals, as in EM.
+    scales_ridge = False
+    #: Whether the ridge has a share in what it predicts that EM can take out again.
+    biased_by_ridge = False
+    #: Whether class probabilities stay away from zero by themselves.
+    is_smooth = False
+    #: How much weight of rows the penalty outweighs: for a network, its ridge penalty.
+    penalty_rows = 0.0
+    #: Whether a share of the penalty is a lasso, which only EM fits.
+    has_lasso = False
+    #: Columns and intercept of a fitted linear expert, which owes its fit to rows.
+    n_channels = 0
 
-    #: The classes that serve numbers and class labels; set beside the subclasses.
+    def penalty(self, variance=1.0, unit=1.0):
+        """Penalty in nats of a fitted expert.
+
+        Parameters
+        ----------
+        variance : ndarray of shape (n_outputs,)
+            Of each output around the expert.
+        unit : ndarray of shape (n_outputs,)
+            Of each output, to which a lasso refers.
+        """
+        return 0.0
+
+    def noise_scatter(self, variance):
+        """What residuals lack of the noise that the fit followed, (n_outputs,)."""
+        return np.zeros_like(variance)
+
+
+#: Answers of estimators of other libraries.
+FOREIGN = ExpertTraits()
+
+
+def traits(expert):
+    """What answers for an expert: itself, or what is true of any other estimator."""
+    return expert if isinstance(expert, ExpertTraits) else FOREIGN
+
+
+class BuiltInExpert(ExpertTraits, Stamped):
+    """Base of experts that read numbers and take their task from the mixture.
+
+    A subclass gives ``fit(X, y, sample_weight=None)`` and ``predict(X)``, for classes
+    ``predict_proba(X)`` and ``classes_``, and ``n_parameters_`` if it has a count.
+    That is enough for EM and for training in two stages.  More is declared:
+
+    ``differentiable``, ``network``, ``set_network``
+        for an expert that ``trainer="gradient"`` trains.
+    ``for_classes``, ``for_values``, ``for_likelihood``
+        for one that takes another class by its task.
+    ``reads_sparse``
+        for one that reads sparse columns.
+    """
+
+    reads_numbers = True
+    #: Free parameters of a fitted expert; None if they have no count.
+    n_parameters_ = None
+
+    #: Classes that serve numbers and class labels; set beside them, where there are.
     _regressor = None
     _classifier = None
-
-    #: How much weight of rows the penalty outweighs.
-    penalty_rows = 0.0
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -25,8 +92,27 @@ class BuiltInExpert(Stamped):
         """Free parameters, given the ``Columns`` that the expert was fitted to."""
         return self.n_parameters_
 
+    def network(self, n_inputs, n_outputs):
+        """The :class:`~skmoe.gates.Network` whose outputs are values or logits.
+
+        Asked for where the expert is ``differentiable``.
+        """
+        raise NotImplementedError
+
+    def set_network(self, network, theta, design, center=0.0, scale=1.0):
+        """Set the parameters of a network of standardised columns; returns self.
+
+        Predictions are its outputs times ``scale``, plus ``center``.
+        """
+        raise NotImplementedError
+
     def for_classes(self):
         """The classification expert with the same parameters."""
+        if self._classifier is None:
+            raise ValueError(
+                f"{type(self).__name__} predicts numbers only; use LinearExpert, "
+                "MLPExpert or a scikit-learn classifier."
+            )
         return self._classifier(**self.get_params())
 
     def for_likelihood(self, likelihood):
@@ -41,7 +127,8 @@ class BuiltInExpert(Stamped):
 
     def for_values(self):
         """The regression expert with the same parameters."""
-        return self._regressor(**self.get_params())
+        kind = type(self) if self._regressor is None else self._regressor
+        return kind(**self.get_params())
 
 
 class CorrectedExpert(Stamped):
@@ -50,12 +137,12 @@ class CorrectedExpert(Stamped):
 
 def reads_numbers(expert):
     """Whether an expert is a built-in one, frozen or not, which reads float arrays."""
-    return isinstance(_innermost(expert), BuiltInExpert)
+    return traits(_innermost(expert)).reads_numbers
 
 
 def reads_sparse(expert):
     """Whether a built-in expert is trained on sparse columns as they are."""
-    return _innermost(expert).reads_sparse
+    return traits(_innermost(expert)).reads_sparse
 
 
 def _innermost(expert):

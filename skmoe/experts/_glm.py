@@ -1,7 +1,6 @@
 """Linear experts of likelihoods whose M-step is no least squares."""
 
 import numpy as np
-from sklearn.base import clone
 
 from .._numerics.design import from_data_scale, target_scales
 from .._numerics.grams import flat_columns, weighted_grams, without_flat
@@ -48,6 +47,8 @@ class GeneralizedLinearExpert(LinearExpert):
     ----------
     .. [1] McCullagh, P., Nelder, J. A. (1989). Generalized linear models, ch. 2.
     """
+
+    follows_likelihood = True
 
     def __init__(self, alpha=1.0, l1_ratio=0.0, standardize=True, likelihood=None):
         super().__init__(alpha=alpha, l1_ratio=l1_ratio, standardize=standardize)
@@ -256,10 +257,4 @@ def target_units(likelihood, y, weight):
     return target_scales(y, weight)[1]
 
 
-def adapted(expert, likelihood):
-    """The linear expert for a likelihood: least squares where that is its M-step."""
-    if isinstance(likelihood, Gaussian) and expert.l1_ratio == 0:
-        return expert.for_values()
-    own = LinearExpert.get_params(expert)
-    own.pop("likelihood", None)
-    return GeneralizedLinearExpert(**own, likelihood=clone(likelihood))
+LinearExpert._generalized = GeneralizedLinearExpert

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._numerics.design import (
@@ -88,7 +89,9 @@ class LinearExpert(BuiltInExpert):
     (array([2.]), 1.0)
     """
 
-    reads_sparse = True
+    differentiable = is_linear = is_smooth = reads_sparse = scales_ridge = True
+    #: The form of likelihoods whose M-step is no least squares; set beside it.
+    _generalized = None
 
     def __init__(self, alpha=1.0, l1_ratio=0.0, standardize=True):
         self.alpha = alpha
@@ -100,13 +103,32 @@ class LinearExpert(BuiltInExpert):
         """How much weight of rows the penalty outweighs."""
         return self.alpha
 
+    @property
+    def has_lasso(self):
+        """Whether a share of the penalty is a lasso."""
+        return self.l1_ratio > 0
+
+    @property
+    def biased_by_ridge(self):
+        """Whether the ridge has a share in what it predicts."""
+        return self.alpha > 0 and self.l1_ratio == 0
+
+    @property
+    def n_channels(self):
+        """Columns and intercept of the fitted expert."""
+        return self.n_features_in_ + 1
+
     def check(self):
         """Raise ``ValueError`` for penalties that make no sense."""
         check_penalty(self)
 
     def for_likelihood(self, likelihood):
-        """The expert whose M-step is that of a likelihood."""
-        return self._adapted(self, likelihood)
+        """The expert whose M-step is that of a likelihood: least squares, if it is."""
+        if likelihood.least_squares and self.l1_ratio == 0:
+            return self.for_values()
+        own = LinearExpert.get_params(self)
+        own.pop("likelihood", None)
+        return self._generalized(**own, likelihood=clone(likelihood))
 
     def network(self, n_inputs, n_outputs):
         """Architecture for trainers that follow a gradient: no hidden layers."""
@@ -241,9 +263,8 @@ class LinearExpert(BuiltInExpert):
         """What residuals lack of the noise that coefficients follow, (n_outputs,)."""
         return self.prior_scatter() if self._spent is None else self._spent * variance
 
-    def penalty(self, variance, unit):
-        """Penalty in nats, given the variance of each output around the expert, and
-        the unit of each output, to which a lasso refers."""
+    def penalty(self, variance=1.0, unit=1.0):
+        """Penalty in nats, given variances and units of the outputs."""
         lasso = Penalty.of(self).lasso * self._absolute_norms
         lasso = lasso / unit if self.standardize else lasso
         return float(np.sum(0.5 * self.prior_scatter() / variance + lasso))
@@ -310,8 +331,13 @@ class LinearClassifierExpert(LinearExpert):
         """Most probable labels (n,)."""
         return self.classes_[self._linear(X).argmax(axis=1)]
 
-    def penalty(self):
-        """Penalty in nats."""
+    @property
+    def biased_by_ridge(self):
+        """None of what it predicts is corrected for the ridge."""
+        return False
+
+    def penalty(self, variance=1.0, unit=1.0):
+        """Penalty in nats, whatever the unit."""
         ridge, lasso = self._class_penalty()
         squares, absolutes = self._squared_norms.sum(), self._absolute_norms.sum()
         return float(0.5 * ridge * squares + lasso * absolutes)

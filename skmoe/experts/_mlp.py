@@ -62,6 +62,8 @@ class MLPExpert(NetworkPart, BuiltInExpert):
     True
     """
 
+    differentiable = True
+
     def __init__(
         self,
         hidden_layer_sizes=(64,),

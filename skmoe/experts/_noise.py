@@ -4,16 +4,18 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from .._stamp import Stamped
+from ._base import ExpertTraits
 
 NOISE = "noise"
 
 
-class NoiseExpert(RegressorMixin, Stamped):
+class NoiseExpert(RegressorMixin, ExpertTraits, Stamped):
     """Answers zero to every row; its likelihood is a constant density of y.
 
     A mixture with ``noise=True`` adds it as its last expert.
     """
 
+    is_noise = True
     n_parameters_ = 0
 
     def fit(self, X, y, sample_weight=None):

@@ -1,9 +1,13 @@
 """What a gate must do; the defaults serve gates without special structure."""
 
 import copy
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 
+from .._numerics.linalg import Penalty
+from .._numerics.tree import flat
 from .._stamp import Stamped
 from ..routers._base import routed, stacked
 
@@ -11,31 +15,121 @@ from ..routers._base import routed, stacked
 BLOCK_ROWS = 4096
 
 
+class LinearForm(NamedTuple):
+    """A gate whose log-weights are linear, as the fused EM fits it.
+
+    Attributes
+    ----------
+    penalty : Penalty
+        On standardised coefficients; ``Penalty(ridge, lasso)``.
+    standardize : bool
+        Whether the penalty refers to standardised columns, or to columns as they are.
+    columns : what the gate reads of its view, or None for no columns
+    """
+
+    penalty: Penalty
+    standardize: bool
+    columns: Any
+
+
 class BaseGate(Stamped):
     """Base of all gates; subclasses give ``fit`` and ``predict_log_proba``.
 
-    A gate is fitted to responsibilities, an (n, K) array of soft targets.  The other
-    methods have defaults that a gate overrides where it can do better.
+    A gate is fitted to responsibilities, an (n, K) array of soft targets, and any
+    gate that does so serves EM, hard EM and training in two stages.  Everything else
+    has a default, which says that the gate cannot do it:
+
+    ``linear_form``, ``set_standardised``, ``coef_``, ``intercept_``
+        for a softmax of linear functions: the fused EM then fits it itself.
+    ``differentiable``, ``network``, ``set_network``
+        for a softmax of a neural network: ``trainer="gradient"`` then trains it.
+    ``start_responsibilities``
+        for a gate that knows how EM should start.
+    ``exchangeable``, ``reordered``
+        for a gate whose experts may change places.
+    ``reads_segments``, ``text_columns``
+        for a gate that reads known segments from a column.
     """
 
     #: Whether the gate reads columns as numbers (and gets a float array).
     numeric = True
+    #: Whether training reads sparse columns as they are.
+    reads_sparse = False
+    #: Whether the gate reads known segments from a column of X as it is.
+    reads_segments = False
+    #: Whether it is a network that a gradient can train: ``network``, ``set_network``.
+    differentiable = False
     #: Whether experts may change places: a fit to responsibilities in another order is
     #: the fit in that order.  Where not, as in a frozen gate, EM asks the gate which
     #: group of rows to start in which place.
     exchangeable = False
-    #: How much weight of rows the penalty outweighs.
+    #: Whether ``route`` finds other experts than top-k of the log-weights would.
+    follows_paths = False
+    #: How much weight of rows the penalty outweighs: for a network, its ridge penalty.
     penalty_rows = 0.0
-
+    #: Whether a share of the penalty is a lasso, which only EM fits.
+    has_lasso = False
     #: Free parameters of a fitted gate; None if they have no count.
     n_parameters_ = None
+
+    @property
+    def node_gate(self):
+        """The gate itself, or that of the nodes of a tree."""
+        return self
+
+    def nodes(self):
+        """Fitted gates of the nodes, the root first; a flat gate is its own root."""
+        return [self]
+
+    def tree_for(self, n_experts):
+        """Shape of the tree whose leaves are the experts; here one of one node."""
+        return flat(n_experts)
+
+    def on(self, tree):
+        """An unfitted gate for another tree of experts; a flat gate serves any."""
+        return clone(self)
+
+    def only(self, kept):
+        """An unfitted gate for some of the experts, by number."""
+        return self
 
     def reads(self, X):
         """Whether the gate can read a table of text, times or gaps as it is."""
         return not self.numeric
 
-    #: Whether training reads sparse columns as they are.
-    reads_sparse = False
+    def allows(self, what):
+        """Whether X may have what an input tag names: "allow_nan", "sparse"."""
+        return not self.numeric or what == "sparse"
+
+    def text_columns(self, X):
+        """Columns of text that are for the gate alone, so that no expert reads them."""
+        return []
+
+    def linear_form(self, X):
+        """The :class:`LinearForm` of the gate on its view X, None if it has none."""
+        return
+
+    def set_standardised(self, coef, design):
+        """Set coefficients (K, p + 1) of standardised columns; returns self.
+
+        Asked for where there is a ``linear_form``.
+        """
+        raise NotImplementedError
+
+    def network(self, n_inputs, n_outputs):
+        """The :class:`~skmoe.gates.Network` whose outputs are the logits.
+
+        Asked for where the gate is ``differentiable``.
+        """
+        raise NotImplementedError
+
+    def set_network(self, network, theta, design):
+        """Set the parameters of a network of standardised columns; returns self."""
+        raise NotImplementedError
+
+    def start_responsibilities(self, X, n_experts, sample_weight):
+        """Responsibilities (n, K) that EM should start from, or None."""
+        return
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from .._sklearn import safe_indexing
+from .._tables.features import allows
 from .._warnings import heard, tell, unheard
 from ..experts._answers import aligned_proba
 from ..experts._counts import expert_parameters
@@ -77,6 +78,10 @@ class ClassifierGate(BaseGate):
         except (TypeError, ValueError):
             return False
         return True
+
+    def allows(self, what):
+        """Whether the classifier declares that X may have it."""
+        return allows(self._resolved(), what)
 
     def check(self):
         classifier = self._resolved()

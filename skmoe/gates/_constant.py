@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from .._numerics.linalg import Penalty
-from ._base import BaseGate
+from ._base import BaseGate, LinearForm
 
 
 class ConstantGate(BaseGate):
@@ -30,16 +30,11 @@ class ConstantGate(BaseGate):
     """
 
     numeric = False
-    standardize = True
     exchangeable = True
 
-    def linear_penalty(self):
-        """No penalty; asked for by the fused EM, which fits this gate itself."""
-        return Penalty(0.0)
-
-    def linear_columns(self, X):
-        """No columns."""
-        return None
+    def linear_form(self, X):
+        """No penalty and no columns for the fused EM, which fits this gate itself."""
+        return LinearForm(Penalty(0.0), True, None)
 
     def fit(self, X, resp, sample_weight=None):
         """Fit to responsibilities ``resp`` (n, K); returns self."""

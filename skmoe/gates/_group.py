@@ -50,7 +50,7 @@ class GroupGate(BaseGate):
     """
 
     numeric = False
-    exchangeable = True
+    exchangeable = reads_segments = True
 
     def __init__(self, column, alpha=0.0):
         self.column = column
@@ -87,7 +87,7 @@ class GroupGate(BaseGate):
         known = np.array([name is not None for name in names], dtype=bool)
         return np.where(known, names, "").astype(str)[codes], known[codes]
 
-    def start(self, X, n_experts, sample_weight):
+    def start_responsibilities(self, X, n_experts, sample_weight):
         """Responsibilities (n, K) that give each segment its own expert, or None."""
         segments, known = self.segments(X)
         groups, codes = np.unique(segments[known], return_inverse=True)

@@ -62,7 +62,7 @@ class MLPGate(NetworkPart, BaseGate):
     [1, 0, 1]
     """
 
-    exchangeable = True
+    differentiable = exchangeable = True
 
     def __init__(
         self,
@@ -100,9 +100,8 @@ class MLPGate(NetworkPart, BaseGate):
 
     def same_kind(self, fitted):
         shape = ("hidden_layer_sizes", "activation", "n_frequencies")
-        return super().same_kind(fitted) and all(
-            getattr(self, name) == getattr(fitted, name) for name in shape
-        )
+        own, other = self.get_params(), fitted.get_params()
+        return super().same_kind(fitted) and all(own[k] == other[k] for k in shape)
 
     def update(self, X, resp, sample_weight=None):
         """A few iterations from the current weights."""

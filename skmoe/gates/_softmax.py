@@ -16,7 +16,7 @@ from .._numerics.linalg import Penalty, check_penalty
 from .._numerics.multinomial import fit_multinomial, log_weights, softmax_parameters
 from .._numerics.network import Network
 from .._numerics.rank import Columns
-from ._base import BaseGate
+from ._base import BaseGate, LinearForm
 
 
 class SoftmaxGate(BaseGate):
@@ -71,8 +71,7 @@ class SoftmaxGate(BaseGate):
     [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]
     """
 
-    exchangeable = True
-    reads_sparse = True
+    differentiable = exchangeable = reads_sparse = True
 
     def __init__(
         self, alpha=0.1, l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
@@ -91,13 +90,14 @@ class SoftmaxGate(BaseGate):
     def check(self):
         check_penalty(self)
 
-    def linear_penalty(self):
-        """Penalty for the fused EM, which fits this gate itself."""
-        return Penalty.of(self)
+    @property
+    def has_lasso(self):
+        """Whether a share of the penalty is a lasso."""
+        return self.l1_ratio > 0
 
-    def linear_columns(self, X):
-        """Columns that the fused EM gives to this gate."""
-        return X
+    def linear_form(self, X):
+        """Penalty and columns for the fused EM, which fits this gate itself."""
+        return LinearForm(Penalty.of(self), self.standardize, X)
 
     def network(self, n_inputs, n_outputs):
         """Architecture for trainers that follow a gradient: no hidden layers."""

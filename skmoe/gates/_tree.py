@@ -37,15 +37,47 @@ class TreeGate(BaseGate):
         self.gate = gate
         self.tree = tree
 
+    follows_paths = True
+
+    @property
+    def node_gate(self):
+        """The gate that is copied for each node."""
+        return self.gate
+
     @property
     def numeric(self):
         """Whether the nodes' gates read numbers."""
         return self.gate.numeric
 
     @property
+    def reads_sparse(self):
+        """Whether the nodes' gates read sparse columns as they are."""
+        return self.gate.reads_sparse
+
+    @property
+    def reads_segments(self):
+        """Whether the nodes' gates read known segments from a column."""
+        return self.gate.reads_segments
+
+    @property
+    def differentiable(self):
+        """Whether the nodes' gates are networks."""
+        return self.gate.differentiable
+
+    @property
+    def exchangeable(self):
+        """Whether the children of a node may change places."""
+        return self.gate.exchangeable
+
+    @property
     def penalty_rows(self):
         """How much weight of rows the penalty of a node's gate outweighs."""
         return self.gate.penalty_rows
+
+    @property
+    def has_lasso(self):
+        """Whether a share of the penalty of the nodes' gates is a lasso."""
+        return self.gate.has_lasso
 
     @property
     def n_parameters_(self):
@@ -58,18 +90,30 @@ class TreeGate(BaseGate):
             gate.count(columns)
         return self.n_parameters_
 
-    @property
-    def exchangeable(self):
-        """Whether the children of a node may change places."""
-        return self.gate.exchangeable
+    def nodes(self):
+        """Fitted gates of the nodes, the root first."""
+        return self.gates_
+
+    def tree_for(self, n_experts):
+        """The tree, whatever the number of experts."""
+        return self.tree
 
     def reads(self, X):
         return self.gate.reads(X)
 
-    @property
-    def reads_sparse(self):
-        """Whether the nodes' gates read sparse columns as they are."""
-        return self.gate.reads_sparse
+    def allows(self, what):
+        return self.gate.allows(what)
+
+    def text_columns(self, X):
+        return self.gate.text_columns(X)
+
+    def linear_form(self, X):
+        """That of the nodes' gates, all of which the fused EM can fit together."""
+        return self.gate.linear_form(X)
+
+    def network(self, n_inputs, n_outputs):
+        """Architecture of the gate of a node with so many children."""
+        return self.gate.network(n_inputs, n_outputs)
 
     def check(self):
         self.gate.check()
@@ -91,29 +135,13 @@ class TreeGate(BaseGate):
         """An unfitted gate for another tree."""
         return type(self)(self.gate, tree)
 
+    def only(self, kept):
+        """An unfitted gate for the tree with some of its leaves."""
+        return TreeGate(self.gate, self.tree.only(kept))
+
     def _unfitted(self):
         """Copies of the gate, one for each node."""
         return [copy.deepcopy(self.gate) for _ in self.tree.slots]
-
-    @property
-    def linear_penalty(self):
-        """Penalty for the fused EM, if it can fit the nodes' gates itself."""
-        return self.gate.linear_penalty
-
-    @property
-    def standardize(self):
-        """Whether penalties of the nodes' gates refer to standardised columns."""
-        return self.gate.standardize
-
-    @property
-    def linear_columns(self):
-        """Columns that the fused EM gives to the nodes' gates."""
-        return self.gate.linear_columns
-
-    @property
-    def network(self):
-        """Architecture of the nodes' gates, if a gradient can reach them."""
-        return self.gate.network
 
     @property
     def coef_(self):
@@ -277,6 +305,11 @@ class NoiseTreeGate(TreeGate):
     def coef_(self):
         """None in common: the root reads no columns."""
         raise AttributeError("NoiseTreeGate has no coef_; look at those of gates_.")
+
+    def only(self, kept):
+        """The root is there for noise: without it, the rest is an ordinary tree."""
+        kind = type(self) if self.tree.n_leaves - 1 in kept else TreeGate
+        return kind(self.gate, self.tree.only(kept))
 
     def reordered(self, order):
         """The gate of the experts beside noise in another order; noise stays last."""

@@ -96,6 +96,20 @@ class Likelihood(Stamped):
     floored_ = False
     #: Whether the ridge of linear experts scales with the dispersion.
     scales_ridge = False
+    #: Covariance of several outputs given the expert: each has its own, or "full".
+    covariance = "diag"
+    #: Whether it is a normal density, around which gradients and two stages are built.
+    is_normal = False
+    #: Whether the best location is that of weighted least squares.
+    least_squares = False
+    #: Whether the fused EM, of linear experts, knows it.
+    has_fused_pass = False
+    #: Whether the variance of a row is predicted by a model within each expert.
+    models_variance = False
+    #: Whether it is the density of the noise component.
+    is_noise = False
+    #: Fitted model of the variance, if there is one.
+    model_ = None
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -135,6 +149,14 @@ class Likelihood(Stamped):
     def weighing(self, size):
         """What the size of a row multiplies its weight by, for any expert."""
         return None
+
+    def evidence(self, size):
+        """Rows of evidence (n,) that a row of some size is; None for one."""
+        return None
+
+    def penalty(self):
+        """Penalty in nats that a fitted likelihood pays, besides that of the expert."""
+        return 0.0
 
     def penalty_variance(self, n_outputs):
         """By what a ridge penalty is divided to become nats, (n_outputs,)."""

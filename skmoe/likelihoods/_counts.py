@@ -314,6 +314,10 @@ class Binomial(Likelihood):
             )
         return given
 
+    def evidence(self, size):
+        """As many rows as there are trials."""
+        return size
+
     def usable(self, prediction):
         """Chances, kept away from zero and one."""
         return np.clip(prediction, LEAST_MEAN, LARGEST_CHANCE)

@@ -62,12 +62,17 @@ class Gaussian(Likelihood):
     Gaussian(variance='shared')
     """
 
-    scales_ridge = True
+    is_normal = least_squares = scales_ridge = True
 
     def __init__(self, variance="expert", covariance="diag", floor=1e-6):
         self.variance = variance
         self.covariance = covariance
         self.floor = floor
+
+    @property
+    def has_fused_pass(self):
+        """Whether the fused EM knows it: outputs one by one."""
+        return self.covariance == "diag"
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""

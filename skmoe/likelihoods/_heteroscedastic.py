@@ -74,7 +74,7 @@ class HeteroscedasticGaussian(Likelihood):
     True
     """
 
-    scales_ridge = True
+    is_normal = models_variance = scales_ridge = True
 
     def __init__(self, model=None, floor=1e-6):
         self.model = model

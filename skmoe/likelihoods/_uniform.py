@@ -32,6 +32,8 @@ class Uniform(Likelihood):
     Uniform()
     """
 
+    is_noise = True
+
     def with_range(self, y, discrete=False):
         """Fitted copy for the range of ``y`` (n, n_outputs), maybe of counts."""
         fitted = clone(self)

@@ -89,6 +89,14 @@ class BaseRouter(Stamped):
     soft_share = 0.0
     #: Whether ``fit`` learns something: where a class has one of its own.
     learns = False
+    #: Whether EM trains within the active experts from the start.
+    sparse_training = False
+    #: Whether EM trains with all experts and refits briefly within the active ones.
+    soft_then_sparse = False
+    #: Where a row goes in training that finds no expert: "next", "shared" or "drop".
+    overflow = "next"
+    #: Factor of the noise on the logits whose scale the gate learns; 0 for none.
+    noise = 0.0
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -121,6 +129,10 @@ class BaseRouter(Stamped):
     def jitter(self, X, rng):
         """Standardised rows as the gate sees them in training."""
         return X
+
+    def scale(self, raw):
+        """Standard deviations (n, K) of learned noise, from the gate's last outputs."""
+        raise NotImplementedError
 
     def perturb(self, outputs, rng):
         """Logits (n, K) for routing, and the way back from their gradient."""

@@ -55,7 +55,17 @@ class TopKRouter(BaseRouter):
     @property
     def soft_share(self):
         """Epochs of ``Gradient`` with all experts, as a share."""
-        return SOFT_SHARE if self.training == "soft-then-sparse" else 0.0
+        return SOFT_SHARE if self.soft_then_sparse else 0.0
+
+    @property
+    def sparse_training(self):
+        """Whether EM trains within the top k from the start."""
+        return self.training == "sparse"
+
+    @property
+    def soft_then_sparse(self):
+        """Whether EM refits within the top k in the end."""
+        return self.training == "soft-then-sparse"
 
     def n_active(self, n_experts):
         return min(self.k, n_experts)

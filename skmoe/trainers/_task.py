@@ -199,8 +199,7 @@ def check_supported(task, trainer):
     experts = [] if "experts" in trainer.fits_lasso else task.recipe.experts
     own = [expert for expert in experts if isinstance(expert, BuiltInExpert)]
     for part in [*gates, *own]:
-        part = getattr(part, "gate", part)
-        if getattr(part, "l1_ratio", 0.0) > 0:
+        if part.has_lasso:
             raise ValueError(
                 f"{type(trainer).__name__} got {part!r}, but only EM fits a lasso; use "
                 "trainer='em', or l1_ratio=0."
@@ -224,7 +223,7 @@ def _check_density(task, trainer):
 
 def _check_router(recipe, trainer):
     router = recipe.router
-    if getattr(router, "overflow", None) == "shared" and not recipe.has_shared:
+    if router.overflow == "shared" and not recipe.has_shared:
         raise ValueError(
             f"{type(router).__name__} got overflow='shared', but the mixture has no "
             "shared expert; pass one as shared_expert, or use overflow='next' or "

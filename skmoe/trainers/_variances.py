@@ -99,7 +99,7 @@ def _fit_variance(task, likelihood, number, prediction, weight, designs, prior, 
     squares = likelihood.squares(task.rows.y, prediction)
     if isinstance(model, VarianceExpert):
         design = designs.of_numbers(view, model.standardize)
-        start, unit = getattr(before, "model_", None), likelihood.unit_
+        start, unit = None if before is None else before.model_, likelihood.unit_
         model = model.fit_squares(design, squares, weight, prior, unit, start)
     else:
         squares = (squares + prior / weight.sum()).reshape(task.rows.labels.shape)

@@ -334,11 +334,11 @@ def task_active(task, n_experts):
 
 def _training_active(task):
     """Experts that stay active per row in the main part of the training."""
-    sparse = getattr(task.recipe.router, "training", None) == "sparse"
-    sparse = sparse or task.recipe.router.masks_training
+    sparse = task.recipe.router.sparse_training or task.recipe.router.masks_training
     return task_active(task, task.recipe.n_experts) if sparse else task.recipe.n_experts
 
 
 def _sparse_finish(task, n_experts):
-    soft = getattr(task.recipe.router, "training", None) == "soft-then-sparse"
-    return soft and task_active(task, n_experts) < n_experts
+    return (
+        task.recipe.router.soft_then_sparse and task_active(task, n_experts) < n_experts
+    )

@@ -26,18 +26,18 @@ from .wide import WideCategoricalMixture, WideGaussianMixture
 
 def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
-    first = task.recipe.experts[0]
+    first, form = (
+        task.recipe.experts[0],
+        task.recipe.gate.linear_form(task.rows.gate_view),
+    )
     return (
-        hasattr(task.recipe.gate, "linear_penalty")
+        form is not None
         and not task.recipe.router.masks_training
         and all(isinstance(e, LinearExpert) for e in task.recipe.experts)
         and all(_penalised(e) == _penalised(first) for e in task.recipe.experts)
         and _has_fused_pass(task.recipe.likelihood)
         and is_numeric(task.rows.shared_view)
-        and (
-            not task.recipe.gate.numeric
-            or is_numeric(task.recipe.gate.linear_columns(task.rows.gate_view))
-        )
+        and (form.columns is None or is_numeric(form.columns))
     )
 
 
@@ -69,7 +69,10 @@ def is_wide(task, view, columns):
     systems = [(view, n_classes)]
     if columns is not None:
         systems.append((columns, max(tree_of(task).widths)))
-    penalties = task.recipe.gate.linear_penalty(), Penalty.of(task.recipe.experts[0])
+    penalties = (
+        task.recipe.gate.linear_form(columns).penalty,
+        Penalty.of(task.recipe.experts[0]),
+    )
     # Least squares and coordinate descent do well with their matrices.
     direct = n_classes == 1 or any(penalty.lasso for penalty in penalties)
     return any(use_products(X, 0 if direct else width) for X, width in systems)
@@ -86,11 +89,9 @@ class FusedTask:
     def __init__(self, task, *, hard=False):
         self.task = task
         weight = read_only(task.rows.weight, float)
-        standardize = task.recipe.experts[0].standardize, task.recipe.gate.standardize
-        view, columns = (
-            task.rows.shared_view,
-            task.recipe.gate.linear_columns(task.rows.gate_view),
-        )
+        form = task.recipe.gate.linear_form(task.rows.gate_view)
+        standardize = task.recipe.experts[0].standardize, form.standardize
+        view, columns = task.rows.shared_view, form.columns
         self.wide = is_wide(task, view, columns)
         self.expert_design = make_design(view, weight, standardize[0])
         if columns is None:
@@ -105,7 +106,7 @@ class FusedTask:
         task = self.task
         common = {
             "tree": tree_of(task),
-            "gate_penalty": task.recipe.gate.linear_penalty(),
+            "gate_penalty": task.recipe.gate.linear_form(task.rows.gate_view).penalty,
             "expert_penalty": Penalty.of(task.recipe.experts[0]),
             "hard": hard,
             "n_jobs": task.recipe.n_jobs,

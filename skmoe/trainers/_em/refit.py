@@ -247,7 +247,7 @@ class RefitMixture:
             for mass, expert in zip(rows, parts.experts, strict=True)
             if isinstance(expert, LinearExpert)
         )
-        return few or any(getattr(x, "floored_", False) for x in parts.likelihoods)
+        return few or any(own.floored_ for own in parts.likelihoods)
 
     # -- M-step ---------------------------------------------------------------
 
@@ -452,5 +452,5 @@ class RefitMixture:
 
 def variance_penalty(likelihood):
     """Penalty, in nats, of a model of the variance; none of others."""
-    model = getattr(likelihood, "model_", None)
+    model = likelihood.model_
     return model.penalty(1.0, 1.0) if isinstance(model, LinearExpert) else 0.0

@@ -211,11 +211,11 @@ def start_responsibilities(trainer, task, rng):
         return [with_noise(explained, resp) for resp in starts]
     if isinstance(task.recipe.gate, TreeGate):
         return tree_starts(trainer, task, rng)
-    own = getattr(task.recipe.gate, "start", None)
+    own = task.recipe.gate.start_responsibilities(
+        task.rows.gate_view, task.recipe.n_experts, task.rows.weight
+    )
     if own is not None:
-        resp = own(task.rows.gate_view, task.recipe.n_experts, task.rows.weight)
-        if resp is not None:
-            return [resp]
+        return [own]
     views = task.rows.numeric_views()
     if views is None:
         target = task.rows.indicators()

@@ -8,6 +8,7 @@ from ..._kernels.network import experts_backward, experts_forward, gather
 from ..._kernels.routing import group_slots
 from ..._numerics.multinomial import log_weights
 from ..._numerics.network import NO_MASK
+from ...experts._base import traits
 from ...losses import GateBatch
 from ...routers import Routing
 from ...routers._base import make_routing, routed
@@ -29,7 +30,7 @@ class Phase(NamedTuple):
 
 def check_gate(task):
     """Raise ``ValueError`` unless the gate is a network on dense numbers."""
-    if not hasattr(task.recipe.gate, "network"):
+    if not task.recipe.gate.differentiable:
         raise ValueError(
             f"Gradient got gate={task.recipe.gate!r}, which is no network; use "
             "SoftmaxGate or MLPGate, or trainer='em'."
@@ -44,7 +45,7 @@ def check_gate(task):
 def is_differentiable(task):
     """Whether the experts too are networks on dense numbers."""
     return all(
-        hasattr(expert, "network") and isinstance(view, np.ndarray)
+        traits(expert).differentiable and isinstance(view, np.ndarray)
         for expert, view in zip(
             task.recipe.experts, task.rows.expert_views, strict=True
         )

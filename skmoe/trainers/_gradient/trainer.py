@@ -208,8 +208,8 @@ class Gradient(Trainer):
         """The task with a router of its own, and the state to go on from."""
         self.check()
         check_supported(task, self)
-        covariance = getattr(task.recipe.likelihood, "covariance", "diag")
-        if covariance != "diag" and task.rows.y.ndim == 2 and task.rows.y.shape[1] > 1:
+        covariance, y = task.recipe.likelihood.covariance, task.rows.y
+        if covariance != "diag" and y.ndim == 2 and y.shape[1] > 1:
             raise ValueError(
                 f"Gradient got likelihood={task.recipe.likelihood!r}, but it fits a "
                 "variance of each output by itself; use covariance='diag', or "

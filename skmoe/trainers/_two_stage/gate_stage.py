@@ -51,13 +51,10 @@ def gate_stage(task, predictions, calibrate, max_iter, objective, offsets=True):
     For class labels both objectives are the same, the log-loss.
     """
     by_gradient = objective == "prediction" or task.rows.classes is not None
-    is_network = hasattr(task.recipe.gate, "network")
+    is_network = task.recipe.gate.differentiable
     if by_gradient and is_network and isinstance(task.rows.gate_view, np.ndarray):
-        alone = (
-            task.recipe.router.n_active(task.recipe.n_experts)
-            == 1
-            < task.recipe.n_experts
-        )
+        n_experts = task.recipe.n_experts
+        alone = task.recipe.router.n_active(n_experts) == 1 < n_experts
         kind = AloneStage if alone else NetworkStage
     else:
         kind = ResponsibilityStage
