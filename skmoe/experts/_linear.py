@@ -222,7 +222,7 @@ class LinearExpert(BuiltInExpert):
         """
         y = np.asarray(y, dtype=float)
         if self.l1_ratio > 0:
-            return self._like(self._adapted(self, Gaussian()), design, y, weight)
+            return self._like(self.for_likelihood(Gaussian()), design, y, weight)
         # Centring y keeps the products accurate when y sits far from zero.
         shift, _ = target_scales(y.reshape(len(weight), -1), weight)
         shift = shift.reshape(y.shape[1:])

@@ -8,10 +8,9 @@ import numpy as np
 
 from .._warnings import heard, tell
 from ..engines import run_calls
-from ..experts import NoiseExpert
+from ..experts._base import traits
 from ..experts._counts import expert_parameters
 from ..experts._pool import of_author
-from ..gates._tree import TreeGate
 
 
 @dataclass
@@ -91,7 +90,7 @@ class Recipe:
     @property
     def has_noise(self):
         """Whether the last expert is the noise component."""
-        return isinstance(self.experts[-1], NoiseExpert)
+        return traits(self.experts[-1]).is_noise
 
     def seed_of(self, number):
         """Seed of what is fitted for one expert."""
@@ -110,12 +109,7 @@ class Recipe:
         lists = "names", "experts", "expert_seeds"
         parts = {name: vars(self)[name] for name in lists}
         parts = {k: [own[i] for i in kept] for k, own in parts.items() if own}
-        gate = self.gate
-        if isinstance(gate, TreeGate):
-            # A root of its own is there for the last leaf, noise.
-            kind = type(gate) if self.n_experts - 1 in kept else TreeGate
-            gate = kind(gate.gate, gate.tree.only(kept))
-        return replace(self, gate=gate, **parts)
+        return replace(self, gate=self.gate.only(kept), **parts)
 
     def fitted_router(self, gate, view):
         """The router with what it learns from the gate's log-weights of all rows."""

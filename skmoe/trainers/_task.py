@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._stamp import Stamped
-from ..experts._base import BuiltInExpert
+from ..experts._base import traits
 from ._recipe import Fit, Recipe
 from ._rows import Rows
 
@@ -197,8 +197,7 @@ def check_supported(task, trainer):
     _check_density(task, trainer)
     gates = [] if "gate" in trainer.fits_lasso else [task.recipe.gate]
     experts = [] if "experts" in trainer.fits_lasso else task.recipe.experts
-    own = [expert for expert in experts if isinstance(expert, BuiltInExpert)]
-    for part in [*gates, *own]:
+    for part in [*gates, *map(traits, experts)]:
         if part.has_lasso:
             raise ValueError(
                 f"{type(trainer).__name__} got {part!r}, but only EM fits a lasso; use "

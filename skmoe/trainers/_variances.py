@@ -6,7 +6,6 @@ from .._numerics.design import make_design
 from ..experts._counts import expert_parameters
 from ..experts._foreign import fit_expert
 from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
-from ..likelihoods import HeteroscedasticGaussian
 
 
 class Designs:
@@ -37,7 +36,7 @@ class Designs:
 
 def check_variances(task):
     """Raise ``ValueError`` early for views that a model of the variance cannot read."""
-    if isinstance(task.recipe.likelihood, HeteroscedasticGaussian):
+    if task.recipe.likelihood.models_variance:
         for view in {id(view): view for view in task.rows.expert_views}.values():
             model = variance_expert(task.recipe.likelihood.model, view.shape[1])
             if isinstance(model, VarianceExpert):
@@ -71,7 +70,7 @@ def fit_variances(
         What penalties of the location add to the squares.
     before : list of fitted likelihoods to start from, default=None
     """
-    if not isinstance(task.recipe.likelihood, HeteroscedasticGaussian):
+    if not task.recipe.likelihood.models_variance:
         return fitted
     numbers = range(len(fitted)) if numbers is None else numbers
     nothing = np.zeros(task.rows.y.shape[1])

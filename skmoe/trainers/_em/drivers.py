@@ -4,10 +4,8 @@ import numpy as np
 
 from ..._numerics.grams import without_flat
 from ...engines import single_threaded_blas
-from ...experts import LinearExpert, NoiseExpert
+from ...experts._base import traits
 from ...experts._foreign import is_frozen
-from ...experts._glm import GeneralizedLinearExpert
-from ...gates._tree import TreeGate
 from ...routers._base import best_first
 from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
@@ -66,14 +64,9 @@ class FusedDriver:
 
     def _drop_flat(self, run, problem):
         """Leave no coefficient on a column that became flat in an expert's rows."""
-        fit = self.fused.to_fit(run, problem)
-        rows = RefitMixture(
-            self.task, n_active=problem.n_active, hard=self.trainer.hard
-        ).with_rule(kept=list(problem.kept))
-        statistics = rows.evaluate(Parts(fit.gate, fit.experts, fit.likelihoods))[1]
         gate, coef = problem.unpack(run.theta)
         own = np.split(coef, problem.n_experts)
-        weights = (statistics.resp * problem.weight[:, None]).T
+        weights = (problem.responsibilities(run) * problem.weight[:, None]).T
         pairs = zip(own, weights, strict=True)
         left = [without_flat(part, problem.expert, weight) for part, weight in pairs]
         run.theta = problem.pack(gate, np.concatenate(left))
@@ -221,7 +214,7 @@ class RefitDriver:
         Where a refit is costly, or starts from what an earlier one left, they are not.
         """
         task = self.task
-        linear = all(isinstance(e, LinearExpert) for e in task.recipe.experts)
+        linear = all(traits(e).is_linear for e in task.recipe.experts)
         soft = problem.n_active == task.recipe.n_experts and not problem.hard
         numbers = task.rows.numeric_views() is not None
         plain = soft and task.start.only is None and not self._placed()
@@ -233,7 +226,7 @@ class RefitDriver:
         return (
             task.start.resp is not None
             or task.recipe.has_noise
-            or isinstance(task.recipe.gate, TreeGate)
+            or task.recipe.gate.follows_paths
         )
 
     def _going_on(self, problem, fit):
@@ -298,9 +291,9 @@ def has_cheap_refits(experts):
     """Whether a refit is a step: frozen experts, and those by Newton steps."""
     if all(is_frozen(expert) for expert in experts):
         return True
-    linear = all(isinstance(e, (LinearExpert, NoiseExpert)) for e in experts)
-    steps = (GeneralizedLinearExpert, NoiseExpert)
-    return linear and any(isinstance(e, steps) for e in experts)
+    own = [traits(expert) for expert in experts]
+    linear = all(e.is_linear or e.is_noise for e in own)
+    return linear and any(e.follows_likelihood or e.is_noise for e in own)
 
 
 def collapsed_expert(problem, run, min_load):

@@ -6,6 +6,7 @@ are one flat vector, so that accelerators can extrapolate them.
 """
 
 import numpy as np
+from scipy.special import log_softmax
 
 from ..._kernels.em import Rule, Statistics, gaussian_pass
 from ..._numerics.design import FEW_COLUMNS, read_only, take_rows
@@ -21,7 +22,9 @@ from ..._numerics.linalg import (
     without_bias,
 )
 from ..._numerics.multinomial import fit_multinomial
+from ..._numerics.products import linear
 from ...engines import map_rows
+from ...mixture import e_step
 
 # Newton steps that bring the gate near the starting responsibilities.
 START_STEPS = 4
@@ -273,6 +276,17 @@ class LinearMixture:
         slopes = gate[:, :-1]
         return 0.5 * ridge * np.sum(slopes**2) + lasso * np.abs(slopes).sum()
 
+    def responsibilities(self, run):
+        """Responsibilities (n, K) of all rows at the end of a run."""
+        gate, coef, *rest = self.unpack(run.theta)
+        log_gate = linear(self.gate, gate)
+        for slots in self.tree.slots:
+            log_gate[:, slots] = log_softmax(log_gate[:, slots], axis=1)
+        answers = linear(self.expert, coef)
+        answers = answers.reshape(len(answers), self.n_experts, -1)
+        densities = self._log_densities(answers, *rest)
+        return e_step(self.tree.to_leaves(log_gate), densities, hard=self.hard)[1]
+
 
 class LinearGaussianMixture(LinearMixture):
     """Experts ``y = B x + noise`` with their own, or one shared, variance.
@@ -301,6 +315,10 @@ class LinearGaussianMixture(LinearMixture):
         """
         few = self.expert_channels - 1 <= FEW_COLUMNS
         return few and self.expert_penalty.ridge > 0 and not self.expert_penalty.lasso
+
+    def _log_densities(self, answers, log_variance):
+        squares = (self.target[:, None, :] - answers) ** 2
+        return -0.5 * np.sum(squares * np.exp(-log_variance) + log_variance, axis=2)
 
     def _exact_expert(self):
         return False

@@ -1,6 +1,7 @@
 """Fused EM of multinomial logistic experts."""
 
 import numpy as np
+from scipy.special import log_softmax
 
 from ..._kernels.em import Labels, categorical_pass
 from ..._numerics.design import read_only
@@ -44,6 +45,12 @@ class LinearCategoricalMixture(LinearMixture):
         codes, offset = self.target
         offset = offset[rows] if len(offset) else offset
         return Labels(read_only(codes[rows]), read_only(offset))
+
+    def _log_densities(self, answers):
+        if len(self.target.offset):
+            answers = answers + self.target.offset[:, None, :]
+        log_proba = log_softmax(answers, axis=2)
+        return log_proba[np.arange(len(answers)), :, self.target.codes]
 
     def _exact_expert(self):
         return use_exact_newton(self.n_classes, self.expert_channels)

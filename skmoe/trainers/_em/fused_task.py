@@ -14,10 +14,7 @@ from ..._numerics.design import (
     target_scales,
 )
 from ..._numerics.linalg import Penalty, use_products
-from ..._numerics.tree import flat
-from ...experts import LinearExpert
-from ...gates._tree import TreeGate
-from ...likelihoods import Categorical, Gaussian
+from ...experts._base import traits
 from .._rows import is_numeric
 from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
@@ -26,16 +23,14 @@ from .wide import WideCategoricalMixture, WideGaussianMixture
 
 def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
-    first, form = (
-        task.recipe.experts[0],
-        task.recipe.gate.linear_form(task.rows.gate_view),
-    )
+    recipe = task.recipe
+    first, form = recipe.experts[0], recipe.gate.linear_form(task.rows.gate_view)
     return (
         form is not None
-        and not task.recipe.router.masks_training
-        and all(isinstance(e, LinearExpert) for e in task.recipe.experts)
-        and all(_penalised(e) == _penalised(first) for e in task.recipe.experts)
-        and _has_fused_pass(task.recipe.likelihood)
+        and not recipe.router.masks_training
+        and all(traits(e).is_linear for e in recipe.experts)
+        and all(_penalised(e) == _penalised(first) for e in recipe.experts)
+        and task.recipe.likelihood.has_fused_pass
         and is_numeric(task.rows.shared_view)
         and (form.columns is None or is_numeric(form.columns))
     )
@@ -45,19 +40,9 @@ def _penalised(expert):
     return expert.alpha, expert.l1_ratio, expert.standardize
 
 
-def _has_fused_pass(likelihood):
-    if isinstance(likelihood, Gaussian):
-        return likelihood.covariance == "diag"
-    return isinstance(likelihood, Categorical)
-
-
 def tree_of(task):
     """The tree of the task's gates; a flat gate is a tree of one node."""
-    return (
-        task.recipe.gate.tree
-        if isinstance(task.recipe.gate, TreeGate)
-        else flat(task.recipe.n_experts)
-    )
+    return task.recipe.gate.tree_for(task.recipe.n_experts)
 
 
 def is_wide(task, view, columns):
@@ -157,8 +142,7 @@ class FusedTask:
     def to_fit(self, run, problem):
         """Fitted parts from a run of the problem, or of what is left of it."""
         parts, kept = problem.unpack(run.theta), problem.kept
-        gate = self.task.recipe.gate
-        gate = gate.on(problem.tree) if isinstance(gate, TreeGate) else clone(gate)
+        gate = self.task.recipe.gate.on(problem.tree)
         gate.set_standardised(parts[0], self.gate_design)
         make = self._regressors if self.task.rows.classes is None else self._classifiers
         experts, likelihoods = make(parts, kept)

@@ -7,7 +7,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..._numerics.tree import n_leaves
-from ...gates._tree import TreeGate
 from .._kinds import kinds_of
 from .refit import RefitMixture
 
@@ -90,8 +89,8 @@ class Matcher:
 
     def _order(self, gain):
         gate = self.problem.task.recipe.gate
-        if isinstance(gate, TreeGate) and gate.tree.depth > 1:
-            return np.array(best_turn(gate.tree.shape, gain)[1])
+        if gate.tree_for(len(gain)).depth > 1:
+            return np.array(best_turn(gate.tree_for(len(gain)).shape, gain)[1])
         return self._in_order_of_names(linear_sum_assignment(-gain)[1], gain)
 
     def _in_order_of_names(self, order, gain):

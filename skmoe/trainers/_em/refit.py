@@ -11,12 +11,11 @@ from ..._numerics.design import FEW_COLUMNS
 from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
-from ...experts import LinearExpert, NoiseExpert
 from ...experts._answers import predict_expert
+from ...experts._base import traits
 from ...experts._foreign import fit_expert, is_frozen
-from ...experts._glm import GeneralizedLinearExpert, target_units
-from ...gates._tree import TreeGate
-from ...likelihoods import HeteroscedasticGaussian, Uniform
+from ...experts._glm import target_units
+from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
 from .._variances import Designs, fit_variances
@@ -87,9 +86,8 @@ class RefitMixture:
         """The same problem without the expert in position ``k``."""
         kept = self.kept[:k] + self.kept[k + 1 :]
         task = self.task
-        if isinstance(task.recipe.gate, TreeGate):
-            left, _ = task.recipe.gate.tree.without(k)
-            task = task.with_recipe(gate=task.recipe.gate.on(left))
+        left, _ = task.recipe.gate.tree_for(len(self.kept)).without(k)
+        task = task.with_recipe(gate=task.recipe.gate.on(left))
         n_active = min(self.n_active, len(kept))
         return self.with_rule(kept=kept, n_active=n_active, task=task)
 
@@ -104,20 +102,17 @@ class RefitMixture:
             self.task.rows.classes is None
             and self.task.rows.expert_views[number].shape[1] <= FEW_COLUMNS
             and self.task.recipe.likelihood.scales_ridge
-            and isinstance(expert, LinearExpert)
-            and expert.alpha > 0
-            and expert.l1_ratio == 0
+            and traits(expert).biased_by_ridge
         )
 
     def stays(self):
         """Which experts may lose all their rows: noise."""
         experts = self.task.recipe.experts
-        return np.array([isinstance(experts[k], NoiseExpert) for k in self.kept])
+        return np.array([traits(experts[k]).is_noise for k in self.kept])
 
     def alternates(self):
         """Whether one M-step from known responsibilities is not the optimum."""
-        varies = isinstance(self.task.recipe.likelihood, HeteroscedasticGaussian)
-        return len(self.kept) > 1 or varies
+        return len(self.kept) > 1 or self.task.recipe.likelihood.models_variance
 
     # -- E-step ---------------------------------------------------------------
 
@@ -196,7 +191,7 @@ class RefitMixture:
 
     def _training_route(self, gate, log_gate):
         router, view = self.task.recipe.router, self.task.rows.gate_view
-        if isinstance(gate, TreeGate) and router.plain_top_k and not self.masks:
+        if gate.follows_paths and router.plain_top_k and not self.masks:
             # The paths that prediction will follow.
             return gate.route(view, router)
         return routed(router, log_gate, X=view, training=True)
@@ -205,13 +200,11 @@ class RefitMixture:
         total = parts.gate.penalty()
         for expert, likelihood in zip(parts.experts, parts.likelihoods, strict=True):
             total += variance_penalty(likelihood)
-            if not isinstance(expert, LinearExpert):
-                continue
             if self.task.rows.classes is not None:
-                total += expert.penalty()
+                total += traits(expert).penalty()
             else:
                 variance = likelihood.penalty_variance(self.task.rows.y.shape[1])
-                total += expert.penalty(variance, self._units)
+                total += traits(expert).penalty(variance, self._units)
         return total
 
     def _priors(self, experts, parts):
@@ -220,12 +213,15 @@ class RefitMixture:
             return None
         d, priors = self.task.rows.y.shape[1], []
         for k, expert in enumerate(experts):
-            own = np.zeros(d)
-            if isinstance(expert, LinearExpert):
-                known = parts.likelihoods[k].penalty_variance(d) if parts else own
-                own = expert.noise_scatter(known)
-            priors.append(own)
+            known = np.zeros(d)
+            if parts:
+                known = parts.likelihoods[k].penalty_variance(d)
+            priors.append(traits(expert).noise_scatter(known))
         return priors
+
+    def responsibilities(self, run):
+        """Responsibilities (n, K) of all rows at the end of a run."""
+        return run.statistics.resp
 
     def load(self, statistics):
         """Share of the rows that each expert is responsible for."""
@@ -243,9 +239,8 @@ class RefitMixture:
             weight = weight * task.rows.size
         rows = weight @ statistics.resp
         few = any(
-            mass < ROWS_PER_CHANNEL * (expert.n_features_in_ + 1)
+            mass < ROWS_PER_CHANNEL * traits(expert).n_channels
             for mass, expert in zip(rows, parts.experts, strict=True)
-            if isinstance(expert, LinearExpert)
         )
         return few or any(own.floored_ for own in parts.likelihoods)
 
@@ -351,7 +346,7 @@ class RefitMixture:
             # At the start there is nothing to keep: let the expert see all rows.
             weight = weight + FALLBACK_SHARE * task.rows.weight
         expert, view = task.recipe.experts[number], task.rows.expert_views[number]
-        if isinstance(expert, LinearExpert):
+        if traits(expert).is_linear:
             return self._fit_linear(expert, view, weight, previous, likelihood)
         if task.rows.log_prior is not None:
             # Only built-in experts are let in beside a shared classifier.
@@ -392,7 +387,7 @@ class RefitMixture:
     def _fit_linear(self, expert, view, weight, previous, likelihood):
         """A linear expert, on columns that are standardised by all rows."""
         task, more = self.task, {}
-        if isinstance(expert, GeneralizedLinearExpert):
+        if expert.follows_likelihood:
             bound = None if likelihood is None else likelihood.at(view)
             more = {"likelihood": bound, "size": task.rows.size, "unit": self._units}
             more["start"] = previous
@@ -452,5 +447,4 @@ class RefitMixture:
 
 def variance_penalty(likelihood):
     """Penalty, in nats, of a model of the variance; none of others."""
-    model = likelihood.model_
-    return model.penalty(1.0, 1.0) if isinstance(model, LinearExpert) else 0.0
+    return traits(likelihood.model_).penalty(1.0, 1.0)

@@ -1,11 +1,6 @@
 """From a good solution to a better one: perturbed restarts, the best of which stays."""
 
-import numpy as np
-from scipy.special import log_softmax
-
-from ..._numerics.network import standardised
 from .. import _partitions
-from .fused import LinearMixture
 
 # Tolerance of runs whose results are only compared, and of their first stretch.
 LOOSE_TOL, FIRST_TOL = 1e-5, 1e-3
@@ -40,12 +35,12 @@ def hop(problem, runs, start, go_on, n_hops, points, rng):
     """
     best = runs[0]
     for run in runs:
-        resp = _partitions.drawn(responsibilities(problem, run), *points, rng)
+        resp = _partitions.drawn(problem.responsibilities(run), *points, rng)
         best = _better(problem, best, start(resp), go_on)
     source, resp = None, None
     for number in range(n_hops - len(runs)):
         if best is not source:
-            source, resp = best, responsibilities(problem, best)
+            source, resp = best, problem.responsibilities(best)
         move = _partitions.MOVES[number % len(_partitions.MOVES)]
         theta = start(move(resp, *points, rng))
         best = _better(problem, best, theta, go_on)
@@ -59,35 +54,3 @@ def _better(problem, best, theta, go_on):
         return best
     run = go_on(run.theta, LOOSE_TOL)
     return max(best, run, key=lambda own: rank(problem, own))
-
-
-def responsibilities(problem, run):
-    """Responsibilities (n, K) at the end of a run."""
-    if not isinstance(problem, LinearMixture):
-        return run.statistics.resp
-    gate, coef, *log_variance = problem.unpack(run.theta)
-    log_gate = _outputs(problem.gate, gate)
-    for slots in problem.tree.slots:
-        log_gate[:, slots] = log_softmax(log_gate[:, slots], axis=1)
-    answers = _outputs(problem.expert, coef)
-    answers = answers.reshape(len(answers), problem.n_experts, -1)
-    density = _regression if log_variance else _classification
-    joint = problem.tree.to_leaves(log_gate)
-    joint += density(problem.target, answers, *log_variance)
-    return np.exp(log_softmax(joint, axis=1))
-
-
-def _outputs(design, coef):
-    return standardised(design.X, *design[1:]) @ coef[:, :-1].T + coef[:, -1]
-
-
-def _regression(target, answers, log_variance):
-    squares = (target[:, None, :] - answers) ** 2
-    return -0.5 * np.sum(squares * np.exp(-log_variance) + log_variance, axis=2)
-
-
-def _classification(labels, answers):
-    if len(labels.offset):
-        answers = answers + labels.offset[:, None, :]
-    log_proba = log_softmax(answers, axis=2)
-    return log_proba[np.arange(len(answers)), :, labels.codes]

@@ -9,16 +9,15 @@ from ..._numerics.design import make_design, take_rows
 from ..._numerics.products import dense_rows, linear, principal_axes
 from ...experts import LinearExpert
 from ...gates import SoftmaxGate
-from ...gates._tree import TreeGate
 from ...likelihoods import Categorical, Gaussian, Uniform
 from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
 from .. import _partitions
 from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
-from .loop import Run, run_em
+from .loop import run_em
 from .matching import Matcher, by_name
-from .refit import Parts, RefitMixture
+from .refit import RefitMixture
 from .search import LOOSE_TOL, hop, rank
 
 # Of n_init starts, the share that is run to the end after the short runs.
@@ -209,7 +208,7 @@ def start_responsibilities(trainer, task, rng):
         explained = task.without_noise()
         starts = start_responsibilities(trainer, explained, rng)
         return [with_noise(explained, resp) for resp in starts]
-    if isinstance(task.recipe.gate, TreeGate):
+    if task.recipe.gate.follows_paths:
         return tree_starts(trainer, task, rng)
     own = task.recipe.gate.start_responsibilities(
         task.rows.gate_view, task.recipe.n_experts, task.rows.weight
@@ -350,18 +349,8 @@ def _linear_task(task, views):
 def _linear_responsibilities(trainer, fused, rng):
     """Responsibilities (n, K) of briefly trained linear mixtures, best start first."""
     return [
-        linear_responsibilities(
-            fused,
-            _run(trainer, fused.problem, theta, trainer.short_iter, trainer.tol).theta,
+        fused.problem.responsibilities(
+            _run(trainer, fused.problem, theta, trainer.short_iter, trainer.tol)
         )
         for theta in linear_starts(trainer, fused.task, fused, rng)
     ]
-
-
-def linear_responsibilities(fused, theta):
-    """Responsibilities (n, K) of a linear mixture for its training rows."""
-    problem = RefitMixture(fused.task)
-    run = Run(theta, *fused.problem.evaluate(theta))
-    fit = fused.to_fit(run, fused.problem)
-    parts = Parts(fit.gate, fit.experts, fit.likelihoods)
-    return problem.evaluate(parts)[1].resp

@@ -34,7 +34,7 @@ def stacked_contrasts(*widths):
     return block_diag(*map(contrasts, widths))
 
 
-class Rows(NamedTuple):
+class Answers(NamedTuple):
     """What an E-step leaves: arrays over rows.
 
     Attributes
@@ -74,7 +74,7 @@ class WideMixture:
         rows = (best + np.log(norm))[:, 0]
         counted = self.weight > 0
         total = np.array([self.weight[counted] @ rows[counted]])
-        return Rows(total, self.weight @ resp, resp, np.exp(slots), experts)
+        return Answers(total, self.weight @ resp, resp, np.exp(slots), experts)
 
     def _routed(self, log_gate):
         """Log-weights (n, K) within the experts that stay active."""

@@ -8,7 +8,6 @@ from sklearn.base import clone
 from ..._kernels.network import backward, forward
 from ..._numerics.multinomial import log_weights
 from ..._numerics.network import NO_MASK
-from ...gates._tree import TreeGate
 
 # Scale of the last layer at the start.
 START_GAIN = 0.1
@@ -16,7 +15,7 @@ START_GAIN = 0.1
 
 def gate_network(gate, n_inputs, n_experts, n_outputs):
     """The gate of a task as one network, or as one per node of its tree."""
-    if isinstance(gate, TreeGate):
+    if gate.follows_paths:
         return TreeNetworks(gate, n_inputs, n_outputs)
     return GateNetwork(gate, n_inputs, n_experts, n_outputs)
 

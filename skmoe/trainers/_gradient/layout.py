@@ -14,7 +14,7 @@ from ..._numerics.design import (
     weighted_moments,
 )
 from ..._numerics.network import Network
-from ...experts import LinearExpert
+from ...experts._base import traits
 from .gate import expert_draws, gate_network
 
 
@@ -188,7 +188,7 @@ class ParameterLayout:
         self._scaled_penalties = [
             k
             for k, expert in enumerate(task.recipe.experts)
-            if scaled and isinstance(expert, LinearExpert)
+            if scaled and traits(expert).scales_ridge
         ]
         self.variances = slice(at, at)
         if task.rows.classes is None:
@@ -320,7 +320,7 @@ def fitted_experts(problem, theta):
 
 def _centred(theta, network, expert, classes):
     """Linear class scores less their mean over classes: the same probabilities."""
-    if classes is None or not isinstance(expert, LinearExpert):
+    if classes is None or not traits(expert).is_linear:
         return theta
     theta = theta.copy()
     for part in network.layers(theta)[0]:

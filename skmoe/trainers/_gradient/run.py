@@ -8,7 +8,6 @@ from sklearn.base import clone
 
 from ..._numerics.network import Adam, batches
 from ...engines import single_threaded_blas
-from ...gates._tree import TreeGate
 from .._em.starts import linear_match, start_responsibilities
 from .._em.trainers import EM
 from .layout import check_continues
@@ -285,7 +284,7 @@ def guiding_responsibilities(task, rows):
         rng = np.random.RandomState(task.recipe.seed)
         task = task.with_start(n_init=1).with_rows(weight=weight)
         resp = start_responsibilities(EM(), task, rng)[0]
-    if isinstance(task.recipe.gate, TreeGate):
+    if task.recipe.gate.follows_paths:
         return resp
     # By name, so that the order of the experts does not matter.
     return resp[

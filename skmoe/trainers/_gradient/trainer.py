@@ -6,7 +6,6 @@ import numbers
 import numpy as np
 from sklearn.base import clone
 
-from ...gates._tree import TreeGate
 from ...likelihoods import Gaussian
 from ...losses import RouterZLoss
 from .._task import Task, Trainer, check_supported
@@ -216,7 +215,7 @@ class Gradient(Trainer):
                 "trainer='em'."
             )
         check_gate(task)
-        if isinstance(task.recipe.gate, TreeGate):
+        if task.recipe.gate.follows_paths:
             self._check_tree()
         state = _state_of(task.start.warm)
         router = clone(task.recipe.router)

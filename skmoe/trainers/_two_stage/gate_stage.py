@@ -9,7 +9,6 @@ from sklearn.base import clone
 
 from ... import mixture
 from ..._numerics.design import as_dense, make_design
-from ...gates._tree import TreeGate
 from .._gradient.gate import expert_draws, gate_network
 from .._variances import Designs, fit_variances
 from .corrections import corrections_for
@@ -88,7 +87,7 @@ class GateStage:
     def penalised_gate(self):
         """A copy of the gate, and of its part with a penalty, or None."""
         gate = clone(self.task.recipe.gate)
-        part = gate.gate if isinstance(gate, TreeGate) else gate
+        part = gate.node_gate
         return (gate, part) if "alpha" in part.get_params() else None
 
     def chosen(self, losses):
