@@ -15,6 +15,7 @@ import tracemalloc
 import numpy as np
 
 from skmoe import MoERegressor, mixture
+from skmoe._estimators.answers import see
 from skmoe.datasets import make_gated_regression
 
 LEVELS = [0.05, 0.5, 0.95]
@@ -24,7 +25,8 @@ ROWS = [100_000, 300_000, 1_000_000]
 
 def on_grid(model, X):
     """Quantiles read off a grid of the distribution function."""
-    components = model._components(X)
+    own, seen = see(model, X)
+    components = own.components(seen)
     spread = max(x.sigma_ for x in model.likelihoods_)
     low = components.predictions.min(axis=(1, 2)) - 5 * spread
     high = components.predictions.max(axis=(1, 2)) + 5 * spread

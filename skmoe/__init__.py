@@ -5,8 +5,10 @@ from ._estimators.hierarchical import (
     HierarchicalMoEClassifier,
     HierarchicalMoERegressor,
 )
+from ._estimators.parts import POOLS
 from ._estimators.regressor import MoERegressor
 from ._version import __version__
+from .experts import AutoPool
 
 __all__ = [
     "HierarchicalMoEClassifier",
@@ -15,3 +17,6 @@ __all__ = [
     "MoERegressor",
     "__version__",
 ]
+
+# A pool has mixtures among its members, which find it by this name.
+POOLS["auto"] = AutoPool

@@ -27,6 +27,11 @@ def own_request(estimator):
     return getattr(routing, "_self_request", routing)
 
 
+def has_callbacks(estimator):
+    """Whether callbacks were set on an estimator."""
+    return bool(vars(estimator).get("_skl_callbacks"))
+
+
 __all__ = [
     "HasMethods",
     "Interval",
@@ -36,6 +41,7 @@ __all__ = [
     "check_matplotlib_support",
     "check_sample_weight",
     "fit_context",
+    "has_callbacks",
     "own_request",
     "raise_for_params",
     "routing_enabled",

@@ -18,6 +18,9 @@ import numpy as np
 import scipy
 import sklearn
 import threadpoolctl
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
+
+from .exceptions import ExpertCollapseWarning
 
 # Folders, and files, of those through whom a user calls: nothing there is to be mended.
 _PACKAGES = (joblib, numba, np, scipy, sklearn, concurrent.futures, multiprocessing)
@@ -79,6 +82,20 @@ TECHNICAL = (
     ImportWarning,
     ResourceWarning,
 )
+
+
+# Of parts that the user has not chosen himself, whose author alone could heed them.
+OF_AUTHOR = (ConvergenceWarning, DataConversionWarning, ExpertCollapseWarning)
+OF_AUTHOR_WORDS = ("n_quantiles", "The number of unique classes")
+
+
+def of_author(category, text):
+    """Whether only the author of a pool's member could heed a warning.
+
+    Whether a member converged, or a mixture among them lost an expert, shows in the
+    loss of its predictions, by which the gate judges it.
+    """
+    return issubclass(category, OF_AUTHOR) or text.startswith(OF_AUTHOR_WORDS)
 
 
 class _Listener(threading.local):

@@ -4,6 +4,9 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from ._estimators.answers import see
+from ._estimators.base import BaseMoE
+from ._estimators.parts import has_own_names
 from ._sklearn import safe_indexing
 from ._tables.table import row_weights
 from .likelihoods import Gaussian
@@ -86,8 +89,7 @@ def distill(
     student = (
         _default_student(teacher, n_experts) if student is None else clone(student)
     )
-    trainer = getattr(student, "trainer", None)
-    if isinstance(trainer, TwoStage) or str(trainer) == "two-stage":
+    if _has_two_stages(student):
         raise ValueError(
             f"distill got student={student!r}, but every row enters once for each of "
             "its answers, and folds of trainer='two-stage' would part them; use "
@@ -108,10 +110,16 @@ def distill(
     )
 
 
+def _has_two_stages(student):
+    if not isinstance(student, BaseMoE):
+        return False
+    return isinstance(student.trainer, TwoStage) or student.trainer == "two-stage"
+
+
 def _default_student(teacher, n_experts):
     if n_experts is None:
         n_experts = max(1, teacher.n_experts_ // 2)
-    if teacher._experts_by_name():
+    if has_own_names(teacher.experts):
         raise ValueError(
             "distill got a teacher with experts by name and student=None; pass the "
             f"student, such as MoERegressor(n_experts={n_experts})."
@@ -128,13 +136,14 @@ def _expand_classes(teacher, X):
 
 def _expand_normals(teacher, X):
     """Rows, targets and weights: the nodes of each expert that serves the row."""
-    gate = teacher.gate_proba(X)
     if not all(isinstance(x, Gaussian) for x in teacher.likelihoods_):
         raise ValueError(
             f"distill got a teacher with {teacher.likelihoods_[-1]!r}, but expected "
             "Gaussian likelihoods, whose moments stand for the density."
         )
-    components = teacher._components(X)
+    own, seen = see(teacher, X)
+    components = own.components(seen)
+    gate = components.weights
     means, spreads = components.means(), np.sqrt(components.variances())
     d = means.shape[2]
     rows, experts = np.nonzero(gate)
@@ -143,5 +152,4 @@ def _expand_normals(teacher, X):
     nodes = own_mean[:, None] + NODES[:, None] * own_spread[:, None]
     targets = nodes.reshape(-1, d)
     weights = (gate[rows, experts][:, None] * NODE_WEIGHTS).ravel()
-    single = teacher.predict(X[:1]).ndim == 1
-    return np.repeat(rows, 3), targets[:, 0] if single else targets, weights
+    return np.repeat(rows, 3), own.target.shaped(targets), weights

@@ -5,7 +5,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
-from ._estimators.presets import adapt_expert
+from ._estimators.parts import adapt_expert
 from ._sklearn import safe_indexing
 from ._tables.table import row_weights
 from ._warnings import heard, tell
@@ -89,7 +89,7 @@ def pretrain_experts(
 
     def fitted(number, own, view):
         rows = np.flatnonzero((groups == labels[number]) & (weight > 0))
-        _check_group(labels[number], y[rows], hasattr(own, "predict_proba"))
+        _check_group(labels[number], y[rows], _has_proba(own))
         view = safe_indexing(view, rows)
         return fit_expert(own, view, y[rows], weight[rows], number)
 
@@ -105,8 +105,7 @@ def _views(X, experts):
     numbers = None
     if any(reads_numbers(expert) for expert in experts):
         numbers = check_array(X, dtype=(np.float64, np.float32), order="C")
-    if not hasattr(X, "shape"):
-        X = np.asarray(X)
+    X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     return [numbers if reads_numbers(expert) else X for expert in experts]
 
 
@@ -127,5 +126,9 @@ def _expert_of(expert, label, classify):
                 f"groups contains {label!r}; add an expert for it."
             )
         expert = expert[label]
-    classify = classify or hasattr(expert, "predict_proba")
+    classify = classify or _has_proba(expert)
     return adapt_expert(expert, str(label), classify, "pretrain_experts")
+
+
+def _has_proba(expert):
+    return hasattr(expert, "predict_proba")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone, is_classifier
 
+from skmoe._estimators.answers import see
 from skmoe.experts import LinearExpert
 from skmoe.routers import BalancedRouter, ExpertChoiceRouter
 from skmoe.trainers import EM
@@ -143,7 +144,7 @@ def _check_alone(model, X, answer):
 
 def _check_tie(model, row, alone, batch):
     if not isinstance(model.router, ExpertChoiceRouter):
-        weights = np.exp(model.gate_.predict_log_proba(model._views(row)[1]))[0]
+        weights = np.exp(model.gate_.predict_log_proba(see(model, row)[1].gate))[0]
         differ = (alone > 0) != (batch > 0)
         gap = np.ptp(weights[differ])
         require(gap < 1e-9, f"row alone is routed otherwise, {gap:.3g} from a tie")

@@ -268,7 +268,7 @@ def test_removed_experts_are_in_the_record(options, trainer, capsys):
     loads = np.array(history["load"])
     assert loads.shape == (model.n_iter_, len(asked))
     np.testing.assert_allclose(loads.sum(axis=1), 1.0)
-    np.testing.assert_allclose(loads[-1][best._kept], best.expert_load_)
+    np.testing.assert_allclose(loads[-1][best._learned.kept], best.expert_load_)
     falls = np.flatnonzero(np.diff(bounds) < -1e-9) + 1
     assert {*falls} <= {*history["restart"]}
     printed = capsys.readouterr().out

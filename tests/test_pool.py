@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn.utils import estimator_html_repr
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe._estimators.pool import MEMBERS
 from skmoe.experts import AutoPool
-from skmoe.experts._pool import MEMBERS
 from skmoe.gates import GroupGate
 from skmoe.trainers import TwoStage
 

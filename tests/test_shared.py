@@ -73,7 +73,7 @@ def test_out_of_fold_rows_are_not_seen(regression, classification, classify):
     classes = np.unique(y) if classify else None
     weight = np.ones(len(y))
     weight[:7] = 0.0
-    fitted, offset = fit_shared(
+    shared, offset = fit_shared(
         tree,
         X,
         y,
@@ -90,7 +90,7 @@ def test_out_of_fold_rows_are_not_seen(regression, classification, classify):
         assert known.mean() < 0.95
     else:
         assert np.abs(offset[7:, 0] - y[7:]).mean() > 0.01
-    assert fitted.score(X[7:], y[7:]) == 1.0
+    assert shared.estimator.score(X[7:], y[7:]) == 1.0
 
 
 def test_experts_without_freedom_leave_the_shared_one(regression, classification):

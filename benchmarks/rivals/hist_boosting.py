@@ -5,7 +5,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from skmoe.experts._pool import TreesOnTables
+from skmoe._estimators.pool import TreesOnTables
 
 NAME = "HistGradientBoosting"
 

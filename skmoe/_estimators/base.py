@@ -1,49 +1,71 @@
-"""What both estimators share: parameters, routing, and the course of a fit."""
+"""What both estimators share: parameters, and the course of a fit."""
 
 import functools
 import numbers
-from dataclasses import replace
 
 import numpy as np
-from sklearn.base import TransformerMixin, clone
-from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_random_state, murmurhash3_32
+from sklearn.base import TransformerMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     process_routing,
 )
 
-from .._numerics.design import counted_weights
 from .._sklearn import (
     HasMethods,
     Interval,
     StrOptions,
     VisualBlock,
+    fit_context,
     raise_for_params,
     routing_enabled,
+    safe_indexing,
 )
 from .._warnings import tells_once, warn
-from ..experts._base import BuiltInExpert
-from ..experts._foreign import is_frozen, seed_unseeded, warn_without_weight
+from ..experts._base import traits
+from ..experts._foreign import warn_without_weight
 from ..experts._noise import NOISE
-from ..gates._base import BaseGate
-from ..trainers._folds import draw_folds
-from ..trainers._recipe import Recipe
-from ..trainers._rows import Rows
-from ..trainers._task import Report, Start, Task, trained
+from ..trainers import TwoStage
+from ..trainers._task import Trainer
+from .answers import fitted_mixture
 from .evaluation import Evaluation
-from .fitted import SAME, Fitted
+from .fitted import (
+    Learned,
+    as_read,
+    attributes_of,
+    check_same,
+    commit,
+    previous_fits,
+    read_before,
+)
 from .parameters import ExpertParameters
-from .parts import SPLITTER, Parts
-from .presets import TRAINERS
-from .reading import Reading
-from .shared import SHARED, Shared
+from .parts import (
+    SHARED,
+    SPLITTER,
+    TRAINERS,
+    asked_of,
+    flat_gate,
+    has_own_names,
+    resolve,
+    seed_experts,
+)
+from .shared import fit_shared
+from .training import (
+    Reporter,
+    given_rows,
+    make_task,
+    positive_rows,
+    train,
+    train_batch,
+    widths_of,
+    with_options,
+    with_shared,
+)
+from .views import Reading, fit_views, training_views, what_all_allow
 
 # Share of the rows below which a sum of weights is taken for a slip of units.
 LIGHT = 0.1
-
-
 # What ``partial_fit`` can leave alone, besides experts by name.
 FREEZE = ("experts", "gate")
 
@@ -88,19 +110,21 @@ def transactional(fit):
     return wrapped
 
 
-class BaseMoE(
-    CallbackSupportMixin,
-    TransformerMixin,
-    Parts,
-    Shared,
-    Fitted,
-    Reading,
-    Evaluation,
-    ExpertParameters,
-):
-    """Parameters, training and evaluation that do not depend on the task."""
+def checked(fit):
+    """A ``fit`` that validates parameters, warns once, and is undone if it raises."""
+    validated = fit_context(prefer_skip_nested_validation=False)
+    return transactional(validated(tells_once(fit)))
+
+
+class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParameters):
+    """Parameters, and the course of a fit, whatever the task.
+
+    A subclass gives ``_classify``, ``_target`` and ``fit``.
+    """
 
     _doc_link_module = "skmoe"
+    # What a fitted mixture keeps besides its public attributes.
+    _learned = None
 
     _parameter_constraints = {
         "experts": [
@@ -130,27 +154,34 @@ class BaseMoE(
         "verbose": ["verbose"],
     }
 
-    # -- routing, representation -------------------------------------------------
+    # -- what scikit-learn asks ---------------------------------------------------
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        learned = self._learned
+        allowed = learned.views.allowed if learned else what_all_allow(asked_of(self))
+        tags.input_tags.allow_nan, tags.input_tags.sparse = allowed
+        return tags
 
     def get_metadata_routing(self):
         """Metadata routing of this object and its experts."""
         router = MetadataRouter(owner=self).add_self_request(self)
         mapping = MethodMapping().add(caller="fit", callee="fit")
-        names, experts = self._named_experts()
-        if not self._experts_by_name():
-            names, experts = ["experts"], experts[:1]
-        named = self._and_shared(names, experts)
-        splitter = getattr(self.trainer, "splitter", None)
-        if splitter is not None:
+        named = asked_of(self).by_name
+        if not has_own_names(self.experts):
+            # All are copies of one, and a shared expert is the last.
+            shared = {k: v for k, v in named.items() if k == SHARED}
+            named = {"experts": next(iter(named.values())), **shared}
+        if isinstance(self.trainer, Trainer) and self.trainer.splitter is not None:
             splitting = MethodMapping().add(caller="fit", callee="split")
-            router.add(**{SPLITTER: splitter}, method_mapping=splitting)
+            router.add(**{SPLITTER: self.trainer.splitter}, method_mapping=splitting)
         return router.add(**named, method_mapping=mapping)
 
     def _sk_visual_block_(self):
-        named = self._and_shared(*self._named_experts())
+        named = asked_of(self).by_name
         notes = {
             member.name: f"{member.name} (left out: {member.dropped})"
-            for member in getattr(self, "expert_pool_", ())
+            for member in vars(self).get("expert_pool_", ())
             if member.dropped
         }
         names = [notes.get(name, name) for name in named]
@@ -163,213 +194,206 @@ class BaseMoE(
 
     # -- fitting -----------------------------------------------------------------
 
-    @tells_once
-    def _fit(self, X, y, sample_weight, fit_params, sizes=None):
-        before, parts = self._as_read(), self._resolve_parts()
-        table = self._read(X, reset=True, gate=parts.gate, experts=parts.by_name())
-        y, weight = self._read_target(table, y, sample_weight)
-        weight, unit = counted_weights(weight)
-        parts = self._screen(parts, table, y, weight)
-        n_experts, experts = len(parts.experts), parts.by_name()
+    def _resolve(self):
+        """Objects for what the user wrote, checked and cloned."""
+        return resolve(asked_of(self), flat_gate)
+
+    def _previous(self, parts):
+        """Earlier fits to continue from, one per member, or None."""
+        return previous_fits(self, parts)
+
+    def _fit(self, X, y, sample_weight, fit_params, sizes, resp=None):
+        owner, before, parts = type(self).__name__, read_before(self), self._resolve()
+        reading = Reading(parts.asked, parts.gate.node_gate)
+        table = reading.read(self, X)
+        given = given_rows(table, *self._target.read(y, table, sample_weight, self))
+        parts = self._screen(parts, given)
         goes_on = self.warm_start and parts.trainer.continues
         previous = self._previous(parts) if goes_on else None
         if previous is not None:
-            self._check_same(before, *SAME[:-1])
-        self._check_size(table, weight, n_experts)
-        self._fit_features(table, y, weight, parts.gate, experts)
-        if self._pool() is None:
-            warn_without_weight(_weighted_parts(parts, weight))
-            warn_of_light_weights(parts, weight, unit)
-        fit_params, split_params = self._route_fit_params(experts, fit_params)
-        task = self._make_task(parts, table, y, weight, unit)
+            check_same(before, as_read(self, given.target), owner)
+        check_size(parts, given.weight)
+        views = fit_views(reading, parts.by_name(), given, self.random_state)
+        warn_of_weights(parts, given)
+        fit_params, split_params = route_fit_params(self, parts, fit_params)
+        seen = training_views(views, table, parts)
+        task = make_task(self, parts, given, seen, resp)
+        widths = widths_of(parts.names, seen)
         if previous is not None:
-            self._check_same(before, "_widths")
-        task = task.with_rows(
-            size=self._read_size(task, sizes),
-            folds=self._split(parts, task, split_params),
-            fit_params=[fit_params[name] for name in parts.names],
+            check_same(before, {"widths": widths}, owner)
+        task = with_options(
+            task,
+            training_size(parts, given, sizes),
+            splitting(parts, split_params),
+            [fit_params[name] for name in parts.names],
         )
         own = fit_params.get(SHARED, {})
-        task = self._with_shared(task, self._fit_shared(parts, table, y, weight, own))
-        self._train(parts, _positive_rows(task), previous, X, y)
+        shared, offset = fit_shared_of(self, parts, given, views, own)
+        task = positive_rows(with_shared(task, offset))
+        learned = Learned(views, given.target, shared, widths)
+        snapshot = functools.partial(attributes_of, self, learned, task)
+        reporter = Reporter(self, X, y, snapshot)
+        commit(self, learned, task, train(self, parts, task, previous, reporter))
+        reporter.end()
         return self
 
-    @tells_once
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None):
         if self.n_members > 1:
             raise ValueError(
                 f"partial_fit got n_members={self.n_members}, but expected 1; train "
                 "the members one by one and average their predictions."
             )
-        before, parts = self._as_read(), self._resolve_parts()
+        before, parts = read_before(self), self._resolve()
         check_freeze(freeze, parts.names)
-        previous = self._previous(parts)
-        fresh = previous is None
-        experts = parts.by_name()
-        table = self._read(X, reset=fresh, gate=parts.gate, experts=experts)
-        y, weight = self._read_batch(table, y, sample_weight, fresh, classes)
-        if not fresh:
-            self._check_same(before, "_n_outputs")
-        weight, unit = counted_weights(weight)
-        if fresh:
-            self._fit_features(table, y, weight, parts.gate, experts)
-            offset = self._fit_shared(parts, table, y, weight, {})
+        (previous,) = self._previous(parts) or (None,)
+        reading = Reading(parts.asked, parts.gate.node_gate)
+        views = reading if previous is None else self._learned.views
+        table = views.read(self, X)
+        earlier = None if previous is None else self._learned.target
+        given = given_rows(
+            table,
+            *self._target.read_batch(y, table, sample_weight, self, earlier, classes),
+        )
+        if previous is None:
+            views = fit_views(reading, parts.by_name(), given, self.random_state)
+            shared, offset = fit_shared_of(self, parts, given, views, {})
         else:
-            offset = self._offset(table)
-        task = self._make_task(parts, table, y, weight, unit).with_start(freeze=freeze)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        task = _positive_rows(self._with_shared(task, offset).with_recipe(seed=seed))
-        own = task.going_on(None if fresh else previous[0])
-        fit = parts.trainer.fit_batch(own.rows, own.recipe, own.start, own.report)
-        self._commit(task, [own.numbered(fit)])
+            n_outputs = {"n_outputs": given.target.n_outputs}
+            check_same(before, n_outputs, type(self).__name__)
+            shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
+            views = views.spread(previous.kept, len(parts.experts))
+        seen = training_views(views, table, parts)
+        task = make_task(self, parts, given, seen)
+        task = positive_rows(with_shared(task, offset))
+        learned = Learned(views, given.target, shared, widths_of(parts.names, seen))
+        fit = train_batch(self, parts, task, previous, freeze)
+        commit(self, learned, task, [fit])
         return self
 
-    def _read_size(self, task, sizes):
-        """Exposures or trials of rows: none here."""
-        return
-
-    def _split(self, parts, task, split_params):
-        """Folds by the splitter of the trainer, of all rows; None if it has none."""
-        splitter = parts.trainer.splitter
-        if splitter is None:
-            return None
-        if parts.shared is not None:
-            raise ValueError(
-                f"{type(self).__name__} got shared_expert with cv={splitter!r}, but a "
-                "shared expert is fitted to random folds, which would part groups; "
-                "give cv as an integer, or the expert as one of the others."
-            )
-        return draw_folds(
-            task.rows.labels, task.rows.classes, splitter, 0, split_params
+    def _screen(self, parts, given):
+        """The parts without the members of a pool that do not suit the data."""
+        vars(self).pop("expert_pool_", None)
+        if parts.asked.pool is None:
+            return parts
+        self.expert_pool_ = screened(parts, given)
+        kept = [member for member in self.expert_pool_ if not member.dropped]
+        return parts._replace(
+            names=[member.name for member in kept],
+            experts=[member.estimator for member in kept],
         )
 
-    def _make_task(self, parts, table, y, weight, unit):
-        gate_view, expert_views = self._training_views(
-            table, parts.gate, parts.experts, parts.trainer.keeps_sparse
+
+@with_callbacks
+@checked
+def fit_from(model, X, y, sample_weight=None, *, resp, **sizes):
+    """Fit a mixture from responsibilities (n, K); returns it.
+
+    ``sizes`` are ``offset`` or ``trials`` of a regressor.
+    """
+    return model._fit(X, y, sample_weight, {}, sizes, resp)
+
+
+def screened(parts, given):
+    """All members of a pool, with the reasons of those that do not suit the data."""
+    asked, two_stage = parts.asked, isinstance(parts.trainer, TwoStage)
+    if not two_stage:
+        warn(
+            f"{asked.owner} got experts={asked.experts!r} with "
+            f"trainer={asked.trainer!r}, which gives credit to the members that "
+            "memorise; use trainer='two-stage'.",
+            UserWarning,
         )
-        widths = zip(parts.names, expert_views, strict=True)
-        self._widths = {"the gate": gate_view.shape[1]}
-        self._widths.update((name, view.shape[1]) for name, view in widths)
-        rows = Rows(
-            gate_view=gate_view,
-            expert_views=expert_views,
-            y=self._encode(y),
-            labels=y,
-            classes=getattr(self, "classes_", None),
-            weight=weight,
-            weight_unit=unit,
+    rows = np.flatnonzero(given.weight > 0)
+    X = safe_indexing(given.table.raw, rows)
+    apart = [name for name in parts.names if asked.features_of(name) is not None]
+    correction = parts.trainer.correction(asked.classify) if two_stage else None
+    return asked.pool.screen(
+        parts.names, parts.experts, X, given.labels[rows], apart, correction
+    )
+
+
+def check_size(parts, weight):
+    """Raise ``ValueError`` for fewer rows of positive weight than experts, or two."""
+    needed = parts.least_rows or len(parts.experts)
+    n_rows = int(np.count_nonzero(weight))
+    if n_rows < needed or n_rows < 2:
+        raise ValueError(
+            f"{parts.asked.owner} got n_samples={n_rows} with positive weight, "
+            f"but {needed} experts need at least {max(2, needed)} rows; "
+            "use fewer experts or more rows."
         )
-        recipe = Recipe(
-            **self._seeded(parts),
-            router=parts.router,
-            names=parts.names,
-            n_jobs=self.n_jobs,
-            has_shared=parts.shared is not None,
-            pooled=self._pool() is not None,
-            named=self._names_given(),
+
+
+def training_size(parts, given, sizes):
+    """Exposures or trials of rows, for a target that the likelihood can take."""
+    likelihood, owner = parts.likelihood, parts.asked.owner
+    if parts.asked.classify:
+        return None
+    if likelihood.link != "identity" and parts.shared is not None:
+        raise ValueError(
+            f"{owner} got shared_expert with {likelihood!r}, but what a shared expert "
+            "leaves is no target of that family; use a Gaussian, Student's t or "
+            "Laplace likelihood."
         )
-        start = Start(n_init=self.n_init, resp=getattr(self, "_start_resp", None))
-        return Task(rows, recipe, start)
+    size = given.target.size(likelihood, owner, len(given.y), **sizes)
+    rows = given.weight > 0
+    likelihood.check_target(given.y[rows], None if size is None else size[rows])
+    return size
 
-    def _seeded(self, parts, member=0):
-        """Copies of what may be random, with the seeds of one member."""
-        experts = [e if is_frozen(e) else clone(e) for e in parts.experts]
-        # A gate, or a model of the variance, may be as random as an expert.
-        others = {"likelihood": clone(parts.likelihood), "gate": clone(parts.gate)}
-        seeds = self._seed_experts(parts.names, experts, member)
-        self._seed_experts([*others], [*others.values()], member)
-        return {"experts": experts, "expert_seeds": seeds, **others}
 
-    def _train(self, parts, task, previous, X, y):
-        rng = check_random_state(self.random_state)
-        context = self._open_callbacks(X, y)
-        fits = []
-        for member in range(self.n_members):
-            if member:
-                # Draws of trainers differ by the seed of the task already.
-                own = self._seeded(parts, member)
-                own["expert_seeds"] = task.recipe.expert_seeds
-                task = task.with_recipe(**own)
-            task = task.with_recipe(seed=int(rng.randint(np.iinfo(np.int32).max)))
-            task = task.with_start(only=member if self.n_members > 1 else None)
-            own = task.going_on(previous[member] if previous else None)
-            report = Report(self._reporter(context, task, own, X, y), self._tell)
-            fits.append(
-                own.numbered(trained(parts.trainer, replace(own, report=report)))
-            )
-        self._commit(task, fits)
-        if context is not None:
-            context.call_on_fit_task_end(
-                estimator=self, X=X, y=y, reconstruction_attributes=dict
-            )
+def route_fit_params(model, parts, fit_params):
+    """Arguments of each expert's ``fit``, by name, and of the splitter."""
+    names = parts.by_name()
+    if not routing_enabled():
+        raise_for_params(fit_params, model, "fit", allow=[])
+        return {name: {} for name in names}, {}
+    routed = process_routing(model, "fit", **fit_params)
+    split_params = dict(routed.get(SPLITTER, {}).get("split", {}))
+    common = not has_own_names(parts.asked.experts)
+    keys = {n: "experts" if common and n != SHARED else n for n in names}
+    fit_params = {
+        n: {} if n == NOISE and parts.asked.noise else dict(routed[k]["fit"])
+        for n, k in keys.items()
+    }
+    return fit_params, split_params
 
-    def _route_fit_params(self, names, fit_params):
-        """Arguments of each expert's ``fit``, by name, and of the splitter."""
-        if not routing_enabled():
-            raise_for_params(fit_params, self, "fit", allow=[])
-            return {name: {} for name in names}, {}
-        routed = process_routing(self, "fit", **fit_params)
-        splitting = dict(routed.get(SPLITTER, {}).get("split", {}))
-        common = not self._experts_by_name()
-        keys = {n: "experts" if common and n != SHARED else n for n in names}
-        fit_params = {
-            n: {} if n == NOISE and self._has_noise() else dict(routed[k]["fit"])
-            for n, k in keys.items()
-        }
-        return fit_params, splitting
 
-    def _seed_experts(self, names, experts, member=0):
-        """Seed unseeded experts by name, so that neither order nor chance matters.
+def splitting(parts, split_params):
+    """The splitter of the trainer and its arguments; None if it has none."""
+    splitter = parts.trainer.splitter
+    if splitter is None:
+        return None
+    if parts.shared is not None:
+        raise ValueError(
+            f"{parts.asked.owner} got shared_expert with cv={splitter!r}, but a "
+            "shared expert is fitted to random folds, which would part groups; "
+            "give cv as an integer, or the expert as one of the others."
+        )
+    return splitter, split_params
 
-        Returns the seeds of the resamples of experts that take no weights.
-        """
-        rng = check_random_state(self.random_state)
-        base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
-        seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
-        for seed, expert in zip(seeds, experts, strict=True):
-            if not is_frozen(expert):
-                seed_unseeded(expert, np.random.RandomState(seed))
-        return [int(seed) for seed in seeds]
 
-    def _check_size(self, table, weight, n_experts):
-        n_rows = int(np.count_nonzero(weight))
-        if n_rows < n_experts or n_rows < 2:
-            raise ValueError(
-                f"{type(self).__name__} got n_samples={n_rows} with positive weight, "
-                f"but {n_experts} experts need at least {max(2, n_experts)} rows; "
-                "use fewer experts or more rows."
-            )
+def fit_shared_of(model, parts, given, views, fit_params):
+    """The fitted shared expert and its out-of-fold contribution; None for both."""
+    if parts.shared is None:
+        return None, None
+    (seed,) = seed_experts(model.random_state, [SHARED], [parts.shared])
+    return fit_shared(
+        parts.shared,
+        views.shared_view(given.table),
+        given.labels,
+        given.weight,
+        classes=given.target.classes,
+        seed=seed,
+        n_jobs=model.n_jobs,
+        fit_params=fit_params,
+    )
 
-    # -- callbacks ---------------------------------------------------------------
 
-    def _open_callbacks(self, X, y):
-        if not getattr(self, "_skl_callbacks", None):
-            return None
-        context = self._init_callback_context(max_subtasks=None)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        return context
-
-    def _tell(self, text):
-        if self.verbose:
-            print(f"[{type(self).__name__}] {text}")
-
-    def _reporter(self, context, task, own, X, y):
-        def report(iteration, bound, make_fit):
-            self._tell(f"iteration {iteration}: {bound:.6f}")
-            if context is None:
-                return False
-            sub = context.subcontext(task_name="iteration")
-            sub.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            return sub.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                y=y,
-                reconstruction_attributes=lambda: self._attributes(
-                    task, own.numbered(make_fit())
-                ),
-            )
-
-        return report
+def warn_of_weights(parts, given):
+    """Warn of experts that take no weights, and of weights that are little."""
+    if parts.asked.pool is None:
+        warn_without_weight(_weighted_parts(parts, given.weight))
+        warn_of_light_weights(parts, given.weight, given.unit)
 
 
 def _weighted_parts(parts, weight):
@@ -377,27 +401,18 @@ def _weighted_parts(parts, weight):
     unequal = np.ptp(weight[weight > 0]) > 0
     weighs = parts.trainer.weighs_rows or unequal
     found = parts.by_name() if weighs else {}
-    model = getattr(parts.likelihood, "model", None)
+    model = parts.likelihood.model if parts.likelihood.models_variance else None
     # Its rows have responsibilities for weights under any trainer.
     if model is not None and (weighs or len(parts.experts) > 1):
         found["likelihood"] = model
     return found
 
 
-def _positive_rows(task):
-    """Drop rows of weight zero: they must count for nothing anywhere."""
-    rows = np.flatnonzero(task.rows.weight > 0)
-    if len(rows) == len(task.rows.weight):
-        return task
-    return task.on_rows(rows)
-
-
 def warn_of_light_weights(parts, weight, unit):
     """Warn where the weights of all rows are little beside the penalties."""
     total, n_rows = weight.sum() * unit, np.count_nonzero(weight)
-    own = [e.penalty_rows for e in parts.experts if isinstance(e, BuiltInExpert)]
-    own += [parts.gate.penalty_rows] if isinstance(parts.gate, BaseGate) else []
-    against = max(own, default=0.0) * len(parts.experts)
+    own = [traits(expert).penalty_rows for expert in parts.experts]
+    against = max(parts.gate.penalty_rows, *own) * len(parts.experts)
     light = total < LIGHT * n_rows and LIGHT * total < against
     if light and parts.trainer.penalties_see_weight:
         warn(

@@ -3,18 +3,13 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score
-from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length
 
-from .._sklearn import fit_context
 from .._tables.table import row_weights
-from .._warnings import warn
-from ..likelihoods import Categorical
-from .base import BaseMoE, can_partial_fit, transactional
+from . import answers
+from .base import BaseMoE, can_partial_fit, checked
+from .target import Labels
 
 
 class MoEClassifier(ClassifierMixin, BaseMoE):
@@ -103,6 +98,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ``load`` and for what ``reason``; ``restart`` has the iterations at which it
         went on without it, ``soft_bound`` the objective of soft training before a
         router limited the experts of a row.
+    gate_features_ : fitted transformer or None
+        What turns X into what the gate sees; None for X as it is.
+    expert_features_ : list of fitted transformers or None, length K
+        The same for each of ``experts_``.
     expert_pool_ : list of PoolMember
         Members of the pool, with the reason for each that was left out; with
         ``experts="auto"``.
@@ -133,6 +132,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     """
 
     _classify = True
+    _target = Labels
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
         "class_weight": [dict, str, None],
@@ -173,57 +173,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.random_state = random_state
         self.verbose = verbose
 
-    @property
-    def _flat(self):
-        """The flat mixture for the same task."""
-        return MoEClassifier
-
-    def _make_likelihood(self):
-        return Categorical()
-
-    def _check_y(self, y, len_of):
-        if np.asarray(y).shape[1:] == (1,):
-            warn(
-                "A column-vector y was passed when a 1d array was expected; give "
-                "y.ravel().",
-                DataConversionWarning,
-            )
-        y = column_or_1d(y)
-        check_consistent_length(len_of, y)
-        return y
-
-    def _read_target(self, table, y, sample_weight):
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
-        y = self._check_y(y, table.raw)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        weight = self._weights(table, sample_weight)
-        if self.class_weight is not None:
-            counts = weight > 0
-            present, known = np.unique(y[counts]), weight[counts]
-            factors = compute_class_weight(
-                self.class_weight, classes=present, y=y[counts], sample_weight=known
-            )
-            position = np.searchsorted(present, y).clip(max=len(present) - 1)
-            weight = weight * factors[position]
-        return y, weight
-
-    def _encode(self, y):
-        unseen = np.setdiff1d(y, self.classes_)
-        if len(unseen):
-            raise ValueError(
-                f"y contains labels {unseen.tolist()} that were not seen in fit; the "
-                f"classes are {self.classes_.tolist()}."
-            )
-        return np.searchsorted(self.classes_, y)
-
     @with_callbacks
-    @transactional
-    @fit_context(prefer_skip_nested_validation=False)
+    @checked
     def fit(self, X, y, sample_weight=None, **fit_params):
         """Fit gate and experts together.
 
@@ -249,11 +200,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             For data or parameters that cannot be used; a model that was fitted
             before is left as it was.
         """
-        return self._fit(X, y, sample_weight, fit_params)
+        return self._fit(X, y, sample_weight, fit_params, {})
 
     @available_if(can_partial_fit)
-    @transactional
-    @fit_context(prefer_skip_nested_validation=False)
+    @checked
     def partial_fit(self, X, y, classes=None, sample_weight=None, freeze=None):
         """One pass of gradient training over further rows.
 
@@ -277,44 +227,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         """
         return self._partial_fit(X, y, sample_weight, freeze, classes)
 
-    def _read_batch(self, table, y, sample_weight, fresh, classes):
-        if fresh and classes is None:
-            raise ValueError(
-                "classes must be passed on the first call to partial_fit, since a "
-                "batch need not hold all of them."
-            )
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                f"partial_fit got class_weight={self.class_weight!r}, but expected "
-                "None or a dict: a batch does not know the balance of all rows."
-            )
-        known = self._known_classes(fresh, classes)
-        y, weight = self._read_target(table, y, sample_weight)
-        self.classes_ = known
-        return y, weight
-
-    def _known_classes(self, fresh, classes):
-        """All labels that may come, sorted."""
-        if classes is None:
-            return self.classes_
-        classes = np.asarray(classes)
-        if classes.ndim != 1 or len(classes) == 0:
-            raise ValueError(
-                f"partial_fit got classes={classes!r}, but expected a list of all "
-                "labels that may come."
-            )
-        classes = np.unique(classes)
-        if not fresh and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"partial_fit got classes={classes.tolist()}, but the first call said "
-                f"{self.classes_.tolist()}; leave classes out, or clone the estimator "
-                "to start afresh."
-            )
-        return classes
-
     def predict_proba(self, X):
         """Class probabilities of the mixture, shape (n, n_classes)."""
-        proba = self._combined(X)
+        own, seen = answers.see(self, X)
+        proba = own.mean(seen)
         return proba / proba.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self, X):
@@ -324,8 +240,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     def predict(self, X):
         """Most probable label, shape (n,)."""
-        proba = self._combined(X)
-        return self.classes_[proba.argmax(axis=1)]
+        own, seen = answers.see(self, X)
+        return self.classes_[own.mean(seen).argmax(axis=1)]
 
     def score(self, X, y, sample_weight=None):
         """Share of the rows whose label :meth:`predict` finds."""
@@ -336,5 +252,5 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     def predict_experts(self, X):
         """Class probabilities of every expert, shape (n, K, n_classes)."""
-        table, _, views = self._views(X)
-        return self._predictions(views, self._offset(table))
+        own, seen = answers.see(self, X)
+        return own.predictions(seen)

@@ -1,184 +1,244 @@
 """What becomes of trained parts: attributes of the estimator, and back."""
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
 from ..experts._base import BuiltInExpert
 from ..gates._base import BaseGate
-from ..gates._tree import NoiseTreeGate, TreeGate
+from ..gates._tree import NoiseTreeGate
 from ..trainers._recipe import Fit, counts_of
+from .answers import Seen, fitted_mixture
 from .members import MembersGate, MembersRouter
+from .shared import SharedExpert
+from .views import Views
 
-# What ``fit`` learned of X and y before training; members and snapshots need it too.
-READING_ATTRIBUTES = (
-    "n_features_in_",
-    "feature_names_in_",
-    "classes_",
-    "gate_features_",
-    "expert_features_",
-    "shared_expert_",
-    "_shared_features",
-    "_shared_parameters",
-    "_dropped",
-    "_gate_fill",
-    "_allowed",
-    "_reads_text",
-    "_y_ndim",
-    "_n_outputs",
-    "_widths",
-)
-# What must be the same where training goes on from an earlier fit.
-SAME = ("n_features_in_", "feature_names_in_", "classes_", "_n_outputs", "_widths")
+# What scikit-learn's validation of X has set; members and snapshots need it, too.
+COLUMNS = ("n_features_in_", "feature_names_in_")
 
 
-class Fitted:
-    """Committing what was trained, and going on from it.
+class Learned(NamedTuple):
+    """What a fitted mixture keeps besides its public attributes.
 
-    The estimator gives ``_make_likelihood``, ``_constant_noise``, ``_route`` and
-    ``_log_prob``.
+    Attributes
+    ----------
+    views : Views of the experts that are left
+    target : Numbers or Labels
+    shared : SharedExpert or None
+    widths : dict of the number of columns that each part was trained on
+    kept : numbers of the experts that are left of those asked for
+    n_asked : int, experts asked for
+    state : what the trainer needs to continue, or None
+    before : experts and likelihoods at the maximum of the penalised objective, or None
     """
 
-    def _previous(self, parts):
-        """Earlier fits to continue from, one per member, or None.
+    views: Views
+    target: object
+    shared: SharedExpert | None
+    widths: dict
+    kept: list = ()
+    n_asked: int = 0
+    state: object = None
+    before: object = None
 
-        Experts that were lost on the way stay lost; ``kept`` says which are left.
-        """
-        if not hasattr(self, "gate_"):
-            return None
-        if (self.shared_expert is None) != (self.shared_expert_ is None):
-            raise ValueError(
-                f"{type(self).__name__} got shared_expert={self.shared_expert!r}, but "
-                f"was fitted with {self.shared_expert_!r}, and its experts model what "
-                "that leaves; clone the estimator to start afresh."
-            )
-        members = getattr(self, "members_", [self])
-        n_experts, sizes = len(parts.experts), {len(m.experts_) for m in members}
-        known = all(n_experts in (len(m.experts_), m._n_asked) for m in members)
-        if len(members) != self.n_members or not known:
-            raise ValueError(
-                f"The fitted mixture has {len(members)} members with {sizes} experts, "
-                f"but {self.n_members} with {n_experts} are asked for; clone "
-                "the estimator to start afresh."
-            )
-        asked, fitted = self._make_likelihood(), self.likelihoods_[0]
-        models = [type(getattr(own, "model", None)) for own in (asked, fitted)]
-        if type(asked) is not type(fitted) or models[0] is not models[1]:
-            raise ValueError(
-                f"{type(self).__name__} got likelihood={asked!r}, but was fitted with "
-                f"{fitted!r}; clone the estimator to start afresh."
-            )
-        constant = self._constant_noise()
-        if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
-            raise ValueError(
-                f"{type(self).__name__} got noise={self.noise!r}, but was fitted with "
-                "another share of noise; clone the estimator to start afresh."
-            )
-        for member in members:
-            if not parts.gate.same_kind(member.gate_):
-                raise ValueError(
-                    f"{type(self).__name__} got gate={self.gate!r}, but was fitted "
-                    f"with {member.gate_!r}, a gate of another kind; clone the "
-                    "estimator to start afresh."
-                )
-        return [m._as_fit(n_experts) for m in members]
-
-    def _as_read(self):
-        """What the last fit read of X and y, to go on only with the same."""
-        return {name: vars(self).get(name) for name in SAME}
-
-    def _check_same(self, before, *names):
-        """Raise ``ValueError`` if X or y are others than the last fit read."""
-        for name in names:
-            earlier, now = before[name], vars(self).get(name)
-            if earlier is None or now is None:
-                continue
-            if name == "_widths":
-                # Parts that see as much as before, or are gone, are none of the news.
-                other = {k for k, n in now.items() if earlier.get(k, n) != n}
-                earlier, now = ({k: own[k] for k in other} for own in (earlier, now))
-            if not _equal(earlier, now):
-                raise ValueError(
-                    f"{type(self).__name__} got {_told(name, now)}, but was fitted "
-                    f"with {_told(name, earlier)}, from which it cannot go on; clone "
-                    "the estimator to start afresh."
-                )
-
-    def _as_fit(self, n_experts):
-        """What was fitted, for a task with this many experts."""
-        found = len(self.experts_)
-        return Fit(
-            self.gate_,
-            self.experts_,
-            self.likelihoods_,
-            list(range(found)) if found == n_experts else self._kept,
-            self.log_likelihood_,
-            self.lower_bounds_,
-            self.expert_load_,
-            self.n_iter_,
-            self.converged_,
-            {},
-            self.router_,
-            getattr(self, "_trainer_state", None),
-            getattr(self, "_before", None),
+    def after(self, task, fit):
+        """The same after training, for the experts that are left."""
+        return self._replace(
+            views=self.views.only(fit.kept),
+            kept=fit.kept,
+            n_asked=task.recipe.n_experts,
+            state=fit.state,
+            before=fit.before,
         )
 
-    def _attributes(self, task, fit):
-        """Fitted attributes of one mixture, as a dict."""
-        names = [task.recipe.names[k] for k in fit.kept]
-        router = task.recipe.router if fit.router is None else fit.router
-        router = router.resized(len(names))
-        attributes = {
-            "gate_": fit.gate,
-            "router_": router,
-            "experts_": fit.experts,
-            "named_experts_": dict(zip(names, fit.experts, strict=True)),
-            "n_experts_": len(names),
-            "likelihoods_": fit.likelihoods,
-            "log_likelihood_": fit.log_likelihood * task.rows.weight_unit,
-            "lower_bounds_": fit.lower_bounds,
-            "n_iter_": fit.n_iter,
-            "converged_": fit.converged,
-            "expert_load_": fit.load,
-            "history_": fit.history,
-            "_kept": fit.kept,
-            "_n_asked": task.recipe.n_experts,
-            "_trainer_state": fit.state,
-            "_before": fit.before,
-        }
-        attributes["n_parameters_"] = self._count(task, fit)
-        read = {k: v for k, v in vars(self).items() if k in READING_ATTRIBUTES}
-        return {**read, **attributes}
 
-    def _count(self, task, fit):
-        """Free parameters of the mixture, or None if a part has no count."""
-        counts = [*counts_of(task.rows, fit), self._shared_parameters]
-        return None if None in counts else int(round(sum(counts)))
+def previous_fits(model, parts):
+    """Earlier fits to continue from, one per member, or None.
 
-    def _commit(self, task, fits):
-        for fit in fits:
-            check_finite(fit, task.recipe.names, type(self).__name__)
-        attributes = [self._attributes(task, fit) for fit in fits]
-        if len(fits) == 1:
-            self.__dict__.pop("members_", None)
-            self.__dict__.update(attributes[0])
-            return
-        members = []
-        for own in attributes:
-            member = clone(self).set_params(n_members=1)
-            member.__dict__.update(own)
-            members.append(member)
-        self.__dict__.update(joined(members, attributes))
-        density = self._log_density(task.rows)
-        self.log_likelihood_ = float(task.rows.weight @ density) * task.rows.weight_unit
-        check_number(self.log_likelihood_, "log-likelihood", type(self).__name__)
+    Experts that were lost on the way stay lost; ``kept`` says which are left.
+    """
+    if model._learned is None:
+        return None
+    owner = type(model).__name__
+    if (model.shared_expert is None) != (model.shared_expert_ is None):
+        raise ValueError(
+            f"{owner} got shared_expert={model.shared_expert!r}, but "
+            f"was fitted with {model.shared_expert_!r}, and its experts model what "
+            "that leaves; clone the estimator to start afresh."
+        )
+    members = members_of(model)
+    n_experts, sizes = len(parts.experts), {len(m.experts_) for m in members}
+    known = all(n_experts in (len(m.experts_), m._learned.n_asked) for m in members)
+    if len(members) != model.n_members or not known:
+        raise ValueError(
+            f"The fitted mixture has {len(members)} members with {sizes} experts, "
+            f"but {model.n_members} with {n_experts} are asked for; clone "
+            "the estimator to start afresh."
+        )
+    _check_kinds(parts, members, owner)
+    return [_as_fit(m, n_experts) for m in members]
 
-    def _log_density(self, rows):
-        views = [rows.expert_views[k] for k in self._kept]
-        log_prob = self._log_prob(views, rows.y, rows.log_prior, rows.size)
-        with np.errstate(divide="ignore"):
-            log_gate = np.log(self._route(rows.gate_view).dense())
-        return mixture.log_density(log_gate, log_prob)
+
+def members_of(model):
+    """The parts of an average; a mixture that is none is its own only one."""
+    return vars(model).get("members_", [model])
+
+
+def _check_kinds(parts, members, owner):
+    """Raise ``ValueError`` for parts of another kind than those that were fitted."""
+    asked, fitted = parts.likelihood, members[0].likelihoods_[0]
+    models = [own.models_variance and type(own.model) for own in (asked, fitted)]
+    if type(asked) is not type(fitted) or models[0] is not models[1]:
+        raise ValueError(
+            f"{owner} got likelihood={asked!r}, but was fitted with "
+            f"{fitted!r}; clone the estimator to start afresh."
+        )
+    constant = isinstance(parts.gate, NoiseTreeGate)
+    if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
+        raise ValueError(
+            f"{owner} got noise={parts.asked.noise!r}, but was fitted with "
+            "another share of noise; clone the estimator to start afresh."
+        )
+    for member in members:
+        if not parts.gate.same_kind(member.gate_):
+            raise ValueError(
+                f"{owner} got gate={parts.asked.gate!r}, but was fitted "
+                f"with {member.gate_!r}, a gate of another kind; clone the "
+                "estimator to start afresh."
+            )
+
+
+def _as_fit(model, n_experts):
+    """What was fitted, for a task with this many experts."""
+    left, learned = len(model.experts_), model._learned
+    return Fit(
+        gate=model.gate_,
+        experts=model.experts_,
+        likelihoods=model.likelihoods_,
+        kept=list(range(left)) if left == n_experts else learned.kept,
+        log_likelihood=model.log_likelihood_,
+        lower_bounds=model.lower_bounds_,
+        load=model.expert_load_,
+        n_iter=model.n_iter_,
+        converged=model.converged_,
+        history={},
+        router=model.router_,
+        state=learned.state,
+        before=learned.before,
+    )
+
+
+def as_read(model, target, widths=None):
+    """What a fit reads of X and y, to go on only with the same."""
+    read = {name: vars(model).get(name) for name in COLUMNS}
+    return {
+        **read,
+        "classes_": target.classes,
+        "n_outputs": target.n_outputs,
+        "widths": widths,
+    }
+
+
+def read_before(model):
+    """What the last fit read; nothing where there was none."""
+    learned = model._learned
+    return {} if learned is None else as_read(model, learned.target, learned.widths)
+
+
+def check_same(before, read, owner):
+    """Raise ``ValueError`` if X or y are others than the last fit read."""
+    for name, now in read.items():
+        earlier = before.get(name)
+        if earlier is None or now is None:
+            continue
+        if name == "widths":
+            # Parts that see as much as before, or are gone, are none of the news.
+            other = {k for k, n in now.items() if earlier.get(k, n) != n}
+            earlier, now = ({k: own[k] for k in other} for own in (earlier, now))
+        if not np.array_equal(earlier, now):
+            raise ValueError(
+                f"{owner} got {_told(name, now)}, but was fitted "
+                f"with {_told(name, earlier)}, from which it cannot go on; clone "
+                "the estimator to start afresh."
+            )
+
+
+def _told(name, value):
+    """What was read, in words."""
+    if name == "widths":
+        return ", ".join(f"n_features={n} for {part}" for part, n in value.items())
+    words = {
+        "n_features_in_": "n_features={}",
+        "feature_names_in_": "the columns {}",
+        "classes_": "the classes {}",
+        "n_outputs": "n_outputs={}",
+    }
+    return words[name].format(np.asarray(value).tolist())
+
+
+def attributes_of(model, learned, task, fit):
+    """Fitted attributes of one mixture, as a dict.
+
+    ``learned`` is what was known before training, of all experts asked for.
+    """
+    names = [task.recipe.names[k] for k in fit.kept]
+    router = task.recipe.router if fit.router is None else fit.router
+    learned, shared = learned.after(task, fit), learned.shared
+    counts = counts_of(task.rows, fit) + [0 if shared is None else shared.n_parameters]
+    read = {k: v for k, v in vars(model).items() if k in COLUMNS}
+    if learned.target.classes is not None:
+        read["classes_"] = learned.target.classes
+    return {
+        **read,
+        "gate_features_": learned.views.gate.transformer,
+        "expert_features_": [view.transformer for view in learned.views.experts],
+        "shared_expert_": None if shared is None else shared.estimator,
+        "gate_": fit.gate,
+        "router_": router.resized(len(names)),
+        "experts_": fit.experts,
+        "named_experts_": dict(zip(names, fit.experts, strict=True)),
+        "n_experts_": len(names),
+        "likelihoods_": fit.likelihoods,
+        "log_likelihood_": fit.log_likelihood * task.rows.weight_unit,
+        "lower_bounds_": fit.lower_bounds,
+        "n_iter_": fit.n_iter,
+        "converged_": fit.converged,
+        "expert_load_": fit.load,
+        "history_": fit.history,
+        "n_parameters_": None if None in counts else int(round(sum(counts))),
+        "_learned": learned,
+    }
+
+
+def commit(model, learned, task, fits):
+    """Set the fitted attributes; those of an average of mixtures if there are more."""
+    owner = type(model).__name__
+    for fit in fits:
+        check_finite(fit, task.recipe.names, owner)
+    attributes = [attributes_of(model, learned, task, fit) for fit in fits]
+    if len(fits) == 1:
+        vars(model).pop("members_", None)
+        vars(model).update(attributes[0])
+        return
+    members = []
+    for own in attributes:
+        member = clone(model).set_params(n_members=1)
+        vars(member).update(own)
+        members.append(member)
+    vars(model).update(joined(members, attributes, learned.views))
+    rows = task.rows
+    density = _log_density(model, rows)
+    model.log_likelihood_ = float(rows.weight @ density) * rows.weight_unit
+    check_number(model.log_likelihood_, "log-likelihood", owner)
+
+
+def _log_density(model, rows):
+    """Log-density (n,) of rows under a mixture that is fitted to them."""
+    views = [rows.expert_views[k] for k in model._learned.kept]
+    seen = Seen(rows.gate_view, views, rows.log_prior, rows.size)
+    return mixture.log_density(*fitted_mixture(model).log_parts(seen, rows.y))
 
 
 def check_finite(fit, names, owner):
@@ -189,8 +249,7 @@ def check_finite(fit, names, owner):
     check_number(fit.log_likelihood, "log-likelihood", owner)
     check_number(fit.lower_bounds[-1:], "objective", owner)
     check_number(fit.load, "load of the experts", owner)
-    gates = fit.gate.gates_ if isinstance(fit.gate, TreeGate) else [fit.gate]
-    parts = [("gate", gate) for gate in gates if isinstance(gate, BaseGate)]
+    parts = [("gate", gate) for gate in fit.gate.nodes() if isinstance(gate, BaseGate)]
     named = zip(fit.kept, fit.experts, strict=True)
     parts += [
         (f"expert {names[k]!r}", expert)
@@ -214,27 +273,11 @@ def check_number(values, what, owner):
         )
 
 
-def _equal(first, second):
-    if isinstance(first, np.ndarray):
-        return np.array_equal(first, second)
-    return first == second
+def joined(members, attributes, views):
+    """Attributes of the average of several fitted mixtures.
 
-
-def _told(name, value):
-    """What was read, in words."""
-    if name == "_widths":
-        return ", ".join(f"n_features={n} for {part}" for part, n in value.items())
-    words = {
-        "n_features_in_": "n_features={}",
-        "feature_names_in_": "the columns {}",
-        "classes_": "the classes {}",
-        "_n_outputs": "n_outputs={}",
-    }
-    return words[name].format(value.tolist() if hasattr(value, "tolist") else value)
-
-
-def joined(members, attributes):
-    """Attributes of the average of several fitted mixtures."""
+    ``views`` are those of all experts that each of them was asked for.
+    """
     best = max(attributes, key=lambda a: a["log_likelihood_"])
     sizes = [m.n_experts_ for m in members]
     names = [
@@ -245,21 +288,23 @@ def joined(members, attributes):
     experts = [e for m in members for e in m.experts_]
     load = np.concatenate([m.expert_load_ for m in members]) / len(members)
     counts = [m.n_parameters_ for m in members]
-    if members[0].shared_expert_ is not None and None not in counts:
+    shared = members[0]._learned.shared
+    if shared is not None and None not in counts:
         # All members have the same one.
-        again = members[0]._shared_parameters
-        counts = [counts[0], *(count - again for count in counts[1:])]
+        counts = [counts[0], *(count - shared.n_parameters for count in counts[1:])]
+    kept = [k for m in members for k in m._learned.kept]
     return {
         **best,
         "gate_": MembersGate([m.gate_ for m in members]),
         "router_": MembersRouter([m.router_ for m in members], sizes),
         "experts_": experts,
         "named_experts_": dict(zip(names, experts, strict=True)),
+        "expert_features_": [f for m in members for f in m.expert_features_],
         "n_experts_": len(experts),
         "likelihoods_": [x for m in members for x in m.likelihoods_],
         "expert_load_": load,
         "converged_": all(m.converged_ for m in members),
         "n_parameters_": None if None in counts else sum(counts),
         "members_": members,
-        "_kept": [k for m in members for k in m._kept],
+        "_learned": best["_learned"]._replace(views=views.only(kept), kept=kept),
     }

@@ -10,6 +10,7 @@ from .._sklearn import Interval, StrOptions
 from ..gates._tree import NoiseTreeGate, TreeGate
 from ..trainers._growth import GrowingTrainer
 from .classifier import MoEClassifier
+from .parts import CONSTANT, asked_of, resolve
 from .regressor import MoERegressor
 
 # Parameters of a flat mixture that a tree does not have.
@@ -40,103 +41,100 @@ def shape_of(branching):
     return tuple(children)
 
 
+def noisy_shape(branching, asked):
+    """Shape of the tree to fit, or None; noise is a leaf beside all others."""
+    shape = shape_of(branching)
+    return (shape, None) if shape is not None and asked.noise else shape
+
+
+def grows(branching):
+    """Whether the tree is not known beforehand."""
+    return isinstance(branching, str) and branching == "grow"
+
+
+def check_growth(asked, warm_start):
+    """Raise ``ValueError`` for what a growing tree cannot have."""
+    if asked.noise:
+        raise ValueError(
+            f"{asked.owner} got noise={asked.noise!r} with "
+            "branching='grow', but a tree grows without noise; give the grown "
+            "tree's shape as branching."
+        )
+    if isinstance(asked.experts, (list, tuple)):
+        raise ValueError(
+            f"{asked.owner} got {len(asked.experts)} experts with "
+            "branching='grow', but a tree whose leaves are not known beforehand "
+            "needs one expert that is cloned for each."
+        )
+    if isinstance(asked.expert_features, dict):
+        raise ValueError(
+            f"{asked.owner} got expert_features by name with "
+            "branching='grow', but leaves come and go while a tree grows; give one "
+            "specification for all."
+        )
+    if warm_start:
+        raise ValueError(
+            f"{asked.owner} got warm_start=True with branching='grow', but "
+            "a tree grows afresh; give the grown tree's shape as branching."
+        )
+
+
 class Hierarchy:
     """What a tree of gates adds to a mixture, whatever the task."""
 
     @property
     def n_experts(self):
         """Leaves that the tree has, or may have; one where ``branching`` has none."""
-        if self._grows():
+        if grows(self.branching):
             return self.max_leaf_nodes
         shape = shape_of(self.branching)
         return 1 if shape is None else n_leaves(shape)
 
-    def _grows(self):
-        return isinstance(self.branching, str) and self.branching == "grow"
-
-    def _resolve_parts(self):
-        if self._pool() is not None:
+    def _resolve(self):
+        asked = asked_of(self)
+        if asked.pool is not None:
             raise ValueError(
-                f"{type(self).__name__} got experts={self.experts!r}, but how many "
+                f"{asked.owner} got experts={self.experts!r}, but how many "
                 "members a pool keeps is not known before fit; list the experts, one "
-                f"per leaf, or use {self._flat.__name__}."
+                f"per leaf, or use {asked.owner.removeprefix('Hierarchical')}."
             )
-        if self._grows():
-            return self._resolve_growth()
-        shape = self._shape()
+        if grows(self.branching):
+            check_growth(asked, self.warm_start)
+            parts = resolve(asked, lambda _, gate, n_experts: TreeGate(gate, flat(1)))
+            kind = GrowingTrainer(parts.trainer, self.max_leaf_nodes, self.criterion)
+            # A tree does not grow beyond its rows.
+            return parts._replace(trainer=kind, least_rows=1)
+        shape = noisy_shape(self.branching, asked)
         if shape is None:
             raise ValueError(
-                f"{type(self).__name__} got branching={self.branching!r}, but expected "
+                f"{asked.owner} got branching={self.branching!r}, but expected "
                 "a tuple of children per level, such as (2, 2), nested tuples that "
                 "end in None, or 'grow'."
             )
-        parts = super()._resolve_parts()
-        n_given = len(parts.experts) - self._has_noise()
+        kind = NoiseTreeGate if asked.noise == CONSTANT else TreeGate
+        parts = resolve(asked, lambda _, gate, n_experts: kind(gate, Tree(shape)))
+        n_given = len(parts.experts) - bool(asked.noise)
         if n_given != self.n_experts:
             raise ValueError(
-                f"{type(self).__name__} got {n_given} experts, but "
+                f"{asked.owner} got {n_given} experts, but "
                 f"branching={self.branching!r} has {self.n_experts} leaves; give one "
                 "expert per leaf, or one that is cloned for each."
             )
         return parts
 
-    def _whole_gate(self, gate, n_experts):
-        """A gate for each node of the tree; one that grows has only its root."""
-        if self._grows():
-            return TreeGate(gate, flat(1))
-        kind = NoiseTreeGate if self._constant_noise() else TreeGate
-        return kind(gate, Tree(self._shape()))
-
-    def _shape(self):
-        """Shape of the tree to fit; noise is a leaf beside all others."""
-        shape = shape_of(self.branching)
-        return (shape, None) if shape is not None and self._has_noise() else shape
-
-    def _resolve_growth(self):
-        if self._has_noise():
-            raise ValueError(
-                f"{type(self).__name__} got noise={self.noise!r} with "
-                "branching='grow', but a tree grows without noise; give the grown "
-                "tree's shape as branching."
-            )
-        if isinstance(self.experts, (list, tuple)):
-            raise ValueError(
-                f"{type(self).__name__} got {len(self.experts)} experts with "
-                "branching='grow', but a tree whose leaves are not known beforehand "
-                "needs one expert that is cloned for each."
-            )
-        if isinstance(self.expert_features, dict):
-            raise ValueError(
-                f"{type(self).__name__} got expert_features by name with "
-                "branching='grow', but leaves come and go while a tree grows; give one "
-                "specification for all."
-            )
-        if self.warm_start:
-            raise ValueError(
-                f"{type(self).__name__} got warm_start=True with branching='grow', but "
-                "a tree grows afresh; give the grown tree's shape as branching."
-            )
-        parts = super()._resolve_parts()
-        growing = GrowingTrainer(parts.trainer, self.max_leaf_nodes, self.criterion)
-        return parts._replace(trainer=growing)
-
     def _previous(self, parts):
         previous = super()._previous(parts)
-        shape = self._shape()
+        shape = noisy_shape(self.branching, parts.asked)
         for fit in previous or []:
             # One that grows has no shape beforehand.
             asked = shape and Tree(shape).only(fit.kept).shape
             if fit.gate.tree.shape != asked:
                 raise ValueError(
-                    f"{type(self).__name__} got branching={self.branching!r}, but was "
+                    f"{parts.asked.owner} got branching={self.branching!r}, but was "
                     f"fitted with a tree of shape {fit.gate.tree.shape}; clone the "
                     "estimator to start afresh."
                 )
         return previous
-
-    def _check_size(self, table, weight, n_experts):
-        # A tree does not grow beyond its rows.
-        super()._check_size(table, weight, 1 if self._grows() else n_experts)
 
     def apply(self, X):
         """Number of the most probable leaf of each row, shape (n,)."""

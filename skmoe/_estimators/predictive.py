@@ -3,11 +3,10 @@
 import numbers
 
 import numpy as np
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
 
 from .. import mixture
-from ..likelihoods import Uniform
+from . import answers
 
 # Rows whose quantiles are sought at a time, so that their experts stay in cache.
 BLOCK_ROWS = 16_384
@@ -15,52 +14,6 @@ BLOCK_ROWS = 16_384
 
 class Predictive:
     """Methods that read the whole density of a mixture for regression."""
-
-    def _size(self, n_rows, offset=None, trials=None, likelihood=None):
-        """Exposures or trials (n,) of rows, None for one."""
-        likelihood = self.likelihoods_[0] if likelihood is None else likelihood
-        given = {"offset": offset, "trials": trials}
-        for name, value in given.items():
-            if value is not None and name != likelihood.takes:
-                raise ValueError(
-                    f"{type(self).__name__} got {name} with {likelihood!r}, which "
-                    f"takes {likelihood.takes or 'neither offset nor trials'}; offset "
-                    "is for counts and gamma, trials for binomial."
-                )
-        value = given.get(likelihood.takes)
-        if value is None:
-            return None
-        value = check_array(
-            value, ensure_2d=False, dtype=float, input_name=likelihood.takes
-        )
-        if value.shape != (n_rows,):
-            raise ValueError(
-                f"{likelihood.takes} has shape {value.shape}, but expected "
-                f"({n_rows},), one number for each row of X."
-            )
-        return likelihood.size_of(value)
-
-    def _explained(self, X, offset=None, trials=None):
-        """Components without noise; rows that were routed to it go by their gate."""
-        noise = self._is_noise()
-        components = self._components(X, offset, trials)
-        if not noise.any():
-            return components
-        weights = components.weights[:, ~noise]
-        lost = np.flatnonzero(~(weights.sum(axis=1) > 0))
-        if len(lost):
-            _, gate_view, _ = self._views(X)
-            gate = np.exp(self.gate_.predict_log_proba(gate_view))
-            weights[lost] = np.maximum(gate[lost][:, ~noise], np.finfo(float).tiny)
-        weights = weights / weights.sum(axis=1, keepdims=True)
-        own = [components.likelihoods[k] for k in np.flatnonzero(~noise)]
-        predictions = components.predictions[:, ~noise]
-        return mixture.Components(weights, predictions, own, components.size)
-
-    def _is_noise(self):
-        """Which experts are noise, (K,)."""
-        check_is_fitted(self)
-        return np.array([isinstance(x, Uniform) for x in self.likelihoods_])
 
     def outlier_proba(self, X, y, *, offset=None, trials=None):
         """Probability that a row is noise, given x and y.
@@ -95,25 +48,17 @@ class Predictive:
         >>> bool(model.outlier_proba(X, y)[7] > 0.99)
         True
         """
-        noise = self._is_noise()
-        if not noise.any():
+        own = answers.fitted_mixture(self)
+        if not own.has_noise:
             raise AttributeError(
                 f"{type(self).__name__} has no outlier_proba without a noise "
                 "component; fit it with noise=True."
             )
-        log_gate, log_prob = self._log_parts(X, y, offset=offset, trials=trials)
+        log_gate, log_prob = answers.log_parts(self, X, y, offset=offset, trials=trials)
+        noise = own.is_noise()
         for k in np.flatnonzero(noise):
-            log_prob[:, k] = self.likelihoods_[k].log_height()
+            log_prob[:, k] = own.likelihoods[k].log_height()
         return mixture.responsibilities(log_gate, log_prob)[:, noise].sum(axis=1)
-
-    def _components(self, X, offset=None, trials=None):
-        """Weights, predictions and likelihoods of the experts, with the rows' sizes."""
-        table, gate_view, views = self._views(X)
-        size = self._size(table.n_rows, offset, trials)
-        predictions = self._predictions(views, self._offset(table))
-        weights = self._route(gate_view).dense()
-        own = self._likelihoods_at(views)
-        return mixture.Components(weights, predictions, own, size)
 
     def predict_quantile(self, X, q=0.5, *, offset=None, trials=None):
         """Quantiles of the mixture.
@@ -154,7 +99,8 @@ class Predictive:
                 f"predict_quantile got q={q!r}, but expected a probability, or a list "
                 "of them, between 0 and 1 exclusive."
             )
-        components = self._components(X, offset, trials)
+        own, seen = answers.see(self, X, offset=offset, trials=trials)
+        components = own.components(seen)
         n, _, d = components.predictions.shape
         out = np.empty((n, d, levels.size))
         for start in range(0, n, BLOCK_ROWS):
@@ -165,7 +111,7 @@ class Predictive:
         # Where spreads are near rounding, neighbours may end a bit apart.
         order = np.argsort(levels, axis=None)
         out[:, :, order] = np.maximum.accumulate(out[:, :, order], axis=2)
-        return self._shaped(out.reshape(n, d, *levels.shape))
+        return own.target.shaped(out.reshape(n, d, *levels.shape))
 
     def predict_interval(self, X, coverage=0.9, *, offset=None, trials=None):
         """Central interval of the mixture.
@@ -207,9 +153,10 @@ class Predictive:
         -------
         ndarray of shape (n,) or (n, n_outputs)
         """
-        components = self._explained(X, offset, trials)
+        own, seen = answers.see(self, X, offset=offset, trials=trials)
+        components = own.explained(seen)
         best = components.weights.argmax(axis=1)
-        return self._shaped(components.means()[np.arange(len(best)), best])
+        return own.target.shaped(components.means()[np.arange(len(best)), best])
 
     def sample_y(self, X, n_samples=1, random_state=None, *, offset=None, trials=None):
         """Draws from the predictive density.
@@ -232,7 +179,8 @@ class Predictive:
                 f"sample_y got n_samples={n_samples!r}, but expected an integer >= 1."
             )
         rng = check_random_state(random_state)
-        components = self._components(X, offset, trials)
+        mixed, seen = answers.see(self, X, offset=offset, trials=trials)
+        components = mixed.components(seen)
         n, n_experts, d = components.predictions.shape
         ends = np.cumsum(components.weights, axis=1)
         out = np.empty((n, d, n_samples))
@@ -244,4 +192,4 @@ class Predictive:
                 own = components.on_rows(rows)
                 likelihood, at = own.likelihoods[k], own.predictions[:, k]
                 out[rows, :, sample] = likelihood.sample(at, rng, own.size)
-        return self._shaped(out)
+        return mixed.target.shaped(out)

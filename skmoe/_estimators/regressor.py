@@ -5,16 +5,15 @@ from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length
 
 from .. import mixture
-from .._sklearn import HasMethods, StrOptions, fit_context
-from .._tables.table import check_units, read_numbers, row_weights
-from ..likelihoods import Categorical
-from .base import BaseMoE, can_partial_fit, transactional
+from .._sklearn import HasMethods, StrOptions
+from .._tables.table import row_weights
+from . import answers
+from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
 from .predictive import Predictive
-from .presets import LIKELIHOODS, preset
+from .target import Numbers
 
 
 class MoERegressor(RegressorMixin, Predictive, BaseMoE):
@@ -114,6 +113,10 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         ``load`` and for what ``reason``; ``restart`` has the iterations at which it
         went on without it, ``soft_bound`` the objective of soft training before a
         router limited the experts of a row.
+    gate_features_ : fitted transformer or None
+        What turns X into what the gate sees; None for X as it is.
+    expert_features_ : list of fitted transformers or None, length K
+        The same for each of ``experts_``.
     expert_pool_ : list of PoolMember
         Members of the pool, with the reason for each that was left out; with
         ``experts="auto"``.
@@ -146,6 +149,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     """
 
     _classify = False
+    _target = Numbers
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
         "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],
@@ -194,51 +198,8 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         tags.target_tags.multi_output = True
         return tags
 
-    @property
-    def _flat(self):
-        """The flat mixture for the same task."""
-        return MoERegressor
-
-    def _make_likelihood(self):
-        likelihood = preset(
-            self.likelihood, LIKELIHOODS, "likelihood", type(self).__name__
-        )
-        if isinstance(likelihood, Categorical):
-            raise ValueError(
-                f"{type(self).__name__} got likelihood={likelihood!r}, which is for "
-                "classes; use MoEClassifier."
-            )
-        likelihood.check()
-        return likelihood
-
-    def _check_y(self, y, len_of):
-        y = read_numbers(y, self)
-        if y.ndim > 2:
-            raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
-        check_consistent_length(len_of, y)
-        return y
-
-    def _read_target(self, table, y, sample_weight):
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
-        y = self._check_y(y, table.raw)
-        outputs = y.reshape(len(y), -1)
-        check_units(outputs, ["y"] * outputs.shape[1], small=True)
-        self._y_ndim, self._n_outputs = y.ndim, outputs.shape[1]
-        return y, self._weights(table, sample_weight)
-
-    def _encode(self, y):
-        return y.reshape(len(y), -1)
-
-    def _shaped(self, values):
-        return values[:, 0] if self._y_ndim == 1 else values
-
     @with_callbacks
-    @transactional
-    @fit_context(prefer_skip_nested_validation=False)
+    @checked
     def fit(self, X, y, sample_weight=None, *, offset=None, trials=None, **fit_params):
         """Fit gate and experts together.
 
@@ -273,23 +234,8 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         sizes = {"offset": offset, "trials": trials}
         return self._fit(X, y, sample_weight, fit_params, sizes)
 
-    def _read_size(self, task, sizes):
-        likelihood, rows = task.recipe.likelihood, task.rows
-        if likelihood.link != "identity" and self.shared_expert is not None:
-            raise ValueError(
-                f"{type(self).__name__} got shared_expert with {likelihood!r}, but "
-                "what a shared expert leaves is no target of that family; use a "
-                "Gaussian, Student's t or Laplace likelihood."
-            )
-        size = self._size(len(rows), **sizes, likelihood=likelihood)
-        counted = rows.weight > 0
-        own = None if size is None else size[counted]
-        likelihood.check_target(rows.y[counted], own)
-        return size
-
     @available_if(can_partial_fit)
-    @transactional
-    @fit_context(prefer_skip_nested_validation=False)
+    @checked
     def partial_fit(self, X, y, sample_weight=None, freeze=None):
         """One pass of gradient training over further rows.
 
@@ -312,9 +258,6 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         """
         return self._partial_fit(X, y, sample_weight, freeze)
 
-    def _read_batch(self, table, y, sample_weight, fresh, classes):
-        return self._read_target(table, y, sample_weight)
-
     def predict(self, X, return_std=False, *, offset=None, trials=None):
         """Mean of the mixture.
 
@@ -333,15 +276,17 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         std : ndarray of the same shape
             Only with ``return_std=True``.
         """
-        if not return_std and not self._is_noise().any():
-            return self._shaped(self._combined(X, offset=offset, trials=trials))
-        components = self._explained(X, offset, trials)
+        own, seen = answers.see(self, X, offset=offset, trials=trials)
+        shaped = own.target.shaped
+        if not return_std and not own.has_noise:
+            return shaped(own.mean(seen))
+        components = own.explained(seen)
         weights, means = components.weights, components.means()
-        mean = self._shaped(mixture.mean(weights, means))
+        mean = shaped(mixture.mean(weights, means))
         if not return_std:
             return mean
         variance = mixture.variance(weights, means, components.variances())
-        return mean, self._shaped(np.sqrt(variance))
+        return mean, shaped(np.sqrt(variance))
 
     def score(self, X, y, sample_weight=None, *, offset=None, trials=None):
         """Coefficient of determination of :meth:`predict`, R^2."""
@@ -355,5 +300,6 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
 
         That of a noise component is the middle of its range.
         """
-        means = self._components(X, offset, trials).means()
-        return means[:, :, 0] if self._y_ndim == 1 else means
+        own, seen = answers.see(self, X, offset=offset, trials=trials)
+        means = own.components(seen).means()
+        return means[:, :, 0] if own.target.n_dims == 1 else means

@@ -9,22 +9,20 @@ from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 
 
-def predict(model, gate_view, views):
+def predict(own, seen):
     """Mean (n, d) of the experts that rows are routed to; None if it is not for us.
 
     For linear regressions on the same dense columns of which few serve a row.
     """
-    experts, router = model.experts_, model.router_
-    if router.n_active(len(experts)) >= len(experts) or not are_linear(experts, views):
+    experts, router = own.experts, own.router
+    if router.n_active(len(experts)) >= len(experts):
         return None
-    coef = stacked_coefficients(experts)
-    if (
-        type(model.gate_) is SoftmaxGate
-        and router.plain_top_k
-        and views[0] is gate_view
-    ):
-        return _top_mean(model, gate_view, coef)
-    return _routed_mean(views[0], model._route(gate_view), coef, model.n_jobs)
+    if not are_linear(experts, seen.experts):
+        return None
+    coef, X = stacked_coefficients(experts), seen.experts[0]
+    if type(own.gate) is SoftmaxGate and router.plain_top_k and X is seen.gate:
+        return _top_mean(own, X, coef)
+    return _routed_mean(X, own.route(seen.gate), coef, own.n_jobs)
 
 
 def are_linear(experts, views):
@@ -36,10 +34,10 @@ def are_linear(experts, views):
     )
 
 
-def _top_mean(model, X, experts):
+def _top_mean(own, X, experts):
     """Gate and experts in one pass."""
-    gate = np.column_stack([model.gate_.coef_, model.gate_.intercept_])
-    p, n_active = X.shape[1], model.router_.n_active(len(experts))
+    gate = np.column_stack([own.gate.coef_, own.gate.intercept_])
+    p, n_active = X.shape[1], own.router.n_active(len(experts))
     arguments = read_only(X), np.zeros(p), np.ones(p), gate, experts, n_active
     out = np.zeros((len(X), experts.shape[1]))
 
@@ -47,7 +45,7 @@ def _top_mean(model, X, experts):
         sparse_linear_mean(*arguments, out, start, stop)
 
     with single_threaded_blas():
-        map_rows(run, tuple, len(X), model.n_jobs)
+        map_rows(run, tuple, len(X), own.n_jobs)
     return out
 
 

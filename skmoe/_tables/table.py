@@ -234,26 +234,29 @@ def _holds_times(X):
     return any(getattr(dtype, "kind", "O") in "mM" for dtype in dtypes)
 
 
-def read_table(estimator, X, *, reset, allow_text, tags, why):
+def has_text(X):
+    """Whether columns of X are no numbers."""
+    return bool(unreadable_columns(as_table(X)))
+
+
+def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
     """Validate X, set or check names and counts of columns on ``estimator``.
 
     Parameters
     ----------
-    allow_text : bool
-        Whether no part reads all columns as numbers, so that text may pass.
-    tags : InputTags
-        Of the estimator: whether NaN and sparse matrices pass.
+    text : bool
+        Whether X is a table whose columns need not be numbers.
+    allow_nan, sparse : bool
+        Whether NaN and sparse matrices pass.
     why : callable
         Says why there should be numbers, where text does not pass.
     """
-    if reset:
-        estimator._reads_text = bool(allow_text and unreadable_columns(as_table(X)))
-    if estimator._reads_text:
+    if text:
         # What was text in training is text in a batch that happens to have none.
         X = as_table(X)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return Table(X, None)
-    X = without_na(X) if tags.allow_nan else X
+    X = without_na(X) if allow_nan else X
     if _holds_times(X):
         refuse_text(X, why())
     try:
@@ -261,16 +264,16 @@ def read_table(estimator, X, *, reset, allow_text, tags, why):
             estimator,
             X,
             reset=reset,
-            accept_sparse="csr" if tags.sparse else False,
+            accept_sparse="csr" if sparse else False,
             dtype=(np.float64, np.float32),
             order="C",
-            ensure_all_finite="allow-nan" if tags.allow_nan else True,
+            ensure_all_finite="allow-nan" if allow_nan else True,
         )
     except (TypeError, ValueError) as error:
         refuse_text(X, why(), error)
         raise
     check_units(numbers, column_names(X) if is_frame(X) else None)
-    return Table(X if is_frame(X) else numbers, numbers, tags.allow_nan)
+    return Table(X if is_frame(X) else numbers, numbers, allow_nan)
 
 
 def without_columns(X, columns):

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
+from .._estimators.answers import see
 from .._sklearn import safe_indexing
 from .._tables.columns import as_table
 from ._displays import axes_for, column_values, feature_name, stacked, with_value
@@ -119,7 +120,8 @@ class PredictiveDensityDisplay:
             name: None if own is None else np.full(every.shape[0], own)
             for name, own in (("offset", offset), ("trials", trials))
         }
-        averaged = Averaged(model._components(every, **sizes), n_values, output)
+        own, seen = see(model, every, **sizes)
+        averaged = Averaged(own.components(seen), n_values, output)
         targets = averaged.targets(n_targets)
         density = [averaged.density(target) for target in targets]
         quantiles = [averaged.quantile(level) for level in levels]

@@ -84,8 +84,7 @@ class _Describer:
         if not isinstance(expert, LinearExpert):
             return [[type(expert).__name__]]
         coef, intercept = np.atleast_2d(expert.coef_), np.atleast_1d(expert.intercept_)
-        number = self.model._kept[leaf]
-        names = self.names(coef.shape[1], self.model.expert_features_[number])
+        names = self.names(coef.shape[1], self.model.expert_features_[leaf])
         found = [
             [f"{constant:.{self.precision}g}"]
             + [f"{self.number(row[j])} {names[j]}" for j in self.strongest(scaled)]

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 
+from .._estimators.parts import has_own_names, resolve_router
 from .._warnings import warn
 
 # Folds if none are given.
@@ -28,6 +29,15 @@ def check_sizes(given, owner):
     return sorted({int(size) for size in listed})
 
 
+def suits(router, n_experts, owner):
+    """Whether a router, as given, can serve so many experts."""
+    try:
+        resolve_router(router, n_experts, owner)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_count(size):
     whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
     return whole and size >= 1
@@ -46,7 +56,7 @@ def check_mixture(mixture, sizes, classify, owner):
             f"{owner} got estimator={mixture!r}, which is for another task; use "
             f"{other}."
         )
-    if mixture._experts_by_name() and len(sizes) > 1:
+    if has_own_names(mixture.experts) and len(sizes) > 1:
         raise ValueError(
             f"{owner} got a mixture with experts by name, whose number is fixed; pass "
             "one estimator, or n_experts=[1]."

@@ -7,11 +7,10 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.base import BaseMoE
-from .._estimators.presets import TRAINERS, preset
+from .._estimators.parts import TRAINERS, has_own_names, preset
 from .._tables.table import row_weights
 from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
-from ..likelihoods import Uniform
 from ..routers._base import BaseRouter
 from ._rows import Rows
 
@@ -58,7 +57,7 @@ def nearest_pair(resp, weight=None):
 
 def n_noise(model):
     """Number of noise components of a fitted mixture."""
-    return sum(isinstance(x, Uniform) for x in model.likelihoods_)
+    return sum(own.is_noise for own in model.likelihoods_)
 
 
 def n_explaining(model):
@@ -79,7 +78,7 @@ def check_mergeable(model):
             f"merge_experts got {owner}, whose tree says how many experts there are; "
             "give it a smaller branching, or branching='grow'."
         )
-    if model._experts_by_name():
+    if has_own_names(model.experts):
         raise ValueError(
             f"merge_experts got experts={model.experts!r}, each of which is one of its "
             "own; pass a mixture of one estimator that is cloned, or leave experts out "

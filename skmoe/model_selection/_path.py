@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from .._estimators.parts import asked_of
 from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
 from ..experts import LinearExpert
@@ -32,11 +33,9 @@ def briefly_trained(estimator, n_rows, n_columns):
     may owe their likelihood to fitting these rows exactly.
     """
     trainer = trainer_of(estimator)
-    if hasattr(trainer, "tol"):
-        trainer.set_params(tol=max(trainer.tol, PATH_TOL))
-    if hasattr(trainer, "min_load"):
-        least = min(ROWS_PER_COLUMN * (n_columns + 1) / n_rows, MOST_LOST)
-        trainer.set_params(min_load=max(trainer.min_load, least))
+    least_load = min(ROWS_PER_COLUMN * (n_columns + 1) / n_rows, MOST_LOST)
+    given, least = trainer.get_params(), {"tol": PATH_TOL, "min_load": least_load}
+    trainer.set_params(**{k: max(given[k], v) for k, v in least.items() if k in given})
     return clone(estimator).set_params(trainer=trainer)
 
 
@@ -94,7 +93,7 @@ class Path:
         An earlier one that was left with no more experts than the size stands for it,
         where only its size was another.
         """
-        size, n_fixed = model.n_experts, int(model._has_noise())
+        size, n_fixed = model.n_experts, int(bool(asked_of(model).noise))
         found = [self._fit(clone(model), rows, None)]
         for before in earlier:
             if before is None or n_noise(before) != n_fixed:

@@ -1,9 +1,11 @@
 """The rows of a search, which mixtures are fitted to and judged by."""
 
+from operator import methodcaller
 from typing import NamedTuple
 
 import numpy as np
 
+from .._estimators.base import fit_from
 from .._sklearn import safe_indexing
 
 
@@ -61,11 +63,9 @@ class Rows(NamedTuple):
 
     def fit(self, model, resp=None):
         """Fit a mixture, from responsibilities (n, K) if there are any."""
-        model._start_resp = resp
-        try:
+        if resp is None:
             return model.fit(self.X, self.y, sample_weight=self.weight, **self.sizes)
-        finally:
-            del model._start_resp
+        return fit_from(model, self.X, self.y, self.weight, resp=resp, **self.sizes)
 
     def log_density(self, model):
         """Mean log-density, in nats per unit of weight."""
@@ -78,4 +78,5 @@ class Rows(NamedTuple):
 
     def criterion(self, name, model):
         """AIC, BIC or ICL."""
-        return getattr(model, name)(self.X, self.y, self.weight, **self.sizes)
+        own = methodcaller(name, self.X, self.y, self.weight, **self.sizes)
+        return own(model)

@@ -1,6 +1,7 @@
 """How many experts, and which penalties: ``MoERegressorCV`` and ``MoEClassifierCV``."""
 
 import numbers
+from operator import methodcaller
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -13,7 +14,6 @@ from sklearn.base import (
 )
 from sklearn.metrics import check_scoring
 from sklearn.utils import indexable
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .._estimators.base import transactional
@@ -22,7 +22,7 @@ from .._estimators.regressor import MoERegressor
 from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from .._stamp import Stamped
 from .._tables.table import row_weights
-from ._checks import check_grid, check_mixture, check_sizes, splits_of
+from ._checks import check_grid, check_mixture, check_sizes, splits_of, suits
 from ._merging import CRITERIA, n_explaining, of_size, trainer_of
 from ._path import Path, scores_of_fold, simplest_within_error, smallest_of_equals
 from ._rows import Rows
@@ -34,19 +34,15 @@ ROWS_PER_EXPERT = 2
 
 
 def _delegated(name):
-    """Method of the chosen mixture, where it has one."""
-
-    def has(self):
-        model = getattr(self, "best_estimator_", None)
-        return hasattr(self._mixture() if model is None else model, name)
+    """Method of the chosen mixture."""
 
     def method(self, *args, **kwargs):
         check_is_fitted(self)
-        return getattr(self.best_estimator_, name)(*args, **kwargs)
+        return methodcaller(name, *args, **kwargs)(self.best_estimator_)
 
     method.__name__ = name
     method.__doc__ = f"``{name}`` of the chosen mixture, ``best_estimator_``."
-    return available_if(has)(method)
+    return method
 
 
 class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
@@ -101,11 +97,11 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
 
     def _sizes(self, n_rows):
         """Sizes to try: those for which the rows of a fit suffice, ascending."""
-        sizes = check_sizes(self.n_experts, type(self).__name__)
+        router, owner = self._mixture().router, type(self).__name__
+        sizes = check_sizes(self.n_experts, owner)
         most = max(1, n_rows // ROWS_PER_EXPERT)
-        router = self._mixture().router
-        least = getattr(router, "k", router if isinstance(router, int) else 1)
-        return [size for size in sizes if least <= size <= most] or sizes[:1]
+        tried = [n for n in sizes if n <= most and suits(router, n, owner)]
+        return tried or sizes[:1]
 
     @transactional
     @fit_context(prefer_skip_nested_validation=False)
@@ -245,9 +241,9 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         self.n_experts_ = model.n_experts_
         self.n_features_in_ = model.n_features_in_
         for name in ("feature_names_in_", "classes_"):
-            self.__dict__.pop(name, None)
-            if hasattr(model, name):
-                setattr(self, name, getattr(model, name))
+            vars(self).pop(name, None)
+            if name in vars(model):
+                vars(self)[name] = vars(model)[name]
 
     predict = _delegated("predict")
     predict_experts = _delegated("predict_experts")

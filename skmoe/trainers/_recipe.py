@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .._warnings import heard, tell
+from .._warnings import heard, of_author, tell
 from ..engines import run_calls
 from ..experts._base import traits
 from ..experts._counts import expert_parameters
-from ..experts._pool import of_author
 
 
 @dataclass

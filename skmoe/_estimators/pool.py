@@ -2,7 +2,6 @@
 
 import numbers
 import time
-from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -13,7 +12,6 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
-from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -26,11 +24,14 @@ from .._sklearn import safe_indexing
 from .._stamp import Stamped
 from .._tables.columns import text_positions
 from .._warnings import heard
-from ..exceptions import ExpertCollapseWarning
-from ._encoding import numeric_encoding, ordinal_encoding
-from ._foreign import fit_expert, weight_arguments
-from ._linear import LinearExpert
-from ._mlp import MLPExpert
+from ..experts._encoding import numeric_encoding, ordinal_encoding
+from ..experts._foreign import fit_expert, weight_arguments
+from ..experts._linear import LinearExpert
+from ..experts._mlp import MLPExpert
+from ..gates import SoftmaxGate
+from .classifier import MoEClassifier
+from .parts import Pool, PoolMember
+from .regressor import MoERegressor
 
 # Rows of the pilot fits by which a time budget is shared out.
 PILOT_ROWS = 1000
@@ -49,26 +50,6 @@ FEWEST_CLASSES = {"linear": 2, "boosting": 2}
 MOST_ROWS = {"neighbours": 200_000}
 MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
 
-# Warnings of members that only their author could heed.
-OF_AUTHOR = (ConvergenceWarning, DataConversionWarning, ExpertCollapseWarning)
-OF_AUTHOR_WORDS = ("n_quantiles", "The number of unique classes")
-
-
-class PoolMember(NamedTuple):
-    """A member of a pool.
-
-    Attributes
-    ----------
-    name : str
-    estimator : unfitted estimator
-    dropped : str or None
-        Why it was left out; None if it is an expert of the mixture.
-    """
-
-    name: str
-    estimator: Any
-    dropped: str | None
-
 
 class TablePipeline(Pipeline):
     """A pipeline that lets gaps in where its first step does."""
@@ -77,15 +58,6 @@ class TablePipeline(Pipeline):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = get_tags(self.steps[0][1]).input_tags.allow_nan
         return tags
-
-
-def of_author(category, text):
-    """Whether only the author of a member could heed a warning.
-
-    Whether a member converged, or a mixture among them lost an expert, shows in the
-    loss of its predictions, by which the gate judges it.
-    """
-    return issubclass(category, OF_AUTHOR) or text.startswith(OF_AUTHOR_WORDS)
 
 
 def _has_proba(model):
@@ -142,7 +114,7 @@ class TreesOnTables(Stamped):
         return self.estimator_.predict_proba(self.encoder_.transform(X))
 
 
-class AutoPool(Stamped):
+class AutoPool(Pool):
     """Experts of different kinds, each in the pipeline that a raw table needs.
 
     What ``experts="auto"`` stands for; made for ``trainer="two-stage"``.  Categories
@@ -193,6 +165,9 @@ class AutoPool(Stamped):
     ['linear', 'neighbours']
     """
 
+    # Where users import it, and pickles look for it.
+    __module__ = "skmoe.experts"
+
     def __init__(self, include=None, max_time=None):
         self.include = include
         self.max_time = max_time
@@ -217,17 +192,10 @@ class AutoPool(Stamped):
         """Unfitted transformer from raw columns to numbers, for the gate."""
         return numeric_encoding()
 
-    def members(self, classify, mixture, gate):
-        """Names and unfitted estimators.
-
-        Parameters
-        ----------
-        classify : bool
-        mixture, gate : class
-            Of the mixtures among the members, and of their gate.
-        """
+    def members(self, classify):
+        """Names and unfitted estimators, of classifiers or of regressors."""
         names = [n for n in MEMBERS if self.include is None or n in self.include]
-        return names, [MEMBERS[name](classify, mixture, gate) for name in names]
+        return names, [MEMBERS[name](classify) for name in names]
 
     def screen(self, names, experts, X, y, apart=(), correction=None):
         """All members, with the reasons of those that are left out.
@@ -335,13 +303,13 @@ def _misfit(name, n_rows, n_columns, n_classes=None):
     return None
 
 
-def _linear(classify, mixture, gate):
+def _linear(classify):
     last = LogisticRegression(max_iter=500)
     last = last if classify else RidgeCV(np.logspace(-2, 4, 13))
     return TablePipeline([("encode", numeric_encoding()), ("linear", last)])
 
 
-def _boosting(classify, mixture, gate):
+def _boosting(classify):
     # Early stopping would hold rows out, and cannot where a class has a single one.
     # Classifiers are the more cautious: the log-loss punishes those too sure.
     if classify:
@@ -353,7 +321,7 @@ def _boosting(classify, mixture, gate):
     return TreesOnTables(trees.set_params(learning_rate=0.05, early_stopping=False))
 
 
-def _forest(classify, mixture, gate):
+def _forest(classify):
     if classify:
         last = ExtraTreesClassifier(n_estimators=200)
     else:
@@ -365,32 +333,38 @@ def _forest(classify, mixture, gate):
     return TablePipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
 
 
-def _neighbours(classify, mixture, gate):
+def _neighbours(classify):
     kind = KNeighborsClassifier if classify else KNeighborsRegressor
     normal = QuantileTransformer(n_quantiles=100, output_distribution="normal")
     last = kind(n_neighbors=10, weights="distance")
     return TablePipeline([("encode", numeric_encoding(normal)), ("neighbours", last)])
 
 
-def _networks(alpha, mixture):
+def _mixture_kind(classify):
+    return MoEClassifier if classify else MoERegressor
+
+
+def _networks(alpha, classify):
     # A mixture of one expert is that expert; its members are the networks.
     expert = MLPExpert((64, 64), alpha=alpha)
-    last = mixture(expert, n_experts=1, trainer="gradient", n_members=3)
+    last = _mixture_kind(classify)(expert, n_experts=1, trainer="gradient", n_members=3)
     return TablePipeline([("encode", numeric_encoding()), ("network", last)])
 
 
-def _network(classify, mixture, gate):
-    return _networks(1.0, mixture)
+def _network(classify):
+    return _networks(1.0, classify)
 
 
-def _smooth_network(classify, mixture, gate):
-    return _networks(30.0, mixture)
+def _smooth_network(classify):
+    return _networks(30.0, classify)
 
 
-def _mixture(classify, mixture, gate):
-    last = mixture(n_experts=8)
+def _mixture(classify):
+    last = MoERegressor(n_experts=8)
     if classify:
-        last = mixture(LinearExpert(alpha=1.0), n_experts=4, gate=gate(alpha=1.0))
+        last = MoEClassifier(
+            LinearExpert(alpha=1.0), n_experts=4, gate=SoftmaxGate(alpha=1.0)
+        )
     return TablePipeline([("encode", numeric_encoding()), ("mixture", last)])
 
 

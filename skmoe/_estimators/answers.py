@@ -1,0 +1,207 @@
+"""What a fitted mixture answers about rows: routes, densities, means."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .. import mixture
+from .._sklearn import safe_indexing
+from ..engines import run_calls
+from ..experts._answers import predict_expert
+from ..routers._base import routed
+from . import routed as routed_linear
+from .shared import SharedExpert
+from .views import Views
+
+
+class Seen(NamedTuple):
+    """Rows as the parts of a mixture see them.
+
+    Attributes
+    ----------
+    gate : what the gate sees
+    experts : list of what each expert sees
+    offset : (n, d) or (n, C) contribution of the shared expert, or None
+    size : (n,) exposures or trials, or None for one
+    """
+
+    gate: object
+    experts: list
+    offset: np.ndarray | None = None
+    size: np.ndarray | None = None
+
+
+class FittedMixture(NamedTuple):
+    """The fitted parts of a mixture.
+
+    Attributes
+    ----------
+    gate, router : fitted parts
+    experts, likelihoods : lists of K fitted parts
+    views : Views
+    shared : SharedExpert or None
+    target : Numbers or Labels
+    n_jobs : int or None
+    """
+
+    gate: object
+    router: object
+    experts: list
+    likelihoods: list
+    views: Views
+    shared: SharedExpert | None
+    target: object
+    n_jobs: int | None
+
+    @property
+    def n_experts(self):
+        """Number of experts."""
+        return len(self.experts)
+
+    def see(self, table):
+        """What gate and experts see of a table."""
+        return Seen(self.views.gate_view(table), self.views.expert_views(table))
+
+    def offset(self, table):
+        """Contribution of the shared expert to the rows of a table, or None."""
+        if self.shared is None:
+            return None
+        return self.shared.contribution(self.views.shared_view(table))
+
+    @property
+    def has_noise(self):
+        """Whether a component is noise."""
+        return any(own.is_noise for own in self.likelihoods)
+
+    def is_noise(self):
+        """Which experts are noise, (K,)."""
+        return np.array([own.is_noise for own in self.likelihoods])
+
+    def route(self, gate_view):
+        """Active experts of each row, and their weights."""
+        if self.router.gated:
+            return self.gate.route(gate_view, self.router)
+        shape = (gate_view.shape[0], self.n_experts)
+        log_gate = np.broadcast_to(-np.log(shape[1]), shape)
+        return routed(self.router, log_gate, X=gate_view)
+
+    def each(self, seen):
+        """Prediction (n, d) of every expert, the shared one's part included."""
+        calls = [
+            (expert, view, self.target.classes, seen.offset)
+            for expert, view in zip(self.experts, seen.experts, strict=True)
+        ]
+        return run_calls(predict_expert, calls, self.n_jobs)
+
+    def predictions(self, seen):
+        """Predictions (n, K, d) of all experts."""
+        return np.stack(self.each(seen), axis=1)
+
+    def log_parts(self, seen, y):
+        """Log gate weights after routing, and expert log-densities, both (n, K)."""
+        with np.errstate(divide="ignore"):
+            log_gate = np.log(self.route(seen.gate).dense())
+        own, predictions = self._likelihoods_at(seen), self.each(seen)
+        return log_gate, mixture.log_prob(own, y, predictions, seen.size)
+
+    def components(self, seen):
+        """Weights, predictions and likelihoods of the experts, with the rows' sizes."""
+        predictions = self.predictions(seen)
+        weights = self.route(seen.gate).dense()
+        own = self._likelihoods_at(seen)
+        return mixture.Components(weights, predictions, own, seen.size)
+
+    def _likelihoods_at(self, seen):
+        return mixture.at_views(self.likelihoods, seen.experts)
+
+    def explained(self, seen):
+        """Components without noise; rows that were routed to it go by their gate."""
+        components = self.components(seen)
+        if not self.has_noise:
+            return components
+        noise = self.is_noise()
+        weights = components.weights[:, ~noise]
+        lost = np.flatnonzero(~(weights.sum(axis=1) > 0))
+        if len(lost):
+            gate = np.exp(self.gate.predict_log_proba(seen.gate))
+            weights[lost] = np.maximum(gate[lost][:, ~noise], np.finfo(float).tiny)
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        own = [components.likelihoods[k] for k in np.flatnonzero(~noise)]
+        predictions = components.predictions[:, ~noise]
+        return mixture.Components(weights, predictions, own, components.size)
+
+    def mean(self, seen):
+        """Mean (n, d): only the experts that a row was routed to are asked."""
+        mean = routed_linear.predict(self, seen)
+        if mean is not None:
+            return mean if seen.offset is None else mean + seen.offset
+        routing = self.route(seen.gate)
+        if routing.indices.shape[1] < self.n_experts:
+            return self._routed_mean(routing, seen)
+        weights, predictions = routing.dense(), self.predictions(seen)
+        own = mixture.Components(weights, predictions, self.likelihoods, seen.size)
+        return mixture.mean(weights, own.means())
+
+    def _routed_mean(self, routing, seen):
+        offset, size = seen.offset, seen.size
+        groups = list(mixture.dispatch(routing.indices, self.n_experts))
+
+        def predict(k, rows, slots):
+            own = None if offset is None else offset[rows]
+            view = safe_indexing(seen.experts[k], rows)
+            part = predict_expert(self.experts[k], view, self.target.classes, own)
+            part = self.likelihoods[k].mean(part, None if size is None else size[rows])
+            return routing.weights[rows, slots][:, None] * part
+
+        parts = run_calls(predict, groups, self.n_jobs)
+        out = np.zeros((len(routing.indices), parts[0].shape[1]))
+        for (_, rows, _), part in zip(groups, parts, strict=True):
+            out[rows] += part
+        return out
+
+
+def fitted_mixture(model):
+    """The parts of a fitted estimator."""
+    check_is_fitted(model)
+    learned = model._learned
+    return FittedMixture(
+        model.gate_,
+        model.router_,
+        model.experts_,
+        model.likelihoods_,
+        learned.views,
+        learned.shared,
+        learned.target,
+        model.n_jobs,
+    )
+
+
+def read(model, X):
+    """The parts of a fitted estimator, and rows as a validated table."""
+    own = fitted_mixture(model)
+    return own, own.views.read(model, X)
+
+
+def see(model, X, **sizes):
+    """The parts of a fitted estimator, and what they see of rows.
+
+    ``sizes`` are ``offset`` or ``trials`` of a regressor.
+    """
+    own, table = read(model, X)
+    owner, likelihood = type(model).__name__, own.likelihoods[0]
+    size = own.target.size(likelihood, owner, table.n_rows, **sizes)
+    return own, own.see(table)._replace(offset=own.offset(table), size=size)
+
+
+def route(model, X):
+    """Active experts of rows, and their weights."""
+    own, table = read(model, X)
+    return own.route(own.see(table).gate)
+
+
+def log_parts(model, X, y, **sizes):
+    """Log gate weights after routing, and expert log-densities, both (n, K)."""
+    own, seen = see(model, X, **sizes)
+    y = own.target.encode(own.target.check(y, seen.gate, model))
+    return own.log_parts(seen, y)

@@ -1,0 +1,206 @@
+"""The target of a mixture: numbers, or labels of classes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_array, column_or_1d, compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length
+
+from .._tables.table import check_units, read_numbers, row_weights
+from .._warnings import warn
+
+
+class Numbers(NamedTuple):
+    """The target of a regression, as ``fit`` has read it.
+
+    Attributes
+    ----------
+    n_dims : int, one or two, as y was given
+    n_outputs : int
+    """
+
+    n_dims: int
+    n_outputs: int
+
+    # Labels of classes, of which there are none.
+    classes = None
+
+    @classmethod
+    def read(cls, y, table, sample_weight, model):
+        """The target, validated y, and weights of the rows."""
+        check_given(y, type(model).__name__)
+        y = checked_numbers(y, table.raw, model)
+        outputs = y.reshape(len(y), -1)
+        check_units(outputs, ["y"] * outputs.shape[1], small=True)
+        weight = row_weights(table.raw, sample_weight)
+        return cls(y.ndim, outputs.shape[1]), y, weight
+
+    @classmethod
+    def read_batch(cls, y, table, sample_weight, model, earlier, classes):
+        """The same for one of several batches."""
+        return cls.read(y, table, sample_weight, model)
+
+    def check(self, y, len_of, model):
+        """Validated y, with as many rows as ``len_of``."""
+        y = checked_numbers(y, len_of, model)
+        n_outputs = y.shape[1] if y.ndim == 2 else 1
+        if n_outputs != self.n_outputs:
+            raise ValueError(
+                f"{type(model).__name__} got y with {n_outputs} outputs, but was "
+                f"fitted with {self.n_outputs}; give the same ones."
+            )
+        return y
+
+    def encode(self, y):
+        """Validated y as outputs (n, d)."""
+        return y.reshape(len(y), -1)
+
+    def shaped(self, values):
+        """What is known of each output, (n, d, ...), in the shape of y."""
+        return values[:, 0] if self.n_dims == 1 else values
+
+    def size(self, likelihood, owner, n_rows, offset=None, trials=None):
+        """Exposures or trials (n,) of rows, None for one."""
+        given = {"offset": offset, "trials": trials}
+        for name, value in given.items():
+            if value is not None and name != likelihood.takes:
+                raise ValueError(
+                    f"{owner} got {name} with {likelihood!r}, which takes "
+                    f"{likelihood.takes or 'neither offset nor trials'}; offset is for "
+                    "counts and gamma, trials for binomial."
+                )
+        value = given.get(likelihood.takes)
+        if value is None:
+            return None
+        value = check_array(
+            value, ensure_2d=False, dtype=float, input_name=likelihood.takes
+        )
+        if value.shape != (n_rows,):
+            raise ValueError(
+                f"{likelihood.takes} has shape {value.shape}, but expected "
+                f"({n_rows},), one number for each row of X."
+            )
+        return likelihood.size_of(value)
+
+
+class Labels(NamedTuple):
+    """The target of a classification, as ``fit`` has read it.
+
+    Attributes
+    ----------
+    classes : (n_classes,) sorted labels
+    """
+
+    classes: np.ndarray
+
+    # Outputs of a regression, of which there are none.
+    n_outputs = None
+
+    @classmethod
+    def read(cls, y, table, sample_weight, model):
+        """The target, validated y, and weights of the rows."""
+        check_given(y, type(model).__name__)
+        y = checked_labels(y, table.raw)
+        check_classification_targets(y)
+        weight = row_weights(table.raw, sample_weight)
+        return cls(np.unique(y)), y, class_weights(model.class_weight, y, weight)
+
+    @classmethod
+    def read_batch(cls, y, table, sample_weight, model, earlier, classes):
+        """The same for one of several batches; ``earlier`` is the target of the last.
+
+        ``classes`` are the labels that may come, or None.
+        """
+        if earlier is None and classes is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit, since a "
+                "batch need not hold all of them."
+            )
+        if isinstance(model.class_weight, str):
+            raise ValueError(
+                f"partial_fit got class_weight={model.class_weight!r}, but expected "
+                "None or a dict: a batch does not know the balance of all rows."
+            )
+        known = known_classes(classes, None if earlier is None else earlier.classes)
+        _, y, weight = cls.read(y, table, sample_weight, model)
+        return cls(known), y, weight
+
+    def check(self, y, len_of, model):
+        """Validated y, with as many rows as ``len_of``."""
+        return checked_labels(y, len_of)
+
+    def encode(self, y):
+        """Validated y as numbers of classes (n,)."""
+        unseen = np.setdiff1d(y, self.classes)
+        if len(unseen):
+            raise ValueError(
+                f"y contains labels {unseen.tolist()} that were not seen in fit; the "
+                f"classes are {self.classes.tolist()}."
+            )
+        return np.searchsorted(self.classes, y)
+
+    def size(self, likelihood, owner, n_rows):
+        """Exposures or trials of rows: none here."""
+        return
+
+
+def check_given(y, owner):
+    """Raise ``ValueError`` where there is no target."""
+    if y is None:
+        raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
+
+
+def checked_numbers(y, len_of, model):
+    """Validated numbers (n,) or (n, d)."""
+    y = read_numbers(y, model)
+    if y.ndim > 2:
+        raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
+    check_consistent_length(len_of, y)
+    return y
+
+
+def checked_labels(y, len_of):
+    """Validated labels (n,)."""
+    if np.asarray(y).shape[1:] == (1,):
+        warn(
+            "A column-vector y was passed when a 1d array was expected; give "
+            "y.ravel().",
+            DataConversionWarning,
+        )
+    y = column_or_1d(y)
+    check_consistent_length(len_of, y)
+    return y
+
+
+def class_weights(class_weight, y, weight):
+    """Weights (n,) of rows, times those of their classes."""
+    if class_weight is None:
+        return weight
+    counts = weight > 0
+    present, known = np.unique(y[counts]), weight[counts]
+    factors = compute_class_weight(
+        class_weight, classes=present, y=y[counts], sample_weight=known
+    )
+    return weight * factors[np.searchsorted(present, y).clip(max=len(present) - 1)]
+
+
+def known_classes(classes, earlier):
+    """All labels that may come, sorted; ``earlier`` are those of the first call."""
+    if classes is None:
+        return earlier
+    classes = np.asarray(classes)
+    if classes.ndim != 1 or len(classes) == 0:
+        raise ValueError(
+            f"partial_fit got classes={classes!r}, but expected a list of all "
+            "labels that may come."
+        )
+    classes = np.unique(classes)
+    if earlier is not None and not np.array_equal(classes, earlier):
+        raise ValueError(
+            f"partial_fit got classes={classes.tolist()}, but the first call said "
+            f"{earlier.tolist()}; leave classes out, or clone the estimator "
+            "to start afresh."
+        )
+    return classes

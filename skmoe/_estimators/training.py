@@ -1,0 +1,212 @@
+"""From parts and rows to fits: the one place that knows what trainers are given."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from .._numerics.design import counted_weights
+from .._sklearn import has_callbacks
+from ..experts._foreign import is_frozen
+from ..trainers._folds import draw_folds
+from ..trainers._recipe import Recipe
+from ..trainers._rows import Rows
+from ..trainers._task import Report, Start, Task, trained
+from .parts import are_named, seed_experts
+
+
+class Given(NamedTuple):
+    """Rows as they were given to ``fit``, validated.
+
+    Attributes
+    ----------
+    table : Table
+    target : Numbers or Labels
+    labels : y as it was given
+    y : (n, d) outputs, or (n,) numbers of classes
+    weight : (n,) as training counts it
+    unit : float, what a weight of one stands for in units of the user's
+    """
+
+    table: Any
+    target: Any
+    labels: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    unit: float
+
+
+def given_rows(table, target, labels, weight):
+    """Rows with their target encoded, and their weights as training counts them."""
+    weight, unit = counted_weights(weight)
+    return Given(table, target, labels, target.encode(labels), weight, unit)
+
+
+def make_task(model, parts, given, views, resp=None):
+    """What trainers are given, of all rows.
+
+    Parameters
+    ----------
+    model : mixture, for ``n_init``, ``n_jobs`` and ``random_state``
+    parts : ResolvedParts
+    given : Given
+    views : (gate's, list of each expert's)
+    resp : (n, K) responsibilities to start from, or None
+    """
+    rows = Rows(
+        gate_view=views[0],
+        expert_views=views[1],
+        y=given.y,
+        labels=given.labels,
+        classes=given.target.classes,
+        weight=given.weight,
+        weight_unit=given.unit,
+    )
+    recipe = Recipe(
+        **seeded(parts, model.random_state),
+        router=parts.router,
+        names=parts.names,
+        n_jobs=model.n_jobs,
+        has_shared=parts.shared is not None,
+        pooled=parts.asked.pool is not None,
+        named=are_named(parts.asked.experts),
+    )
+    return Task(rows, recipe, Start(n_init=model.n_init, resp=resp))
+
+
+def seeded(parts, random_state, member=0):
+    """Copies of what may be random, with the seeds of one member."""
+    experts = [e if is_frozen(e) else clone(e) for e in parts.experts]
+    # A gate, or a model of the variance, may be as random as an expert.
+    others = {"likelihood": clone(parts.likelihood), "gate": clone(parts.gate)}
+    seeds = seed_experts(random_state, parts.names, experts, member)
+    seed_experts(random_state, [*others], [*others.values()], member)
+    return {"experts": experts, "expert_seeds": seeds, **others}
+
+
+def widths_of(names, views):
+    """Number of columns that each part sees, by its name."""
+    gate_view, expert_views = views
+    widths = {name: v.shape[1] for name, v in zip(names, expert_views, strict=True)}
+    return {"the gate": gate_view.shape[1], **widths}
+
+
+def with_options(task, size, split, fit_params):
+    """The task with exposures or trials, folds, and arguments of the experts' fits.
+
+    ``split`` is None, or a splitter and its arguments.
+    """
+    folds = None
+    if split is not None:
+        labels, classes = task.rows.labels, task.rows.classes
+        folds = draw_folds(labels, classes, split[0], 0, split[1])
+    return task.with_rows(size=size, folds=folds, fit_params=fit_params)
+
+
+def with_shared(task, offset):
+    """The task of what a shared expert leaves, which contributes ``offset``."""
+    if offset is None:
+        return task
+    y, labels = task.rows.y, task.rows.labels
+    if task.rows.classes is not None:
+        return task.with_rows(log_prior=offset)
+    if offset.shape != y.shape:
+        raise ValueError(
+            f"shared_expert predicts {offset.shape[1]} outputs, but y has "
+            f"{y.shape[1]}; use one that predicts all of them."
+        )
+    left = y - offset
+    return task.with_rows(y=left, labels=left.reshape(labels.shape))
+
+
+def positive_rows(task):
+    """Drop rows of weight zero: they must count for nothing anywhere."""
+    rows = np.flatnonzero(task.rows.weight > 0)
+    return task if len(rows) == len(task.rows) else task.on_rows(rows)
+
+
+def train(model, parts, task, previous, reporter):
+    """Fits of all members, with experts numbered as those asked for.
+
+    Parameters
+    ----------
+    model : mixture, for ``n_members`` and ``random_state``
+    parts : ResolvedParts
+    task : Task
+    previous : list of Fit to continue from, one per member, or None
+    reporter : Reporter
+    """
+    rng = check_random_state(model.random_state)
+    fits = []
+    for member in range(model.n_members):
+        if member:
+            # Draws of trainers differ by the seed of the task already.
+            own = seeded(parts, model.random_state, member)
+            own["expert_seeds"] = task.recipe.expert_seeds
+            task = task.with_recipe(**own)
+        task = task.with_recipe(seed=int(rng.randint(np.iinfo(np.int32).max)))
+        task = task.with_start(only=member if model.n_members > 1 else None)
+        own = task.going_on(previous[member] if previous else None)
+        own = replace(own, report=reporter.report_of(own))
+        fits.append(own.numbered(trained(parts.trainer, own)))
+    return fits
+
+
+def train_batch(model, parts, task, previous, freeze):
+    """Fit by one pass over the rows, from an earlier fit or None."""
+    rng = check_random_state(model.random_state)
+    task = task.with_recipe(seed=int(rng.randint(2**31 - 1)))
+    own = task.with_start(freeze=freeze).going_on(previous)
+    fit = parts.trainer.fit_batch(own.rows, own.recipe, own.start, own.report)
+    return own.numbered(fit)
+
+
+class Reporter:
+    """Tells the user, and callbacks, how training comes on.
+
+    Parameters
+    ----------
+    model : mixture
+    X, y : as the user gave them
+    attributes : callable
+        Fitted attributes of a fit.
+    """
+
+    def __init__(self, model, X, y, attributes):
+        self.model, self.attributes = model, attributes
+        self.given, self.context = {"estimator": model, "X": X, "y": y}, None
+        if has_callbacks(model):
+            self.context = model._init_callback_context(max_subtasks=None)
+            self.context.call_on_fit_task_begin(**self.given)
+
+    def tell(self, text):
+        """Print if the user asked for it."""
+        if self.model.verbose:
+            print(f"[{type(self.model).__name__}] {text}")
+
+    def report_of(self, task):
+        """What a trainer calls after each iteration; true asks it to stop."""
+
+        def report(iteration, bound, make_fit):
+            self.tell(f"iteration {iteration}: {bound:.6f}")
+            if self.context is None:
+                return False
+            sub = self.context.subcontext(task_name="iteration")
+            sub.call_on_fit_task_begin(**self.given)
+            return sub.call_on_fit_task_end(
+                **self.given,
+                reconstruction_attributes=lambda: self.attributes(
+                    task.numbered(make_fit())
+                ),
+            )
+
+        return Report(report, self.tell)
+
+    def end(self):
+        """Tell callbacks that the fit is done."""
+        if self.context is not None:
+            self.context.call_on_fit_task_end(
+                **self.given, reconstruction_attributes=dict
+            )

@@ -1,0 +1,310 @@
+"""What gate, experts and shared expert see of X."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from .._numerics.design import stays_sparse
+from .._sklearn import safe_indexing
+from .._tables import features
+from .._tables.table import has_text, read_table, refuse_text
+from ..experts._base import reads_numbers, reads_sparse
+from ..experts._encoding import numeric_encoding, weighted_median
+from .parts import SHARED, resolve_gate, seed_experts
+
+# Why a fitted mixture refuses text where it has learned from numbers.
+HELD_NUMBERS = "it held numbers in training; give numbers there, or fit again and"
+
+
+class Allowed(NamedTuple):
+    """What X may have, by the input tags of scikit-learn."""
+
+    nan: bool
+    sparse: bool
+
+
+NOTHING = Allowed(nan=False, sparse=False)
+
+
+class Reading:
+    """Who reads what of X, as the user wrote it.
+
+    Parameters
+    ----------
+    asked : Asked
+    gate : resolved gate, of a tree that of its nodes
+    """
+
+    def __init__(self, asked, gate):
+        self.asked, self.gate = asked, gate
+        readers = (n for n, e in asked.by_name.items() if self._reads_all(n, e))
+        # The first expert that reads all columns as numbers, or None.
+        self.numbers_reader = next(readers, None)
+        self.gate_columns = asked.gate_features
+        own = asked.gate_features is not None or gate.reads_segments
+        if asked.pool is not None and not own:
+            self.gate_columns = asked.pool.encoding()
+        # Columns that the gate cannot read are encoded for it, where all experts read
+        # the table as it is, or columns of their own.
+        self.may_encode = not own and self.numbers_reader is None
+
+    def _reads_all(self, name, expert):
+        return reads_numbers(expert) and self.asked.features_of(name) is None
+
+    @cached_property
+    def allowed(self):
+        """What all parts allow; nothing where one of them is not as it should be."""
+        try:
+            return Allowed(self._all_allow("allow_nan"), self._all_allow("sparse"))
+        except (TypeError, ValueError, AttributeError):
+            return NOTHING
+
+    def _all_allow(self, what):
+        columns = features.resolve(self.gate_columns, "gate_features")
+        if columns is not None:
+            gate_ok = _view_allows(columns, what)
+        elif what == "allow_nan" and self.may_encode:
+            gate_ok = True
+        else:
+            gate_ok = self.gate.allows(what)
+        named = self.asked.by_name.items()
+        return gate_ok and all(self._expert_allows(*own, what) for own in named)
+
+    def _expert_allows(self, name, expert, what):
+        columns = features.resolve(self.asked.features_of(name), "expert_features")
+        if columns is not None:
+            return _view_allows(columns, what)
+        if reads_numbers(expert):
+            return what == "sparse"
+        return features.allows(expert, what)
+
+    def lets_text_in(self):
+        """Whether no part reads all columns as numbers."""
+        encoded = self.gate_columns is not None or self.may_encode
+        if self.gate.numeric and not encoded:
+            return False
+        return self.gate.reads_segments or self.numbers_reader is None
+
+    def why_numbers(self):
+        """Who reads numbers only, for messages: an expert, or the gate."""
+        who = f"gate {type(self.gate.node_gate).__name__}"
+        name = self.numbers_reader
+        if name is not None:
+            # As the user gave it: experts take another class from their task.
+            who = f"expert {name!r} ({type(self.asked.by_name[name]).__name__})"
+        return f"the {who} reads numbers only;"
+
+    def read(self, estimator, X):
+        """Validated table; names and counts of columns are set on ``estimator``."""
+        return read_table(
+            estimator,
+            X,
+            reset=True,
+            text=self.lets_text_in() and has_text(X),
+            allow_nan=self.allowed.nan,
+            sparse=self.allowed.sparse,
+            why=self.why_numbers,
+        )
+
+
+def what_all_allow(asked):
+    """What X may have; nothing where a parameter is not as it should be."""
+    try:
+        reading = Reading(asked, resolve_gate(asked.gate, asked.owner))
+    except (TypeError, ValueError, AttributeError):
+        return NOTHING
+    return reading.allowed
+
+
+def _view_allows(transformer, what):
+    # Gaps may be filled, or be in columns that are left out; views are checked.
+    return what == "allow_nan" or features.allows(transformer, what)
+
+
+class View(NamedTuple):
+    """How one part sees X.
+
+    Attributes
+    ----------
+    transformer : fitted transformer, or None for X as it is
+    numbers : bool, whether the part reads numbers only
+    dropped : text columns that it skips
+    fill : (p,) values in place of gaps that training did not have, or None
+    """
+
+    transformer: object
+    numbers: bool
+    dropped: tuple | list = ()
+    fill: np.ndarray | None = None
+
+    def of(self, table):
+        """What the part sees of a table."""
+        if self.transformer is not None:
+            seen = table.view(self.transformer)
+            return table.finite(seen, self.transformer) if self.numbers else seen
+        if self.fill is not None and table.has_gaps and np.isnan(table.numbers).any():
+            return np.where(np.isnan(table.numbers), self.fill, table.numbers)
+        if not self.numbers:
+            return table.raw
+        if self.dropped:
+            return table.finite(table.without(self.dropped))
+        return table.numbers
+
+
+class Views(NamedTuple):
+    """From a validated table to what the parts of a fitted mixture see.
+
+    Attributes
+    ----------
+    gate : View
+    experts : list of View, one per expert
+    shared : View or None
+    text : bool, whether X is a table with columns that are no numbers
+    allowed : Allowed
+    """
+
+    gate: View
+    experts: list
+    shared: View | None
+    text: bool
+    allowed: Allowed
+
+    def read(self, estimator, X):
+        """Validated table of rows that are like those of ``fit``."""
+        return read_table(
+            estimator,
+            X,
+            reset=False,
+            text=self.text,
+            allow_nan=self.allowed.nan,
+            sparse=self.allowed.sparse,
+            why=lambda: HELD_NUMBERS,
+        )
+
+    def gate_view(self, table):
+        """What the gate sees."""
+        return self.gate.of(table)
+
+    def expert_views(self, table):
+        """What each expert sees; equal transformers are applied once."""
+        return [view.of(table) for view in self.experts]
+
+    def shared_view(self, table):
+        """What the shared expert sees."""
+        return self.shared.of(table)
+
+    def only(self, kept):
+        """The views of some of the experts, by number."""
+        return self._replace(experts=[self.experts[k] for k in kept])
+
+    def spread(self, kept, n_experts):
+        """Views for as many experts as were asked for, of which ``kept`` are left.
+
+        Those that are lost see what the first one does: nobody trains them.
+        """
+        place = {number: k for k, number in enumerate(kept)}
+        return self.only([place.get(number, 0) for number in range(n_experts)])
+
+
+def fit_views(reading, experts, given, random_state):
+    """Fit the transformers of all parts; equal specifications share one.
+
+    Parameters
+    ----------
+    reading : Reading
+    experts : dict of unfitted experts by name, the shared one included
+    given : Given
+        Rows of weight zero count for nothing, whatever a transformer takes.
+    random_state : seeds transformers
+
+    Returns
+    -------
+    Views
+        Of all experts asked for.
+    """
+    asked, table, weight = reading.asked, given.table, given.weight
+    dropped = _skipped(reading, table)
+    rows = np.flatnonzero(weight > 0)
+    X = table.raw if len(rows) == len(weight) else safe_indexing(table.raw, rows)
+    y, weight_left, made = given.labels[rows], weight[rows], []
+
+    def fitted(columns, name):
+        for earlier, transformer in made:
+            if features.same(earlier, columns):
+                return transformer
+        transformer = features.resolve(columns, name)
+        if transformer is not None:
+            seed_experts(random_state, [name], [transformer])
+        features.fit_features(transformer, X, y, weight_left, name)
+        made.append((columns, transformer))
+        return transformer
+
+    _check_names(asked, experts)
+    columns, fill = _gate_columns(reading, table, rows, weight)
+    gate = View(fitted(columns, "gate_features"), reading.gate.numeric, fill=fill)
+    views = {
+        name: View(
+            fitted(asked.features_of(name), "expert_features"),
+            reads_numbers(expert),
+            dropped,
+        )
+        for name, expert in experts.items()
+    }
+    shared = views.pop(SHARED, None)
+    text = table.numbers is None
+    return Views(gate, [*views.values()], shared, text, reading.allowed)
+
+
+def _skipped(reading, table):
+    """Text columns of the gate, which experts that read numbers skip."""
+    if table.numbers is not None or reading.numbers_reader is None:
+        return []
+    dropped = reading.gate.text_columns(table.raw)
+    refuse_text(table.raw, reading.why_numbers(), skipped=dropped)
+    return dropped
+
+
+def _check_names(asked, experts):
+    if not isinstance(asked.expert_features, dict):
+        return
+    # Members that a pool has left out may be named, too.
+    unknown = sorted(set(asked.expert_features) - {*experts, *asked.named[0]})
+    if unknown:
+        raise ValueError(
+            f"expert_features names {unknown}, but the experts are {list(experts)}."
+        )
+
+
+def _gate_columns(reading, table, rows, weight):
+    """What the gate sees of a table whose columns it may not be able to read.
+
+    Returns the specification, and what fills gaps that may come later.
+    """
+    columns, gate, numbers = reading.gate_columns, reading.gate, table.numbers
+    if columns is not None or not reading.may_encode:
+        return columns, None
+    if numbers is not None and not isinstance(numbers, np.ndarray):
+        return None, None
+    if numbers is None or np.isnan(numbers[rows]).any():
+        return None if gate.reads(table.raw) else numeric_encoding(), None
+    medians = [weighted_median(column, weight[rows]) for column in numbers[rows].T]
+    return None, np.array(medians)
+
+
+def training_views(views, table, parts):
+    """Views of gate and experts; dense where a built-in part cannot read others."""
+    keeps_sparse = parts.trainer.keeps_sparse
+
+    def read(view, sparse_too):
+        sparse_too = sparse_too and keeps_sparse and stays_sparse(view)
+        return view if sparse_too else table.dense(view)
+
+    gate_view = views.gate_view(table)
+    if parts.gate.numeric:
+        gate_view = read(gate_view, parts.gate.reads_sparse)
+    expert_views = [
+        read(view, reads_sparse(expert)) if reads_numbers(expert) else view
+        for expert, view in zip(parts.experts, views.expert_views(table), strict=True)
+    ]
+    return gate_view, expert_views
