@@ -5,7 +5,10 @@ from ._estimators.hierarchical import (
     HierarchicalMoEClassifier,
     HierarchicalMoERegressor,
 )
+from ._estimators.members import MembersGate, MembersRouter
 from ._estimators.regressor import MoERegressor
+from ._stamp import public
+from ._tables.features import PiecewiseLinear
 from ._version import __version__
 
 __all__ = [
@@ -15,3 +18,14 @@ __all__ = [
     "MoERegressor",
     "__version__",
 ]
+
+public(
+    __name__,
+    HierarchicalMoEClassifier,
+    HierarchicalMoERegressor,
+    MembersGate,
+    MembersRouter,
+    MoEClassifier,
+    MoERegressor,
+    PiecewiseLinear,
+)
