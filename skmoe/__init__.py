@@ -1,14 +1,21 @@
 """Mixtures of experts for scikit-learn users."""
 
 from ._estimators.classifier import MoEClassifier
+from ._estimators.fitted import Learned
 from ._estimators.hierarchical import (
     HierarchicalMoEClassifier,
     HierarchicalMoERegressor,
 )
-from ._estimators.parts import POOLS
+from ._estimators.members import MembersGate, MembersRouter
+from ._estimators.parts import POOLS, PoolMember
+from ._estimators.pool import AutoPool, TablePipeline, TreesOnTables
 from ._estimators.regressor import MoERegressor
+from ._estimators.shared import SharedExpert
+from ._estimators.target import ClassTarget, ValueTarget
+from ._estimators.views import Allowed, View, Views
+from ._stamp import public
+from ._tables.features import PiecewiseLinear
 from ._version import __version__
-from .experts import AutoPool
 
 __all__ = [
     "HierarchicalMoEClassifier",
@@ -20,3 +27,23 @@ __all__ = [
 
 # A pool has mixtures among its members, which find it by this name.
 POOLS["auto"] = AutoPool
+
+public(
+    __name__,
+    HierarchicalMoEClassifier,
+    HierarchicalMoERegressor,
+    MembersGate,
+    MembersRouter,
+    MoEClassifier,
+    MoERegressor,
+    PiecewiseLinear,
+    # What a fitted mixture holds.
+    Allowed,
+    ClassTarget,
+    Learned,
+    SharedExpert,
+    ValueTarget,
+    View,
+    Views,
+)
+public("skmoe.experts", AutoPool, PoolMember, TablePipeline, TreesOnTables)

@@ -1,4 +1,4 @@
-"""Versions in the state of what is pickled, so that another one is told of."""
+"""What pickles hold: versions, so that another one is told of, and addresses."""
 
 import numpy as np
 import sklearn
@@ -15,6 +15,15 @@ VERSIONS = {
     "scikit-learn": sklearn.__version__,
     "numpy": ".".join(np.__version__.split(".")[:2]),
 }
+
+
+def public(package, *things):
+    """Give classes and functions the address of the package that offers them.
+
+    It is what pickles and skops write down, so it stays when files move.
+    """
+    for thing in things:
+        thing.__module__ = package
 
 
 class Stamped(BaseEstimator):

@@ -41,7 +41,7 @@ class FittedMixture(NamedTuple):
     experts, likelihoods : lists of K fitted parts
     views : Views
     shared : SharedExpert or None
-    target : Numbers or Labels
+    target : ValueTarget or ClassTarget
     n_jobs : int or None
     """
 

@@ -9,7 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from .._tables.table import row_weights
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
-from .target import Labels
+from .target import ClassTarget
 
 
 class MoEClassifier(ClassifierMixin, BaseMoE):
@@ -132,7 +132,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     """
 
     _classify = True
-    _target = Labels
+    _target = ClassTarget
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
         "class_weight": [dict, str, None],

@@ -25,7 +25,7 @@ class Learned(NamedTuple):
     Attributes
     ----------
     views : Views of the experts that are left
-    target : Numbers or Labels
+    target : ValueTarget or ClassTarget
     shared : SharedExpert or None
     widths : dict of the number of columns that each part was trained on
     kept : numbers of the experts that are left of those asked for

@@ -13,7 +13,7 @@ from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
 from .predictive import Predictive
-from .target import Numbers
+from .target import ValueTarget
 
 
 class MoERegressor(RegressorMixin, Predictive, BaseMoE):
@@ -149,7 +149,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
     """
 
     _classify = False
-    _target = Numbers
+    _target = ValueTarget
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
         "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],

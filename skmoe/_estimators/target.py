@@ -12,7 +12,7 @@ from .._tables.table import check_units, read_numbers, row_weights
 from .._warnings import warn
 
 
-class Numbers(NamedTuple):
+class ValueTarget(NamedTuple):
     """The target of a regression, as ``fit`` has read it.
 
     Attributes
@@ -85,7 +85,7 @@ class Numbers(NamedTuple):
         return likelihood.size_of(value)
 
 
-class Labels(NamedTuple):
+class ClassTarget(NamedTuple):
     """The target of a classification, as ``fit`` has read it.
 
     Attributes

@@ -23,7 +23,7 @@ class Given(NamedTuple):
     Attributes
     ----------
     table : Table
-    target : Numbers or Labels
+    target : ValueTarget or ClassTarget
     labels : y as it was given
     y : (n, d) outputs, or (n,) numbers of classes
     weight : (n,) as training counts it

@@ -59,6 +59,13 @@ class Tree:
         for leaf, path in enumerate(self.paths):
             self.beneath[path, leaf] = 1.0
 
+    def __getstate__(self):
+        # All else follows from the shape.
+        return {"shape": self.shape}
+
+    def __setstate__(self, state):
+        self.__init__(state["shape"])
+
     def _path(self, slot):
         path = []
         while slot >= 0:

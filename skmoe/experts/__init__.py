@@ -2,18 +2,46 @@
 
 from importlib import import_module
 
-from ._base import BuiltInExpert
-from ._glm import GeneralizedLinearExpert  # noqa: F401
-from ._linear import LinearExpert
-from ._mlp import MLPExpert
+from .._stamp import public
+from ._base import BuiltInExpert, CorrectedExpert
+from ._corrected import (
+    CorrectedClassifier,
+    CorrectedRegressor,
+    LocallyCorrectedClassifier,
+    LocallyCorrectedRegressor,
+)
+from ._encoding import TableEncoder
+from ._glm import GeneralizedLinearExpert
+from ._linear import LinearClassifierExpert, LinearExpert
+from ._mlp import MLPClassifierExpert, MLPExpert
 from ._noise import NoiseExpert
+from ._variance import VarianceExpert
 
 __all__ = ["AutoPool", "BuiltInExpert", "LinearExpert", "MLPExpert", "NoiseExpert"]
 
+# A pool has mixtures among its members, and so stands above this package.
+POOL = ("AutoPool", "PoolMember", "TablePipeline", "TreesOnTables")
+
+public(
+    __name__,
+    BuiltInExpert,
+    LinearExpert,
+    LinearClassifierExpert,
+    GeneralizedLinearExpert,
+    VarianceExpert,
+    MLPExpert,
+    MLPClassifierExpert,
+    NoiseExpert,
+    CorrectedExpert,
+    CorrectedRegressor,
+    CorrectedClassifier,
+    LocallyCorrectedRegressor,
+    LocallyCorrectedClassifier,
+    TableEncoder,
+)
+
 
 def __getattr__(name):
-    # The pool has mixtures among its members, and so stands above this package.
-    if name == "AutoPool":
-        globals()[name] = import_module("skmoe._estimators.pool").AutoPool
-        return globals()[name]
+    if name in POOL:
+        return vars(import_module("skmoe._estimators.pool"))[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

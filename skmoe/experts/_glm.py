@@ -15,7 +15,7 @@ from .._numerics.linalg import (
 )
 from .._numerics.products import linear, regress
 from ..likelihoods import Gaussian
-from ..likelihoods._base import INVERSE_LINKS
+from ..likelihoods._links import INVERSE_LINKS
 from ._linear import LinearExpert
 
 # Newton steps of a fit from scratch, and of one that starts from an earlier one.

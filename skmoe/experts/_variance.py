@@ -1,6 +1,7 @@
 """A variance whose logarithm is linear in what an expert sees."""
 
 import numpy as np
+from scipy import sparse
 
 from ..likelihoods import Gamma
 from ._glm import FIRST_STEPS, WARM_STEPS, GeneralizedLinearExpert, Newton
@@ -27,6 +28,11 @@ class VarianceExpert(GeneralizedLinearExpert):
 
     def _family(self):
         return Gamma()
+
+    def predict(self, X):
+        """Variances of rows, whatever holds their numbers."""
+        X = X if sparse.issparse(X) else np.asarray(X, dtype=float)
+        return super().predict(X)
 
     def fit_squares(self, design, squares, weight, prior, unit, start=None):
         """Fit to weighted squares (n, n_outputs).
@@ -103,7 +109,7 @@ def finite_numbers(view):
     ValueError
         For text, and for missing values.
     """
-    if hasattr(view, "tocsr"):
+    if sparse.issparse(view):
         return view
     try:
         numbers = np.asarray(view)

@@ -1,13 +1,19 @@
 """Gates give the log-weights of the experts for each row."""
 
+from .._numerics.network import Network
+from .._numerics.tree import Tree
+from .._stamp import public
+from ._base import BaseGate, LinearForm
 from ._classifier import ClassifierGate
 from ._constant import ConstantGate
 from ._gaussian import GaussianGate
 from ._group import GroupGate
 from ._mlp import MLPGate
 from ._softmax import SoftmaxGate
+from ._tree import NoiseTreeGate, TreeGate
 
 __all__ = [
+    "BaseGate",
     "ClassifierGate",
     "ConstantGate",
     "GaussianGate",
@@ -15,3 +21,19 @@ __all__ = [
     "MLPGate",
     "SoftmaxGate",
 ]
+
+public(
+    __name__,
+    BaseGate,
+    LinearForm,
+    ClassifierGate,
+    ConstantGate,
+    GaussianGate,
+    GroupGate,
+    MLPGate,
+    SoftmaxGate,
+    TreeGate,
+    NoiseTreeGate,
+    Network,
+    Tree,
+)

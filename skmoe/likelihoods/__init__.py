@@ -4,6 +4,8 @@ A likelihood is given to a mixture unfitted; after ``fit`` the mixture's
 ``likelihoods_`` holds one fitted copy per expert, with its dispersion.
 """
 
+from .._stamp import public
+from ._base import Likelihood, best_positive
 from ._categorical import Categorical, smoothed
 from ._counts import Binomial, NegativeBinomial, Poisson
 from ._gamma import Gamma
@@ -19,9 +21,27 @@ __all__ = [
     "Gaussian",
     "HeteroscedasticGaussian",
     "Laplace",
+    "Likelihood",
     "NegativeBinomial",
     "Poisson",
     "StudentT",
     "Uniform",
+    "best_positive",
     "smoothed",
 ]
+
+public(
+    __name__,
+    Likelihood,
+    best_positive,
+    Binomial,
+    Categorical,
+    Gamma,
+    Gaussian,
+    HeteroscedasticGaussian,
+    Laplace,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+    Uniform,
+)

@@ -1,43 +1,27 @@
-"""What all likelihoods share: links, supports, and dispersions one by one."""
+"""What a family of densities owes, and what follows from that."""
 
 import numpy as np
-from scipy import special
+from scipy import optimize
 from sklearn.base import clone
 
-from .._numerics.bisection import bounded
+from .._numerics.bisection import LARGEST, MOST_HALVINGS, bounded, middle
 from .._numerics.design import weighted_moments
 from .._stamp import Stamped
+from ._links import (
+    INVERSE_LINKS,
+    LARGEST_PREDICTOR,
+    LINKS,
+    RANGES,
+    clipped_exp,
+    positive,
+)
 
-# Linear predictors beyond this leave the range of doubles.
-LARGEST_PREDICTOR = 700.0
-# Least and largest means of a positive family. Units of y and of exposure are
-# arbitrary, so only what would leave the range of doubles is out of it.
-LEAST_MEAN, LARGEST_MEAN = np.exp(-LARGEST_PREDICTOR), np.exp(LARGEST_PREDICTOR)
 # Smallest variance where no unit is known.
 LEAST_VARIANCE = 1e-12
-
-
-def identity(value):
-    """The value itself: the link of families on the whole line."""
-    return value
-
-
-def clipped_exp(predictor):
-    """Exponential of a linear predictor that stays within the range of doubles."""
-    return np.exp(np.clip(predictor, -LARGEST_PREDICTOR, LARGEST_PREDICTOR))
-
-
-#: Means as functions of linear predictors.
-INVERSE_LINKS = {
-    "identity": identity,
-    "log": clipped_exp,
-    "logit": special.expit,
-}
-
-
-def positive(values):
-    """Means of a positive family, brought into their range."""
-    return np.clip(values, LEAST_MEAN, LARGEST_MEAN)
+# Step of numerical derivatives, on the scale of the linear predictor.
+DIFFERENCE = 1e-4
+# Width of the narrowest bracket in which the logarithm of a dispersion is sought.
+LEAST_BRACKET = 1e-3
 
 
 def located(level, location, z, scale):
@@ -81,17 +65,68 @@ def unboxed(values):
 class Likelihood(Stamped):
     """Base of densities of y around the prediction of an expert.
 
+    A family of its own is a subclass.  It owes
+
+    ``log_density(y, prediction, size)``
+        logarithm of the density, or of the probability, of each output;
+    ``variance_of(prediction, size)``, ``cdf(y, prediction, size)``
+        for intervals and standard deviations;
+    ``mean(prediction, size)``
+        unless the mean is the prediction (times the size);
+    ``fit_one(y, prediction, weight, ...)``
+        if it has parameters of its own, such as a dispersion;
+
+    and says by class attributes what it is: ``link``, ``support``, ``discrete``,
+    ``takes``.  All else follows from these, numerically where need be: ``derivatives``,
+    ``quantile`` and ``sample`` may be given for speed, ``predictor`` for a better
+    start.  Linear experts then fit it under EM and hard EM by Newton steps through
+    the link; other experts, and other trainers, are told by ``least_squares``,
+    ``row_weight``, ``is_normal`` what they may do.
+
     Arrays are ``y`` and ``prediction`` (n, n_outputs) and ``size`` (n,): the exposure
     of a row, or its number of trials, by which the mean is the prediction; None for
     one.  Outputs are independent given the expert, unless a family says otherwise.
+
+    Attributes
+    ----------
+    n_parameters_ : float
+        Free parameters of a fitted likelihood.
+    floored_ : bool
+        Whether the fitted dispersion is the least, or the most, that is allowed.
+
+    Examples
+    --------
+    A normal density whose standard deviation is known:
+
+    >>> import numpy as np
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.likelihoods import Likelihood
+    >>> class KnownNormal(Likelihood):
+    ...     def __init__(self, sigma=1.0):
+    ...         self.sigma = sigma
+    ...
+    ...     def log_density(self, y, prediction, size=None):
+    ...         z = (y - prediction) / self.sigma
+    ...         return -0.5 * z**2 - np.log(self.sigma * np.sqrt(2 * np.pi))
+    ...
+    ...     def variance_of(self, prediction, size=None):
+    ...         return np.full(prediction.shape, self.sigma**2)
+    >>> X = np.linspace(0, 1, 50).reshape(-1, 1)
+    >>> model = MoERegressor(n_experts=2, likelihood=KnownNormal(0.1))
+    >>> bool(model.fit(X, np.abs(X[:, 0] - 0.5)).score(X, np.abs(X[:, 0] - 0.5)) > 0.9)
+    True
     """
 
-    #: Link between linear predictor and prediction.
+    #: Link between linear predictor and prediction: "identity", "log" or "logit".
     link = "identity"
-    #: Name of what rows may bring along: None, "offset" (its log) or "trials".
-    takes = None
+    #: Interval of y: an open one, but for the ends of counts.
+    support = (-np.inf, np.inf)
     #: Whether y are counts.
     discrete = False
+    #: Name of what rows may bring along: None, "offset" (its log) or "trials".
+    takes = None
+    #: Free parameters of a fitted likelihood.
+    n_parameters_ = 0.0
     #: Whether the fitted dispersion is the least, or the most, that is allowed.
     floored_ = False
     #: Whether the ridge of linear experts scales with the dispersion.
@@ -106,16 +141,85 @@ class Likelihood(Stamped):
     has_fused_pass = False
     #: Whether the variance of a row is predicted by a model within each expert.
     models_variance = False
-    #: Whether it is the density of the noise component.
-    is_noise = False
+    #: Unfitted model of the variance that was asked for, if there is one.
+    model = None
     #: Fitted model of the variance, if there is one.
     model_ = None
+    #: Whether it is the density of the noise component.
+    is_noise = False
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
 
     def check_target(self, y, size=None):
         """Raise ``ValueError`` for targets outside the support."""
+        low, high = self.support
+        if self.discrete:
+            wrong = (y < low) | (y > high) | (y != np.floor(y))
+            wanted = f"whole numbers from {low:g} to {high:g}"
+        else:
+            wrong = (y <= low) | (y >= high)
+            wanted = f"numbers between {low:g} and {high:g}"
+        if np.any(wrong):
+            raise ValueError(
+                f"{type(self).__name__} got y with the value "
+                f"{float(y[wrong].flat[0])!r}, but expected {wanted}; use another "
+                "likelihood, such as 'gaussian', or drop those rows."
+            )
+
+    # -- what a family is -----------------------------------------------------
+
+    def log_density(self, y, prediction, size=None):
+        """Log-density, or log-probability, of each output, (n, n_outputs)."""
+        raise NotImplementedError(f"{type(self).__name__} owes log_density.")
+
+    def variance_of(self, prediction, size=None):
+        """Variance of y, (n, n_outputs)."""
+        raise NotImplementedError(f"{type(self).__name__} owes variance_of.")
+
+    def cdf(self, y, prediction, size=None):
+        """P(Y <= y) of each output by itself, (n, n_outputs)."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no cdf, which quantiles, intervals and draws "
+            "are made of; give it one, or use another likelihood."
+        )
+
+    def mean(self, prediction, size=None):
+        """Mean of y, (n, n_outputs): the prediction, times the size of the row."""
+        prediction = self.usable(prediction)
+        if size is None:
+            return prediction
+        mean = prediction * size[:, None]
+        return positive(mean) if self.link == "log" else mean
+
+    def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
+        """Fitted copy for one expert; here without a dispersion.
+
+        Parameters
+        ----------
+        y, prediction : ndarray of shape (n, n_outputs)
+        weight : ndarray of shape (n,)
+            At least one of them positive, unless ``previous`` is None.
+        prior : ndarray of shape (n_outputs,)
+            What penalties add to the sums of squared residuals.
+        size : ndarray of shape (n,) or None
+        previous : fitted likelihood of the expert, or None
+            Where to start from.
+        spread : ndarray of shape (n_outputs,)
+            Variance of y, to which a floor may refer.
+
+        Returns
+        -------
+        fitted copy
+            ``clone(self)`` with fitted attributes, ``n_parameters_`` among them.
+        """
+        return clone(self)
+
+    # -- what follows from it -------------------------------------------------
+
+    def usable(self, prediction):
+        """Predictions within the range of the mean, as the link has it."""
+        return RANGES[self.link](prediction)
 
     def size_of(self, given):
         """Size of rows from what the user gives: an offset is the log of exposure."""
@@ -123,16 +227,65 @@ class Likelihood(Stamped):
 
     def predictor(self, y, size=None):
         """Targets on the scale of the linear predictor, to start from."""
-        return y
+        return LINKS[self.link](self.usable(y / column(size)))
 
-    def usable(self, prediction):
-        """Predictions within the range of the mean."""
-        return prediction
+    def derivatives(self, y, prediction, size=None):
+        """Slope and curvature of the log-density in the linear predictor, by output.
 
-    def mean(self, prediction, size=None):
-        """Mean of y, (n, n_outputs)."""
+        The curvature is positive where the logarithm curves downwards.  By
+        differences, unless a family knows better; where it curves upwards, the
+        curvature is the square of the slope.
+        """
         prediction = self.usable(prediction)
-        return prediction if size is None else prediction * size[:, None]
+        step = DIFFERENCE * np.ones(prediction.shape)
+        if self.link == "identity":
+            step = step * np.sqrt(self.variance_of(prediction, size))
+        at = LINKS[self.link](prediction)
+        shifted = (INVERSE_LINKS[self.link](at + own) for own in (-step, 0.0, step))
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            low, here, high = (
+                self.log_density(y, self.usable(own), size) for own in shifted
+            )
+            slope = np.nan_to_num((high - low) / (2.0 * step), posinf=0.0, neginf=0.0)
+            curvature = np.nan_to_num((2.0 * here - low - high) / step**2, posinf=0.0)
+        return slope, np.where(curvature > 0, curvature, slope**2)
+
+    def quantile(self, level, prediction, size=None):
+        """Where the distribution function of each output reaches ``level``.
+
+        By halving, unless a family knows better; counts are the least that do.
+        """
+        level = np.broadcast_to(np.asarray(level, dtype=float), prediction.shape)
+        ends = [np.clip(end, -LARGEST, LARGEST) for end in self.support]
+        low, high = (np.full(prediction.shape, float(end)) for end in ends)
+        low -= 1.0 if self.discrete else 0.0
+        for _ in range(MOST_HALVINGS):
+            at = middle(low, high)
+            at = np.maximum(np.floor(at), low + 1.0) if self.discrete else at
+            with np.errstate(over="ignore", divide="ignore"):
+                below = self.cdf(at, prediction, size) < level
+            low, high = np.where(below, at, low), np.where(below, high, at)
+        high = np.where(level > 0, high, self.support[0])
+        return np.where(level < 1, high, self.support[1])
+
+    def sample(self, prediction, rng, size=None):
+        """One draw per row, of all outputs together.
+
+        Quantiles at random levels, unless a family knows better.
+        """
+        return self.quantile(rng.uniform(size=prediction.shape), prediction, size)
+
+    def log_prob(self, y, prediction, size=None):
+        """Log-density, or log-probability, of rows, summed over outputs, (n,)."""
+        return self.log_density(y, self.usable(prediction), size).sum(axis=1)
+
+    def marginal_density(self, y, prediction, size=None):
+        """Density of each output by itself, (n, n_outputs)."""
+        logarithm = self.log_density(y, self.usable(prediction), size)
+        # The density of a spread near zero may leave the range of doubles.
+        return np.exp(np.minimum(logarithm, LARGEST_PREDICTOR))
+
+    # -- what it is to experts and trainers -----------------------------------
 
     def row_weight(self, y, prediction):
         """What a row counts for an expert that minimises squares; None for one."""
@@ -185,7 +338,7 @@ class Likelihood(Stamped):
             What penalties add to the residual sums of squares of each expert.
         size : ndarray of shape (n,), default=None
         previous : list of K fitted likelihoods, default=None
-            Where to start from.
+            Where to start from; an expert without rows keeps what it had.
         spread : ndarray of shape (n_outputs,), default=None
             Variance of y that floors refer to; None is that of the weighted rows.
 
@@ -198,43 +351,61 @@ class Likelihood(Stamped):
             spread = weighted_variance(y, weights.sum(axis=1))
         priors = [np.zeros(d)] * n_experts if priors is None else priors
         previous = [None] * n_experts if previous is None else previous
-        # An expert without rows starts from all.
-        start = [w if w.sum() > 0 else np.ones(len(y)) for w in weights.T]
-        given = zip(weights.T, start, previous, strict=True)
-        own_weights = [w if old is not None else new for w, new, old in given]
-        columns = zip(predictions, own_weights, priors, previous, strict=True)
-        return [
-            self._fit_one(y, self.usable(at), own, prior, size, before, spread)
-            for at, own, prior, before in columns
-        ]
-
-    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
-        """Fitted copy for one expert; here without a dispersion."""
-        if self._keeps(previous, weight):
-            return previous
-        fitted = clone(self)
-        fitted.n_parameters_, fitted.floored_ = 0.0, False
+        columns = zip(predictions, weights.T, priors, previous, strict=True)
+        common = {"size": size, "spread": spread}
+        fitted = []
+        for at, weight, prior, old in columns:
+            if old is None and not weight.sum() > 0:
+                # An expert without rows starts from all.
+                weight = np.ones(len(y))
+            if self.keeps(old, weight):
+                fitted.append(old)
+                continue
+            if not weight.all():
+                # What stands in rows without weight must lose nothing.
+                at = np.where(weight[:, None] > 0, at, y / column(size))
+            own = {"prior": prior, "previous": old, **common}
+            fitted.append(self.fit_one(y, self.usable(at), weight, **own))
         return fitted
 
-    def _keeps(self, previous, weight):
-        """Whether an expert has no rows, and so keeps what it had."""
+    def keeps(self, previous, weight):
+        """Whether an expert has no rows, and so keeps the likelihood it had."""
         return previous is not None and not weight.sum() > 0
-
-    def variance_of(self, prediction, size=None):
-        """Variance of y, (n, n_outputs)."""
-        raise NotImplementedError
-
-    def log_prob(self, y, prediction, size=None):
-        """Log-density, or log-probability, of rows, summed over outputs, (n,)."""
-        return self._log_density(y, self.usable(prediction), size).sum(axis=1)
-
-    def marginal_density(self, y, prediction, size=None):
-        """Density of each output by itself, (n, n_outputs)."""
-        logarithm = self._log_density(y, self.usable(prediction), size)
-        # The density of a spread near zero may leave the range of doubles.
-        return np.exp(np.minimum(logarithm, LARGEST_PREDICTOR))
 
 
 def column(size):
     """``size`` as a column that multiplies (n, n_outputs); one for None."""
     return 1.0 if size is None else size[:, None]
+
+
+def best_positive(loss, log_bounds, before=None):
+    """Positive number with the least ``loss``: a dispersion, say.
+
+    Parameters
+    ----------
+    loss : callable
+        Of the number.
+    log_bounds : (float, float)
+        Between which its logarithm is sought.
+    before : float, default=None
+        Kept if no better one is found.
+    """
+
+    def of_logarithm(value):
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            found = float(loss(np.exp(value)))
+        return LARGEST if np.isnan(found) else min(found, LARGEST)
+
+    (low, high), at = log_bounds, None
+    start = 0.5 * (low + high) if before is None else np.log(before)
+    while at is None or (of_logarithm(at) >= LARGEST and high - low > LEAST_BRACKET):
+        if at is not None:
+            # Beyond the range of numbers all are alike: look nearer to the start.
+            low, high = 0.5 * (low + start), 0.5 * (high + start)
+        at = optimize.minimize_scalar(
+            of_logarithm, bounds=(low, high), method="bounded", options={"xatol": 1e-7}
+        ).x
+    # The search may end at a lesser of several optima: never below where it was.
+    if before is not None and not of_logarithm(at) <= of_logarithm(start):
+        return float(before)
+    return float(np.exp(at))

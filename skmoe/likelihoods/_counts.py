@@ -1,17 +1,16 @@
 """Counts: Poisson, negative binomial, binomial."""
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, least_counts
-from ._base import LEAST_MEAN, Likelihood, column, positive, unboxed
+from ._base import Likelihood, best_positive, column, unboxed
 from ._incomplete import LARGE, incomplete_beta, lag, upper_gamma
+from ._links import positive
 
 # Dispersions of the negative binomial that are told apart: beyond, it is a Poisson.
 LOG_DISPERSIONS = (np.log(1e-4), np.log(1e6))
-# Chance nearest to one.
-LARGEST_CHANCE = 1.0 - 0.5 * np.finfo(float).eps
 # Means, and trials, beyond which draws are those of the limiting distribution.
 LARGEST_DRAWN = 1e15
 # Means beyond which a binomial of more trials than that is a normal one.
@@ -31,19 +30,11 @@ def check_counts(y, name):
 class Count(Likelihood):
     """Base of counts without an upper end: log link, exposure through an offset."""
 
-    link, takes, discrete = "log", "offset", True
+    link, takes, discrete, support = "log", "offset", True, (0.0, np.inf)
 
     def check_target(self, y, size=None):
         """Raise ``ValueError`` for targets that are no counts."""
         check_counts(y, type(self).__name__)
-
-    def usable(self, prediction):
-        """Predictions, kept positive."""
-        return positive(prediction)
-
-    def mean(self, prediction, size=None):
-        """Mean of y, (n, n_outputs)."""
-        return positive(self.usable(prediction) * column(size))
 
     def predictor(self, y, size=None):
         """Log of the counts per exposure, half a count added."""
@@ -80,7 +71,7 @@ class Poisson(Count):
         """Variance of y, (n, n_outputs): the mean."""
         return self.mean(prediction, size)
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         return poisson(y, self.mean(prediction, size))
 
     def derivatives(self, y, prediction, size=None):
@@ -120,11 +111,9 @@ class NegativeBinomial(Count):
     NegativeBinomial()
     """
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
-        if self._keeps(previous, weight):
-            return previous
+    def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         mean, d = self.mean(prediction, size), y.shape[1]
-        before = np.broadcast_to(getattr(previous, "theta_", 1.0), d)
+        before = np.broadcast_to(1.0 if previous is None else previous.theta_, d)
         theta = [best_theta(y[:, j], mean[:, j], weight, before[j]) for j in range(d)]
         return self.with_theta(theta)
 
@@ -141,7 +130,7 @@ class NegativeBinomial(Count):
         with np.errstate(over="ignore"):
             return bounded(mean + mean * (mean / self.theta_))
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         mean = self.mean(prediction, size)
         return negative_binomial(y, mean, np.asarray(self.theta_))
 
@@ -265,13 +254,10 @@ def negative_binomial(y, mean, theta):
 def best_theta(y, mean, weight, before):
     """Dispersion with the largest likelihood of counts (n,)."""
 
-    def loss(log_theta):
-        return -(weight @ negative_binomial(y, mean, np.exp(log_theta)))
+    def loss(theta):
+        return -(weight @ negative_binomial(y, mean, theta))
 
-    found = optimize.minimize_scalar(
-        loss, bounds=LOG_DISPERSIONS, method="bounded", options={"xatol": 1e-7}
-    )
-    return float(np.exp(found.x)) if found.fun <= loss(np.log(before)) else before
+    return best_positive(loss, LOG_DISPERSIONS, before)
 
 
 class Binomial(Likelihood):
@@ -291,7 +277,7 @@ class Binomial(Likelihood):
     Binomial()
     """
 
-    link, takes, discrete = "logit", "trials", True
+    link, takes, discrete, support = "logit", "trials", True, (0.0, np.inf)
 
     def check_target(self, y, size=None):
         """Raise ``ValueError`` for targets that are no counts up to the trials."""
@@ -318,10 +304,6 @@ class Binomial(Likelihood):
         """As many rows as there are trials."""
         return size
 
-    def usable(self, prediction):
-        """Chances, kept away from zero and one."""
-        return np.clip(prediction, LEAST_MEAN, LARGEST_CHANCE)
-
     def predictor(self, y, size=None):
         """Log-odds of successes, half a success and half a failure added."""
         return np.log((y + 0.5) / (column(size) - y + 0.5))
@@ -335,7 +317,7 @@ class Binomial(Likelihood):
         chance = self.usable(prediction)
         return column(size) * chance * (1.0 - chance)
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         return binomial(y, np.broadcast_to(column(size), y.shape), prediction)
 
     def derivatives(self, y, prediction, size=None):

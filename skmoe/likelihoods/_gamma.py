@@ -5,7 +5,7 @@ from scipy import optimize, special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, inverse
-from ._base import Likelihood, column, positive, unboxed
+from ._base import Likelihood, unboxed
 from ._incomplete import LARGE, lower_gamma
 
 # Brackets of the logarithm of a shape.
@@ -43,7 +43,7 @@ class Gamma(Likelihood):
     Gamma()
     """
 
-    link, takes = "log", "offset"
+    link, takes, support = "log", "offset", (0.0, np.inf)
 
     def __init__(self, floor=1e-6):
         self.floor = floor
@@ -64,27 +64,13 @@ class Gamma(Likelihood):
                 "positive numbers; use likelihood='gaussian', or drop those rows."
             )
 
-    def usable(self, prediction):
-        """Predictions, kept positive."""
-        return positive(prediction)
-
-    def mean(self, prediction, size=None):
-        """Mean of y, (n, n_outputs)."""
-        return positive(self.usable(prediction) * column(size))
-
     def _ratio(self, y, prediction, size):
         """Targets over their means."""
         with np.errstate(over="ignore"):
             ratio = np.maximum(y, 0.0) / self.mean(prediction, size)
         return np.minimum(ratio, LARGEST_RATIO)
 
-    def predictor(self, y, size=None):
-        """Log of y per exposure."""
-        return np.log(y / column(size))
-
-    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
-        if self._keeps(previous, weight):
-            return previous
+    def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         ratio = np.maximum(self._ratio(y, prediction, size), 1.0 / LARGEST_RATIO)
         # The deviance of each output, whose root in the shape is unique.
         excess = np.average(ratio - np.log(ratio) - 1.0, axis=0, weights=weight)
@@ -105,7 +91,7 @@ class Gamma(Likelihood):
         with np.errstate(over="ignore"):
             return bounded(mean * (mean / self.shape_))
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         shape, mean = self.shape_, self.mean(prediction, size)
         inside = y > 0
         log_y, ratio = (

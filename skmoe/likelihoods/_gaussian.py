@@ -74,6 +74,11 @@ class Gaussian(Likelihood):
         """Whether the fused EM knows it: outputs one by one."""
         return self.covariance == "diag"
 
+    @property
+    def _full(self):
+        """Covariance of the outputs, None where each has its own variance."""
+        return vars(self).get("covariance_")
+
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
         choices = {
@@ -81,7 +86,7 @@ class Gaussian(Likelihood):
             "covariance": ("diag", "spherical", "full"),
         }
         for name, allowed in choices.items():
-            value = getattr(self, name)
+            value = self.get_params()[name]
             if value not in allowed:
                 raise ValueError(
                     f"Gaussian got {name}={value!r}, but expected one of {allowed}."
@@ -126,7 +131,7 @@ class Gaussian(Likelihood):
             return [fit(shared, spread, n_experts) for _ in errors]
         return [
             old
-            if self._keeps(old, weight)
+            if self.keeps(old, weight)
             else fit(_covariance(error, weight, prior), spread, n_experts)
             for old, error, weight, prior in zip(
                 previous, errors, weights.T, priors, strict=True
@@ -161,8 +166,8 @@ class Gaussian(Likelihood):
     def log_prob(self, y, prediction, size=None):
         """Log-density of rows ``y`` (n, n_outputs) given predictions of that shape."""
         error = y - prediction
-        if hasattr(self, "covariance_"):
-            factor = linalg.cholesky(self.covariance_, lower=True)
+        if self._full is not None:
+            factor = linalg.cholesky(self._full, lower=True)
             error = linalg.solve_triangular(factor, error.T, lower=True).T
             log_scale = np.log(np.diag(factor)).sum()
         else:
@@ -173,8 +178,8 @@ class Gaussian(Likelihood):
         return -0.5 * (quadratic + error.shape[1] * LOG_2PI) - log_scale
 
     def _sigmas(self, n_outputs):
-        if hasattr(self, "covariance_"):
-            return np.sqrt(np.diag(self.covariance_))
+        if self._full is not None:
+            return np.sqrt(np.diag(self._full))
         return np.broadcast_to(self.sigma_, n_outputs)
 
     def cdf(self, y, prediction, size=None):
@@ -197,8 +202,8 @@ class Gaussian(Likelihood):
     def sample(self, prediction, rng, size=None):
         """One draw per row, of all outputs together."""
         noise = rng.standard_normal(prediction.shape)
-        if hasattr(self, "covariance_"):
-            return bounded(prediction + noise @ linalg.cholesky(self.covariance_))
+        if self._full is not None:
+            return bounded(prediction + noise @ linalg.cholesky(self._full))
         return bounded(prediction + noise * self._sigmas(prediction.shape[1]))
 
     def derivatives(self, y, prediction, size=None):
@@ -214,6 +219,6 @@ class Gaussian(Likelihood):
 
     def penalty_variance(self, n_outputs):
         """Variance of each output around the prediction, shape (n_outputs,)."""
-        if hasattr(self, "covariance_"):
-            return np.diag(self.covariance_)
+        if self._full is not None:
+            return np.diag(self._full)
         return np.broadcast_to(np.square(self.sigma_), n_outputs)

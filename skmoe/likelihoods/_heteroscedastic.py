@@ -75,6 +75,7 @@ class HeteroscedasticGaussian(Likelihood):
     """
 
     is_normal = models_variance = scales_ridge = True
+    _penalty = 0.0
 
     def __init__(self, model=None, floor=1e-6):
         self.model = model
@@ -95,10 +96,8 @@ class HeteroscedasticGaussian(Likelihood):
                 "HistGradientBoostingRegressor(loss='poisson'), or None."
             )
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
+    def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         """One variance for all rows, until a model is fitted to what is left."""
-        if self._keeps(previous, weight):
-            return previous
         mass = max(weight.sum(), np.finfo(float).tiny)
         square = (weight @ (y - prediction) ** 2 + prior) / mass
         # Residuals within the rounding of y say nothing of its variance.
@@ -130,7 +129,7 @@ class HeteroscedasticGaussian(Likelihood):
         """The smallest variances (n_outputs,); their inverses are numbers."""
         return np.maximum(self.floor * self.unit_, SMALLEST)
 
-    def with_model(self, model, n_parameters, view, weight, all_weight):
+    def with_model(self, model, n_parameters, view, weight, all_weight, penalty=0.0):
         """Copy whose variance is what a fitted model predicts.
 
         Parameters
@@ -140,9 +139,12 @@ class HeteroscedasticGaussian(Likelihood):
         view : what the expert sees of the training rows
         weight, all_weight : ndarray of shape (n,)
             Weights of the rows with and without the responsibility for them.
+        penalty : float, default=0.0
+            In nats, that the model pays.
         """
         fitted = copy.copy(self)
         fitted.model_, fitted.n_parameters_ = model, n_parameters
+        fitted._penalty = penalty
         variance, least = fitted._variances(view), self._least()
         floored = np.any(variance < least, axis=1)
         fitted.floored_ = bool(np.average(floored, weights=weight) > MOST_FLOORED)
@@ -156,15 +158,16 @@ class HeteroscedasticGaussian(Likelihood):
 
     def _variances(self, view):
         """Variances (n, n_outputs) that the model predicts, in any range."""
-        if self.model is None or hasattr(self.model, "for_likelihood"):
-            # The built-in model reads numbers, whatever the expert reads.
-            view = view if hasattr(view, "tocsr") else np.asarray(view, dtype=float)
         variance = np.asarray(self.model_.predict(view), dtype=float)
         return variance.reshape(variance.shape[0], -1)
 
+    def penalty(self):
+        """Penalty in nats of the model of the variance."""
+        return self._penalty
+
     def at(self, view):
         """The density of the rows of a view, each with its own ``sigma_``."""
-        if not hasattr(self, "model_"):
+        if self.model_ is None:
             return self
         bound = copy.copy(self)
         bound.sigma_ = np.sqrt(np.maximum(self._variances(view), self._least()))
@@ -193,7 +196,7 @@ class HeteroscedasticGaussian(Likelihood):
         """Variance of y, (n, n_outputs)."""
         return np.broadcast_to(np.square(self.sigma_), prediction.shape)
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         with np.errstate(over="ignore"):
             square = ((y - prediction) / self.sigma_) ** 2
         return -0.5 * (square + LOG_2PI) - np.log(self.sigma_)

@@ -1,11 +1,11 @@
 """Heavy tails: densities that forgive outliers."""
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, inverse
-from ._base import Likelihood, least_variance, located, unboxed
+from ._base import Likelihood, best_positive, least_variance, located, unboxed
 
 # Degrees of freedom that are told apart: beyond, the density is a normal one.
 LOG_DF = (0.0, np.log(1e6))
@@ -79,11 +79,9 @@ class StudentT(Likelihood):
                 "to estimate it."
             )
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
-        if self._keeps(previous, weight):
-            return previous
+    def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         mass, error = max(weight.sum(), np.finfo(float).tiny), y - prediction
-        d, known = y.shape[1], hasattr(previous, "sigma_")
+        d, known = y.shape[1], previous is not None
         if known:
             square = np.broadcast_to(previous.sigma_, d) ** 2
             df = np.broadcast_to(previous.df_, d)
@@ -124,7 +122,7 @@ class StudentT(Likelihood):
             factor = np.where(df > 2, df / np.maximum(df - 2.0, 0.0), np.inf)
         return np.broadcast_to(np.square(self.sigma_) * factor, prediction.shape)
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         df = np.asarray(self.df_, dtype=float)
         with np.errstate(over="ignore"):
             square = ((y - prediction) / self.sigma_) ** 2
@@ -181,16 +179,11 @@ def best_df(z, df, weight):
     """Degrees of freedom with the largest likelihood of scaled residuals ``z`` (n,)."""
     square = z**2
 
-    def loss(log_df):
-        own = np.exp(log_df)
-        constant = special.betaln(own / 2, 0.5) + 0.5 * log_df
+    def loss(own):
+        constant = special.betaln(own / 2, 0.5) + 0.5 * np.log(own)
         return weight @ (0.5 * (own + 1.0) * np.log1p(square / own) + constant)
 
-    found = optimize.minimize_scalar(
-        loss, bounds=LOG_DF, method="bounded", options={"xatol": 1e-7}
-    )
-    # The search may end at a lesser of several maxima: never below where it was.
-    return float(np.exp(found.x)) if found.fun <= loss(np.log(df)) else float(df)
+    return best_positive(loss, LOG_DF, df)
 
 
 class Laplace(Likelihood):
@@ -229,9 +222,7 @@ class Laplace(Likelihood):
         """Raise ``ValueError`` for parameters that make no sense."""
         check_floor(self)
 
-    def _fit_one(self, y, prediction, weight, prior, size, previous, spread):
-        if self._keeps(previous, weight):
-            return previous
+    def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         mass = max(weight.sum(), np.finfo(float).tiny)
         total = weight @ np.abs(y - prediction)
         # Maximises -m log b - total / b - prior / (2 b^2).
@@ -254,7 +245,7 @@ class Laplace(Likelihood):
         """Variance of y, (n, n_outputs)."""
         return np.broadcast_to(2.0 * np.square(self.scale_), prediction.shape)
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         return -np.abs(y - prediction) / self.scale_ - np.log(
             2.0 * np.asarray(self.scale_)
         )

@@ -63,7 +63,7 @@ class Uniform(Likelihood):
         """Logarithm of the density within the range."""
         return -float(np.log(self._width(np.size(self.low_))).sum())
 
-    def _log_density(self, y, prediction, size=None):
+    def log_density(self, y, prediction, size=None):
         y = y - prediction
         inside = (y >= self.low_) & (y <= self.high_)
         return np.where(inside, -np.log(self._width(y.shape[1])), -np.inf)

@@ -1,9 +1,10 @@
 """Routers make the gate sparse."""
 
+from .._stamp import public
 from ._balanced import BalancedRouter
-from ._base import Routing
+from ._base import BaseRouter, Routing
 from ._bias import BiasBalancedRouter
-from ._capacity import GShardRouter, SwitchRouter
+from ._capacity import CapacityRouter, GShardRouter, SwitchRouter
 from ._choice import ExpertChoiceRouter
 from ._dense import DenseRouter
 from ._hash import HashRouter
@@ -13,6 +14,7 @@ from ._topk import TopKRouter
 
 __all__ = [
     "BalancedRouter",
+    "BaseRouter",
     "BiasBalancedRouter",
     "DenseRouter",
     "ExpertChoiceRouter",
@@ -24,3 +26,20 @@ __all__ = [
     "TopKRouter",
     "TopPRouter",
 ]
+
+public(
+    __name__,
+    BaseRouter,
+    Routing,
+    BalancedRouter,
+    BiasBalancedRouter,
+    CapacityRouter,
+    DenseRouter,
+    ExpertChoiceRouter,
+    GShardRouter,
+    HashRouter,
+    NoisyTopKRouter,
+    SwitchRouter,
+    TopKRouter,
+    TopPRouter,
+)

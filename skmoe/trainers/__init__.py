@@ -1,7 +1,11 @@
 """Trainers fit gate and experts together."""
 
+from .._numerics.network import Adam
+from .._stamp import public
 from ._em import EM, HardEM
 from ._gradient import Gradient
+from ._gradient.layout import Scales
+from ._gradient.run import State
 from ._recipe import Fit, Recipe
 from ._rows import Rows
 from ._task import Report, Start, Trainer
@@ -19,3 +23,20 @@ __all__ = [
     "Trainer",
     "TwoStage",
 ]
+
+public(
+    __name__,
+    Adam,
+    EM,
+    Fit,
+    Gradient,
+    HardEM,
+    Recipe,
+    Report,
+    Rows,
+    Scales,
+    Start,
+    State,
+    Trainer,
+    TwoStage,
+)

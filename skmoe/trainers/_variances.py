@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._numerics.design import make_design
+from ..experts._base import traits
 from ..experts._counts import expert_parameters
 from ..experts._foreign import fit_expert
 from ..experts._variance import VarianceExpert, finite_numbers, variance_expert
@@ -104,4 +105,5 @@ def _fit_variance(task, likelihood, number, prediction, weight, designs, prior, 
         squares = (squares + prior / weight.sum()).reshape(task.rows.labels.shape)
         model = fit_expert(model, view, squares, weight, task.recipe.seed_of(number))
     count = expert_parameters(model, task.rows.columns_of(view))
-    return likelihood.with_model(model, count, view, weight, task.rows.weight)
+    weights, paid = (weight, task.rows.weight), traits(model).penalty()
+    return likelihood.with_model(model, count, view, *weights, paid)

@@ -199,7 +199,7 @@ class RefitMixture:
     def _penalty(self, parts):
         total = parts.gate.penalty()
         for expert, likelihood in zip(parts.experts, parts.likelihoods, strict=True):
-            total += variance_penalty(likelihood)
+            total += likelihood.penalty()
             if self.task.rows.classes is not None:
                 total += traits(expert).penalty()
             else:
@@ -443,8 +443,3 @@ class RefitMixture:
             load=self.load(run.statistics),
             converged=run.converged,
         )
-
-
-def variance_penalty(likelihood):
-    """Penalty, in nats, of a model of the variance; none of others."""
-    return traits(likelihood.model_).penalty(1.0, 1.0)
