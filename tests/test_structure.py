@@ -55,7 +55,6 @@ ORDERS = {
         "_rows",
         "_recipe",
         "_task",
-        "_kinds",
         "_order",
         "_variances",
         "_partitions",

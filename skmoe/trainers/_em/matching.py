@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..._numerics.tree import n_leaves
-from .._kinds import kinds_of
+from .._order import kinds_of
 from .refit import RefitMixture
 
 # A gain without bound says no more than a large one.
