@@ -1,6 +1,8 @@
 """How the package is built: imports run downward, functions stay short."""
 
 import ast
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +142,46 @@ def test_functions_read_in_one_breath(function):
     body = function.body[1:] if ast.get_docstring(function) else function.body
     if body:
         assert body[-1].end_lineno - body[0].lineno + 1 <= LONGEST_FUNCTION
+
+
+ROOT = PACKAGE.parent
+# None of them may grow; the page of architecture shows where they are.
+LIMITS = {
+    "files entered by the default fit": 48,
+    "files to open to follow it": 22,
+    "private methods on MoERegressor": 30,
+    "hasattr and getattr per thousand lines": 3.7,
+    "modules at the root": 12,
+    "files in a circle of imports": 0,
+    "lines of the longest file": 476,
+    "lines of the longest function": LONGEST_FUNCTION,
+    "highest complexity": 10,
+}
+
+
+@pytest.fixture(scope="module")
+def measures():
+    path = ROOT / "benchmarks" / "structure.py"
+    if not path.exists():
+        pytest.skip("not a source tree")
+    spec = importlib.util.spec_from_file_location("structure", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = module.measure()
+    # Some name where the largest is.
+    return {name: float(str(own).split()[0]) for name, own in found.items()}
+
+
+def test_the_house_stays_as_small_as_it_is(measures):
+    over = {name: measures[name] for name in LIMITS if measures[name] > LIMITS[name]}
+    assert not over
+
+
+def test_documented_measures_are_those_of_the_package(measures):
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (.+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    shown = {name: float(now) for name, _, now in rows}
+    assert shown == {name: measures[name] for name in LIMITS}
 
 
 def public_names():
