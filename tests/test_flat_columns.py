@@ -256,3 +256,40 @@ def test_flat_columns_are_found_by_the_weight_of_their_rows():
     columns = np.column_stack([X, np.ones(90)])
     grams = np.stack([(columns.T * w) @ columns for w in weights.T])
     assert np.array_equal(spreadless(grams), found)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diag", "tied"])
+@pytest.mark.parametrize("kind", ["regressor", "classifier", "tree"])
+def test_a_gaussian_gate_is_blind_to_any_number_of_them(covariance, kind):
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=(300, 1))
+    y = np.where(x[:, 0] > 1, 5 - 3 * x[:, 0], x[:, 0]) + 0.3 * rng.normal(size=300)
+    gate = GaussianGate(covariance)
+    model = {
+        "regressor": MoERegressor(n_experts=2, gate=gate, random_state=0),
+        "classifier": MoEClassifier(n_experts=2, gate=gate, random_state=0),
+        "tree": HierarchicalMoERegressor(
+            branching=((None, None), None), gate=gate, random_state=0
+        ),
+    }[kind]
+    y = y > 0 if kind == "classifier" else y
+    alone = model.fit(x, y)
+    expected, total = alone.gate_proba(x), alone.log_likelihood_
+    for k in (1, 5, 20):
+        X = np.hstack([x, np.full((300, k), 1e8)])
+        np.testing.assert_allclose(model.fit(X, y).gate_proba(X), expected, atol=1e-4)
+        np.testing.assert_allclose(model.log_likelihood_, total, rtol=1e-5)
+        moved = X + np.arange(k + 1)
+        np.testing.assert_array_equal(model.gate_proba(moved), model.gate_proba(X))
+
+
+def test_a_gaussian_gate_reads_a_column_once_however_often_it_is_there():
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=(400, 1))
+    y = np.where(x[:, 0] > 1, 5 - 3 * x[:, 0], x[:, 0]) + 0.3 * rng.normal(size=400)
+    model = MoERegressor(n_experts=2, gate=GaussianGate(alpha=0), random_state=0)
+    expected = model.fit(x, y).gate_proba(x)
+    for k in (1, 5, 20):
+        X = np.repeat(x, k + 1, axis=1)
+        # Its density weighs more beside that of y, so EM ends a little elsewhere.
+        np.testing.assert_allclose(model.fit(X, y).gate_proba(X), expected, atol=0.02)

@@ -356,3 +356,17 @@ def test_samples_are_nested_and_starts_small():
     assert abs(len(small) - 2000) < 300
     assert abs(len(large) - 8000) < 600
     assert np.isin(small, large).all()
+
+
+@pytest.mark.parametrize("n_init", [1, 8])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_regimes_without_noise_are_no_spikes(n_init, seed):
+    x = np.random.RandomState(seed).uniform(-2, 2, size=(300, 1))
+    step, jump = (x[:, 0] > 0) * 1.0, x[:, 0] + (x[:, 0] > 0)
+    levels = np.floor((x[:, 0] + 2) / 4 * 3)
+    for y, n_experts in ((step, 2), (jump, 2), (levels, 3)):
+        model = MoERegressor(
+            LinearExpert(alpha=0), n_experts, n_init=n_init, random_state=0
+        )
+        assert model.fit(x, y).log_likelihood_ > 1500
+        assert model.score(x, y) > 0.95

@@ -1,5 +1,7 @@
 """Weights of any size, and what they mean beside penalties."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsRegressor
@@ -7,6 +9,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
+from skmoe.model_selection import MoERegressorCV
 from skmoe.trainers import EM, Gradient, TwoStage
 
 FREE = LinearExpert(alpha=0)
@@ -120,3 +123,33 @@ def test_weights_that_sum_to_one_are_told_of():
 def test_weights_that_serve_are_not_told_of(model, mean):
     X, y = one_hot_rows()
     model.set_params(random_state=0).fit(X[:, :2], y, np.full(len(y), mean))
+
+
+@pytest.mark.parametrize("criterion", ["bic", "icl", "aic"])
+def test_relative_weights_turn_no_penalty_into_a_reward(criterion):
+    rng = np.random.RandomState(0)
+    x = rng.uniform(-2, 2, size=(200, 1))
+    y = 1 + x[:, 0] + 0.4 * rng.normal(size=200)
+    model = MoERegressor(LinearExpert(alpha=0), random_state=0)
+    search = MoERegressorCV(model, criterion=criterion, n_experts=(1, 2))
+    expected = search.fit(x, y).cv_results_["mean_test_score"]
+    for total in (1.0, 0.5, 1e-80):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            search.fit(x, y, sample_weight=np.full(200, total / 200))
+        assert search.n_experts_ == 1
+        # Those of more experts have a gate, whose penalty counts in rows.
+        found = search.cv_results_["mean_test_score"]
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:sample_weight sums to")
+def test_growth_counts_relative_weights_as_rows():
+    rng = np.random.RandomState(0)
+    x = rng.uniform(-2, 2, size=(200, 1))
+    y = 1 + x[:, 0] + 0.4 * rng.normal(size=200)
+    tree = HierarchicalMoERegressor(
+        LinearExpert(alpha=0), "grow", criterion="bic", random_state=0
+    )
+    for total in (200.0, 1.0):
+        assert tree.fit(x, y, np.full(200, total / 200)).n_experts_ == 1

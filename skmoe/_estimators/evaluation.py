@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
+from .._numerics.design import evidence
 from .._tables.table import row_weights
 from ..experts._counts import expert_parameters
 from . import answers
@@ -96,6 +97,8 @@ def criterion_parts(model, X, y, sample_weight, sizes):
         )
     log_gate, log_prob = answers.log_parts(model, X, y, **sizes)
     weight = row_weights(log_gate, sample_weight)
+    # In units in which the penalties of the criteria are none of a fraction of a row.
+    weight = weight * (evidence(weight) / max(weight.sum(), np.finfo(float).tiny))
     deviance = -2 * float(weight @ mixture.log_density(log_gate, log_prob))
     return deviance, weight, log_gate, log_prob
 

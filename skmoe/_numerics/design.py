@@ -36,6 +36,14 @@ def counting_rows(weight):
     return weight > NEGLIGIBLE_WEIGHT * np.max(weight, initial=0.0)
 
 
+def evidence(weight):
+    """How many rows weights (n,) stand for: their sum, or the rows, if that is more.
+
+    Weights that sum to less than there are rows are relative ones.
+    """
+    return max(float(weight.sum()), float(np.count_nonzero(counting_rows(weight))))
+
+
 def counted_weights(weight):
     """Weights (n,) of which the negligible are zero, in a unit, and that unit.
 

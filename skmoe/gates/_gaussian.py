@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._kernels.blocks import gram_pass
 from .._numerics.design import as_dense, make_design
-from .._numerics.linalg import n_pairs, unpack_grams
+from .._numerics.linalg import SINGULAR, n_pairs, unpack_grams
 from .._numerics.rank import Columns
 from ..engines import map_rows
 from ._base import BaseGate
@@ -113,16 +113,14 @@ class GaussianGate(BaseGate):
             rows = mass.sum()
         elif self.covariance == "diag":
             scatter = scatter * np.eye(scatter.shape[1])
-        # The overall variance of a standardised column is one.
-        identity = np.eye(scatter.shape[1])
-        scatter = (scatter + self.alpha * identity) / (rows + self.alpha)
-        self._design_center = design.center
-        self._inverse_scale = design.inverse_scale
-        self._means, self._factors = (
-            means,
-            [_factor(s) for s in scatter],
-        )
         inverse = design.inverse_scale
+        self._axes = axes = _axes(moments, inverse > 0, self.covariance)
+        # The overall variance of a standardised column is one.
+        scatter = axes.T @ scatter @ axes + self.alpha * np.eye(axes.shape[1])
+        scatter = scatter / (rows + self.alpha)
+        self._design_center, self._inverse_scale = design.center, inverse
+        self._means, self._factors = means @ axes, [_factor(s) for s in scatter]
+        scatter = axes @ scatter @ axes.T
         scale = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
         self.means_ = design.center + means * scale
         self.covariances_ = scatter * scale[:, None] * scale
@@ -172,6 +170,7 @@ class GaussianGate(BaseGate):
         """``log a_k N(x | m_k, S_k)`` in standardised columns, shape (n, K)."""
         check_is_fitted(self)
         Z = (as_dense(X) - self._design_center) * self._inverse_scale
+        Z = Z if _selects_all(self._axes) else Z @ self._axes
         out = np.empty((Z.shape[0], len(self.weights_)))
         for k, (mean, factor) in enumerate(
             zip(self._means, self._factors, strict=True)
@@ -198,8 +197,9 @@ class GaussianGate(BaseGate):
 
     def log_marginal(self, X):
         """Log-density of x under the gate, an outlier score, shape (n,)."""
-        scales = self._inverse_scale[self._inverse_scale > 0]
-        return logsumexp(self.log_joint(X), axis=1) + np.log(scales).sum()
+        scaled = self._inverse_scale[:, None] * self._axes
+        volume = 0.5 * np.linalg.slogdet(scaled.T @ scaled)[1]
+        return logsumexp(self.log_joint(X), axis=1) + volume
 
 
 def _with_rows(moments):
@@ -210,6 +210,28 @@ def _with_rows(moments):
         return np.tile(np.eye(len(pooled)), (len(moments), 1, 1))
     lost = moments[:, -1, -1] < LEAST_SHARE * pooled[-1, -1]
     return np.where(lost[:, None, None], LEAST_SHARE * pooled, moments)
+
+
+def _axes(moments, varies, covariance):
+    """Orthonormal axes (p, r) of the space in which the rows of all experts vary.
+
+    Columns without spread, and combinations of columns without, have no density: the
+    prior alone would give them one, the narrower the more rows an expert has.
+    """
+    axes = np.eye(len(varies))[:, varies]
+    if covariance == "diag" or not varies.any():
+        return axes
+    pooled = moments.sum(axis=0)
+    mean = pooled[-1, :-1] / pooled[-1, -1]
+    spread = pooled[:-1, :-1] / pooled[-1, -1] - np.outer(mean, mean)
+    values, vectors = linalg.eigh(spread[np.ix_(varies, varies)])
+    full = values > SINGULAR * len(values) * values[-1]
+    return axes if full.all() else axes @ vectors[:, full]
+
+
+def _selects_all(axes):
+    """Whether the axes are the columns themselves."""
+    return axes.shape[0] == axes.shape[1]
 
 
 def _factor(covariance):

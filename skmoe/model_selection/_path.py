@@ -14,26 +14,26 @@ from sklearn.exceptions import ConvergenceWarning
 from .._estimators.parts import asked_of
 from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
-from ..experts import LinearExpert
+from ..experts._base import traits
+from ..trainers._em.fused import ROWS_IF_NARROW, ROWS_PER_CHANNEL
 from ._merging import merged, n_explaining, n_noise, trainer_of
 
 # Gain per iteration that ends a fit on the path, in nats per row.
 PATH_TOL = 1e-5
-# Rows that an expert on the path must keep for each of its coefficients, and the
-# largest share of all rows that may be asked for.
-ROWS_PER_COLUMN, MOST_LOST = 2, 0.1
-# The same for an expert with this share, or less, of the spread of another.
-ROWS_IF_NARROW, NARROW = 10, 0.02
+# The largest share of all rows that an expert on the path may be asked for.
+MOST_LOST = 0.1
+# An expert with this share, or less, of the spread of another is narrow.
+NARROW = 0.02
 
 
 def briefly_trained(estimator, n_rows, n_columns):
     """The mixture as a path trains it: no finer than it takes to tell sizes apart.
 
-    Experts with fewer than ROWS_PER_COLUMN rows per coefficient are given up: they
+    Experts with fewer than ROWS_PER_CHANNEL rows per coefficient are given up: they
     may owe their likelihood to fitting these rows exactly.
     """
     trainer = trainer_of(estimator)
-    least_load = min(ROWS_PER_COLUMN * (n_columns + 1) / n_rows, MOST_LOST)
+    least_load = min(ROWS_PER_CHANNEL * (n_columns + 1) / n_rows, MOST_LOST)
     given, least = trainer.get_params(), {"tol": PATH_TOL, "min_load": least_load}
     trainer.set_params(**{k: max(given[k], v) for k, v in least.items() if k in given})
     return clone(estimator).set_params(trainer=trainer)
@@ -127,9 +127,8 @@ def is_spike(rows, model):
     mass = rows.evidence(model.likelihoods_[0]) * model.expert_load_[:n]
     narrow = are_narrow(model.likelihoods_[:n], rows.n_outputs)
     return any(
-        own < (ROWS_IF_NARROW if few else ROWS_PER_COLUMN) * (expert.n_features_in_ + 1)
+        own < (ROWS_IF_NARROW if few else ROWS_PER_CHANNEL) * traits(expert).n_channels
         for own, few, expert in zip(mass, narrow, model.experts_[:n], strict=True)
-        if isinstance(expert, LinearExpert)
     )
 
 

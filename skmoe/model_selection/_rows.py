@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._estimators.base import fit_from
+from .._numerics.design import evidence
 from .._sklearn import safe_indexing
 
 
@@ -53,7 +54,7 @@ class Rows(NamedTuple):
         Weights that sum to less than there are rows are relative ones.
         """
         counts = np.ones(self.n_rows) if self.weight is None else self.weight
-        total = max(float(np.sum(counts)), float(np.count_nonzero(counts)))
+        total = evidence(np.asarray(counts, dtype=float))
         trials = self.sizes.get("trials") if likelihood.takes == "trials" else None
         if trials is None:
             return total

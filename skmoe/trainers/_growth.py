@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
-from .._numerics.design import make_design
+from .._numerics.design import evidence, make_design
 from .._numerics.tree import Tree, flat
 from .._warnings import unheard
 from ..experts._answers import predict_expert
@@ -238,7 +238,8 @@ class Growth:
                 "such as LinearExpert and SoftmaxGate; use criterion='held-out'."
             )
         counts += [own.n_parameters_ for own in fit.likelihoods]
-        return 0.5 * sum(counts) * np.log(self.task.rows.weight.sum())
+        rows, weight = evidence(self.task.rows.weight), self.task.rows.weight.sum()
+        return 0.5 * sum(counts) * np.log(rows) * (weight / rows)
 
     # -- splits -------------------------------------------------------------------
 

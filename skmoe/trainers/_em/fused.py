@@ -31,6 +31,8 @@ START_STEPS = 4
 # With fewer rows per coefficient an expert may fit its rows exactly, and the
 # likelihood is unbounded.
 ROWS_PER_CHANNEL = 2
+# And so many where its spread is next to nothing, as it is where y has no noise.
+ROWS_IF_NARROW = 10
 
 
 class LinearMixture:
@@ -344,9 +346,10 @@ class LinearGaussianMixture(LinearMixture):
         )
 
     def is_spike(self, theta, statistics):
-        """Also with the least variance that is allowed."""
-        floored = self.unpack(theta)[2] <= self.log_floor + 1e-6
-        return bool(floored.any()) or super().is_spike(theta, statistics)
+        """One with the least variance that is allowed must have many rows."""
+        floored = (self.unpack(theta)[2] <= self.log_floor + 1e-6).any(axis=1)
+        least = np.where(floored, ROWS_IF_NARROW, ROWS_PER_CHANNEL)
+        return bool(np.any(statistics.mass < least * self.expert_channels))
 
     def _penalty(self, parts):
         gate, coef, log_variance = parts

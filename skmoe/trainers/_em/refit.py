@@ -19,7 +19,7 @@ from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
 from .._variances import Designs, fit_variances
-from .fused import ROWS_PER_CHANNEL
+from .fused import ROWS_IF_NARROW, ROWS_PER_CHANNEL
 
 # Below this share of its best row an expert's responsibility changes no estimate,
 # and leaving the row out makes the fit cheaper.
@@ -238,11 +238,13 @@ class RefitMixture:
             # A row is as much evidence as it has trials.
             weight = weight * task.rows.size
         rows = weight @ statistics.resp
-        few = any(
-            mass < ROWS_PER_CHANNEL * traits(expert).n_channels
-            for mass, expert in zip(rows, parts.experts, strict=True)
+        each = zip(rows, parts.experts, parts.likelihoods, strict=True)
+        return any(
+            mass
+            < (ROWS_IF_NARROW if own.floored_ else ROWS_PER_CHANNEL)
+            * max(traits(expert).n_channels, own.floored_)
+            for mass, expert, own in each
         )
-        return few or any(own.floored_ for own in parts.likelihoods)
 
     # -- M-step ---------------------------------------------------------------
 
