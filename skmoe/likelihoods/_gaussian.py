@@ -163,6 +163,13 @@ class Gaussian(Likelihood):
         fitted.n_parameters_ = d * (d + 1) / 2 / shared
         return fitted
 
+    def log_density(self, y, prediction, size=None):
+        """Log-density of each output by itself, (n, n_outputs)."""
+        sigma = self._sigmas(prediction.shape[1])
+        with np.errstate(over="ignore"):
+            square = ((y - prediction) / sigma) ** 2
+        return -0.5 * (square + LOG_2PI) - np.log(sigma)
+
     def log_prob(self, y, prediction, size=None):
         """Log-density of rows ``y`` (n, n_outputs) given predictions of that shape."""
         error = y - prediction
