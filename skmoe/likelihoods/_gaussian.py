@@ -86,7 +86,7 @@ class Gaussian(Likelihood):
             "covariance": ("diag", "spherical", "full"),
         }
         for name, allowed in choices.items():
-            value = self.get_params()[name]
+            value = vars(self)[name]
             if value not in allowed:
                 raise ValueError(
                     f"Gaussian got {name}={value!r}, but expected one of {allowed}."

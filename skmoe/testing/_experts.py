@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone, is_classifier
 
-from .._estimators.presets import adapt_expert
+from .._estimators.parts import adapt_expert
 from .._numerics.design import make_design
 from ..experts._base import reads_numbers, traits
 from ..experts._counts import expert_parameters

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from .._estimators.presets import adapt_expert
+from .._estimators.parts import adapt_expert
 from .._estimators.regressor import MoERegressor
 from .._warnings import unheard
 from ..datasets import make_gated_regression
