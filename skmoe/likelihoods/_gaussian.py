@@ -62,7 +62,7 @@ class Gaussian(Likelihood):
     Gaussian(variance='shared')
     """
 
-    is_normal = least_squares = scales_ridge = True
+    least_squares = scales_ridge = True
 
     def __init__(self, variance="expert", covariance="diag", floor=1e-6):
         self.variance = variance
