@@ -15,11 +15,14 @@ from .routers._base import best_first
 from .routers._noisy import load_probability
 
 __all__ = [
+    "BaseLoss",
+    "GateBatch",
     "ImportanceLoss",
     "LoadBalancingLoss",
     "LoadLoss",
     "MutualInformationLoss",
     "RouterZLoss",
+    "Slopes",
 ]
 
 

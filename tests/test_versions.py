@@ -131,7 +131,7 @@ def addresses(part):
 
 
 SHORT = trainers.Gradient(max_epochs=2)
-ROUTERS = [getattr(routers, name)() for name in routers.__all__ if name != "Routing"]
+ROUTERS = [vars(routers)[name]() for name in routers.__all__ if "Router" in name]
 # Mixtures of every kind of part, by the target that they are fitted to.
 SAVED = {
     "real": [

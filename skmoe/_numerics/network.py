@@ -268,7 +268,7 @@ def check_network(part):
             "0 is for no periodic embedding."
         )
     for name in ("alpha", "frequency_scale"):
-        check_non_negative(owner, name, getattr(part, name))
+        check_non_negative(owner, name, vars(part)[name])
 
 
 def check_non_negative(owner, name, value):

@@ -9,6 +9,16 @@ from decimal import Decimal
 import numpy as np
 from scipy import sparse
 
+from .frames import (
+    as_columns,
+    column_labels,
+    dtype_of,
+    is_frame,
+    is_polars,
+    is_polars_type,
+    kind_of,
+)
+
 # Values of a column of objects that is read as numbers: all of one of these kinds.
 KINDS = (
     (numbers.Real, np.bool_, Decimal),
@@ -22,44 +32,11 @@ KINDS = (
 ISO_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}|$)")
 
 
-def is_frame(X):
-    """Whether X is a pandas or polars data frame."""
-    return hasattr(X, "columns") and hasattr(X, "shape")
-
-
-def as_table(X):
-    """A frame or array as it is; lists as an array that keeps text beside numbers."""
-    return X if hasattr(X, "shape") else np.asarray(X, dtype=object)
-
-
-def as_columns(X):
-    """Values of each column of a frame, or an array, by position."""
-    if not is_frame(X):
-        array = as_table(X)
-        return [array[:, j] for j in range(array.shape[1])]
-    if hasattr(X, "items"):
-        # Several times faster than by position.
-        return [column for _, column in X.items()]
-    return [X[name] for name in X.columns]
-
-
-def column_names(X):
-    """Name of each column, by its position in arrays."""
-    if is_frame(X):
-        return [str(name) for name in X.columns]
-    return [f"x{j}" for j in range(len(as_columns(X)))]
-
-
-def column_labels(X):
-    """What selects each column: its name in a frame, its position in an array."""
-    return list(X.columns) if is_frame(X) else list(range(np.shape(X)[1]))
-
-
 def text_columns(X):
     """Names (positions) of columns of X whose type is not that of numbers."""
     if is_frame(X):
         named = zip(X.columns, as_columns(X), strict=True)
-        return [name for name, column in named if not _numeric_dtype(column.dtype)]
+        return [name for name, column in named if _kind(column) != "f"]
     array = np.asarray(X)
     return text_positions(array) if array.ndim == 2 else []
 
@@ -92,12 +69,7 @@ def _reads_as_numbers(column):
 
 def _kind(column):
     """Kind of a column's type as NumPy has it; "O" for what only others have."""
-    dtype = getattr(column, "dtype", np.dtype(object))
-    if _numeric_dtype(dtype):
-        return "f"
-    if hasattr(dtype, "is_temporal"):
-        return "M" if dtype.is_temporal() else "O"
-    return getattr(dtype, "kind", "O")
+    return kind_of(dtype_of(column))
 
 
 def _is_number(value):
@@ -135,18 +107,14 @@ def text_positions(X):
 
 
 def _frame_column_holds(column):
-    dtype = column.dtype
-    temporal = getattr(dtype, "is_temporal", None)
-    if _numeric_dtype(dtype) or (temporal is not None and temporal()):
-        return True
-    if temporal is None and getattr(dtype, "kind", "O") in "mM":
+    if _kind(column) in "fmM":
         return True
     # Categories may be numbers that have no order.
     return not _is_category(column) and _values_hold(column)
 
 
 def _array_column_holds(column):
-    if getattr(column, "dtype", np.dtype(object)).kind not in "OUS":
+    if _kind(column) not in "OUS":
         return True
     try:
         np.asarray(column, dtype=float)
@@ -216,13 +184,8 @@ def column_times(column):
 
 
 def _is_category(column):
-    return hasattr(column, "cat") and hasattr(column.cat, "codes")
-
-
-def _numeric_dtype(dtype):
-    if hasattr(dtype, "is_numeric"):
-        return dtype.is_numeric() or str(dtype) == "Boolean"
-    return getattr(dtype, "kind", "O") in "biuf"
+    # Of polars such a type has another name, and its values are text.
+    return str(dtype_of(column)) == "category"
 
 
 def is_gap(value):
@@ -241,7 +204,7 @@ def without_na(X):
     if isinstance(X, np.ndarray) and X.dtype == object:
         gaps = np.frompyfunc(is_gap, 1, 1)(X).astype(bool)
         return np.where(gaps, np.nan, X)
-    if not (is_frame(X) and hasattr(X, "items")):
+    if not is_frame(X) or is_polars(X):
         return X
     objects = [name for name, dtype in X.dtypes.items() if dtype == np.dtype(object)]
     filled = {name: without_na(X[name].to_numpy()) for name in objects}
@@ -255,11 +218,12 @@ def without_na(X):
 
 def column_numbers(column):
     """A column of numbers or times as floats; NaN for gaps, seconds for times."""
-    if hasattr(column, "cast") and _numeric_dtype(column.dtype):
-        column = column.cast(float)
-    if hasattr(column, "isna") and _numeric_dtype(column.dtype):
+    if isinstance(column, np.ndarray) or _kind(column) != "f":
+        values = np.asarray(column)
+    elif is_polars_type(column.dtype):
+        values = np.asarray(column.cast(float))
+    else:
         return column.to_numpy(dtype=float, na_value=np.nan)
-    values = np.asarray(column)
     if values.dtype.kind == "c":
         raise TypeError(f"{values.flat[0]!r} is complex")
     if values.dtype.kind in "mM":

@@ -1,6 +1,7 @@
 """What gate and experts see of X: columns or transformations, fitted once."""
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
@@ -138,11 +139,11 @@ def view(transformer, X):
 
 def as_numbers(X):
     """A C-contiguous float array if ``X`` holds finite-dtype numbers, else ``X``."""
-    array = np.asarray(X) if not hasattr(X, "tocsr") else X
-    if getattr(array, "dtype", None) is None or array.dtype.kind not in "fiub":
+    if sparse.issparse(X):
         return X
-    if hasattr(array, "tocsr"):
-        return array
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        return X
     kind = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
     return np.ascontiguousarray(array, dtype=kind)
 

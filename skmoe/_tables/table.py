@@ -5,18 +5,18 @@ from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
 from .._sklearn import check_sample_weight
-from .columns import (
+from .columns import column_numbers, no_number, unreadable_columns, without_na
+from .features import as_numbers, view
+from .frames import (
     as_columns,
     as_table,
     column_labels,
     column_names,
-    column_numbers,
+    dtype_of,
+    dtypes_of,
     is_frame,
-    no_number,
-    unreadable_columns,
-    without_na,
+    kind_of,
 )
-from .features import as_numbers, view
 
 
 def row_weights(X, sample_weight):
@@ -118,7 +118,7 @@ class Table:
 
         ``transformer`` is what made them of the table, if anything did.
         """
-        if getattr(X, "dtype", np.dtype(object)).kind not in "fiub":
+        if dtype_of(X).kind not in "fiub":
             _refuse_view(X, transformer)
             X = self._floats(X)
         if self.has_gaps and X.dtype.kind == "f":
@@ -228,10 +228,7 @@ def read_numbers(y, estimator):
 
 def _holds_times(X):
     """Whether a column, by its type, holds times, which pass for nanoseconds."""
-    dtypes = getattr(X, "dtypes", None)
-    if dtypes is None or not hasattr(dtypes, "__iter__"):
-        dtypes = [getattr(X, "dtype", None)]
-    return any(getattr(dtype, "kind", "O") in "mM" for dtype in dtypes)
+    return any(kind_of(dtype) in "mM" for dtype in dtypes_of(X))
 
 
 def has_text(X):

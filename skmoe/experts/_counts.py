@@ -8,6 +8,7 @@ where one was fitted.  An estimator of another kind says so itself by ``n_parame
 from functools import singledispatch
 
 import numpy as np
+from scipy import sparse
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -59,7 +60,7 @@ def linear_parameters(model, columns):
 
 
 def _dense(coef):
-    return coef.toarray() if hasattr(coef, "toarray") else np.asarray(coef)
+    return coef.toarray() if sparse.issparse(coef) else np.asarray(coef)
 
 
 @expert_parameters.register

@@ -9,8 +9,6 @@ from sklearn.utils.validation import has_fit_parameter
 
 from .._stamp import Stamped
 from .._tables.columns import (
-    as_columns,
-    column_names,
     column_numbers,
     column_text,
     column_times,
@@ -18,6 +16,7 @@ from .._tables.columns import (
     is_complex,
     text_positions,
 )
+from .._tables.frames import as_columns, column_names
 
 # Categories of a column that are told apart; rarer ones are taken together.
 MOST_CATEGORIES = 32

@@ -6,7 +6,8 @@ import numpy as np
 from scipy import sparse
 
 from .._sklearn import safe_indexing
-from .._tables.columns import column_labels, column_text, text_columns
+from .._tables.columns import column_text, text_columns
+from .._tables.frames import column_labels, dtype_of
 from ._base import BaseGate
 
 # Types of columns in which equal values are found faster than one by one.
@@ -81,7 +82,7 @@ class GroupGate(BaseGate):
         if sparse.issparse(column):
             column = column.toarray().ravel()
         codes = slice(None)
-        if getattr(column, "dtype", None) in NUMBERS:
+        if dtype_of(column) in NUMBERS:
             column, codes = np.unique(np.asarray(column), return_inverse=True)
         names = column_text(np.ravel(column) if np.ndim(column) > 1 else column)
         known = np.array([name is not None for name in names], dtype=bool)

@@ -100,7 +100,7 @@ class MLPGate(NetworkPart, BaseGate):
 
     def same_kind(self, fitted):
         shape = ("hidden_layer_sizes", "activation", "n_frequencies")
-        own, other = self.get_params(), fitted.get_params()
+        own, other = vars(self), vars(fitted)
         return super().same_kind(fitted) and all(own[k] == other[k] for k in shape)
 
     def update(self, X, resp, sample_weight=None):

@@ -139,7 +139,7 @@ class SoftmaxGate(BaseGate):
         self.check()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         design, penalty = make_design(X, weight, self.standardize), Penalty.of(self)
-        if max_iter == 1 and hasattr(self, "coef_"):
+        if max_iter == 1 and "coef_" in vars(self):
             start = from_data_scale(self.coef_, self.intercept_, design)
         else:
             start = np.zeros((resp.shape[1], X.shape[1] + 1))

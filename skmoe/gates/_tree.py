@@ -303,8 +303,10 @@ class NoiseTreeGate(TreeGate):
 
     @property
     def coef_(self):
-        """None in common: the root reads no columns."""
-        raise AttributeError("NoiseTreeGate has no coef_; look at those of gates_.")
+        """Coefficients (S, p) of linear gates, by slot; those of the root are zero."""
+        root, *gates = self.gates_
+        below = np.vstack([gate.coef_ for gate in gates])
+        return np.vstack([np.zeros((len(root.coef_), below.shape[1])), below])
 
     def only(self, kept):
         """The root is there for noise: without it, the rest is an ordinary tree."""

@@ -6,8 +6,8 @@ from sklearn.utils.validation import check_is_fitted
 from .. import mixture
 from .._estimators.answers import see
 from .._sklearn import safe_indexing
-from .._tables.columns import as_table
-from ._displays import axes_for, column_values, feature_name, stacked, with_value
+from .._tables.frames import as_table, stacked, with_value
+from ._displays import axes_for, column_values, feature_name
 
 # Central intervals whose ends bound the axis of y where none is given.
 SHOWN = 0.99

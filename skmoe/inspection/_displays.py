@@ -1,10 +1,10 @@
 """Pictures in scikit-learn's Display style: arrays in, ``plot()`` draws."""
 
 import numpy as np
-from scipy import sparse
 
 from .._sklearn import check_matplotlib_support
-from .._tables.columns import as_table, column_numbers, column_times, holds_dates
+from .._tables.columns import column_numbers, column_times, holds_dates
+from .._tables.frames import as_table, column_label, one_column, with_value
 from ._tables import expert_usage
 
 
@@ -223,70 +223,22 @@ class GateDisplay:
         return self
 
 
-def column_name(X, feature):
-    """Name of a column of a frame, by name or position; its position elsewhere."""
-    if hasattr(X, "columns") and feature not in X.columns:
-        return X.columns[feature]
-    return feature
-
-
 def column_values(X, feature):
     """One column, by name or position, as floats: seconds where it holds times.
 
     Raises ``ValueError`` for a column of text, whose values have no order.
     """
-    if not hasattr(X, "columns"):
-        column = X[:, [feature]]
-        column = column.toarray() if hasattr(column, "toarray") else column
-        column, name = np.asarray(column).ravel(), feature
-    else:
-        name = column_name(X, feature)
-        column = X[name]
+    column = one_column(X, feature)
     try:
         return column_times(column) if holds_dates(column) else column_numbers(column)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The column {name!r} holds values that are no numbers, along which "
-            "nothing can be drawn; choose another feature."
+            f"The column {column_label(X, feature)!r} holds values that are no "
+            "numbers, along which nothing can be drawn; choose another feature."
         ) from error
 
 
 def feature_name(X, feature):
     """Name of a column in pictures."""
-    name = column_name(X, feature)
+    name = column_label(X, feature)
     return name if isinstance(name, str) else f"x{name}"
-
-
-def with_value(X, feature, value):
-    """X with one column set to a value."""
-    name = column_name(X, feature)
-    if hasattr(X, "with_columns"):
-        import polars as pl
-
-        return X.with_columns(pl.lit(value).alias(name))
-    if hasattr(X, "columns"):
-        changed = X.copy()
-        changed[name] = value
-        return changed
-    if hasattr(X, "tolil"):
-        changed = X.tolil(copy=True)
-    else:
-        changed = np.array(X, dtype=object if X.dtype.kind in "OUS" else float)
-    changed[:, feature] = value
-    return changed.tocsr() if hasattr(X, "tolil") else changed
-
-
-def stacked(tables):
-    """Rows of several tables, one after another."""
-    first = tables[0]
-    if hasattr(first, "with_columns"):
-        import polars as pl
-
-        return pl.concat(tables)
-    if hasattr(first, "columns"):
-        import pandas as pd
-
-        return pd.concat(tables, ignore_index=True)
-    if hasattr(first, "tocsr"):
-        return sparse.vstack(tables, format="csr")
-    return np.vstack(tables)

@@ -1,10 +1,11 @@
 """Tables as dictionaries of columns: ``pandas.DataFrame(table)`` shows them."""
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_is_fitted
 
-from .._tables.columns import as_table
+from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import row_weights
 
 
@@ -68,7 +69,7 @@ def _errors(model, X, y, resp, sizes):
     predictions = model.predict_experts(X, **sizes)
     y = np.asarray(y)
     mass = np.maximum(resp.sum(axis=0), np.finfo(float).tiny)
-    if hasattr(model, "classes_"):
+    if is_classifier(model):
         labels = model.classes_[predictions.argmax(axis=2)]
         return np.sum(resp * (labels != y[:, None]), axis=0) / mass
     error = (predictions - y[:, None]) ** 2
@@ -135,21 +136,8 @@ def _feature_names(model, X):
 
 def _with_shuffled(X, j, rng):
     """X with one column in another order."""
-    name = X.columns[j] if hasattr(X, "columns") else j
-    if hasattr(X, "assign"):
-        changed, order = X.copy(), shuffle(np.arange(len(X)), random_state=rng)
-        changed[name] = X[name].array.take(order)
-        return changed
-    if hasattr(X, "with_columns"):
-        return X.with_columns(X[name].sample(fraction=1, shuffle=True, seed=_seed(rng)))
-    changed = X.tolil(copy=True) if hasattr(X, "tolil") else np.array(X)
-    column = changed[:, [j]].toarray() if hasattr(X, "tolil") else changed[:, [j]]
-    changed[:, [j]] = shuffle(column, random_state=rng)
-    return changed.tocsr() if hasattr(X, "tolil") else changed
-
-
-def _seed(rng):
-    return int(rng.randint(np.iinfo(np.int32).max))
+    label = column_labels(X)[j]
+    return with_order(X, label, shuffle(np.arange(X.shape[0]), random_state=rng))
 
 
 def explain(model, X):

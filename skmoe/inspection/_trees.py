@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from .._numerics.tree import flat
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 from ._displays import axes_for
@@ -48,8 +48,8 @@ class _Describer:
     def __init__(self, model, feature_names, n_features, precision):
         self.model, self.n_features, self.precision = model, n_features, precision
         self.feature_names = feature_names
-        self.tree = getattr(model.gate_, "tree", None) or flat(model.n_experts_)
-        self.gates = getattr(model.gate_, "gates_", [model.gate_])
+        self.tree = model.gate_.tree_for(model.n_experts_)
+        self.gates = model.gate_.nodes()
         self.below = self.tree.branches(1).below
         self.load = self.tree.beneath @ model.expert_load_
 
@@ -92,7 +92,7 @@ class _Describer:
                 coef, intercept, coef * expert.scale_, strict=True
             )
         ]
-        if hasattr(self.model, "classes_"):
+        if is_classifier(self.model):
             for label, terms in zip(self.model.classes_, found, strict=True):
                 terms[0] = f"{label}: {terms[0]}"
         return found

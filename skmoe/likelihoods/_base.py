@@ -80,8 +80,9 @@ class Likelihood(Stamped):
     ``takes``.  All else follows from these, numerically where need be: ``derivatives``,
     ``quantile`` and ``sample`` may be given for speed, ``predictor`` for a better
     start.  Linear experts then fit it under EM and hard EM by Newton steps through
-    the link; other experts, and other trainers, are told by ``least_squares``,
-    ``row_weight``, ``is_normal`` what they may do.
+    the link, and other experts to rows that count for ``row_weight``.  Training by
+    gradient is for :class:`Gaussian`, in two stages also for
+    :class:`HeteroscedasticGaussian`.
 
     Arrays are ``y`` and ``prediction`` (n, n_outputs) and ``size`` (n,): the exposure
     of a row, or its number of trials, by which the mean is the prediction; None for
@@ -133,8 +134,6 @@ class Likelihood(Stamped):
     scales_ridge = False
     #: Covariance of several outputs given the expert: each has its own, or "full".
     covariance = "diag"
-    #: Whether it is a normal density, around which gradients and two stages are built.
-    is_normal = False
     #: Whether the best location is that of weighted least squares.
     least_squares = False
     #: Whether the fused EM, of linear experts, knows it.

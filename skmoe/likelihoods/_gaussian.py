@@ -62,7 +62,7 @@ class Gaussian(Likelihood):
     Gaussian(variance='shared')
     """
 
-    is_normal = least_squares = scales_ridge = True
+    least_squares = scales_ridge = True
 
     def __init__(self, variance="expert", covariance="diag", floor=1e-6):
         self.variance = variance
@@ -86,7 +86,7 @@ class Gaussian(Likelihood):
             "covariance": ("diag", "spherical", "full"),
         }
         for name, allowed in choices.items():
-            value = self.get_params()[name]
+            value = vars(self)[name]
             if value not in allowed:
                 raise ValueError(
                     f"Gaussian got {name}={value!r}, but expected one of {allowed}."
@@ -162,6 +162,13 @@ class Gaussian(Likelihood):
         shared = n_experts if self.variance == "shared" else 1
         fitted.n_parameters_ = d * (d + 1) / 2 / shared
         return fitted
+
+    def log_density(self, y, prediction, size=None):
+        """Log-density of each output by itself, (n, n_outputs)."""
+        sigma = self._sigmas(prediction.shape[1])
+        with np.errstate(over="ignore"):
+            square = ((y - prediction) / sigma) ** 2
+        return -0.5 * (square + LOG_2PI) - np.log(sigma)
 
     def log_prob(self, y, prediction, size=None):
         """Log-density of rows ``y`` (n, n_outputs) given predictions of that shape."""

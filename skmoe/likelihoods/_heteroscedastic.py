@@ -74,7 +74,7 @@ class HeteroscedasticGaussian(Likelihood):
     True
     """
 
-    is_normal = models_variance = scales_ridge = True
+    models_variance = scales_ridge = True
     _penalty = 0.0
 
     def __init__(self, model=None, floor=1e-6):

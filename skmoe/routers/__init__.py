@@ -2,7 +2,7 @@
 
 from .._stamp import public
 from ._balanced import BalancedRouter
-from ._base import BaseRouter, Routing
+from ._base import BaseRouter, Routing, make_routing
 from ._bias import BiasBalancedRouter
 from ._capacity import CapacityRouter, GShardRouter, SwitchRouter
 from ._choice import ExpertChoiceRouter
@@ -25,12 +25,14 @@ __all__ = [
     "SwitchRouter",
     "TopKRouter",
     "TopPRouter",
+    "make_routing",
 ]
 
 public(
     __name__,
     BaseRouter,
     Routing,
+    make_routing,
     BalancedRouter,
     BiasBalancedRouter,
     CapacityRouter,

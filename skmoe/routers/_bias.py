@@ -39,6 +39,7 @@ class BiasBalancedRouter(BaseRouter):
     """
 
     trainers = ("gradient",)
+    bias_ = None
 
     def __init__(self, k=2, update_rate=1e-3):
         self.k = k
@@ -52,19 +53,19 @@ class BiasBalancedRouter(BaseRouter):
         return min(self.k, n_experts)
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
-        bias = getattr(self, "bias_", np.zeros(log_gate.shape[1]))
+        bias = 0.0 if self.bias_ is None else self.bias_
         indices = best_first(np.exp(log_gate) + bias)[:, : self.k]
         return make_routing(log_gate, indices)
 
     def resized(self, n_experts):
         own = super().resized(n_experts)
-        if len(getattr(own, "bias_", ())) != n_experts:
+        if own.bias_ is not None and len(own.bias_) != n_experts:
             # Biases belong to experts, of which some are gone.
-            vars(own).pop("bias_", None)
+            own.bias_ = None
         return own
 
     def observe(self, routing):
         load = routing.load
-        if not hasattr(self, "bias_"):
+        if self.bias_ is None:
             self.bias_ = np.zeros(len(load))
         self.bias_ += self.update_rate * np.sign(load.mean() - load)

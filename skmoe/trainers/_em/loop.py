@@ -43,7 +43,7 @@ class Run:
     def follow(self, earlier):
         """Take over the record of a run that this one goes on from."""
         for name in ("bounds", "loads", "kept", "restarts", "removed"):
-            setattr(self, name, getattr(earlier, name))
+            setattr(self, name, vars(earlier)[name])
         self.rejected = earlier.rejected
         self.restarts.append(len(self.bounds))
 

@@ -75,14 +75,14 @@ class EM(Trainer):
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
         for name in ("max_iter", "max_refits", "short_iter"):
-            value = getattr(self, name)
+            value = vars(self)[name]
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(
                     f"{type(self).__name__} got {name}={value!r}, but expected an "
                     "integer >= 1."
                 )
         for name, top in (("tol", np.inf), ("min_load", 1.0)):
-            value = getattr(self, name)
+            value = vars(self)[name]
             if not 0 <= value < top:
                 raise ValueError(
                     f"{type(self).__name__} got {name}={value!r}, but expected a "

@@ -32,8 +32,8 @@ def check_gate(task):
     """Raise ``ValueError`` unless the gate is a network on dense numbers."""
     if not task.recipe.gate.differentiable:
         raise ValueError(
-            f"Gradient got gate={task.recipe.gate!r}, which is no network; use "
-            "SoftmaxGate or MLPGate, or trainer='em'."
+            f"Gradient got gate={task.recipe.gate!r}, which has no network; "
+            "SoftmaxGate and MLPGate have one; use trainer='em'."
         )
     if not isinstance(task.rows.gate_view, np.ndarray):
         raise ValueError(

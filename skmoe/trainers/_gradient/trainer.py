@@ -160,17 +160,17 @@ class Gradient(Trainer):
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
+            if vars(self)[name] not in allowed:
                 self._refuse(name, f"one of {allowed}")
         for name, (fits, expected) in RANGES.items():
-            if not fits(getattr(self, name)):
+            if not fits(vars(self)[name]):
                 self._refuse(name, expected)
         for loss in self.losses:
             loss.check()
 
     def _refuse(self, name, expected):
         raise ValueError(
-            f"Gradient got {name}={getattr(self, name)!r}, but expected {expected}."
+            f"Gradient got {name}={vars(self)[name]!r}, but expected {expected}."
         )
 
     def _temperatures(self):

@@ -1,0 +1,139 @@
+"""The kinds of tables that users bring, told apart here and nowhere else.
+
+A table is a pandas or polars data frame, an array, or a sparse matrix.  Neither library
+of frames is imported unless the user has brought one.
+"""
+
+import numpy as np
+from scipy import sparse
+
+
+def is_frame(X):
+    """Whether X is a pandas or polars data frame."""
+    return hasattr(X, "columns") and hasattr(X, "shape")
+
+
+def is_polars(X):
+    """Whether X is a polars data frame."""
+    return hasattr(X, "with_columns")
+
+
+def as_table(X):
+    """A frame or array as it is; lists as an array that keeps text beside numbers."""
+    return X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+
+
+def dtype_of(values):
+    """Type of a column or array, that of objects where it says none."""
+    return getattr(values, "dtype", np.dtype(object))
+
+
+def is_polars_type(dtype):
+    """Whether a type is that of a polars column."""
+    return hasattr(dtype, "is_numeric")
+
+
+def kind_of(dtype):
+    """Kind of a type as NumPy has it: "f" for all numbers, "O" for what it has not."""
+    if is_polars_type(dtype):
+        numbers = dtype.is_numeric() or str(dtype) == "Boolean"
+        return "f" if numbers else "M" if dtype.is_temporal() else "O"
+    kind = getattr(dtype, "kind", "O")
+    return "f" if kind in "biuf" else kind
+
+
+def dtypes_of(X):
+    """Types of the columns of a frame, or that of an array, in a list."""
+    return list(X.dtypes) if is_frame(X) and not is_polars(X) else [dtype_of(X)]
+
+
+def as_columns(X):
+    """Values of each column of a frame, or an array, by position."""
+    if not is_frame(X):
+        array = as_table(X)
+        return [array[:, j] for j in range(array.shape[1])]
+    if is_polars(X):
+        return [X[name] for name in X.columns]
+    # Several times faster than by position.
+    return [column for _, column in X.items()]
+
+
+def column_names(X):
+    """Name of each column, by its position in arrays."""
+    if is_frame(X):
+        return [str(name) for name in X.columns]
+    return [f"x{j}" for j in range(len(as_columns(X)))]
+
+
+def column_labels(X):
+    """What selects each column: its name in a frame, its position in an array."""
+    return list(X.columns) if is_frame(X) else list(range(np.shape(X)[1]))
+
+
+def column_label(X, feature):
+    """What selects one column of a frame, by name or position; its position elsewhere.
+
+    A name that no column has stands for itself.
+    """
+    if is_frame(X) and feature not in X.columns:
+        return X.columns[feature]
+    return feature
+
+
+def one_column(X, feature):
+    """One column, by name or position, as the frame has it, or as an array (n,)."""
+    if is_frame(X):
+        return X[column_label(X, feature)]
+    column = X[:, [feature]]
+    return np.ravel(column.toarray() if sparse.issparse(column) else column)
+
+
+def with_value(X, feature, value):
+    """X with one column set to a value."""
+    name = column_label(X, feature)
+    if is_polars(X):
+        import polars as pl
+
+        return X.with_columns(pl.lit(value).alias(name))
+    if is_frame(X):
+        changed = X.copy()
+        changed[name] = value
+        return changed
+    if not sparse.issparse(X):
+        X = np.array(X, dtype=object if X.dtype.kind in "OUS" else float)
+    return _with_cells(X, feature, value)
+
+
+def with_order(X, feature, order):
+    """X with the values of one column in another order."""
+    name = column_label(X, feature)
+    if is_polars(X):
+        return X.with_columns(X[name][order])
+    if is_frame(X):
+        changed = X.copy()
+        changed[name] = X[name].array.take(order)
+        return changed
+    return _with_cells(X, feature, one_column(X, feature)[order])
+
+
+def _with_cells(X, feature, values):
+    """A copy of an array or sparse matrix with one column replaced."""
+    changed = X.tolil(copy=True) if sparse.issparse(X) else np.array(X)
+    changed[:, [feature]] = np.reshape(np.broadcast_to(values, X.shape[0]), (-1, 1))
+    return changed.tocsr() if sparse.issparse(X) else changed
+
+
+def stacked(tables):
+    """Rows of several tables, one after another."""
+    first = tables[0]
+    if is_polars(first):
+        import polars as pl
+
+        return pl.concat(tables)
+    if is_frame(first):
+        import pandas as pd
+
+        return pd.concat(tables, ignore_index=True)
+    if sparse.issparse(first):
+        return sparse.vstack(tables, format="csr")
+    return np.vstack(tables)

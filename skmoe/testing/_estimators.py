@@ -1,0 +1,15 @@
+"""What there is to check."""
+
+import skmoe
+
+
+def all_estimators():
+    """The estimators of skmoe, as (name, class) pairs.
+
+    Examples
+    --------
+    >>> from skmoe.testing import all_estimators
+    >>> [name for name, _ in all_estimators()][-2:]
+    ['MoEClassifier', 'MoERegressor']
+    """
+    return [(name, vars(skmoe)[name]) for name in sorted(skmoe.__all__[:-1])]
