@@ -52,7 +52,7 @@ ORDERS = {
         "network",
         "rank",
     ],
-    "_tables": ["columns", "features", "table"],
+    "_tables": ["columns", "features", "given", "table"],
     "trainers": [
         "_rows",
         "_recipe",

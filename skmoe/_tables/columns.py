@@ -29,7 +29,13 @@ def is_frame(X):
 
 def as_table(X):
     """A frame or array as it is; lists as an array that keeps text beside numbers."""
-    return X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+    return from_arrow(X) if hasattr(X, "shape") else np.asarray(X, dtype=object)
+
+
+def from_arrow(values):
+    """A table or array of pyarrow as pandas has it, anything else as it is."""
+    is_arrow = type(values).__module__.startswith("pyarrow.")
+    return values.to_pandas() if is_arrow else values
 
 
 def as_columns(X):
@@ -92,7 +98,11 @@ def _reads_as_numbers(column):
 
 def _kind(column):
     """Kind of a column's type as NumPy has it; "O" for what only others have."""
-    dtype = getattr(column, "dtype", np.dtype(object))
+    return dtype_kind(getattr(column, "dtype", np.dtype(object)))
+
+
+def dtype_kind(dtype):
+    """Kind of a type as NumPy has it; "O" for what only others have."""
     if _numeric_dtype(dtype):
         return "f"
     if hasattr(dtype, "is_temporal"):
@@ -125,6 +135,9 @@ def no_number(X, said="", skipped=()):
             value = value.item() if isinstance(value, np.str_) else value
             if not quoted or repr(value) in said:
                 return name, value
+        if kind in "mM" and not quoted and len(column):
+            # Times that are all missing are times.
+            return name, next(iter(column))
     return None
 
 
@@ -230,8 +243,8 @@ def is_gap(value):
     try:
         return value is None or bool(value != value)
     except TypeError:
-        # pandas.NA is neither equal to itself nor not.
-        return True
+        # pandas.NA is neither equal to itself nor not; containers are no gaps.
+        return not hasattr(value, "__len__")
     except ValueError:
         return False
 
