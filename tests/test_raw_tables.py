@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -22,6 +23,7 @@ from skmoe import (
     MoERegressor,
 )
 from skmoe.experts import AutoPool, LinearExpert, MLPExpert
+from skmoe.experts._encoding import numeric_encoding
 from skmoe.gates import ClassifierGate, GroupGate, MLPGate
 from skmoe.inspection import GateDisplay, expert_usage, explain, gate_importance
 from skmoe.routers import HashRouter
@@ -365,3 +367,149 @@ def test_times_and_complex_numbers_are_named(column, message, alone):
 def test_text_in_the_target_of_a_regression(kind):
     with pytest.raises(ValueError, match=r"could not convert '(yes|no)' in y.*MoEClas"):
         MoERegressor(n_experts=2).fit(FRAME[["age"]], kind(LABELS.tolist()))
+
+
+DAYS = pd.date_range("2020", periods=N)
+NUMBERS = MoERegressor(n_experts=2)
+LIST = pa.array([[1, 2]] * N)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(pl.Series(DAYS).cast(pl.Datetime(unit)) for unit in ("ms", "us", "ns")),
+        pl.Series(DAYS).cast(pl.Date),
+        pl.Series(np.arange(N)).cast(pl.Duration("ms")),
+        pl.Series(np.arange(N)).cast(pl.Time),
+        pa.array(DAYS),
+        pa.array(DAYS.date),
+        pa.array(np.arange(N), type=pa.time64("us")),
+        pa.array(np.arange(N), type=pa.duration("s")),
+    ],
+    ids=lambda column: str(getattr(column, "type", getattr(column, "dtype", ""))),
+)
+def test_times_are_no_numbers_whoever_holds_them(column):
+    make = pa.table if isinstance(column, pa.Array) else pl.DataFrame
+    frame = make({"a": FRAME["age"].to_numpy(), "b": column})
+    for X in (frame, frame.select(["b"])):
+        with pytest.raises(ValueError, match="Column 'b' of X: could not convert"):
+            NUMBERS.fit(X, TARGET)
+    numbers = pl.DataFrame({"a": FRAME["age"], "b": np.arange(N)})
+    fitted = NUMBERS.fit(numbers, TARGET)
+    with pytest.raises(ValueError, match="Column 'b' of X.*numbers in training"):
+        fitted.predict(frame)
+    with pytest.raises(ValueError, match=r"could not convert .* in y to a number"):
+        NUMBERS.fit(FRAME[["age"]], column)
+
+
+@pytest.mark.parametrize("kind", [pd.Series, np.asarray])
+def test_a_target_of_times_in_nanoseconds(kind):
+    for y in (kind(DAYS.as_unit("ns")), kind(pd.to_timedelta(np.arange(N), "ns"))):
+        with pytest.raises(ValueError, match=r"could not convert .* in y to a number"):
+            NUMBERS.fit(FRAME[["age"]], y)
+
+
+def test_arrow_tables_are_read_as_frames():
+    frame = FRAME[["age", "sex"]]
+    model = MoERegressor([make_pipeline(numeric_encoding(), Ridge())] * 2)
+    table = pa.Table.from_pandas(frame)
+    fitted = model.fit(frame, TARGET)
+    expected = fitted.predict(frame)
+    np.testing.assert_array_equal(fitted.predict(table), expected)
+    np.testing.assert_array_equal(model.fit(table, TARGET).predict(frame), expected)
+    with pytest.raises(ValueError, match="Column 'sex' of X: could not convert"):
+        NUMBERS.fit(table, TARGET)
+
+
+@pytest.mark.parametrize("experts", [None, "auto"])
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (pl.LazyFrame({"a": TARGET}), "LazyFrame.*collect"),
+        (pd.DataFrame(np.c_[Y, TARGET], columns=["a", "a"]), "several columns.*'a'"),
+        (pa.table([TARGET, TARGET], names=["a", "a"]), "several columns.*'a'"),
+        (pd.DataFrame(index=range(N)), r"0 feature\(s\).*at least one column"),
+        (pd.DataFrame({"a": TARGET, "b": [{}] * N}), "column 'b' of X.*{}"),
+        (pd.DataFrame({"a": TARGET, "b": [[1]] * N}), r"column 'b' of X.*\[1\]"),
+        (pl.DataFrame({"a": TARGET, "b": [[1]] * N}), "Column 'b' of X holds List"),
+        (pl.DataFrame({"b": [{"c": 1}] * N}), "Column 'b' of X holds Struct"),
+        (pl.DataFrame({"a": TARGET, "b": np.c_[Y, Y]}), "Column 'b' of X holds Array"),
+        (pa.table({"a": TARGET, "b": LIST}), "column 'b' of X"),
+        (np.c_[Y, TARGET] + 1j, "Complex data not supported"),
+        (FRAME[:0], r"0 sample\(s\)"),
+        (FRAME[["age"]][:0], r"0 sample\(s\)"),
+    ],
+)
+def test_what_is_no_table_is_refused_at_the_door(X, message, experts):
+    trainer = "em" if experts is None else "two-stage"
+    model = MoERegressor(experts, n_experts=2, trainer=trainer)
+    y = TARGET[: len(X)] if hasattr(X, "shape") else TARGET
+    with pytest.raises(ValueError, match=f"(?i){message}") as error:
+        model.fit(X, y)
+    # Nobody gave this parameter.
+    assert "gate_features" not in str(error.value)
+
+
+def test_times_that_are_all_missing():
+    X = pd.DataFrame({"a": TARGET, "b": pd.to_datetime([None] * N)})
+    for frame in (X, pl.from_pandas(X)):
+        with pytest.raises(
+            ValueError, match="Column 'b' of X: could not convert Na?T?"
+        ):
+            NUMBERS.fit(frame, TARGET)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_gaps_are_named_by_their_column(kind, value):
+    X = np.c_[Y, TARGET]
+    fitted = NUMBERS.fit(kind(X), TARGET)
+    X[3, 1] = value
+    X = kind(X)
+    name = repr(list(X.columns)[1]) if hasattr(X, "columns") else "1"
+    for call in (NUMBERS.fit, fitted.log_density):
+        with pytest.raises(ValueError, match=f"^Input X contains.*column {name};") as e:
+            call(X, TARGET)
+        assert ('experts="auto", trainer="two-stage"' in str(e.value)) == (
+            value != value
+        )
+
+
+def test_masked_values_are_gaps():
+    mask = np.arange(N) == 3
+    X = np.ma.masked_array(np.c_[Y, TARGET], mask=np.c_[mask, mask])
+    with pytest.raises(ValueError, match="Input X contains NaN: look in column 0"):
+        NUMBERS.fit(X, TARGET)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        NUMBERS.fit(X.data, np.ma.masked_array(TARGET, mask=mask))
+    whole = np.ma.masked_array(X.data)
+    expected = NUMBERS.fit(X.data, TARGET).predict(X.data)
+    np.testing.assert_array_equal(NUMBERS.fit(whole, TARGET).predict(whole), expected)
+
+
+TRUTHS = TARGET > 0
+LABEL_KINDS = {
+    "nullable": pd.array(TRUTHS.astype(int), dtype="Int64"),
+    "boolean": pd.array(TRUTHS, dtype="boolean"),
+    "string": pd.array(LABELS.astype(object), dtype="string"),
+    "object": LABELS.astype(object),
+    "category": pd.Series(LABELS, dtype="category"),
+    "float": TRUTHS.astype(float),
+    "polars": pl.Series(LABELS.tolist()),
+    "masked": np.ma.masked_array(LABELS),
+}
+
+
+@pytest.mark.parametrize("kind", LABEL_KINDS)
+def test_labels_whoever_holds_them(kind):
+    y = LABEL_KINDS[kind]
+    fitted = MoEClassifier(n_experts=2).fit(FRAME[["age"]], y)
+    expected = {"nullable": int, "boolean": bool, "float": float}.get(kind, str)
+    assert all(isinstance(own, expected) for own in fitted.classes_.tolist())
+    if kind == "polars":
+        y = pl.Series([None, *y[1:]])
+    else:
+        y = y.copy()
+        y[0] = np.ma.masked if kind == "masked" else None
+    with pytest.raises(ValueError, match="Input y contains NaN: row 0 has no label"):
+        fitted.fit(FRAME[["age"]], y)

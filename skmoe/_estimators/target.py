@@ -8,6 +8,8 @@ from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
+from .._tables.columns import is_gap
+from .._tables.frames import from_arrow
 from .._tables.table import check_units, read_numbers, row_weights
 from .._warnings import warn
 
@@ -169,9 +171,30 @@ def checked_labels(y, len_of):
             "y.ravel().",
             DataConversionWarning,
         )
-    y = column_or_1d(y)
+    y = column_or_1d(plain_labels(y))
     check_consistent_length(len_of, y)
     return y
+
+
+def plain_labels(y):
+    """Labels as an array, of truth values where all are; none of them may miss."""
+    if isinstance(y, np.ma.MaskedArray):
+        y = (
+            np.where(np.ma.getmaskarray(y), None, y.data)
+            if np.ma.is_masked(y)
+            else y.data
+        )
+    labels = np.asarray(from_arrow(y))
+    if labels.dtype.kind not in "Of":
+        return labels
+    gaps = [bool(is_gap(value)) for value in labels.ravel()]
+    if any(gaps):
+        raise ValueError(
+            f"Input y contains NaN: row {gaps.index(True)} has no label; leave such "
+            "rows out."
+        )
+    truths = all(isinstance(value, (bool, np.bool_)) for value in labels.ravel())
+    return labels.astype(bool) if truths else labels
 
 
 def class_weights(class_weight, y, weight):

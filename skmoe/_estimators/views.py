@@ -8,6 +8,7 @@ import numpy as np
 from .._numerics.design import stays_sparse
 from .._sklearn import safe_indexing
 from .._tables import features
+from .._tables.given import opened
 from .._tables.table import has_text, read_table, refuse_text
 from ..experts._base import reads_numbers, reads_sparse
 from ..experts._encoding import numeric_encoding, weighted_median
@@ -97,6 +98,7 @@ class Reading:
 
     def read(self, estimator, X):
         """Validated table; names and counts of columns are set on ``estimator``."""
+        X = opened(X, estimator)
         return read_table(
             estimator,
             X,
@@ -174,7 +176,7 @@ class Views(NamedTuple):
         """Validated table of rows that are like those of ``fit``."""
         return read_table(
             estimator,
-            X,
+            opened(X, estimator),
             reset=False,
             text=self.text,
             allow_nan=self.allowed.nan,
@@ -229,20 +231,25 @@ def fit_views(reading, experts, given, random_state):
     X = table.raw if len(rows) == len(weight) else safe_indexing(table.raw, rows)
     y, weight_left, made = given.labels[rows], weight[rows], []
 
-    def fitted(columns, name):
+    def fitted(columns, name, asked_for=True):
         for earlier, transformer in made:
             if features.same(earlier, columns):
                 return transformer
         transformer = features.resolve(columns, name)
         if transformer is not None:
             seed_experts(random_state, [name], [transformer])
-        features.fit_features(transformer, X, y, weight_left, name)
+        # What the user has not given has no parameter to name.
+        features.fit_features(
+            transformer, X, y, weight_left, name if asked_for else None
+        )
         made.append((columns, transformer))
         return transformer
 
     _check_names(asked, experts)
     columns, fill = _gate_columns(reading, table, rows, weight)
-    gate = View(fitted(columns, "gate_features"), reading.gate.numeric, fill=fill)
+    asked_for = columns is asked.gate_features
+    gate_columns = fitted(columns, "gate_features", asked_for)
+    gate = View(gate_columns, reading.gate.numeric, fill=fill)
     views = {
         name: View(
             fitted(asked.features_of(name), "expert_features"),

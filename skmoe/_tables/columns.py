@@ -97,6 +97,9 @@ def no_number(X, said="", skipped=()):
             value = value.item() if isinstance(value, np.str_) else value
             if not quoted or repr(value) in said:
                 return name, value
+        if kind in "mM" and not quoted and len(column):
+            # Times that are all missing are times.
+            return name, next(iter(column))
     return None
 
 
@@ -193,8 +196,8 @@ def is_gap(value):
     try:
         return value is None or bool(value != value)
     except TypeError:
-        # pandas.NA is neither equal to itself nor not.
-        return True
+        # pandas.NA is neither equal to itself nor not; containers are no gaps.
+        return not hasattr(value, "__len__")
     except ValueError:
         return False
 

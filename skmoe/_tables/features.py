@@ -110,7 +110,8 @@ def fit_features(transformer, X, y, sample_weight, name):
     Raises
     ------
     ValueError
-        Naming the parameter ``name``, for a table that the transformer refuses.
+        Naming the parameter ``name``, for a table that the transformer refuses; None
+        is for a transformer that the user has not given.
     """
     if transformer is None:
         return None
@@ -124,6 +125,8 @@ def fit_features(transformer, X, y, sample_weight, name):
         found = no_number(X, str(error)) if np.ndim(X) == 2 else None
         where = "X" if found is None else f"column {found[0]!r} of X"
         said = str(error).rstrip(". ")
+        if name is None:
+            raise ValueError(f"Training cannot read {where}: {said}.") from error
         raise ValueError(
             f"{name} got {transformer}, which cannot read {where}: {said}; select "
             "columns that it reads, such as with a ColumnTransformer."

@@ -20,7 +20,13 @@ def is_polars(X):
 
 def as_table(X):
     """A frame or array as it is; lists as an array that keeps text beside numbers."""
-    return X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+    return from_arrow(X) if hasattr(X, "shape") else np.asarray(X, dtype=object)
+
+
+def from_arrow(values):
+    """A table or array of pyarrow as pandas has it, anything else as it is."""
+    is_arrow = type(values).__module__.startswith("pyarrow.")
+    return values.to_pandas() if is_arrow else values
 
 
 def dtype_of(values):

@@ -5,7 +5,13 @@ from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
 from .._sklearn import check_sample_weight
-from .columns import column_numbers, no_number, unreadable_columns, without_na
+from .columns import (
+    column_numbers,
+    is_gap,
+    no_number,
+    unreadable_columns,
+    without_na,
+)
 from .features import as_numbers, view
 from .frames import (
     as_columns,
@@ -14,9 +20,11 @@ from .frames import (
     column_names,
     dtype_of,
     dtypes_of,
+    from_arrow,
     is_frame,
     kind_of,
 )
+from .given import not_finite, without_mask
 
 
 def row_weights(X, sample_weight):
@@ -42,6 +50,7 @@ NO_NUMBER = (
     "Complex data not supported",
     "unsupported operand type",
     "did not contain a loop with signature",
+    "setting an array element with a sequence",
 )
 
 # Largest values whose squares can still be summed; their inverses are the smallest.
@@ -178,9 +187,14 @@ def refuse_text(X, why, error=None, skipped=()):
         return
     X = as_table(X)
     found = no_number(X, str(error), skipped) if len(np.shape(X)) == 2 else None
-    if found is None or not _is_single(found[1]):
+    if found is None:
         return
     name, value = found
+    if not _is_single(value):
+        raise ValueError(
+            f"Column {name!r} of X holds {value!r}, but each cell must be a single "
+            "value; give its parts columns of their own."
+        ) from error
     what = f"Column {name!r} of X: could not convert {value!r} to a number, but {why}"
     if isinstance(value, (complex, np.complexfloating)):
         raise ValueError(
@@ -194,7 +208,8 @@ def refuse_text(X, why, error=None, skipped=()):
             f"(OneHotEncoder(), [{name!r}]), remainder='passthrough')"
         )
     raise ValueError(
-        f'{what} use experts="auto" in a flat mixture, or {remedy}.'
+        f'{what} use experts="auto", trainer="two-stage" in a flat mixture, or '
+        f"{remedy}."
     ) from error
 
 
@@ -205,10 +220,14 @@ def _is_single(value):
 
 def read_numbers(y, estimator):
     """The target of a regression as floats."""
-    values = np.asarray(y, dtype=object) if _holds_times(y) else y
+    y = from_arrow(y)
+    y = without_mask(y) if isinstance(y, np.ma.MaskedArray) else y
+    when = _time_in(y)
+    if when is not None:
+        _refuse_target(when, estimator)
     try:
         return check_array(
-            values,
+            y,
             ensure_2d=False,
             dtype=np.float64,
             input_name="y",
@@ -219,16 +238,55 @@ def read_numbers(y, estimator):
         found = no_number(cells, str(error))
         if found is None or not _is_single(found[1]) or isinstance(found[1], complex):
             raise
-        owner = type(estimator).__name__
-        raise ValueError(
-            f"{owner} could not convert {found[1]!r} in y to a number; give numbers, "
-            f"or use {owner.replace('Regressor', 'Classifier')} for classes."
-        ) from error
+        _refuse_target(found[1], estimator, error)
+
+
+def _refuse_target(value, estimator, error=None):
+    owner = type(estimator).__name__
+    raise ValueError(
+        f"{owner} could not convert {value!r} in y to a number; give numbers, or use "
+        f"{owner.replace('Regressor', 'Classifier')} for classes."
+    ) from error
+
+
+def _time_in(y):
+    """A value of a target that holds times by its type, else None."""
+    if not _holds_times(y):
+        return None
+    columns = as_columns(y) if len(y.shape) == 2 else [y]
+    column = next(own for own in columns if kind_of(own.dtype) in "mM")
+    return next((value for value in column if not is_gap(value)), "NaT")
 
 
 def _holds_times(X):
     """Whether a column, by its type, holds times, which pass for nanoseconds."""
     return any(kind_of(dtype) in "mM" for dtype in dtypes_of(X))
+
+
+def _check_rows(X, estimator):
+    """Raise ``ValueError`` for a table without rows, as scikit-learn does."""
+    if X.shape[0] == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is "
+            f"required by {type(estimator).__name__}."
+        )
+
+
+def _refuse_gaps(X, why, error):
+    """Name the column of a gap or of infinity that scikit-learn refuses."""
+    said = str(error).partition("\n")[0].rstrip(".")
+    if not said.startswith("Input X contains"):
+        return
+    name = not_finite(as_table(X))
+    if name is None:
+        return
+    remedy = "leave such rows out"
+    if "NaN" in said:
+        remedy = (
+            f"{why} fill the gaps, such as with a SimpleImputer in a pipeline, or use "
+            'experts="auto", trainer="two-stage" in a flat mixture'
+        )
+    raise ValueError(f"{said}: look in column {name!r}; {remedy}.") from error
 
 
 def has_text(X):
@@ -251,6 +309,7 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
     if text:
         # What was text in training is text in a batch that happens to have none.
         X = as_table(X)
+        _check_rows(X, estimator)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return Table(X, None)
     X = without_na(X) if allow_nan else X
@@ -268,6 +327,7 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
         )
     except (TypeError, ValueError) as error:
         refuse_text(X, why(), error)
+        _refuse_gaps(X, why(), error)
         raise
     check_units(numbers, column_names(X) if is_frame(X) else None)
     return Table(X if is_frame(X) else numbers, numbers, allow_nan)
