@@ -7,8 +7,7 @@ from ._estimators.hierarchical import (
     HierarchicalMoERegressor,
 )
 from ._estimators.members import MembersGate, MembersRouter
-from ._estimators.parts import POOLS, PoolMember
-from ._estimators.pool import AutoPool, TablePipeline, TreesOnTables
+from ._estimators.parts import POOLS
 from ._estimators.regressor import MoERegressor
 from ._estimators.shared import SharedExpert
 from ._estimators.target import ClassTarget, ValueTarget
@@ -16,6 +15,7 @@ from ._estimators.views import Allowed, View, Views
 from ._stamp import public
 from ._tables.features import PiecewiseLinear
 from ._version import __version__
+from .experts import AutoPool, PoolMember, TablePipeline, TreesOnTables
 
 __all__ = [
     "HierarchicalMoEClassifier",

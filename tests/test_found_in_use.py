@@ -437,7 +437,7 @@ class Slow(LinearRegression):
 
 def test_time_budget_counts_corrections(bends):
     pool = AutoPool(include=["linear", "neighbours"])
-    names, experts = pool.members(False, MoERegressor, SoftmaxGate)
+    names, experts = pool.members(False)
     for budget, left_out in ((1.5, 1), (1e6, 0)):
         pool.set_params(max_time=budget)
         members = pool.screen(names, experts, *bends, correction=(Slow(), 4))

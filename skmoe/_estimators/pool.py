@@ -165,9 +165,6 @@ class AutoPool(Pool):
     ['linear', 'neighbours']
     """
 
-    # Where users import it, and pickles look for it.
-    __module__ = "skmoe.experts"
-
     def __init__(self, include=None, max_time=None):
         self.include = include
         self.max_time = max_time

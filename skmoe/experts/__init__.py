@@ -43,5 +43,6 @@ public(
 
 def __getattr__(name):
     if name in POOL:
-        return vars(import_module("skmoe._estimators.pool"))[name]
+        globals()[name] = vars(import_module("skmoe._estimators.pool"))[name]
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
