@@ -50,7 +50,7 @@ def kind_of(dtype):
 
 def dtypes_of(X):
     """Types of the columns of a frame, or that of an array, in a list."""
-    return list(X.dtypes) if is_frame(X) and not is_polars(X) else [dtype_of(X)]
+    return list(X.dtypes) if is_frame(X) else [dtype_of(X)]
 
 
 def as_columns(X):
