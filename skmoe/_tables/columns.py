@@ -80,6 +80,15 @@ def _is_number(value):
     return True
 
 
+class ContainerError(TypeError, ValueError):
+    """A cell holds a container: for scikit-learn that is of the wrong type."""
+
+
+def is_single(value):
+    """Whether a value may be a category or a time, and is no container."""
+    return type(value).__hash__ is not None
+
+
 def no_number(X, said="", skipped=()):
     """Name (position) of a column and a value there that is no number, or None.
 

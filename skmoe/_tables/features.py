@@ -10,7 +10,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter, validate_data
 
 from .._stamp import Stamped
-from .columns import no_number
+from .columns import ContainerError, is_single, no_number
 
 
 class PiecewiseLinear(TransformerMixin, Stamped):
@@ -125,9 +125,11 @@ def fit_features(transformer, X, y, sample_weight, name):
         found = no_number(X, str(error)) if np.ndim(X) == 2 else None
         where = "X" if found is None else f"column {found[0]!r} of X"
         said = str(error).rstrip(". ")
+        single = found is None or is_single(found[1])
+        kind = ValueError if single else ContainerError
         if name is None:
-            raise ValueError(f"Training cannot read {where}: {said}.") from error
-        raise ValueError(
+            raise kind(f"Training cannot read {where}: {said}.") from error
+        raise kind(
             f"{name} got {transformer}, which cannot read {where}: {said}; select "
             "columns that it reads, such as with a ColumnTransformer."
         ) from error

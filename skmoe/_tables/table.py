@@ -6,8 +6,10 @@ from sklearn.utils.validation import assert_all_finite, check_array, validate_da
 
 from .._sklearn import check_sample_weight
 from .columns import (
+    ContainerError,
     column_numbers,
     is_gap,
+    is_single,
     no_number,
     unreadable_columns,
     without_na,
@@ -190,10 +192,10 @@ def refuse_text(X, why, error=None, skipped=()):
     if found is None:
         return
     name, value = found
-    if not _is_single(value):
-        raise ValueError(
-            f"Column {name!r} of X holds {value!r}, but each cell must be a single "
-            "value; give its parts columns of their own."
+    if not is_single(value):
+        raise ContainerError(
+            f"Column {name!r} of X holds {value!r}, but each argument must be a string "
+            "or a real number; give its parts columns of their own."
         ) from error
     what = f"Column {name!r} of X: could not convert {value!r} to a number, but {why}"
     if isinstance(value, (complex, np.complexfloating)):
@@ -211,11 +213,6 @@ def refuse_text(X, why, error=None, skipped=()):
         f'{what} use experts="auto", trainer="two-stage" in a flat mixture, or '
         f"{remedy}."
     ) from error
-
-
-def _is_single(value):
-    """Whether a value may be a category or a time, and is no container."""
-    return type(value).__hash__ is not None
 
 
 def read_numbers(y, estimator):
@@ -236,7 +233,7 @@ def read_numbers(y, estimator):
     except (TypeError, ValueError) as error:
         cells = np.asarray(y, dtype=object).reshape(-1, 1)
         found = no_number(cells, str(error))
-        if found is None or not _is_single(found[1]) or isinstance(found[1], complex):
+        if found is None or not is_single(found[1]) or isinstance(found[1], complex):
             raise
         _refuse_target(found[1], estimator, error)
 
