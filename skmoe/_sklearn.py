@@ -27,11 +27,6 @@ def own_request(estimator):
     return getattr(routing, "_self_request", routing)
 
 
-def has_callbacks(estimator):
-    """Whether callbacks were set on an estimator."""
-    return bool(vars(estimator).get("_skl_callbacks"))
-
-
 __all__ = [
     "HasMethods",
     "Interval",
@@ -41,7 +36,6 @@ __all__ = [
     "check_matplotlib_support",
     "check_sample_weight",
     "fit_context",
-    "has_callbacks",
     "own_request",
     "raise_for_params",
     "routing_enabled",

@@ -8,7 +8,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from .._numerics.design import counted_weights
-from .._sklearn import has_callbacks
 from ..experts._foreign import is_frozen
 from ..trainers._folds import draw_folds
 from ..trainers._recipe import Recipe
@@ -177,7 +176,8 @@ class Reporter:
     def __init__(self, model, X, y, attributes):
         self.model, self.attributes = model, attributes
         self.given, self.context = {"estimator": model, "X": X, "y": y}, None
-        if has_callbacks(model):
+        # Where scikit-learn keeps those that were set.
+        if vars(model).get("_skl_callbacks"):
             self.context = model._init_callback_context(max_subtasks=None)
             self.context.call_on_fit_task_begin(**self.given)
 
