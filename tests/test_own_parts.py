@@ -673,3 +673,27 @@ def test_gates_name_their_parameters_as_they_like(regression, trainer):
     check_gate(Ready())
     model = MoERegressor(EXPERTS, gate=Ready(), trainer=TRAINERS[trainer])
     assert model.fit(*regression).score(*regression) > 0
+
+
+class Duck:
+    """Has the methods, but says nothing of what it can do."""
+
+    def get_params(self, deep=True):
+        return {}
+
+    def log_prob(self):
+        pass
+
+    at = fit_dispersions = fit = log_prob
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("likelihood", "skmoe.likelihoods.Likelihood"),
+        ("trainer", "skmoe.trainers.Trainer"),
+    ],
+)
+def test_parts_derive_from_their_base(regression, name, base):
+    with pytest.raises(ValueError, match=base):
+        MoERegressor(n_experts=2, **{name: Duck()}).fit(*regression)

@@ -25,13 +25,14 @@ from ..likelihoods import (
     Gaussian,
     HeteroscedasticGaussian,
     Laplace,
+    Likelihood,
     NegativeBinomial,
     Poisson,
     StudentT,
 )
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter
-from ..trainers import EM, Gradient, HardEM, TwoStage
+from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
 
 GATES = {"softmax": SoftmaxGate, "gaussian": GaussianGate, "constant": ConstantGate}
 TRAINERS = {
@@ -210,6 +211,7 @@ def resolve(asked, whole_gate):
         for name, e in zip(names, experts, strict=True)
     ]
     trainer = preset(asked.trainer, TRAINERS, "trainer", owner)
+    check_base(trainer, Trainer, "trainer", owner)
     router = resolve_router(asked.router, len(experts), owner)
     gate = whole_gate(asked, gate, len(experts))
     if asked.noise:
@@ -237,6 +239,15 @@ def preset(value, table, name, owner):
             f"an object, such as {name}={next(iter(table.values())).__name__}()."
         )
     return table[value]()
+
+
+def check_base(part, base, name, owner):
+    """Raise ``ValueError`` unless a part derives from the base of its kind."""
+    if not isinstance(part, base):
+        raise ValueError(
+            f"{owner} got {name}={part!r}, but expected a {name} that derives from "
+            f"{base.__module__}.{base.__name__}, which says what it owes."
+        )
 
 
 def resolve_gate(gate, owner):
@@ -274,6 +285,7 @@ def resolve_likelihood(asked):
     if asked.classify:
         return Categorical()
     likelihood = preset(asked.likelihood, LIKELIHOODS, "likelihood", asked.owner)
+    check_base(likelihood, Likelihood, "likelihood", asked.owner)
     if isinstance(likelihood, Categorical):
         raise ValueError(
             f"{asked.owner} got likelihood={likelihood!r}, which is for classes; use "
