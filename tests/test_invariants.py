@@ -151,7 +151,8 @@ def test_order_of_experts_does_not_matter(regression, gate, router, trainer):
     experts = [
         ("stiff", Ridge(alpha=100.0)),
         ("loose", Ridge(alpha=0.01)),
-        ("tree", DecisionTreeRegressor(max_depth=3, random_state=0)),
+        # Deeper ones have splits so near that the tolerance of a gate decides.
+        ("tree", DecisionTreeRegressor(max_depth=2, random_state=0)),
     ]
     model = mixture(gate, router, trainer).set_params(experts=experts).fit(X, y)
     turned = mixture(gate, router, trainer)
