@@ -112,6 +112,9 @@ REGRESSORS = {
     "shared": MoERegressor(shared_expert=LinearExpert()),
     "top-1": MoERegressor(router=1),
     "tree": HierarchicalMoERegressor(branching=(2, 2)),
+    "ramps": MoERegressor(
+        gate_features="piecewise-linear", expert_features="piecewise-linear"
+    ),
     "growth": HierarchicalMoERegressor(branching="grow"),
 }
 

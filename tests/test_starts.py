@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, PoissonRegressor, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe._estimators.base import fit_from
 from skmoe.experts import LinearExpert
 from skmoe.gates import ClassifierGate, GroupGate, MLPGate
 from skmoe.gates._base import BaseGate
-from skmoe.trainers import EM, Gradient, _partitions
+from skmoe.trainers import EM, Gradient, HardEM, _partitions
 
 # Refits are few here, which is not the point.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -370,3 +371,45 @@ def test_regimes_without_noise_are_no_spikes(n_init, seed):
         )
         assert model.fit(x, y).log_likelihood_ > 1500
         assert model.score(x, y) > 0.95
+
+
+def sharp_regimes(seed, scale, n_rows=200):
+    """Counts of two regimes that only the gate's column tells apart."""
+    rng = np.random.RandomState(seed)
+    X = rng.normal(size=(n_rows, 2))
+    log_rate = np.where(X[:, 0] > 0, 1 + X[:, 1], 0.5 - X[:, 1])
+    return X, rng.poisson(scale * np.exp(log_rate))
+
+
+@pytest.mark.parametrize(("seed", "scale"), [(0, 10), (2, 100)])
+def test_a_dispersion_swallows_no_regimes(seed, scale):
+    X, y = sharp_regimes(seed, scale)
+    poisson, wider = (
+        MoERegressor(n_experts=2, likelihood=own, random_state=0).fit(X, y)
+        for own in ("poisson", "negative-binomial")
+    )
+    # 1e6 is the largest dispersion, which costs large counts a nat or two.
+    assert wider.log_likelihood_ > poisson.log_likelihood_ - 2.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainer": HardEM()},
+        {"n_init": 1},
+        {"experts": PoissonRegressor(alpha=1e-3)},
+    ],
+)
+def test_no_more_do_other_parts_let_it(changes):
+    X, y = sharp_regimes(0, 100)
+    model = MoERegressor(n_experts=2, random_state=0).set_params(**changes)
+    model.set_params(likelihood="negative-binomial").fit(X, y)
+    assert model.score(X, y) > 0.9
+
+
+def test_a_start_that_is_given_is_the_only_one():
+    X, y = sharp_regimes(0, 100)
+    model = MoERegressor(n_experts=2, likelihood="negative-binomial", random_state=0)
+    given = np.random.RandomState(0).dirichlet([1.0, 1.0], size=len(y))
+    model.set_params(trainer=EM(max_iter=1))
+    assert fit_from(model, X, y, resp=given).score(X, y) < 0.9
