@@ -13,7 +13,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe._estimators.base import fit_from
-from skmoe.experts import LinearExpert
+from skmoe._numerics.network import Network
+from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import ClassifierGate, GroupGate, MLPGate
 from skmoe.gates._base import BaseGate
 from skmoe.trainers import EM, Gradient, HardEM, _partitions
@@ -413,3 +414,53 @@ def test_a_start_that_is_given_is_the_only_one():
     given = np.random.RandomState(0).dirichlet([1.0, 1.0], size=len(y))
     model.set_params(trainer=EM(max_iter=1))
     assert fit_from(model, X, y, resp=given).score(X, y) < 0.9
+
+
+BRIEF = Gradient(max_epochs=3)
+NETWORKS = {"experts": MLPExpert((4,), max_iter=9), "gate": MLPGate((3,), max_iter=9)}
+BESIDE = {
+    "searched": MoERegressor(n_experts=3),
+    "top-1": MoERegressor(experts=PLAIN, n_experts=3, router=1),
+    "members": MoERegressor(n_members=2),
+    "hard": MoERegressor(trainer=HardEM()),
+    "counts": MoERegressor(likelihood="poisson"),
+    "tree": HierarchicalMoERegressor(PLAIN, branching=(2, 2)),
+    "growth": HierarchicalMoERegressor(branching="grow", max_leaf_nodes=3),
+    "classes": MoEClassifier(n_experts=3),
+    "networks": MoERegressor(**NETWORKS),
+    "two stages": MoERegressor([PLAIN, LinearExpert(9.0)], trainer="two-stage"),
+    "gradient": MoERegressor(n_experts=3, trainer=BRIEF),
+    "gradient of networks": MoERegressor(**NETWORKS, trainer=BRIEF),
+    "gradient in a tree": HierarchicalMoERegressor(branching=(2, 2), trainer=BRIEF),
+    "gradient beside others": MoERegressor(Ridge(), trainer=BRIEF),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_columns_without_spread_change_no_start(name, crossing):
+    X, _, targets = crossing
+    kind = {"counts": "counts", "classes": "labels"}.get(name, "y")
+    X, y = X[:150], targets[kind][:150]
+    model = BESIDE[name].set_params(random_state=0)
+    expected = model.fit(X, y).log_density(X, y)
+    for constants in ([3.3], [0.1, -7.0, 1e6]):
+        wide = np.column_stack([np.tile(constants, (len(X), 1)), X])
+        found = model.fit(wide, y).log_density(wide, y)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_frequencies", [0, 2])
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_a_network_draws_for_inputs_with_spread(hidden, n_frequencies):
+    spread = np.array([True, False, True])
+    wide = Network((3, *hidden, 2), "tanh", n_frequencies)
+    narrow = wide.narrow(spread)
+    own = narrow.start(np.random.default_rng(0))
+    theta = wide.start(np.random.default_rng(0), spread=spread)
+    rows = np.random.default_rng(1).normal(size=(5, 3))
+    rows[:, 1] = 0.0
+    found, expected = wide.outputs(theta, rows), narrow.outputs(own, rows[:, spread])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert wide.narrow(np.ones(3, dtype=bool)) is wide
+    nothing = wide.start(np.random.default_rng(0), spread=np.zeros(3, dtype=bool))
+    assert np.isfinite(nothing).all()
