@@ -86,8 +86,11 @@ class Network:
         return views
 
     def narrow(self, spread):
-        """The network of only the inputs with ``spread``, a mask (p,); None for all."""
-        if spread is None or np.all(spread):
+        """The network of only the inputs with ``spread``, a mask (p,); None for all.
+
+        Where none has any, as in a first batch of one row, all may come to have some.
+        """
+        if spread is None or np.all(spread) or not np.any(spread):
             return self
         return replace(self, sizes=(int(np.count_nonzero(spread)), *self.sizes[1:]))
 
