@@ -2,7 +2,20 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import (
+    GammaRegressor,
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler
+from sklearn.svm import SVR
 
 from skmoe import (
     HierarchicalMoEClassifier,
@@ -10,10 +23,13 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
+from skmoe._estimators.answers import fitted_mixture
 from skmoe._numerics.design import make_design, weighted_moments
 from skmoe._numerics.grams import flat_columns
 from skmoe._numerics.linalg import solve_centred, spreadless
+from skmoe._tables.table import Table
 from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.experts._foreign import holds_frozen
 from skmoe.gates import GaussianGate, MLPGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian, HeteroscedasticGaussian
 from skmoe.trainers import EM, Gradient, HardEM, TwoStage
@@ -112,6 +128,9 @@ REGRESSORS = {
     "shared": MoERegressor(shared_expert=LinearExpert()),
     "top-1": MoERegressor(router=1),
     "tree": HierarchicalMoERegressor(branching=(2, 2)),
+    "ramps": MoERegressor(
+        gate_features="piecewise-linear", expert_features="piecewise-linear"
+    ),
     "growth": HierarchicalMoERegressor(branching="grow"),
 }
 
@@ -293,3 +312,138 @@ def test_a_gaussian_gate_reads_a_column_once_however_often_it_is_there():
         X = np.repeat(x, k + 1, axis=1)
         # Its density weighs more beside that of y, so EM ends a little elsewhere.
         np.testing.assert_allclose(model.fit(X, y).gate_proba(X), expected, atol=0.02)
+
+
+def stamped(constant=1.7e9, n=200):
+    """Two regimes, and a column as large as seconds since 1970."""
+    X, y, _ = rows(constant, n=n)
+    return X, y
+
+
+ANY = HistGradientBoostingRegressor(max_iter=5)
+FOREIGN = {
+    "gate": MoERegressor(experts=LINEAR, gate=LogisticRegression()),
+    "tree of gates": HierarchicalMoERegressor(gate=LogisticRegression()),
+    "huber": MoERegressor(experts=HuberRegressor()),
+    "kernel": MoERegressor(experts=SVR()),
+    "trees": MoERegressor(experts=ANY, gate=GaussianGate()),
+    "pipeline": MoERegressor(experts=make_pipeline(StandardScaler(), Ridge())),
+    "kinds": MoERegressor(experts=[("a", Ridge()), ("b", LINEAR), ("c", ANY)]),
+    "columns": MoERegressor(experts=Ridge(), expert_features=[2, 1, 0]),
+    "shared": MoERegressor(shared_expert=HuberRegressor()),
+    "two stages": MoERegressor(
+        experts=[("a", HuberRegressor()), ("b", Ridge(9.0))], trainer="two-stage"
+    ),
+    "variance": MoERegressor(likelihood=HeteroscedasticGaussian(GammaRegressor())),
+    "classes": MoEClassifier(experts=LogisticRegression()),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_estimators_of_other_libraries_are_blind_to_it(name):
+    X, y = stamped()
+    y = y > 0 if name == "classes" else y
+    model = clone(FOREIGN[name]).set_params(random_state=0)
+    plain = clone(model).fit(np.where(np.arange(3) == 2, 0.0, X), y)
+    assert_blind(model.fit(X, y), X[:20])
+    assert model.score(X, y) == pytest.approx(plain.score(X, y), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("expert", [LinearRegression(), ANY])
+def test_they_are_blind_whatever_made_it_flat(expert, kind):
+    X, y, weight = rows(1e15, kind)
+    model = MoERegressor(experts=expert, n_experts=2, random_state=0)
+    assert_blind(model.fit(X, y, weight), X[:20])
+
+
+@pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix])
+@pytest.mark.parametrize(
+    "expert", [Ridge(), LinearRegression(), make_pipeline(MaxAbsScaler(), Ridge())]
+)
+def test_they_are_blind_in_sparse_columns(expert, container):
+    X, y = stamped()
+    X[::2, 1] = 0.0
+    model = MoERegressor(experts=expert, n_experts=2, random_state=0)
+    model.fit(container(X), y)
+    found = model.predict(container(X))
+    np.testing.assert_allclose(found, clone(model).fit(X, y).predict(X), rtol=1e-6)
+    for value in (0.0, 3e9):
+        moved = np.where(np.arange(3) == 2, value, X)
+        assert np.array_equal(model.predict(container(moved)), found)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+@pytest.mark.parametrize(
+    "expert", [HuberRegressor(), make_pipeline(StandardScaler(), Ridge())]
+)
+def test_they_are_blind_in_frames(expert, dtype, library):
+    frames = pytest.importorskip(library)
+    X, y = stamped()
+
+    def frame(value):
+        third = np.full(len(X), value, dtype=dtype)
+        return frames.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": third})
+
+    model = MoERegressor(experts=expert, gate=LogisticRegression(), random_state=0)
+    table = frame(1.7e9)
+    model.fit(table, y)
+    assert np.array_equal(model.predict(table), model.predict(frame(1.8e9)))
+    assert model.score(table, y) > 0.7
+    assert table["c"][0] == 1.7e9
+
+
+def test_gaps_are_left_to_those_who_read_them():
+    X, y = stamped(3.0)
+    X[::2, 2], y = np.nan, y + 5.0 * (np.arange(len(y)) % 2)
+    model = MoERegressor(experts=ANY, n_experts=1, random_state=0).fit(X, y)
+    filled = np.where(np.isnan(X), 3.0, X)
+    assert not np.array_equal(model.predict(filled), model.predict(X))
+
+
+def test_a_constant_may_be_an_intercept():
+    X, y = stamped(1.0)
+    expert = Ridge(fit_intercept=False)
+    model = MoERegressor(experts=expert, n_experts=1, random_state=0)
+    model.fit(X, y + 7.0)
+    assert model.predict(X).mean() == pytest.approx(np.mean(y + 7.0), abs=0.1)
+    assert_blind(model, X[:20])
+
+
+def logs(X):
+    return np.log(X**2)
+
+
+def test_transformers_are_given_the_constant_itself():
+    X, y = stamped(5.0)
+    pipeline = make_pipeline(FunctionTransformer(logs), Ridge())
+    model = MoERegressor(experts=pipeline, n_experts=2, random_state=0).fit(X, y)
+    assert_blind(model, X[:20])
+
+
+def test_what_is_frozen_has_learned_from_other_rows():
+    rng = np.random.RandomState(0)
+    Z = rng.normal(size=(60, 3))
+    frozen = FrozenEstimator(LinearRegression().fit(Z, 2.0 * Z[:, 1] + Z[:, 2]))
+    X, y = stamped(3.0)
+    y += 3.0
+    model = MoERegressor(experts=[("old", frozen), ("new", Ridge())])
+    moved = X + [0.0, 0.0, 1.0]
+    model.set_params(random_state=0).fit(X, y)
+    change = model.predict_experts(moved) - model.predict_experts(X)
+    np.testing.assert_allclose(change[:, 0], 1.0)
+    assert not change[:, 1].any()
+    assert holds_frozen(make_pipeline(FrozenEstimator(StandardScaler()), Ridge()))
+    assert not holds_frozen(make_pipeline(StandardScaler(), Ridge()))
+
+
+def test_parts_that_see_the_same_share_one_copy():
+    X, y = stamped()
+    model = MoERegressor(experts=Ridge(), n_experts=3, gate=LogisticRegression())
+    for constant, copied in [(X, True), (X + np.arange(len(X))[:, None], False)]:
+        model.set_params(random_state=0).fit(constant, y)
+        seen = fitted_mixture(model).see(Table(constant, constant))
+        views = {id(view) for view in (seen.gate, *seen.experts)}
+        assert len(views) == 1
+        assert (id(constant) not in views) == copied

@@ -1045,3 +1045,33 @@ def test_densities_of_counts_go_on_where_counts_are_large():
             expected += theta * log_chance[0] + y * log_chance[1]
             expected -= special.gammaln(y + 1.0)
             np.testing.assert_allclose(own.log_prob(y, at), expected[:, 0], 1e-9, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "family", [Poisson(), NegativeBinomial().with_theta([2.0])], ids=repr
+)
+def test_all_counts_are_below_infinity(family):
+    mean = np.array([[1.0], [1e300]])
+    assert (family.quantile(1.0, mean) == np.inf).all()
+    levels = np.array([[1.0], [0.5]])
+    assert np.isinf(family.quantile(levels, mean)).ravel().tolist() == [True, False]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        far = np.full((2, 1), 1e308)
+        assert (family.log_prob(far, mean) == -np.inf).all()
+        assert (family.cdf(far, mean) == 1.0).all()
+        assert (family.cdf(np.full((2, 1), np.inf), mean) == 1.0).all()
+
+
+def test_the_largest_count_is_the_number_of_trials():
+    found = Binomial().quantile(1.0, np.array([[0.5]]), np.array([10.0]))
+    assert found == 10.0
+
+
+def test_a_variance_without_bound_is_infinite_in_any_unit():
+    for sigma in (1e-300, 1.0, 1e300):
+        for df in (1.0, 2.0):
+            found = StudentT().with_scale([sigma], [df]).variance_of(np.zeros((2, 1)))
+            assert (found == np.inf).all()
+    found = StudentT().with_scale([3.0], [4.0]).variance_of(np.zeros((2, 1)))
+    np.testing.assert_allclose(found, 18.0)

@@ -143,6 +143,9 @@ def test_noise_is_not_merged(regimes):
     mixture = MoERegressor(noise=True, random_state=0)
     search = MoERegressorCV(mixture, n_experts=5, criterion="bic").fit(X, y)
     assert list(search.best_estimator_.named_experts_)[-1] == "noise"
+    assert search.n_experts_ == search.best_estimator_.n_experts_ - 1
+    left = search.cv_results_["n_experts_left"][search.best_index_]
+    assert search.n_experts_ == search.best_params_["n_experts"] == left
     assert search.outlier_proba(X, y)[::30].mean() > 0.8
 
 
@@ -175,6 +178,20 @@ def test_one_standard_error_rule():
     scores = np.array([[1.3, 2.2, 2.9], [1.5, 1.9, 3.2], [0.0, 0.1, 0.2]])
     assert simplest_within_error(scores, np.array([5.0, 9.0, 1.0])) == 0
     assert simplest_within_error(scores[::-1], np.array([1.0, 9.0, 5.0])) == 2
+
+
+def test_what_training_leaves_open_is_no_gain():
+    scores = np.array([[0.2, 0.2], [0.2 + 1e-6, 0.2 + 1e-6]])
+    assert simplest_within_error(scores, np.array([1.0, 2.0])) == 1
+    assert simplest_within_error(scores, np.array([1.0, 2.0]), slack=1e-5) == 0
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial"])
+def test_counts_of_zero_need_one_expert(likelihood):
+    X = np.random.RandomState(0).normal(size=(60, 2))
+    mixture = MoERegressor(LinearExpert(alpha=0), likelihood=likelihood, random_state=0)
+    search = MoERegressorCV(mixture, n_experts=(1, 2, 3), cv=3).fit(X, np.zeros(60))
+    assert search.best_params_["n_experts"] == search.n_experts_ == 1
 
 
 def test_too_few_rows_leave_sizes_out():

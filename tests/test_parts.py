@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from skmoe import mixture
+from skmoe import MoERegressor, mixture
 from skmoe._numerics.linalg import (
     curvature_columns,
     n_pairs,
@@ -234,6 +236,48 @@ def test_ramps_are_the_piecewise_linear_encoding():
     beyond = encoder.transform(np.array([[x[:, 0].max() + 1.0, x[0, 1]]]))[0]
     slope = 1 / (high[-1, 0] - low[-1, 0])
     np.testing.assert_allclose(beyond[:8], [1.0] * 7 + [1.0 + slope])
+
+
+def test_ramps_are_the_same_in_any_unit():
+    x = np.random.default_rng(0).normal(size=(100, 2)) + 3.0
+    expected = PiecewiseLinear().fit(x).transform(x)
+    for unit in (2.0**-500, 2.0**500, 1e-150, 1e150, 1e-310):
+        found = PiecewiseLinear().fit(x * unit).transform(x * unit)
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("unit", [0.1, 1e-300, 1e150, 0.0])
+def test_a_column_without_spread_has_no_ramps(unit):
+    rng = np.random.default_rng(0)
+    x = unit * (1.0 + 1e-16 * rng.normal(size=(100, 1)))
+    weight = np.ones(100)
+    x[:9], weight[:9] = x[:9] + unit, 1e-300
+    encoder = PiecewiseLinear().fit(x, sample_weight=weight)
+    for value in (unit, -unit, 1.0, -1e6):
+        assert not encoder.transform(np.array([[value]])).any()
+
+
+def test_rounding_makes_no_ramp_steep():
+    rng = np.random.default_rng(0)
+    cluster = 0.1 * (1.0 + 1e-16 * rng.normal(size=150))
+    x = np.append(cluster, rng.uniform(1.0, 2.0, size=50))[:, None]
+    found = PiecewiseLinear().fit(x).transform(np.array([[-1.0], [0.1], [3.0]]))
+    assert np.abs(found).max() < 20.0
+    whole = PiecewiseLinear().fit(np.round(x, 12))
+    np.testing.assert_allclose(found, whole.transform([[-1.0], [0.1], [3.0]]))
+
+
+def test_ramps_of_sparse_columns_are_those_of_dense_ones():
+    x = sparse.random_array((60, 3), density=0.3, rng=np.random.default_rng(0))
+    expected = PiecewiseLinear().fit(x.toarray()).transform(x.toarray())
+    for rows in (x.tocsr(), x.tocsc(), sparse.csr_matrix(x)):
+        found = PiecewiseLinear().fit(rows).transform(rows)
+        assert np.array_equal(found, expected)
+    y = x.toarray().sum(axis=1)
+    model = MoERegressor(gate_features="piecewise-linear", random_state=0)
+    model.set_params(expert_features="piecewise-linear")
+    found = model.fit(x.tocsr(), y).predict(x.tocsr())
+    np.testing.assert_allclose(found, clone(model).fit(x.toarray(), y).predict(x))
 
 
 STARTS = {

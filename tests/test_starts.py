@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, PoissonRegressor, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
-from skmoe.experts import LinearExpert
+from skmoe._estimators.base import fit_from
+from skmoe._numerics.network import Network
+from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import ClassifierGate, GroupGate, MLPGate
 from skmoe.gates._base import BaseGate
-from skmoe.trainers import EM, Gradient, _partitions
+from skmoe.trainers import EM, Gradient, HardEM, _partitions
 
 # Refits are few here, which is not the point.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -370,3 +372,95 @@ def test_regimes_without_noise_are_no_spikes(n_init, seed):
         )
         assert model.fit(x, y).log_likelihood_ > 1500
         assert model.score(x, y) > 0.95
+
+
+def sharp_regimes(seed, scale, n_rows=200):
+    """Counts of two regimes that only the gate's column tells apart."""
+    rng = np.random.RandomState(seed)
+    X = rng.normal(size=(n_rows, 2))
+    log_rate = np.where(X[:, 0] > 0, 1 + X[:, 1], 0.5 - X[:, 1])
+    return X, rng.poisson(scale * np.exp(log_rate))
+
+
+@pytest.mark.parametrize(("seed", "scale"), [(0, 10), (2, 100)])
+def test_a_dispersion_swallows_no_regimes(seed, scale):
+    X, y = sharp_regimes(seed, scale)
+    poisson, wider = (
+        MoERegressor(n_experts=2, likelihood=own, random_state=0).fit(X, y)
+        for own in ("poisson", "negative-binomial")
+    )
+    # 1e6 is the largest dispersion, which costs large counts a nat or two.
+    assert wider.log_likelihood_ > poisson.log_likelihood_ - 2.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainer": HardEM()},
+        {"n_init": 1},
+        {"experts": PoissonRegressor(alpha=1e-3)},
+    ],
+)
+def test_no_more_do_other_parts_let_it(changes):
+    X, y = sharp_regimes(0, 100)
+    model = MoERegressor(n_experts=2, random_state=0).set_params(**changes)
+    model.set_params(likelihood="negative-binomial").fit(X, y)
+    assert model.score(X, y) > 0.9
+
+
+def test_a_start_that_is_given_is_the_only_one():
+    X, y = sharp_regimes(0, 100)
+    model = MoERegressor(n_experts=2, likelihood="negative-binomial", random_state=0)
+    given = np.random.RandomState(0).dirichlet([1.0, 1.0], size=len(y))
+    model.set_params(trainer=EM(max_iter=1))
+    assert fit_from(model, X, y, resp=given).score(X, y) < 0.9
+
+
+BRIEF = Gradient(max_epochs=3)
+NETWORKS = {"experts": MLPExpert((4,), max_iter=9), "gate": MLPGate((3,), max_iter=9)}
+BESIDE = {
+    "searched": MoERegressor(n_experts=3),
+    "top-1": MoERegressor(experts=PLAIN, n_experts=3, router=1),
+    "members": MoERegressor(n_members=2),
+    "hard": MoERegressor(trainer=HardEM()),
+    "counts": MoERegressor(likelihood="poisson"),
+    "tree": HierarchicalMoERegressor(PLAIN, branching=(2, 2)),
+    "growth": HierarchicalMoERegressor(branching="grow", max_leaf_nodes=3),
+    "classes": MoEClassifier(n_experts=3),
+    "networks": MoERegressor(**NETWORKS),
+    "two stages": MoERegressor([PLAIN, LinearExpert(9.0)], trainer="two-stage"),
+    "gradient": MoERegressor(n_experts=3, trainer=BRIEF),
+    "gradient of networks": MoERegressor(**NETWORKS, trainer=BRIEF),
+    "gradient in a tree": HierarchicalMoERegressor(branching=(2, 2), trainer=BRIEF),
+    "gradient beside others": MoERegressor(Ridge(), trainer=BRIEF),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_columns_without_spread_change_no_start(name, crossing):
+    X, _, targets = crossing
+    kind = {"counts": "counts", "classes": "labels"}.get(name, "y")
+    X, y = X[:150], targets[kind][:150]
+    model = BESIDE[name].set_params(random_state=0)
+    expected = model.fit(X, y).log_density(X, y)
+    for constants in ([3.3], [0.1, -7.0, 1e6]):
+        wide = np.column_stack([np.tile(constants, (len(X), 1)), X])
+        found = model.fit(wide, y).log_density(wide, y)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_frequencies", [0, 2])
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_a_network_draws_for_inputs_with_spread(hidden, n_frequencies):
+    spread = np.array([True, False, True])
+    wide = Network((3, *hidden, 2), "tanh", n_frequencies)
+    narrow = wide.narrow(spread)
+    own = narrow.start(np.random.default_rng(0))
+    theta = wide.start(np.random.default_rng(0), spread=spread)
+    rows = np.random.default_rng(1).normal(size=(5, 3))
+    rows[:, 1] = 0.0
+    found, expected = wide.outputs(theta, rows), narrow.outputs(own, rows[:, spread])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert wide.narrow(np.ones(3, dtype=bool)) is wide
+    nothing = wide.start(np.random.default_rng(0), spread=np.zeros(3, dtype=bool))
+    assert np.isfinite(nothing).all()

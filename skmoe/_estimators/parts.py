@@ -122,6 +122,12 @@ class Asked:
     likelihood: Any = None
     noise: Any = False
 
+    @property
+    def variance_model(self):
+        """Estimator that predicts variances from what experts see, or None."""
+        asked = isinstance(self.likelihood, Likelihood)
+        return self.likelihood.model if asked else None
+
     @cached_property
     def pool(self):
         """The pool that gives the experts, or None."""

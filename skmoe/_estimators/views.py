@@ -8,10 +8,12 @@ import numpy as np
 from .._numerics.design import stays_sparse
 from .._sklearn import safe_indexing
 from .._tables import features
+from .._tables.flat import FlatColumns, find_flat
 from .._tables.given import opened
 from .._tables.table import has_text, read_table, refuse_text
-from ..experts._base import reads_numbers, reads_sparse
+from ..experts._base import FOREIGN, reads_numbers, reads_sparse, traits
 from ..experts._encoding import numeric_encoding, weighted_median
+from ..experts._foreign import holds_frozen, needs_values
 from .parts import SHARED, resolve_gate, seed_experts
 
 # Why a fitted mixture refuses text where it has learned from numbers.
@@ -133,15 +135,21 @@ class View(NamedTuple):
     numbers : bool, whether the part reads numbers only
     dropped : text columns that it skips
     fill : (p,) values in place of gaps that training did not have, or None
+    flat : FlatColumns, what stands where training had no spread, or None
     """
 
     transformer: object
     numbers: bool
     dropped: tuple | list = ()
     fill: np.ndarray | None = None
+    flat: FlatColumns | None = None
 
     def of(self, table):
         """What the part sees of a table."""
+        seen = self._whole(table)
+        return seen if self.flat is None else table.without_spread(seen, self.flat)
+
+    def _whole(self, table):
         if self.transformer is not None:
             seen = table.view(self.transformer)
             return table.finite(seen, self.transformer) if self.numbers else seen
@@ -258,9 +266,44 @@ def fit_views(reading, experts, given, random_state):
         )
         for name, expert in experts.items()
     }
+    blind = Blindness(table, weight)
+    gate, model = blind.made(gate, reading.gate.foreign), asked.variance_model
+    views = {n: blind.made(view, experts[n], model) for n, view in views.items()}
     shared = views.pop(SHARED, None)
     text = table.numbers is None
     return Views(gate, [*views.values()], shared, text, reading.allowed)
+
+
+class Blindness:
+    """Makes views blind to columns without spread in the rows that count.
+
+    Built-in parts are blind by themselves; what is frozen, or holds what is, has
+    learned from other rows.
+
+    Parameters
+    ----------
+    table : Table
+    weight : ndarray of shape (n,)
+    """
+
+    def __init__(self, table, weight):
+        self.table, self.weight, self._known = table, weight, {}
+
+    def made(self, view, *readers):
+        """The view, blind where a reader is an estimator of another library."""
+        foreign = [own for own in readers if own is not None and traits(own) is FOREIGN]
+        if not foreign or any(map(holds_frozen, foreign)):
+            return view
+        own, zeroed = self._of(view.of(self.table))
+        return view._replace(flat=own if any(map(needs_values, foreign)) else zeroed)
+
+    def _of(self, seen):
+        """Flat columns of what a part sees, as they are and as zeros; or None."""
+        if id(seen) not in self._known:
+            found = find_flat(seen, self.weight)
+            zeroed = None if found is None else found.zeroed()
+            self._known[id(seen)] = found, zeroed, seen
+        return self._known[id(seen)][:2]
 
 
 def _skipped(reading, table):

@@ -41,7 +41,8 @@ def least_counts(cdf, level, arguments, guess, most=LARGEST):
     guess : array
         Where to look first.
     most : float or array
-        Largest count, which reaches every level.
+        Largest count, which reaches every level; by default there is none, and level
+        one is reached at infinity.
 
     Returns
     -------
@@ -67,7 +68,8 @@ def least_counts(cdf, level, arguments, guess, most=LARGEST):
             break
         t[rows] = _next_count(low[rows], high[rows], there, step, number)
         step *= FACTOR
-    return np.where(level < 1.0, high, most).reshape(shape)
+    end = np.where(most < LARGEST, most, np.inf)
+    return np.where(level < 1.0, high, end).reshape(shape)
 
 
 def _next_count(low, high, reached, step, number):

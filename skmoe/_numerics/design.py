@@ -194,6 +194,11 @@ def take_rows(design, rows):
     return design._replace(X=X if sparse.issparse(X) else read_only(X))
 
 
+def n_varying(design):
+    """Number of columns with some spread, and one for the intercept."""
+    return 1 + np.count_nonzero(design.inverse_scale)
+
+
 def column_scale(design):
     """Standard deviations (p,) of the columns; zero where they are constant."""
     inverse = design.inverse_scale

@@ -4,7 +4,7 @@ Gates and experts that can follow a gradient are networks to the trainer; linear
 have no hidden layers.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -73,7 +73,7 @@ class Network:
 
     def frequencies(self, theta):
         """View of the frequencies (p, n_frequencies), in cycles per unit."""
-        return theta[: self._n_periodic].reshape(self.sizes[0], -1)
+        return theta[: self._n_periodic].reshape(self.sizes[0], self.n_frequencies)
 
     def layers(self, theta):
         """Views of the weights (fan_in, fan_out) and biases of each layer."""
@@ -85,15 +85,50 @@ class Network:
             at += b
         return views
 
-    def start(self, rng, last=1.0):
-        """Random start (He et al. 2015); ``last`` scales the weights of the outputs."""
+    def narrow(self, spread):
+        """The network of only the inputs with ``spread``, a mask (p,); None for all.
+
+        Where none has any, as in a first batch of one row, all may come to have some.
+        """
+        if spread is None or np.all(spread) or not np.any(spread):
+            return self
+        return replace(self, sizes=(int(np.count_nonzero(spread)), *self.sizes[1:]))
+
+    def widened(self, theta, spread):
+        """Parameters of a ``narrow`` network as those of this; zeros for other inputs.
+
+        So an input that says nothing takes no share of a random start.
+        """
+        narrow = self.narrow(spread)
+        if narrow is self:
+            return theta
+        whole = np.zeros(self.n_parameters)
+        if self.n_frequencies:
+            self.frequencies(whole)[spread] = narrow.frequencies(theta)
+        pairs = list(zip(self.layers(whole), narrow.layers(theta), strict=True))
+        inputs = np.append(spread, np.repeat(spread, 2 * self.n_frequencies))
+        pairs[0][0][0][inputs] = pairs[0][1][0]
+        pairs[0][0][1][:] = pairs[0][1][1]
+        for own, known in pairs[1:]:
+            for part, values in zip(own, known, strict=True):
+                part[:] = values
+        return whole
+
+    def start(self, rng, last=1.0, spread=None):
+        """Random start (He et al. 2015); ``last`` scales the weights of the outputs.
+
+        Inputs without ``spread``, a mask (p,), draw nothing.
+        """
+        if self.narrow(spread) is not self:
+            return self.widened(self.narrow(spread).start(rng, last), spread)
         theta = np.zeros(self.n_parameters)
         if self.n_frequencies:
             own = self.frequencies(theta)
             own[:] = self.frequency_scale * rng.normal(size=own.shape)
         gain = GAIN[ACTIVATIONS[self.activation]]
         for weights, _ in self.layers(theta):
-            weights[:] = rng.normal(size=weights.shape) * gain / np.sqrt(len(weights))
+            width = max(len(weights), 1)
+            weights[:] = rng.normal(size=weights.shape) * gain / np.sqrt(width)
         self.layers(theta)[-1][0][:] *= last / gain
         return theta
 

@@ -180,7 +180,11 @@ def principal_axes(design, weight, width):
     By a few rounds of a randomised range finder (Halko, Martinsson & Tropp 2011) from
     a fixed start; a row of weight two counts as two.
     """
-    axes = np.random.RandomState(0).normal(size=(width, design.X.shape[1] + 1))
+    # Columns without spread draw nothing.
+    spread = np.append(design.inverse_scale > 0, True)
+    axes = np.zeros((width, len(spread)))
+    drawn = width, np.count_nonzero(spread)
+    axes[:, spread] = np.random.RandomState(0).normal(size=drawn)
     for _ in range(RANGE_ROUNDS):
         rows = linear(design, axes)
         sums = gather(design, rows * weight[:, None])[:, :-1]

@@ -200,6 +200,11 @@ def _is_category(column):
     return str(dtype_of(column)) == "category"
 
 
+def is_number_column(column):
+    """Whether the type of a column is that of integers or floats."""
+    return _kind(column) == "f" and not str(dtype_of(column)).lower().startswith("bool")
+
+
 def is_gap(value):
     """Whether a value says that there is none: None, NaN, NaT or pandas.NA."""
     try:

@@ -9,8 +9,13 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter, validate_data
 
+from .._numerics.bisection import bounded
+from .._numerics.design import as_dense, column_units, counting_rows, weighted_moments
 from .._stamp import Stamped
 from .columns import ContainerError, is_single, no_number
+
+# Digits of a spread that tell values apart, up to so many spreads from the mean.
+DECIMALS, SNAPPED = 12, 1e3
 
 
 class PiecewiseLinear(TransformerMixin, Stamped):
@@ -35,29 +40,50 @@ class PiecewiseLinear(TransformerMixin, Stamped):
     def __init__(self, n_knots=9):
         self.n_knots = n_knots
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def fit(self, X, y=None, sample_weight=None):
         """Find the knots of each column; returns self."""
-        X = validate_data(self, X, dtype=np.float64)
+        X = as_dense(validate_data(self, X, dtype=np.float64, accept_sparse=True))
+        weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
+        self.unit_ = column_units(X, counting_rows(weight))
+        self.center_, self.scale_ = weighted_moments(X / self.unit_, weight)
         # One spline per column: SplineTransformer 1.9 extrapolates linear splines of
         # several columns from the wrong knots (its degree grows with each column).
         spline = SplineTransformer(
             degree=1, n_knots=self.n_knots, knots="quantile", extrapolation="linear"
         )
+        columns = self._snapped(X).T[:, :, None]
         self.splines_ = [
-            clone(spline).fit(X[:, [j]], sample_weight=sample_weight)
-            for j in range(X.shape[1])
+            clone(spline).fit(column, sample_weight=sample_weight) for column in columns
         ]
         return self
 
+    def _snapped(self, X):
+        """Columns around their means, in units of their spread; zeros without spread.
+
+        What only rounding tells apart is made one, or knots could be as near to each
+        other, and a ramp between them as steep, as rounding wills.
+        """
+        inverse = np.divide(
+            1.0, self.scale_, out=np.zeros_like(self.scale_), where=self.scale_ > 0
+        )
+        with np.errstate(over="ignore"):
+            values = bounded((X / self.unit_ - self.center_) * inverse)
+        near = np.abs(values) < SNAPPED
+        return np.where(near, np.round(np.where(near, values, 0.0), DECIMALS), values)
+
     def transform(self, X):
         """Ramps of all columns, shape (n, p * (n_knots - 1))."""
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        hats = np.stack(
-            [spline.transform(X[:, [j]]) for j, spline in enumerate(self.splines_)],
-            axis=1,
-        )
+        X = validate_data(self, X, dtype=np.float64, accept_sparse=True, reset=False)
+        columns = self._snapped(as_dense(X)).T[:, :, None]
+        pairs = zip(self.splines_, columns, strict=True)
+        hats = np.stack([spline.transform(own) for spline, own in pairs], axis=1)
         sums = np.cumsum(hats[:, :, ::-1], axis=2)[:, :, ::-1]
-        return sums[:, :, 1:].reshape(len(X), -1)
+        return sums[:, :, 1:].reshape(len(hats), -1)
 
 
 def resolve(features, name):

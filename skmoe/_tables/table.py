@@ -145,6 +145,14 @@ class Table:
             self._views[key] = np.column_stack(columns)
         return self._views[key]
 
+    def without_spread(self, X, flat):
+        """A view with the values of its ``FlatColumns``, made once."""
+        key = ("flat", id(X), id(flat))
+        if key not in self._views:
+            # With what the numbers stand for, which so are not given away.
+            self._views[key] = flat.of(X), X, flat
+        return self._views[key][0]
+
     def dense(self, X):
         """A sparse matrix as an array, made once; anything else as it is."""
         if not sparse.issparse(X):

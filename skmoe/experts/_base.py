@@ -33,7 +33,8 @@ class ExpertTraits:
     penalty_rows = 0.0
     #: Whether a share of the penalty is a lasso, which only EM fits.
     has_lasso = False
-    #: Columns and intercept of a fitted linear expert, which owes its fit to rows.
+    #: Columns with some spread, and intercept, of a fitted linear expert; its fit is to
+    #: at least so many rows, or owed to few.
     n_channels = 0
 
     def penalty(self, variance=1.0, unit=1.0):

@@ -4,7 +4,14 @@ import inspect
 from contextlib import contextmanager
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClusterMixin,
+    RegressorMixin,
+    TransformerMixin,
+    clone,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFECV
 from sklearn.frozen import FrozenEstimator
@@ -44,11 +51,46 @@ BY_ROUTING = (
     SelfTrainingClassifier,
     TunedThresholdClassifierCV,
 )
+# Modules of estimators without an intercept, to which a constant may be one.
+BY_VALUE = ("sklearn.gaussian_process", "sklearn.kernel_ridge", "sklearn.naive_bayes")
 
 
 def is_frozen(expert):
     """Whether an expert is taken as fitted and only gated."""
     return isinstance(expert, FrozenEstimator)
+
+
+def holds_frozen(estimator):
+    """Whether an estimator, or one that it is made of, is taken as fitted."""
+    return any(map(is_frozen, parts_of(estimator)))
+
+
+def needs_values(estimator):
+    """Whether a column without spread may mean something to an estimator.
+
+    As the intercept that it lacks, or to what transforms it first.  To others it says
+    nothing, and its size only costs precision.
+    """
+    params = estimator.get_params(deep=True).items()
+    if any(k.split("__")[-1] == "fit_intercept" and not v for k, v in params):
+        return True
+    parts = [own for own in parts_of(estimator) if isinstance(own, BaseEstimator)]
+    modules = [type(part).__module__ for part in (estimator, *parts)]
+    return (
+        any(map(_only_transforms, parts))
+        or not all(own.startswith("sklearn.") for own in modules)
+        or any(own.startswith(BY_VALUE) for own in modules)
+    )
+
+
+def _only_transforms(part):
+    predicts = isinstance(part, (ClassifierMixin, RegressorMixin, ClusterMixin))
+    return isinstance(part, TransformerMixin) and not predicts
+
+
+def parts_of(estimator):
+    """An estimator, and all its parameters with those of its parts."""
+    return [estimator, *estimator.get_params(deep=True).values()]
 
 
 def takes_weight(expert):

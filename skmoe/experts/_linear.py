@@ -115,8 +115,8 @@ class LinearExpert(BuiltInExpert):
 
     @property
     def n_channels(self):
-        """Columns and intercept of the fitted expert."""
-        return self.n_features_in_ + 1
+        """Columns with some spread, and intercept, of the fitted expert."""
+        return 1 + np.count_nonzero(self.scale_)
 
     def check(self):
         """Raise ``ValueError`` for penalties that make no sense."""

@@ -119,7 +119,8 @@ class MLPExpert(NetworkPart, BuiltInExpert):
     def _minimise(self, design, n_outputs, slope, center=0.0, scale=1.0):
         self.check()
         network = self.network(design.X.shape[1], n_outputs)
-        theta = network.start(check_random_state(self.random_state))
+        rng, spread = check_random_state(self.random_state), design.inverse_scale > 0
+        theta = network.start(rng, spread=spread)
         theta, self.converged_ = fit_network(
             network, design, slope, theta, self.alpha, self.max_iter
         )

@@ -69,6 +69,8 @@ class BaseGate(Stamped):
     penalty_rows = 0.0
     #: Whether a share of the penalty is a lasso, which only EM fits.
     has_lasso = False
+    #: Estimator of another library that it is made of, if it is.
+    foreign = None
     #: Free parameters of a fitted gate; None if they have no count.
     n_parameters_ = None
 

@@ -12,7 +12,12 @@ from .._tables.features import allows
 from .._warnings import heard, tell, unheard
 from ..experts._answers import aligned_proba
 from ..experts._counts import expert_parameters
-from ..experts._foreign import is_frozen, refusals, takes_weight, weight_arguments
+from ..experts._foreign import (
+    holds_frozen,
+    refusals,
+    takes_weight,
+    weight_arguments,
+)
 from ._base import BaseGate
 
 # Responsibilities below this share of a row are left out of the stacked rows.
@@ -61,8 +66,12 @@ class ClassifierGate(BaseGate):
     @property
     def exchangeable(self):
         """Whether the classifier learns all its classes; what is frozen does not."""
-        parts = self._resolved().get_params(deep=True).values()
-        return not any(is_frozen(part) for part in (self._resolved(), *parts))
+        return not holds_frozen(self._resolved())
+
+    @property
+    def foreign(self):
+        """The classifier."""
+        return self._resolved()
 
     def _resolved(self):
         return LogisticRegression() if self.classifier is None else self.classifier

@@ -94,9 +94,7 @@ class MLPGate(NetworkPart, BaseGate):
         """Fit to responsibilities ``resp`` (n, K)."""
         self.check()
         network = self.network(X.shape[1], resp.shape[1])
-        # From equal weights, so that experts may change places.
-        theta = network.start(check_random_state(self.random_state), last=0.0)
-        return self._minimise(X, resp, sample_weight, network, theta, self.max_iter)
+        return self._minimise(X, resp, sample_weight, network, None, self.max_iter)
 
     def same_kind(self, fitted):
         shape = ("hidden_layer_sizes", "activation", "n_frequencies")
@@ -112,6 +110,10 @@ class MLPGate(NetworkPart, BaseGate):
     def _minimise(self, X, resp, sample_weight, network, theta, max_iter):
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         design = make_design(as_dense(X), weight)
+        if theta is None:
+            # From equal weights, so that experts may change places.
+            rng = check_random_state(self.random_state)
+            theta = network.start(rng, last=0.0, spread=design.inverse_scale > 0)
 
         def slope(outputs, rows):
             log_proba = log_softmax(outputs, axis=1)

@@ -140,6 +140,9 @@ class Likelihood(Stamped):
     has_fused_pass = False
     #: Whether the variance of a row is predicted by a model within each expert.
     models_variance = False
+    #: Family without the dispersion, which this one tends to: its optimum is one of the
+    #: starts, since a dispersion may swallow the regimes that the limit tells apart.
+    limit = None
     #: Unfitted model of the variance that was asked for, if there is one.
     model = None
     #: Fitted model of the variance, if there is one.

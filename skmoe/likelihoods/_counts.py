@@ -111,6 +111,8 @@ class NegativeBinomial(Count):
     NegativeBinomial()
     """
 
+    limit = Poisson
+
     def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         mean, d = self.mean(prediction, size), y.shape[1]
         before = np.broadcast_to(1.0 if previous is None else previous.theta_, d)
@@ -182,13 +184,13 @@ def poisson_draws(mean, rng):
 
 def poisson_cdf(count, mean):
     """P(Y <= count) of whole counts."""
-    at = np.maximum(count, 0.0) + 1.0
+    at = bounded(np.maximum(count, 0.0) + 1.0)
     return np.where(count < 0, 0.0, upper_gamma(at, mean))
 
 
 def negative_binomial_cdf(count, mean, theta):
     """P(Y <= count) of whole counts."""
-    at, whole = np.maximum(count, 0.0) + 1.0, theta + mean
+    at, whole = bounded(np.maximum(count, 0.0) + 1.0), theta + mean
     excess = (theta / whole) * (at - mean)
     share = np.maximum(theta / whole, np.finfo(float).tiny)
     below = incomplete_beta(theta, at, share, mean / whole, excess)
@@ -209,6 +211,11 @@ def stirling_error(value):
     return 1.0 / (12.0 * value)
 
 
+# Counts that no mean comes near to have probability zero.
+IMPOSSIBLE = {"over": "ignore", "invalid": "ignore"}
+
+
+@np.errstate(**IMPOSSIBLE)
 def poisson(y, mean):
     """Log-probability of counts, accurate for large ones, too [1]_.
 
@@ -224,6 +231,7 @@ def poisson(y, mean):
     return np.where(large, saddle, usual)
 
 
+@np.errstate(**IMPOSSIBLE)
 def negative_binomial(y, mean, theta):
     """Log-probability of counts, accurate also where ``theta`` or ``y`` is large."""
     ways = -np.log(y + theta) - special.betaln(y + 1.0, theta)

@@ -70,9 +70,9 @@ def incomplete_beta(a, b, x, rest, excess):
 
 def _as_gamma(a, b, x, rest):
     """Arguments of the gamma function that I_x(a, b) is for huge b."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         log_rest = np.where(x < 0.5, np.log1p(-np.minimum(x, 0.5)), np.log(rest))
-    return a, -log_rest * (b + 0.5 * (a - 1.0))
+        return a, -log_rest * (b + 0.5 * (a - 1.0))
 
 
 def _expansion(one_a, one_b, excess):

@@ -118,9 +118,13 @@ class StudentT(Likelihood):
     def variance_of(self, prediction, size=None):
         """Variance of y, (n, n_outputs); infinite up to two degrees of freedom."""
         df = np.asarray(self.df_, dtype=float)
-        with np.errstate(divide="ignore"):
-            factor = np.where(df > 2, df / np.maximum(df - 2.0, 0.0), np.inf)
-        return np.broadcast_to(np.square(self.sigma_) * factor, prediction.shape)
+        heavy = df <= 2
+        factor = df / np.where(heavy, 1.0, df - 2.0)
+        with np.errstate(over="ignore"):
+            square = np.square(self.sigma_) * factor
+        # No square, however small, times infinity.
+        variance = np.where(heavy, np.inf, square)
+        return np.broadcast_to(variance, prediction.shape)
 
     def log_density(self, y, prediction, size=None):
         df = np.asarray(self.df_, dtype=float)

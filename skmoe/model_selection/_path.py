@@ -169,22 +169,24 @@ def scored(scorer, model, held_out, weight):
         ) from error
 
 
-def simplest_within_error(scores, counts):
+def simplest_within_error(scores, counts, slack=0.0):
     """Number of the candidate with fewest parameters that is no worse than the best.
 
     No worse means that the mean of the differences over folds is within one standard
-    error of it.
+    error of it, or no more than training leaves open.
 
     Parameters
     ----------
     scores : (n_candidates, n_folds)
     counts : (n_candidates,) parameters, NaN where they have no count
+    slack : float
+        What training leaves open, in units of the scores.
     """
     best = int(np.argmax(scores.mean(axis=1)))
     gap = scores[best] - scores
     n_folds = scores.shape[1]
     error = gap.std(axis=1, ddof=min(1, n_folds - 1)) / np.sqrt(n_folds)
-    close = np.flatnonzero(gap.mean(axis=1) <= error)
+    close = np.flatnonzero(gap.mean(axis=1) <= np.maximum(error, slack))
     if np.isnan(counts[close]).any():
         return int(close[0])
     return int(close[np.argmin(counts[close])])

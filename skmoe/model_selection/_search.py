@@ -24,7 +24,13 @@ from .._stamp import Stamped
 from .._tables.table import row_weights
 from ._checks import check_grid, check_mixture, check_sizes, splits_of, suits
 from ._merging import CRITERIA, n_explaining, of_size, trainer_of
-from ._path import Path, scores_of_fold, simplest_within_error, smallest_of_equals
+from ._path import (
+    PATH_TOL,
+    Path,
+    scores_of_fold,
+    simplest_within_error,
+    smallest_of_equals,
+)
 from ._rows import Rows
 
 # Sizes that are tried if none are given.
@@ -176,7 +182,9 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         }
         best = int(np.argmax(scores.mean(axis=1)))
         if self.rule == "one-standard-error":
-            best = simplest_within_error(scores, counts)
+            # Of other scores nobody knows the unit.
+            slack = PATH_TOL if scorer is None else 0.0
+            best = simplest_within_error(scores, counts, slack)
         self._commit(best, self._refit(rows, best, path))
 
     def _refit(self, rows, best, path):
@@ -238,7 +246,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         self.best_index_, self.best_estimator_ = best, model
         self.best_params_ = self.cv_results_["params"][best]
         self.best_score_ = float(self.cv_results_["mean_test_score"][best])
-        self.n_experts_ = model.n_experts_
+        self.n_experts_ = n_explaining(model)
         self.n_features_in_ = model.n_features_in_
         for name in ("feature_names_in_", "classes_"):
             vars(self).pop(name, None)
@@ -320,6 +328,7 @@ class MoERegressorCV(RegressorMixin, MixtureCV):
         Its row of ``cv_results_``.
     best_score_ : float
     n_experts_ : int
+        Experts of ``best_estimator_``, noise apart.
     cv_results_ : dict of arrays
         A row per candidate: ``params``, ``mean_test_score``, ``std_test_score``,
         ``split0_test_score`` and so on, ``n_parameters``, ``n_experts_left`` (those

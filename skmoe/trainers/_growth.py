@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
-from .._numerics.design import evidence, make_design
+from .._numerics.design import as_dense, evidence, make_design
 from .._numerics.tree import Tree, flat
 from .._warnings import unheard
 from ..experts._answers import predict_expert
@@ -350,6 +350,7 @@ def separating_tree(X, resp, weight):
     shape : nested tuples, as of :class:`Tree`
     order : list of int, the experts from left to right
     """
+    X = _with_spread(X, weight)
     rows = content_sample(lambda block: X[block], resp, weight)
     if rows is not None:
         X, resp, weight = X[rows], resp[rows], weight[rows]
@@ -422,8 +423,15 @@ def held_out_rows(task):
         return (
             np.random.default_rng(task.recipe.seed).random(len(task.rows.y)) < HELD_OUT
         )
-    content = np.column_stack([views[0], task.rows.indicators()])
+    X = as_dense(_with_spread(views[0], task.rows.weight))
+    content = np.column_stack([X, task.rows.indicators()])
     return content_hash(_ranks(content)) < HELD_OUT
+
+
+def _with_spread(X, weight):
+    """The columns that have some; others would move those that a hash tells apart."""
+    spread = make_design(X, weight).inverse_scale > 0
+    return X if spread.all() else X[:, spread]
 
 
 def _ranks(values):

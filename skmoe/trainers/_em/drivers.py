@@ -1,5 +1,7 @@
 """Runs of EM from start to finish, for fused problems and for any others."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..._numerics.grams import without_flat
@@ -7,6 +9,7 @@ from ...engines import single_threaded_blas
 from ...experts._base import traits
 from ...experts._foreign import is_frozen
 from ...routers._base import best_first
+from .._task import Report
 from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
 from .loop import run_em, settle
@@ -144,6 +147,19 @@ class RefitDriver:
     def fit(self):
         """The best of the runs."""
         task = self.task
+        run, problem = self.best()
+        if _sparse_finish(task, len(problem.kept)) and not run.stopped:
+            run, problem = self._finish(run, problem)
+        before = run.theta
+        settle(problem, run, self.trainer.tol)
+        fit = self._to_fit(run, problem)
+        if run.theta is not before:
+            fit.before = before.experts, before.likelihoods
+        return fit
+
+    def best(self):
+        """The best of the runs from all starts, and the problem that it is one of."""
+        task = self.task
         problem = RefitMixture(
             task, n_active=_training_active(task), hard=self.trainer.hard
         )
@@ -154,15 +170,7 @@ class RefitDriver:
             runs.append(self._run(problem, start, max_iter))
             if runs[-1][0].stopped:
                 break
-        run, problem = max(runs, key=lambda r: rank(r[1], r[0]))
-        if _sparse_finish(task, len(problem.kept)) and not run.stopped:
-            run, problem = self._finish(run, problem)
-        before = run.theta
-        settle(problem, run, self.trainer.tol)
-        fit = self._to_fit(run, problem)
-        if run.theta is not before:
-            fit.before = before.experts, before.likelihoods
-        return fit
+        return max(runs, key=lambda r: rank(r[1], r[0]))
 
     def _to_fit(self, run, problem):
         fit = problem.to_fit(run)
@@ -196,6 +204,9 @@ class RefitDriver:
             return run_em(problem, parts, Plain(), max_iter=max_iter, tol=tol)
 
         parts = [start(resp) for resp in responsibilities]
+        simpler = self._simpler()
+        if simpler is not None:
+            parts.append(problem.maximise(None, EStep(simpler, 0.0)))
         if len(parts) == 1:
             return parts
         runs = [go_on(own, 0.0, SHORT_REFITS) for own in parts]
@@ -207,6 +218,17 @@ class RefitDriver:
             runs = hop(problem, runs, start, go_on, n_hops, points, self.rng)
             return [run.theta for run in runs]
         return [run.theta for run in runs[: n_full_runs(task.start.n_init)]]
+
+    def _simpler(self):
+        """Responsibilities at the optimum of the likelihood's limit, or None."""
+        task = self.task
+        limit = task.recipe.likelihood.limit
+        if limit is None or task.start.resp is not None:
+            return None
+        nested = replace(with_likelihood(task, limit()), report=Report())
+        run, problem = RefitDriver(self.trainer, nested).best()
+        whole = len(problem.kept) == task.recipe.n_experts
+        return run.statistics.resp if whole else None
 
     def _searches(self, problem):
         """Whether part of the starts are perturbations of the best.
@@ -275,6 +297,15 @@ class RefitDriver:
             )
 
         return report
+
+
+def with_likelihood(task, likelihood):
+    """The same task with another likelihood of the same link."""
+    experts = [
+        e.for_likelihood(likelihood) if traits(e).follows_likelihood else e
+        for e in task.recipe.experts
+    ]
+    return task.with_recipe(likelihood=likelihood, experts=experts)
 
 
 def within_top(resp, n_active):

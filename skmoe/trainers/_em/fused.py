@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from ..._kernels.em import Rule, Statistics, gaussian_pass
-from ..._numerics.design import FEW_COLUMNS, read_only, take_rows
+from ..._numerics.design import FEW_COLUMNS, n_varying, read_only, take_rows
 from ..._numerics.grams import weighted_grams
 from ..._numerics.linalg import (
     MOST_SPENT,
@@ -159,7 +159,7 @@ class LinearMixture:
 
     def is_spike(self, theta, statistics):
         """Whether an expert owes its likelihood to hardly any rows."""
-        return bool(np.min(statistics.mass) < ROWS_PER_CHANNEL * self.expert_channels)
+        return bool(np.any(statistics.mass < ROWS_PER_CHANNEL * n_varying(self.expert)))
 
     def load(self, statistics):
         """Share of the rows that each expert is responsible for."""
@@ -349,7 +349,7 @@ class LinearGaussianMixture(LinearMixture):
         """One with the least variance that is allowed must have many rows."""
         floored = (self.unpack(theta)[2] <= self.log_floor + 1e-6).any(axis=1)
         least = np.where(floored, ROWS_IF_NARROW, ROWS_PER_CHANNEL)
-        return bool(np.any(statistics.mass < least * self.expert_channels))
+        return bool(np.any(statistics.mass < least * n_varying(self.expert)))
 
     def _penalty(self, parts):
         gate, coef, log_variance = parts

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from scipy.special import expit
 
-from ..._numerics.design import make_design, take_rows
+from ..._numerics.design import make_design, n_varying, take_rows
 from ..._numerics.products import dense_rows, linear, principal_axes
 from ...experts import LinearExpert
 from ...gates import SoftmaxGate
@@ -132,7 +132,7 @@ def _searched(trainer, problem, runs, n_hops, points, rng):
 
 def sample_sizes(problem):
     """Rows of the samples on which starts are made, and the best compared again."""
-    channels = max(problem.gate_channels, problem.expert_channels)
+    channels = max(n_varying(problem.gate), n_varying(problem.expert))
     small = ROWS_TO_START * problem.n_experts * channels
     small = int(np.clip(small, LEAST_SAMPLE, _partitions.SAMPLE_ROWS))
     return small, min(GROWTH * small, _partitions.SAMPLE_ROWS)
@@ -169,21 +169,24 @@ def _candidates(task, Z, target, weight, rng):
 
 def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
-    design = problem.gate if problem.gate.X.shape[1] else problem.expert
+    design = problem.gate if problem.gate.inverse_scale.any() else problem.expert
     target = problem.target if task.rows.classes is None else task.rows.indicators()
     return start_columns(design, problem.weight), target
 
 
 def start_columns(design, weight):
-    """Callable that maps rows to what they are partitioned by: standardised columns,
-    or, of many, the combinations that vary most."""
-    axes = None
-    if design.X.shape[1] > START_COLUMNS:
+    """Callable that maps rows to what they are partitioned by: standardised columns
+    with some spread, or, of many, the combinations that vary most."""
+    axes, spread = None, design.inverse_scale > 0
+    if np.count_nonzero(spread) > START_COLUMNS:
         axes = principal_axes(design, weight, min(START_AXES, len(weight)))
 
     def columns(rows):
         part = take_rows(design, rows)
-        return dense_rows(part) if axes is None else linear(part, axes)
+        if axes is not None:
+            return linear(part, axes)
+        Z = dense_rows(part)
+        return Z if spread.all() else np.ascontiguousarray(Z[:, spread])
 
     return columns
 

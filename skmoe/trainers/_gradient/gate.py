@@ -57,18 +57,20 @@ class GateNetwork:
         """Mask of the parameters that decay."""
         return self.network.is_weight()
 
-    def start(self, seed, draws):
+    def start(self, seed, draws, spread=None):
         """Nearly equal weights at first: the experts decide who is good at what.
 
-        ``draws`` are the random generators of the experts.
+        ``draws`` are the random generators of the experts, ``spread`` (p,) says which
+        columns have some.
         """
-        theta = self.network.start(np.random.default_rng(seed))
-        weights, _ = self.network.layers(theta)[-1]
+        network = self.network.narrow(spread)
+        theta = network.start(np.random.default_rng(seed))
+        weights, _ = network.layers(theta)[-1]
         weights[:] = 0.0
         for k, rng in enumerate(draws):
             weights[:, k] = START_GAIN * rng.normal(size=len(weights))
-        weights /= np.sqrt(len(weights))
-        return theta
+        weights /= np.sqrt(max(len(weights), 1))
+        return self.network.widened(theta, spread)
 
     def set_log_weights(self, theta, log_weights):
         """Let the weights at the start be these, nearly."""
@@ -140,7 +142,7 @@ class TreeNetworks:
         """Mask of the parameters that decay."""
         return np.concatenate([node.is_weight() for node in self.nodes])
 
-    def start(self, seed, draws):
+    def start(self, seed, draws, spread=None):
         """Nearly equal weights at first; inner slots have generators of their own."""
         leaf_draws = dict(zip(self.tree.leaves, draws, strict=True))
         draws = [
@@ -153,7 +155,7 @@ class TreeNetworks:
         seeds = [seed, *([seed, number] for number in range(1, len(self.nodes)))]
         return np.concatenate(
             [
-                node.start(*pair)
+                node.start(*pair, spread)
                 for node, *pair in zip(self.nodes, seeds, own, strict=True)
             ]
         )

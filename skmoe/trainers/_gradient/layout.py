@@ -212,11 +212,18 @@ class ParameterLayout:
         """
         theta = np.zeros(self.n_parameters)
         draws = expert_draws(self.task)
-        theta[: self.gate.n_parameters] = self.gate.start(self.task.recipe.seed, draws)
-        parts = zip(self.expert_slices, self.networks(), draws, strict=True)
-        for where, network, rng in parts:
-            theta[where] = network.start(rng)
+        theta[: self.gate.n_parameters] = self.start_gate(draws)
+        views = self.task.rows.expert_views
+        parts = zip(self.expert_slices, self.networks(), draws, views, strict=True)
+        for where, network, rng, view in parts:
+            spread = self._design(view).inverse_scale > 0
+            theta[where] = network.start(rng, spread=spread)
         return theta
+
+    def start_gate(self, draws):
+        """Parameters of the gate at the start."""
+        spread = self.gate_design.inverse_scale > 0
+        return self.gate.start(self.task.recipe.seed, draws, spread)
 
     def ridge(self):
         """Penalty of each parameter, per row."""

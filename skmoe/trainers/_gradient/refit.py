@@ -49,7 +49,7 @@ class GatingTask(GradientTask):
         self.variances = slice(self.n_parameters, self.n_parameters)
 
     def start(self):
-        return self.gate.start(self.task.recipe.seed, expert_draws(self.task))
+        return self.start_gate(expert_draws(self.task))
 
     def is_weight(self):
         return self.gate.is_weight()

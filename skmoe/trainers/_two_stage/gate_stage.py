@@ -172,7 +172,8 @@ class NetworkStage(GateStage):
 
     def start(self, origin):
         """Nearly the same weights everywhere, and corrections, as one vector."""
-        gate = self.network.start(self.task.recipe.seed, expert_draws(self.task))
+        draws, spread = expert_draws(self.task), self.design.inverse_scale > 0
+        gate = self.network.start(self.task.recipe.seed, draws, spread)
         log_weights, correction = origin
         self.network.set_log_weights(gate, log_weights)
         return np.concatenate([gate, correction])
