@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeClassifier
 from test_routers import ROUTERS
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe._numerics.network import Network
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import LinearExpert, MLPExpert
@@ -28,6 +28,7 @@ from skmoe.trainers import EM, Gradient, Recipe, Rows
 from skmoe.trainers._em.refit import Parts
 from skmoe.trainers._gradient.layout import settled
 from skmoe.trainers._gradient.refit import GatingTask
+from skmoe.trainers._gradient.scales import weighted_medians
 from skmoe.trainers._gradient.task import GradientTask, Phase
 from skmoe.trainers._task import Task
 
@@ -647,6 +648,90 @@ def test_settled_scales():
     )
     np.testing.assert_array_equal(center, [1.0, 5.0, 3.0, 1.0])
     np.testing.assert_array_equal(scale, [2.0, 3.0, 2.0, 0.0])
+
+
+def odd_batches():
+    """First batches in another unit than all others, which are all alike."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(160, 2))
+    y = np.where(X[:, 0] > 0, 2 * X[:, 0], -X[:, 0]) + 0.1 * rng.normal(size=160)
+    few, own = X[:9], y[:9]
+    wild = own.copy()
+    wild[4] = 1e6
+    column = np.column_stack([few[:, 0] * 1e-3 + 5, few[:, 1]])
+    firsts = {
+        "tiny columns": (few * 1e-9, own),
+        "huge columns": (few * 1e9, own),
+        "one column": (column, own),
+        "shifted columns": (few + 1e6, own),
+        "tiny target": (few, own * 1e-3),
+        "huge target": (few, own * 1e6),
+        "shifted target": (few, own + 1e6),
+        "wild target": (few, wild),
+    }
+    return X, y, firsts
+
+
+@pytest.mark.parametrize("first", odd_batches()[2])
+@pytest.mark.parametrize("expert", [LinearExpert(), MLPExpert((8,))])
+def test_scales_follow_the_batches(expert, first):
+    X, y, firsts = odd_batches()
+    model = MoERegressor(expert, n_experts=2, trainer="gradient", random_state=0)
+    model.partial_fit(*firsts[first])
+    for _ in range(60):
+        model.partial_fit(X, y)
+    assert model.score(X, y) > 0.85
+    assert model.log_density(X, y).mean() > -1.5
+
+
+def test_a_wild_batch_is_forgotten():
+    X, y, firsts = odd_batches()
+    model = MoERegressor(n_experts=2, trainer="gradient", random_state=0)
+    for _ in range(40):
+        model.partial_fit(X, y)
+    before = model.predict(X)
+    model.partial_fit(*firsts["wild target"])
+    np.testing.assert_allclose(model.predict(X), before, atol=0.2)
+
+
+def test_ordinary_batches_do_not_change_the_scales():
+    X, y, _ = odd_batches()
+    model = MoERegressor(n_experts=2, trainer="gradient", random_state=0)
+    first = None
+    for part in batches_of(X, y, 20):
+        scales = model.partial_fit(*part)._learned.state.scales
+        first = scales if first is None else first
+        np.testing.assert_array_equal(scales.spread, first.spread)
+
+
+@pytest.mark.parametrize("kind", ["flat", "tree"])
+@pytest.mark.parametrize("expert", [LinearExpert(), MLPExpert((8,), n_frequencies=2)])
+def test_new_scales_keep_the_function(kind, expert):
+    X, y, _ = odd_batches()
+    kinds = {"flat": MoERegressor, "tree": HierarchicalMoERegressor}
+    size = {"n_experts": 2} if kind == "flat" else {"branching": (2, 2)}
+    model = kinds[kind](expert, trainer="gradient", random_state=0, **size)
+    for _ in range(20):
+        model.partial_fit(X, y)
+    before, density = model.predict(X), model.log_density(X, y)
+    # Three times the spread is another scale, but not another world.
+    still = Gradient(learning_rate=1e-12, batch_size=1000)
+    wide = np.vstack([3.0 * X + 1.0] * 25), np.tile(3.0 * y - 1.0, 25)
+    model.set_params(trainer=still).partial_fit(*wide)
+    np.testing.assert_allclose(model.predict(X), before, atol=1e-6)
+    np.testing.assert_allclose(model.log_density(X, y), density, atol=1e-5)
+    frozen = model.partial_fit(X[:30] * 1e-4, y[:30], freeze="gate").predict(X)
+    np.testing.assert_allclose(frozen, before, atol=1e-6)
+
+
+def test_weighted_medians():
+    values = np.array([[3.0, 0.0], [1.0, 2.0], [2.0, 2.0]])
+    weight = np.array([[1.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
+    np.testing.assert_array_equal(weighted_medians(values, weight), [2.0, 0.0])
+    pair = np.array([[1.0], [2.0]])
+    for lower, expected in ((False, 2.0), (True, 1.0)):
+        found = weighted_medians(pair, np.ones((2, 1)), lower)
+        np.testing.assert_array_equal(found, [expected])
 
 
 def test_batches_of_classes():

@@ -37,6 +37,10 @@ class GateNetwork:
         self.network = gate.network(n_inputs, n_outputs)
         self.n_parameters = self.network.n_parameters
 
+    def networks(self, theta):
+        """Networks of the gate, each with a view of its parameters."""
+        return [(self.network, theta)]
+
     def forward(self, X, theta, temperature):
         """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs."""
         work = np.empty(len(X) * sum(self.network.sizes[1:]))
@@ -110,6 +114,10 @@ class TreeNetworks:
 
     def _each(self):
         return zip(self.nodes, self.places, strict=True)
+
+    def networks(self, theta):
+        """Networks of the gate, each with a view of its parameters."""
+        return [(node.network, theta[place]) for node, place in self._each()]
 
     def forward(self, X, theta, temperature):
         """Log-weights (n, K) of the leaves, and what else the router needs."""

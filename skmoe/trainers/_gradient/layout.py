@@ -10,12 +10,20 @@ from ..._numerics.design import (
     as_dense,
     column_scale,
     make_design,
-    read_only,
     weighted_moments,
 )
 from ..._numerics.network import Network
 from ...experts._base import traits
 from .gate import expert_draws, gate_network
+from .scales import (
+    Units,
+    followed,
+    is_far,
+    remember,
+    shift_inputs,
+    shift_outputs,
+    with_scales,
+)
 
 
 class Family(NamedTuple):
@@ -79,7 +87,7 @@ class ParameterLayout:
     objective : {"likelihood", "prediction"}
     state : State or None
         Of an earlier run, whose standardisation is kept, but of columns and outputs
-        that had no spread there.
+        that had no spread there, or one that is far from what the batches have.
     """
 
     def __init__(self, task, objective, state=None):
@@ -89,30 +97,77 @@ class ParameterLayout:
         self._designs = {}
         self.scales = self._measure_target()
         self.late = np.zeros(0, dtype=bool)
+        self._moves, self._target_moves = [], None
+        if state is not None:
+            check_continues(len(state.designs) == len(self._views()))
+        self.seen = self._remember(state)
         if state is not None:
             self._go_on(state)
         self._standardise_target()
         self._lay_out()
 
+    def _remember(self, state):
+        """Centres and spreads of the last batches: of each view, and of the target."""
+        weight = self.task.rows.weight.sum() * self.task.rows.weight_unit
+        own = [(d.center, column_scale(d)) for d in map(self._design, self._views())]
+        own += [] if self.task.rows.classes is not None else [self.scales[:2]]
+        seen = None if state is None else state.seen
+        seen = seen or [()] * len(own)
+        pairs = zip(seen, own, strict=True)
+        return [remember(before, weight, *moments) for before, moments in pairs]
+
     def _go_on(self, state):
-        """Keep the standardisation of an earlier run, where it has one."""
-        check_continues(len(state.designs) == len(self._views()))
-        for view, known in zip(self._views(), state.designs, strict=True):
-            if np.all(known[1] > 0):
-                self._designs[id(view)] = Design(read_only(view), *known)
-                continue
+        """Keep the standardisation of an earlier run, where it has one that serves."""
+        for view, known, seen in zip(
+            self._views(), state.designs, self.seen, strict=False
+        ):
             design = self._design(view)
-            own = design.center, column_scale(design)
             before = known[0], column_scale(design._replace(inverse_scale=known[1]))
-            center, scale = settled(before, own)
-            inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-            self._designs[id(view)] = Design(design.X, center, inverse)
+            units = self._followed(before, seen[-1][1:], seen)
+            self._moves.append((Units(*before, units.moved), units))
+            inverse = np.divide(
+                1.0, units.scale, out=np.zeros_like(units.scale), where=units.scale > 0
+            )
+            self._designs[id(view)] = Design(design.X, units.center, inverse)
         before, own = state.scales, self.scales
         if self.task.rows.classes is None:
-            center, spread = settled(before[:2], own[:2])
-            self.late = (before.spread == 0) & (spread > 0)
-            before = Scales(center, spread, None)
+            units = self._followed(before[:2], own[:2], self.seen[-1])
+            late = (before.spread == 0) & (units.scale > 0)
+            self._target_moves = with_scales(before[:2], units)
+            self.late = late | is_far(*self._target_moves)
+            before = Scales(units.center, units.scale, None)
         self.scales = before
+
+    def _followed(self, before, own, seen):
+        """Units as they are to be in this batch; with frozen parts all keep theirs."""
+        known = (before[1] > 0) & (self.task.start.freeze is None)
+        return followed(*settled(before, own), seen, known)
+
+    @property
+    def has_moved(self):
+        """Whether units of columns or outputs have changed in this batch."""
+        moves = [*self._moves, self._target_moves]
+        return any(own is not None and own[1].moved.any() for own in moves)
+
+    def re_express(self, theta):
+        """Let parameters in the units of an earlier run be the same functions here."""
+        if not self.has_moved:
+            return
+        gate, *views = self._moves
+        for network, own in self.gate.networks(theta[: self.gate.n_parameters]):
+            shift_inputs(network, own, *gate)
+        self._re_express_experts(theta, views)
+
+    def _re_express_experts(self, theta, moves):
+        experts = zip(self.expert_slices, self.networks(), moves, strict=True)
+        for where, network, own in experts:
+            shift_inputs(network, theta[where], *own)
+            if self._target_moves is not None:
+                shift_outputs(network, theta[where], *self._target_moves)
+        if self._target_moves is not None:
+            before, after = self._target_moves
+            own = theta[self.variances].reshape(-1, self.n_outputs)
+            own += 2.0 * np.log(before.scale / after.scale)
 
     def restart(self, theta):
         """Set outputs whose scale has only now come to be known back to the start."""

@@ -63,6 +63,9 @@ class GatingTask(GradientTask):
     def restart(self, theta):
         """The experts have their outputs from elsewhere."""
 
+    def _re_express_experts(self, theta, moves):
+        """In units of their own."""
+
     def frozen(self):
         return np.zeros(self.n_parameters, dtype=bool)
 

@@ -37,6 +37,8 @@ class State(NamedTuple):
     scales: object
     router: object
     n_passes: int
+    # Centres and spreads of the last batches; older states have none.
+    seen: list | None = None
 
 
 class GradientRun:
@@ -90,9 +92,10 @@ class GradientRun:
             return
         check_continues(len(state.theta) == problem.n_parameters)
         self.theta = state.theta.copy()
+        problem.re_express(self.theta)
         if problem.late.any():
             problem.restart(self.theta)
-        if goes_on:
+        if goes_on and not problem.has_moved:
             self.optimizer = copy.deepcopy(state.optimizer)
 
     def train_once(self):
@@ -245,6 +248,7 @@ class GradientRun:
             self.problem.scales,
             copy.deepcopy(self.task.recipe.router),
             self.n_passes + len(self.history["bound"]),
+            self.problem.seen,
         )
 
     def _final(self):
