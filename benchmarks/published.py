@@ -80,7 +80,7 @@ def selective(seed, n_members=10):
 
 def pool_and_networks(objective, seed):
     """The pool of ``experts="auto"`` and selective networks, gated in two stages."""
-    names, experts = AutoPool().members(False, MoERegressor, SoftmaxGate)
+    names, experts = AutoPool().members(False)
     experts = remembered([*experts, selective(seed, 3)], seed)
     named = [*zip([*names, "selective"], experts, strict=True)]
     # As for a pool, most of whose members these are.

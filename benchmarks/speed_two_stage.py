@@ -44,9 +44,9 @@ def in_turn(calls, times=15):
 class Pool(SharedPool):
     """The pool without memory, which would answer for the experts."""
 
-    def members(self, classify, mixture, gate):
+    def members(self, classify):
         """Names and unfitted experts."""
-        names, experts = super().members(classify, mixture, gate)
+        names, experts = super().members(classify)
         return names, [expert.estimator for expert in experts]
 
 

@@ -178,6 +178,15 @@ def test_warm_start_with_another_size():
         model.set_params(n_experts=3).fit(X, Y)
 
 
+def test_rows_far_beyond_those_of_training_have_weights():
+    X = np.zeros((12, 2))
+    X[0, 0] = 1e-236
+    model = MoERegressor(n_experts=2, gate=GaussianGate(alpha=0)).fit(X, np.zeros(12))
+    far = np.array([[1.0, 0.0], [-1e100, 0.0]])
+    np.testing.assert_allclose(model.gate_proba(far).sum(axis=1), 1.0)
+    assert np.isfinite(model.predict(far)).all()
+
+
 UGLY = st.floats(-1e12, 1e12, allow_subnormal=False) | st.sampled_from([0.0, 1e-9])
 
 

@@ -12,9 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
-from skmoe import MoEClassifier, MoERegressor
 from skmoe.experts import AutoPool
-from skmoe.gates import SoftmaxGate
 
 _FITS, _ANSWERS = {}, {}
 _CREDIT = [0.0]
@@ -110,13 +108,12 @@ def remembered(experts, seed):
 class SharedPool(AutoPool):
     """The pool of ``experts="auto"``, seeded, with experts that are remembered."""
 
-    def members(self, classify, mixture, gate):
+    def members(self, classify):
         """Names and unfitted experts."""
-        names, experts = super().members(classify, mixture, gate)
+        names, experts = super().members(classify)
         return names, remembered(experts, 0)
 
     def for_table(self, classify, X, y):
         """(name, expert) pairs of those that suit a table, as the mixture has them."""
-        mixture = MoEClassifier if classify else MoERegressor
-        members = self.screen(*self.members(classify, mixture, SoftmaxGate), X, y)
+        members = self.screen(*self.members(classify), X, y)
         return [(m.name, m.estimator) for m in members if not m.dropped]

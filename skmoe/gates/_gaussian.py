@@ -17,6 +17,8 @@ from ._base import BaseGate
 COVARIANCES = ("full", "diag", "tied")
 # Share of the rows below which an expert has no shape of its own.
 LEAST_SHARE = 1e-12
+# Largest distance of a row whose squares can be summed.
+FARTHEST = 1e150
 # Smallest variance in any direction, of standardised columns.
 LEAST_VARIANCE = 1e-12
 
@@ -176,6 +178,8 @@ class GaussianGate(BaseGate):
             zip(self._means, self._factors, strict=True)
         ):
             white = linalg.solve_triangular(factor, (Z - mean).T, lower=True)
+            # However far a row is, its square is a number.
+            white = np.clip(white, -FARTHEST, FARTHEST)
             out[:, k] = (
                 np.log(self.weights_[k])
                 - 0.5 * np.einsum("ij,ij->j", white, white)
