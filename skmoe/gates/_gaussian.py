@@ -171,14 +171,16 @@ class GaussianGate(BaseGate):
     def log_joint(self, X):
         """``log a_k N(x | m_k, S_k)`` in standardised columns, shape (n, K)."""
         check_is_fitted(self)
-        Z = (as_dense(X) - self._design_center) * self._inverse_scale
+        # However far a row is, its squares are numbers.
+        with np.errstate(over="ignore"):
+            Z = (as_dense(X) - self._design_center) * self._inverse_scale
+        Z = np.clip(Z, -FARTHEST, FARTHEST)
         Z = Z if _selects_all(self._axes) else Z @ self._axes
         out = np.empty((Z.shape[0], len(self.weights_)))
         for k, (mean, factor) in enumerate(
             zip(self._means, self._factors, strict=True)
         ):
             white = linalg.solve_triangular(factor, (Z - mean).T, lower=True)
-            # However far a row is, its square is a number.
             white = np.clip(white, -FARTHEST, FARTHEST)
             out[:, k] = (
                 np.log(self.weights_[k])
