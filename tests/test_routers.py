@@ -30,7 +30,7 @@ from skmoe.routers import (
     TopKRouter,
     TopPRouter,
 )
-from skmoe.routers._base import routed, slot_weights
+from skmoe.routers._base import BaseRouter, routed, slot_weights
 from skmoe.routers._noisy import load_probability
 from skmoe.trainers import EM, Gradient, HardEM
 
@@ -526,3 +526,91 @@ def test_kernels_stay_within_their_arrays(tmp_path):
         command, env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
+
+
+class Own(BaseRouter):
+    """A router of a user, which gives what a change makes of a sound routing."""
+
+    def __init__(self, change=None):
+        self.change = change
+
+    def route(self, log_gate, *, X=None, rng=None, training=False):
+        return self.change(TopKRouter(2).route(log_gate))
+
+
+def _first_twice(routing):
+    return routing._replace(indices=routing.indices[:, [0, 0]])
+
+
+WRONG = {
+    "nothing": (lambda own: None, "a NoneType"),
+    "a tuple": (tuple, "a tuple"),
+    "nan": (lambda own: own._replace(weights=own.weights * np.nan), "no finite"),
+    "text": (lambda own: own._replace(weights=own.weights.astype(str)), "no finite"),
+    "negative": (lambda own: own._replace(weights=-own.weights), "weights >= 0"),
+    "small": (lambda own: own._replace(weights=own.weights / 5), "sum to 0.2"),
+    "ones": (lambda own: own._replace(weights=np.ones(own.weights.shape)), "sum to 2"),
+    "load": (lambda own: own._replace(load=3), "load of shape"),
+    "slots": (lambda own: Routing(*(x[..., :0] for x in own[:2]), own.load), "k"),
+    "empty": (lambda own: own._replace(indices=own.indices * 0 - 1), "empty slot"),
+    "twice": (_first_twice, "an expert twice"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("trainer", [EM(max_iter=3), Gradient(max_epochs=1)])
+def test_routers_of_ones_own_are_checked(regression, name, trainer):
+    change, said = WRONG[name]
+    model = MoERegressor(n_experts=3, router=Own(change), trainer=trainer)
+    with pytest.raises(ValueError, match=f"Own returned.*{said}.*method route"):
+        model.fit(*regression).predict(regression[0])
+
+
+def test_lists_are_as_good_as_arrays(regression):
+    X, y = regression
+    lists = Own(lambda own: Routing(*(np.asarray(x).tolist() for x in own[:3])))
+    own = MoERegressor(n_experts=3, router=lists, random_state=0).fit(X, y)
+    same = clone(own).set_params(router=Own(lambda own: own)).fit(X, y)
+    np.testing.assert_allclose(own.predict(X), same.predict(X))
+
+
+@pytest.mark.parametrize(
+    "router",
+    [
+        TopKRouter(True),
+        TopKRouter(2.0),
+        HashRouter(True),
+        HashRouter(seed=2**64),
+        SwitchRouter(capacity_factor="a"),
+        SwitchRouter(jitter_noise="a"),
+        GShardRouter(n_groups=2.5),
+        ExpertChoiceRouter(capacity_factor=True),
+        TopPRouter("a"),
+        TopPRouter(0.9, 2.5),
+        NoisyTopKRouter(noise="a"),
+        BiasBalancedRouter(update_rate="a"),
+    ],
+)
+def test_parameters_of_another_type_are_refused(router):
+    with pytest.raises(ValueError, match="but expected"):
+        router.check(4)
+
+
+@pytest.mark.parametrize("kind", [SwitchRouter, GShardRouter, ExpertChoiceRouter])
+def test_any_capacity_is_at_most_all_rows(kind):
+    router = kind(capacity_factor=1e308)
+    router.check(K)
+    assert router.capacity(203, K) == 203
+    assert (
+        router.route(LOG_GATE, training=True, rng=np.random.default_rng(0)).overflow
+        == 0
+    )
+
+
+def test_a_row_at_the_threshold_of_choice_is_taken_however_it_is_rounded():
+    router = ExpertChoiceRouter(capacity_factor=1.0).fit(LOG_GATE)
+    below = np.nextafter(LOG_GATE, -np.inf)
+    for rounded in (below, LOG_GATE * (1 + 1e-14)):
+        found = router.route(rounded).indices
+        np.testing.assert_array_equal(found, router.route(LOG_GATE).indices)

@@ -2,6 +2,7 @@
 
 import copy
 import numbers
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,10 @@ import numpy as np
 from .._kernels.door import in_range
 from .._stamp import Stamped
 
+# What weights of a row may be off one by: those of single precision, and some more.
+SUM_TOLERANCE = 1e-4
+# Slots that are compared pair by pair; more are sorted.
+FEW_SLOTS = 6
 # Where a row goes in training that finds no expert.
 OVERFLOW = ("next", "shared", "drop")
 
@@ -156,24 +161,71 @@ def routed(router, log_gate, **given):
     **given
         Arguments of ``router.route``.
     """
-    routing = router.route(log_gate, **given)
-    n_rows, n_experts = log_gate.shape
-    indices, weights = np.asarray(routing.indices), np.asarray(routing.weights)
-    shaped = indices.ndim == 2 and len(indices) == n_rows
-    if not shaped or weights.shape != indices.shape or len(routing.load) != n_experts:
+    routing, owner = router.route(log_gate, **given), type(router).__name__
+    if not isinstance(routing, Routing):
         raise ValueError(
-            f"{type(router).__name__} returned indices of shape {indices.shape}, "
-            f"weights of shape {weights.shape} and load of length "
-            f"{len(routing.load)}, but expected ({n_rows}, k) twice and {n_experts}, "
-            "the number of experts; mend its method route."
+            f"{owner} returned a {type(routing).__name__}, but expected a "
+            "skmoe.routers.Routing; mend its method route."
         )
+    routing = routing._replace(
+        indices=np.asarray(routing.indices),
+        weights=np.asarray(routing.weights),
+        load=np.asarray(routing.load),
+    )
+    _check_shapes(routing, log_gate.shape, owner)
+    n_experts, indices = log_gate.shape[1], routing.indices
     if not in_range(indices, n_experts):
         raise ValueError(
-            f"{type(router).__name__} returned {_outside(indices, n_experts)} as an "
-            f"expert, but expected integers from 0 to {n_experts - 1}, or -1 for an "
-            "empty slot; mend its method route."
+            f"{owner} returned {_outside(indices, n_experts)} as an expert, but "
+            f"expected integers from 0 to {n_experts - 1}, or -1 for an empty slot; "
+            "mend its method route."
         )
+    wrong = _wrong_weights(routing, given.get("training", False))
+    if wrong:
+        raise ValueError(f"{owner} returned {wrong}; mend its method route.")
     return routing
+
+
+def _check_shapes(routing, shape, owner):
+    (n_rows, n_experts), own = shape, routing.indices.shape
+    shaped = len(own) == 2 and own[0] == n_rows and own[1] > 0
+    alike = routing.weights.shape == own and routing.load.shape == (n_experts,)
+    if not (shaped and alike):
+        raise ValueError(
+            f"{owner} returned indices of shape {own}, weights of shape "
+            f"{routing.weights.shape} and load of shape {routing.load.shape}, but "
+            f"expected ({n_rows}, k) twice and ({n_experts},), by the number of "
+            "experts; mend its method route."
+        )
+
+
+def _wrong_weights(routing, training):
+    """What is wrong with the weights of a routing, or None."""
+    indices, weights = routing.indices, routing.weights
+    if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all():
+        return "weights that are no finite numbers"
+    if weights.size and weights.min() < 0:
+        return f"a weight of {weights.min():.3g}, but expected weights >= 0"
+    if np.any(weights[indices < 0]):
+        return "a weight of an empty slot, but expected zero there"
+    if _repeats(indices):
+        return "an expert twice in a row, but expected each once"
+    # In training rows may be dropped, and weights be probabilities.
+    total = weights.sum(axis=1)
+    if not training and np.any(np.abs(total - 1.0) > SUM_TOLERANCE):
+        worst = total[np.abs(total - 1.0).argmax()]
+        return f"weights of a row that sum to {worst:.3g}, but expected one"
+    return None
+
+
+def _repeats(indices):
+    """Whether a row has an expert twice."""
+    width = indices.shape[1]
+    if width > FEW_SLOTS:
+        ranked = np.sort(indices, axis=1)
+        return bool(np.any((ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] >= 0)))
+    pairs = combinations(indices.T, 2)
+    return any(np.any((first == second) & (first >= 0)) for first, second in pairs)
 
 
 def _outside(indices, n_experts):
@@ -221,9 +273,19 @@ def compacted(keep, log_gate):
     return np.where(kept, order, -1)[:, :width]
 
 
+def is_number(value):
+    """Whether a parameter is a real number, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+
+
+def is_integer(value):
+    """Whether a parameter is an integer, and no truth value."""
+    return is_number(value) and isinstance(value, numbers.Integral)
+
+
 def check_k(owner, k, n_experts):
     """Raise ``ValueError`` unless k experts can be active."""
-    if not isinstance(k, numbers.Integral) or not 1 <= k <= n_experts:
+    if not is_integer(k) or not 1 <= k <= n_experts:
         raise ValueError(
             f"{owner} got k={k!r}, but expected an integer between 1 and the number of "
             f"experts, {n_experts}."
@@ -240,7 +302,7 @@ def check_overflow(owner, overflow):
 
 def check_positive(owner, name, value):
     """Raise ``ValueError`` unless ``value`` is a positive finite number."""
-    if not (np.isscalar(value) and 0 < value < np.inf):
+    if not (is_number(value) and 0 < value < np.inf):
         raise ValueError(
             f"{owner} got {name}={value!r}, but expected a finite number > 0."
         )

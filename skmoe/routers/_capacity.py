@@ -3,7 +3,15 @@
 import numpy as np
 
 from .._kernels.routing import assign_within_capacity
-from ._base import BaseRouter, best_first, check_overflow, check_positive, make_routing
+from ._base import (
+    BaseRouter,
+    best_first,
+    check_overflow,
+    check_positive,
+    is_integer,
+    is_number,
+    make_routing,
+)
 from ._topk import TopKRouter
 
 
@@ -36,7 +44,8 @@ class CapacityRouter(BaseRouter):
     def capacity(self, n_rows, n_experts):
         """Rows that an expert serves in a batch: ceil(k * rows / experts * factor)."""
         k = self.n_active(n_experts)
-        return int(np.ceil(k * n_rows / n_experts * self.capacity_factor))
+        wanted = np.ceil(k * n_rows / n_experts * self.capacity_factor)
+        return int(min(wanted, n_rows))
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         if not training:
@@ -104,7 +113,7 @@ class SwitchRouter(CapacityRouter):
 
     def check(self, n_experts):
         super().check(n_experts)
-        if not (np.isscalar(self.jitter_noise) and 0 <= self.jitter_noise < 1):
+        if not (is_number(self.jitter_noise) and 0 <= self.jitter_noise < 1):
             raise ValueError(
                 f"SwitchRouter got jitter_noise={self.jitter_noise!r}, but expected a "
                 "number in [0, 1)."
@@ -160,7 +169,11 @@ class GShardRouter(CapacityRouter):
     def check(self, n_experts):
         super().check(n_experts)
         check_positive("GShardRouter", "threshold", self.threshold)
-        check_positive("GShardRouter", "n_groups", self.n_groups)
+        if not is_integer(self.n_groups) or self.n_groups < 1:
+            raise ValueError(
+                f"GShardRouter got n_groups={self.n_groups!r}, but expected an integer "
+                ">= 1."
+            )
 
     def resized(self, n_experts):
         """The same, or Switch where there is but one expert."""

@@ -5,6 +5,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseRouter, check_overflow, check_positive, compacted, make_routing
 
+# Of a log-weight: a row in a batch and alone differ by less.
+ROUNDING = 1e-9
+
 
 class ExpertChoiceRouter(BaseRouter):
     """Every expert takes its best rows of the batch, the same number each.
@@ -56,8 +59,8 @@ class ExpertChoiceRouter(BaseRouter):
 
     def capacity(self, n_rows, n_experts):
         """Rows that an expert takes of a batch."""
-        wanted = int(np.ceil(n_rows * self.capacity_factor / n_experts))
-        return min(wanted, n_rows)
+        wanted = np.ceil(n_rows / n_experts * self.capacity_factor)
+        return int(min(wanted, n_rows))
 
     def fit(self, log_gate, X=None):
         """Find the thresholds of prediction."""
@@ -70,7 +73,9 @@ class ExpertChoiceRouter(BaseRouter):
             taken = self._best_rows(log_gate)
         else:
             check_is_fitted(self, "thresholds_")
-            taken = log_gate >= self.thresholds_
+            # A row at the threshold is taken, however its score is rounded.
+            margin = ROUNDING * (1.0 + np.abs(self.thresholds_))
+            taken = log_gate >= self.thresholds_ - margin
         missed = ~taken.any(axis=1)
         if not training or self.overflow == "next":
             taken[missed, log_gate[missed].argmax(axis=1)] = True

@@ -1,11 +1,9 @@
 """Routing by a hash of the row."""
 
-import numbers
-
 import numpy as np
 
 from .._kernels.routing import hash_to_experts
-from ._base import BaseRouter, Routing, check_k
+from ._base import BaseRouter, Routing, check_k, is_integer
 
 
 class HashRouter(BaseRouter):
@@ -45,9 +43,10 @@ class HashRouter(BaseRouter):
 
     def check(self, n_experts):
         check_k("HashRouter", self.k, n_experts)
-        if not isinstance(self.seed, numbers.Integral) or self.seed < 0:
+        if not is_integer(self.seed) or not 0 <= self.seed < 2**64:
             raise ValueError(
-                f"HashRouter got seed={self.seed!r}, but expected an integer >= 0."
+                f"HashRouter got seed={self.seed!r}, but expected an integer from 0 to "
+                "2**64 - 1."
             )
 
     def n_active(self, n_experts):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit, ndtr
 
-from ._base import BaseRouter, check_k
+from ._base import BaseRouter, check_k, is_number
 from ._topk import TopKRouter
 
 # Smallest standard deviation of the noise, as in the published code.
@@ -47,7 +47,7 @@ class NoisyTopKRouter(BaseRouter):
 
     def check(self, n_experts):
         check_k("NoisyTopKRouter", self.k, n_experts)
-        if not (np.isscalar(self.noise) and 0 <= self.noise < np.inf):
+        if not (is_number(self.noise) and 0 <= self.noise < np.inf):
             raise ValueError(
                 f"NoisyTopKRouter got noise={self.noise!r}, but expected a finite "
                 "number >= 0; 0 is plain top-k."

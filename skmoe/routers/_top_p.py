@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._base import BaseRouter, best_first, make_routing
+from ._base import BaseRouter, best_first, is_integer, is_number, make_routing
 
 
 class TopPRouter(BaseRouter):
@@ -39,12 +39,13 @@ class TopPRouter(BaseRouter):
         self.max_active = max_active
 
     def check(self, n_experts):
-        if not (np.isscalar(self.p) and 0 < self.p <= 1):
+        if not (is_number(self.p) and 0 < self.p <= 1):
             raise ValueError(
                 f"TopPRouter got p={self.p!r}, but expected a number in (0, 1]; 1 is "
                 "dense."
             )
-        if self.max_active is not None and self.max_active < 1:
+        most = self.max_active
+        if most is not None and not (is_integer(most) and most >= 1):
             raise ValueError(
                 f"TopPRouter got max_active={self.max_active!r}, but expected None or "
                 "an integer >= 1."
