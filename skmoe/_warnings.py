@@ -87,6 +87,13 @@ TECHNICAL = (
 # Of parts that the user has not chosen himself, whose author alone could heed them.
 OF_AUTHOR = (ConvergenceWarning, DataConversionWarning, ExpertCollapseWarning)
 OF_AUTHOR_WORDS = ("n_quantiles", "The number of unique classes")
+# How a mixture begins that is given weights which are little beside its penalties.
+OF_WEIGHTS = "sample_weight sums to"
+
+
+def of_trainer(category, text):
+    """Whether a warning is about weights that are responsibilities, not the user's."""
+    return text.startswith(OF_WEIGHTS)
 
 
 def of_author(category, text):
@@ -95,7 +102,8 @@ def of_author(category, text):
     Whether a member converged, or a mixture among them lost an expert, shows in the
     loss of its predictions, by which the gate judges it.
     """
-    return issubclass(category, OF_AUTHOR) or text.startswith(OF_AUTHOR_WORDS)
+    author = issubclass(category, OF_AUTHOR) or text.startswith(OF_AUTHOR_WORDS)
+    return author or of_trainer(category, text)
 
 
 class _Listener(threading.local):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import optimize, stats
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, mixture
@@ -188,3 +189,9 @@ def test_quantiles_of_mixtures_of_any_size(means, level):
         if rows.discrete:
             before = np.minimum(found - 1.0, np.nextafter(found, -np.inf))
             assert mixture.cdf(before, rows)[0, 0] < level
+
+
+@pytest.mark.parametrize("criterion", ["aic", "bic", "icl"])
+def test_criteria_ask_for_a_fit(criterion):
+    with pytest.raises(NotFittedError):
+        getattr(MoERegressor(), criterion)(np.ones((3, 1)), np.ones(3))

@@ -205,3 +205,14 @@ def test_a_pool_with_workers_of_its_own_keeps_quiet():
     wide = np.column_stack([X, 1e3 * X**3])
     with joblib.parallel_config("loky"):
         assert recorded(lambda: model.fit(wide, CLASSES)) == []
+
+
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
+@pytest.mark.filterwarnings("error:sample_weight sums to")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_responsibilities_are_no_weights_of_the_user():
+    X = np.random.RandomState(0).normal(size=(60, 2))
+    y = np.where(X[:, 0] > 0, 9.0, -9.0) + X[:, 1]
+    inner = MoERegressor(LinearExpert(alpha=100.0), n_experts=2)
+    model = MoERegressor([inner, LinearExpert(), LinearExpert()], random_state=0)
+    assert np.isfinite(model.fit(X, y).predict(X)).all()

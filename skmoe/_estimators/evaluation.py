@@ -89,6 +89,7 @@ class Evaluation:
 
 def criterion_parts(model, X, y, sample_weight, sizes):
     """Deviance, weights of rows (n,), log gate weights and log-densities (n, K)."""
+    check_is_fitted(model)
     if model.n_parameters_ is None:
         raise ValueError(
             f"{uncounted(model)} has no count of parameters, which the criterion "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._warnings import heard, of_author, tell
+from .._warnings import heard, of_author, of_trainer, tell
 from ..engines import run_calls
 from ..experts._base import traits
 from ..experts._counts import expert_parameters
@@ -100,7 +100,7 @@ class Recipe:
         calls = [(function, *own) for own in arguments]
         pairs = run_calls(heard, calls, self.n_jobs)
         said = [found for _, found in pairs]
-        tell(said, of_author) if self.pooled else tell(said)
+        tell(said, of_author if self.pooled else of_trainer)
         return [result for result, _ in pairs]
 
     def of_experts(self, kept):
