@@ -240,10 +240,11 @@ def _arranged(members, shape, centers):
     if shape is None:
         return list(members)
     own = centers[members]
-    axis = np.linalg.svd(own - own.mean(axis=0), full_matrices=False)[2][0]
-    # The sign of a singular vector is arbitrary.
-    axis = axis * np.sign(axis[np.abs(axis).argmax()])
-    members = members[np.argsort(own @ axis, kind="stable")]
+    if own.shape[1]:
+        axis = np.linalg.svd(own - own.mean(axis=0), full_matrices=False)[2][0]
+        # The sign of a singular vector is arbitrary.
+        axis = axis * np.sign(axis[np.abs(axis).argmax()])
+        members = members[np.argsort(own @ axis, kind="stable")]
     found, start = [], 0
     for child in shape:
         stop = start + n_leaves(child)

@@ -16,6 +16,14 @@ MOST_FLOORED = 0.01
 LEAST_SQUARE = 1e-3
 # Smallest square and variance: their logarithms and ratios must stay finite.
 SMALLEST = 1e-307
+# Largest weight of a row for its variance, relative to the others.
+MOST_PRECISE = 1e150
+
+
+def relative_precision(reference, variance):
+    """What a variance makes a row count, in the unit of ``reference``; a number."""
+    with np.errstate(over="ignore"):
+        return np.minimum(reference / variance, MOST_PRECISE)
 
 
 class HeteroscedasticGaussian(Likelihood):
@@ -152,7 +160,7 @@ class HeteroscedasticGaussian(Likelihood):
         logarithm = np.average(np.log(variance), axis=0, weights=all_weight)
         fitted.reference_ = np.exp(logarithm)
         # In this unit: sums of precisions themselves may leave the range of numbers.
-        precision = fitted.reference_ / variance
+        precision = relative_precision(fitted.reference_, variance)
         fitted._precision = np.average(precision, axis=0, weights=weight)
         return fitted
 
@@ -185,7 +193,7 @@ class HeteroscedasticGaussian(Likelihood):
         """Precision of each row relative to the mean over rows; that over outputs."""
         if np.ndim(self.sigma_) < 2:
             return None
-        precision = self.reference_ / np.square(self.sigma_)
+        precision = relative_precision(self.reference_, np.square(self.sigma_))
         return np.mean(precision / self._precision, axis=1)
 
     def penalty_variance(self, n_outputs):
