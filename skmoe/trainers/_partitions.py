@@ -302,7 +302,8 @@ def _drawn_rows(share, Z, target, rng):
 def _line_through(rows, Z, target):
     design = np.column_stack([Z, np.ones(len(Z))])
     gram = design[rows].T @ design[rows]
-    gram[np.diag_indices_from(gram)] += 1e-6
+    # Rows without weight may be far out, where one in a million is nothing.
+    gram[np.diag_indices_from(gram)] += 1e-6 + 1e-13 * np.trace(gram)
     return design @ np.linalg.solve(gram, design[rows].T @ target[rows])
 
 
