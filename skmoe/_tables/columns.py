@@ -55,7 +55,7 @@ def unreadable_columns(X):
 
 def _reads_as_numbers(column):
     kind = _kind(column)
-    if kind in "biuf":
+    if kind == "f":
         return True
     if kind in "mMc" or _is_category(column):
         return False
@@ -98,7 +98,7 @@ def no_number(X, said="", skipped=()):
     quoted = "could not convert string to float" in said
     for name, column in zip(column_labels(X), as_columns(X), strict=True):
         kind = _kind(column)
-        if kind in "biuf" or name in skipped:
+        if kind == "f" or name in skipped:
             continue
         for value in column:
             if is_gap(value) or (kind not in "mMc" and _is_number(value)):

@@ -202,11 +202,17 @@ def _check_shapes(routing, shape, owner):
 def _wrong_weights(routing, training):
     """What is wrong with the weights of a routing, or None."""
     indices, weights = routing.indices, routing.weights
-    if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all():
+    if weights.dtype.kind not in "fiu":
         return "weights that are no finite numbers"
-    if weights.size and weights.min() < 0:
-        return f"a weight of {weights.min():.3g}, but expected weights >= 0"
-    if np.any(weights[indices < 0]):
+    if not weights.size:
+        return None
+    # Two passes over each array, for batches are small; comparisons with NaN fail.
+    least, most = weights.min(), weights.max()
+    if not (least > -np.inf and most < np.inf):
+        return "weights that are no finite numbers"
+    if least < 0:
+        return f"a weight of {least:.3g}, but expected weights >= 0"
+    if indices.min() < 0 and np.any(weights[indices < 0]):
         return "a weight of an empty slot, but expected zero there"
     if _repeats(indices):
         return "an expert twice in a row, but expected each once"

@@ -45,19 +45,16 @@ def tree_of(task):
     return task.recipe.gate.tree_for(task.recipe.n_experts)
 
 
-def is_wide(task, view, columns):
+def is_wide(task, view, form):
     """Whether a problem is solved by products with the columns of experts and gate.
 
     Sparse ones give nothing else; few of them are dense by now.
     """
     n_classes = 1 if task.rows.classes is None else len(task.rows.classes)
     systems = [(view, n_classes)]
-    if columns is not None:
-        systems.append((columns, max(tree_of(task).widths)))
-    penalties = (
-        task.recipe.gate.linear_form(columns).penalty,
-        Penalty.of(task.recipe.experts[0]),
-    )
+    if form.columns is not None:
+        systems.append((form.columns, max(tree_of(task).widths)))
+    penalties = form.penalty, Penalty.of(task.recipe.experts[0])
     # Least squares and coordinate descent do well with their matrices.
     direct = n_classes == 1 or any(penalty.lasso for penalty in penalties)
     return any(use_products(X, 0 if direct else width) for X, width in systems)
@@ -77,7 +74,7 @@ class FusedTask:
         form = task.recipe.gate.linear_form(task.rows.gate_view)
         standardize = task.recipe.experts[0].standardize, form.standardize
         view, columns = task.rows.shared_view, form.columns
-        self.wide = is_wide(task, view, columns)
+        self.wide = is_wide(task, view, form)
         self.expert_design = make_design(view, weight, standardize[0])
         if columns is None:
             self.gate_design = empty_design(len(weight))
@@ -85,13 +82,13 @@ class FusedTask:
             self.gate_design = self.expert_design
         else:
             self.gate_design = make_design(columns, weight, standardize[1])
-        self.problem = self._make_problem(weight, hard)
+        self.problem = self._make_problem(form, weight, hard)
 
-    def _make_problem(self, weight, hard):
+    def _make_problem(self, form, weight, hard):
         task = self.task
         common = {
             "tree": tree_of(task),
-            "gate_penalty": task.recipe.gate.linear_form(task.rows.gate_view).penalty,
+            "gate_penalty": form.penalty,
             "expert_penalty": Penalty.of(task.recipe.experts[0]),
             "hard": hard,
             "n_jobs": task.recipe.n_jobs,
