@@ -307,3 +307,22 @@ def mixture_curvature(codes, weight, resp, proba, logits, change, exact):
             if exact:
                 out[r, k] -= changes[r, k] * (hit - p)
     return out, changes
+
+
+def first_fault(indices, weights, n_experts, tolerance):
+    """Number of the first fault of a routing, its row and slot."""
+    for i, (own, shares) in enumerate(zip(indices, weights, strict=True)):
+        for slot, (expert, share) in enumerate(zip(own, shares, strict=True)):
+            faults = [
+                False,
+                not -1 <= expert < n_experts,
+                not np.isfinite(share),
+                share < 0,
+                expert == -1 and share != 0,
+                expert >= 0 and expert in own[:slot],
+            ]
+            if any(faults):
+                return faults.index(True), i, slot
+        if abs(sum(shares) - 1) > tolerance:
+            return 6, i, 0
+    return 0, 0, 0

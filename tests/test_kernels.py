@@ -263,6 +263,27 @@ def test_top_k_rows(k):
     np.testing.assert_allclose(weights, expected[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_first_fault_is_the_naive_one(seed):
+    """Routings with at most a few faults are judged as by plain rules."""
+    rng = np.random.RandomState(seed)
+    indices = np.array([rng.permutation(5)[:3] for _ in range(6)])
+    weights = rng.dirichlet(np.ones(3), size=6)
+    indices[1, 2], weights[1] = -1, [0.25, 0.75, 0.0]
+    ugly = [5, -2, np.iinfo(np.int64).min, -1, indices[3, 0]]
+    for _ in range(seed % 4):
+        row, slot = rng.randint(6), rng.randint(3)
+        if rng.rand() < 0.5:
+            indices[row, slot] = ugly[rng.randint(len(ugly))]
+        else:
+            weights[row, slot] = rng.choice([np.nan, np.inf, -np.inf, -0.1, 2.0, 0.0])
+    for tolerance in (1e-6, np.inf):
+        found = routing.first_fault(indices, weights, 5, tolerance)
+        assert tuple(map(int, found)) == naive.first_fault(
+            indices, weights, 5, tolerance
+        )
+
+
 def test_group_slots():
     indices = RNG.integers(-1, 4, size=(50, 2))
     order, bounds = routing.group_slots(indices, 4)

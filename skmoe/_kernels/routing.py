@@ -1,5 +1,7 @@
 """Row-wise selection of experts, and grouping of rows by expert."""
 
+from enum import IntEnum
+
 import numpy as np
 
 from ._jit import jit
@@ -10,6 +12,59 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_SHIFT, FIRST_FACTOR = np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)
 SECOND_SHIFT, SECOND_FACTOR = np.uint64(27), np.uint64(0x94D049BB133111EB)
 LAST_SHIFT = np.uint64(31)
+
+
+class RoutingFault(IntEnum):
+    """What can be wrong with a slot of a routing, or with a row of it."""
+
+    none = 0
+    outside = 1
+    infinite = 2
+    negative = 3
+    empty = 4
+    twice = 5
+    total = 6
+
+
+@jit
+def first_fault(indices, weights, n_experts, tolerance):
+    """The first fault of a routing, with its row and slot.
+
+    Parameters
+    ----------
+    indices : int64 (n, k)
+    weights : float64 (n, k)
+    n_experts : int
+    tolerance : float
+        What the weights of a row may be off one by.
+
+    Returns
+    -------
+    fault : RoutingFault
+    row, slot : int
+    """
+    n_rows, n_slots = indices.shape
+    last_row = np.full(n_experts, -1)
+    for i in range(n_rows):
+        total = 0.0
+        for slot in range(n_slots):
+            expert, weight = indices[i, slot], weights[i, slot]
+            if expert < -1 or expert >= n_experts:
+                return RoutingFault.outside, i, slot
+            if not np.isfinite(weight):
+                return RoutingFault.infinite, i, slot
+            if weight < 0.0:
+                return RoutingFault.negative, i, slot
+            if expert < 0 and weight != 0.0:
+                return RoutingFault.empty, i, slot
+            if expert >= 0:
+                if last_row[expert] == i:
+                    return RoutingFault.twice, i, slot
+                last_row[expert] = i
+            total += weight
+        if abs(total - 1.0) > tolerance:
+            return RoutingFault.total, i, 0
+    return RoutingFault.none, 0, 0
 
 
 @jit

@@ -2,18 +2,15 @@
 
 import copy
 import numbers
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-from .._kernels.door import in_range
+from .._kernels.routing import RoutingFault, first_fault
 from .._stamp import Stamped
 
 # What weights of a row may be off one by: those of single precision, and some more.
 SUM_TOLERANCE = 1e-4
-# Slots that are compared pair by pair; more are sorted.
-FEW_SLOTS = 6
 # Where a row goes in training that finds no expert.
 OVERFLOW = ("next", "shared", "drop")
 
@@ -173,14 +170,7 @@ def routed(router, log_gate, **given):
         load=np.asarray(routing.load),
     )
     _check_shapes(routing, log_gate.shape, owner)
-    n_experts, indices = log_gate.shape[1], routing.indices
-    if not in_range(indices, n_experts):
-        raise ValueError(
-            f"{owner} returned {_outside(indices, n_experts)} as an expert, but "
-            f"expected integers from 0 to {n_experts - 1}, or -1 for an empty slot; "
-            "mend its method route."
-        )
-    wrong = _wrong_weights(routing, given.get("training", False))
+    wrong = _wrong(routing, log_gate.shape[1], given.get("training", False))
     if wrong:
         raise ValueError(f"{owner} returned {wrong}; mend its method route.")
     return routing
@@ -199,46 +189,44 @@ def _check_shapes(routing, shape, owner):
         )
 
 
-def _wrong_weights(routing, training):
-    """What is wrong with the weights of a routing, or None."""
+def _wrong(routing, n_experts, training):
+    """What is wrong with a routing, or None."""
     indices, weights = routing.indices, routing.weights
+    if indices.dtype.kind not in "iu":
+        first = indices.flat[0].item() if indices.size else indices.dtype.name
+        return _outside(first, n_experts)
     if weights.dtype.kind not in "fiu":
         return "weights that are no finite numbers"
-    if not weights.size:
-        return None
-    # Two passes over each array, for batches are small; comparisons with NaN fail.
-    least, most = weights.min(), weights.max()
-    if not (least > -np.inf and most < np.inf):
-        return "weights that are no finite numbers"
-    if least < 0:
-        return f"a weight of {least:.3g}, but expected weights >= 0"
-    if indices.min() < 0 and np.any(weights[indices < 0]):
-        return "a weight of an empty slot, but expected zero there"
-    if _repeats(indices):
-        return "an expert twice in a row, but expected each once"
     # In training rows may be dropped, and weights be probabilities.
-    total = weights.sum(axis=1)
-    if not training and np.any(np.abs(total - 1.0) > SUM_TOLERANCE):
-        worst = total[np.abs(total - 1.0).argmax()]
-        return f"weights of a row that sum to {worst:.3g}, but expected one"
-    return None
+    fault, row, slot = first_fault(
+        np.asarray(indices, dtype=np.int64),
+        np.asarray(weights, dtype=np.float64),
+        n_experts,
+        np.inf if training else SUM_TOLERANCE,
+    )
+    if fault == RoutingFault.none:
+        return None
+    return {
+        RoutingFault.outside: lambda: _outside(int(indices[row, slot]), n_experts),
+        RoutingFault.infinite: lambda: "weights that are no finite numbers",
+        RoutingFault.negative: lambda: (
+            f"a weight of {weights[row, slot]:.3g}, but expected weights >= 0"
+        ),
+        RoutingFault.empty: lambda: (
+            "a weight of an empty slot, but expected zero there"
+        ),
+        RoutingFault.twice: lambda: "an expert twice in a row, but expected each once",
+        RoutingFault.total: lambda: (
+            f"weights of a row that sum to {weights[row].sum():.3g}, but expected one"
+        ),
+    }[fault]()
 
 
-def _repeats(indices):
-    """Whether a row has an expert twice."""
-    width = indices.shape[1]
-    if width > FEW_SLOTS:
-        ranked = np.sort(indices, axis=1)
-        return bool(np.any((ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] >= 0)))
-    pairs = combinations(indices.T, 2)
-    return any(np.any((first == second) & (first >= 0)) for first, second in pairs)
-
-
-def _outside(indices, n_experts):
-    """The first entry that is no number of an expert."""
-    if indices.dtype.kind not in "iu":
-        return repr(indices.flat[0].item())
-    return int(indices[(indices < -1) | (indices >= n_experts)][0])
+def _outside(index, n_experts):
+    return (
+        f"{index!r} as an expert, but expected integers from 0 to {n_experts - 1}, or "
+        "-1 for an empty slot"
+    )
 
 
 def slot_weights(log_gate, indices, normalised=True):
