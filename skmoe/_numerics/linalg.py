@@ -184,7 +184,7 @@ def _solve_scaled(matrix, right):
     # LAPACK itself: around it small systems spend ten times as long as in it.
     factor, failed = dpotrf(matrix, lower=True, clean=False)
     # Of matrices with NaN LAPACK reports no failure.
-    if not failed and np.min(np.diag(factor)) ** 2 > SINGULAR * len(matrix):
+    if not failed and factor.diagonal().min() ** 2 > SINGULAR * len(matrix):
         return dpotrs(factor, right, lower=True)[0]
     return _minimum_norm(matrix, right)
 
@@ -373,7 +373,10 @@ def shortened(direction):
 def _without_flat(slope, blocks, penalty):
     """Columns (m, q) without spread, and slopes, blocks and penalties (m, q) by which
     those of them that no penalty curves stay where they are."""
-    flat = np.pad(spreadless(blocks.sum(axis=1)), ((0, 0), (0, 1)))
+    flat = np.zeros((len(blocks), blocks.shape[-1]), dtype=bool)
+    flat[:, :-1] = spreadless(blocks.sum(axis=1))
+    if not flat.any():
+        return flat, slope, blocks, penalty[None]
     free = flat & (penalty == 0.0)
     slope = np.where(free[:, None], 0.0, slope)
     blocks = np.where(_either(free)[:, None], 0.0, blocks)
@@ -382,6 +385,8 @@ def _without_flat(slope, blocks, penalty):
 
 def _snapped(direction, coef, flat):
     """Moves (m, K, q) that leave nothing where all but rounding would go to zero."""
+    if not flat.any():
+        return direction
     rest = np.abs(coef + direction).max(axis=1)
     gone = flat & (rest <= SINGULAR)
     return np.where(gone[:, None], -coef, direction)

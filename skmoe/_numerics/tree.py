@@ -30,7 +30,7 @@ class Tree:
     """
 
     def __init__(self, shape):
-        self.shape, self._known_branches = shape, {}
+        self.shape, self._known_branches, self._known_curves = shape, {}, {}
         self.slots, self.parents, self.above = [], [], []
         positions, leaves, levels = [], {}, [0]
         # Nodes whose slots are not numbered yet: shape, slot above, position.
@@ -112,7 +112,10 @@ class Tree:
 
     def curves(self, n_channels):
         """First curvature column of each node's gate, and the number of columns."""
-        return np.cumsum([0, *(curvature_columns(n, n_channels) for n in self.widths)])
+        if n_channels not in self._known_curves:
+            columns = [curvature_columns(n, n_channels) for n in self.widths]
+            self._known_curves[n_channels] = np.cumsum([0, *columns])
+        return self._known_curves[n_channels]
 
     def branches(self, n_channels):
         """Arrays for compiled code, for gates of ``n_channels`` numbers per child."""

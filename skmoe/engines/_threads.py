@@ -106,6 +106,11 @@ def map_rows(accumulate, make_statistics, n_rows, n_jobs=None):
     tuple of ndarray
     """
     edges = chunk_edges(n_rows)
+    if len(edges) == 2 and n_jobs in (None, 1):
+        # To ask who else could help costs as much as a pass over few rows.
+        statistics = make_statistics()
+        accumulate(statistics, *edges)
+        return statistics
     chunks = list(zip(edges[:-1], edges[1:], strict=True))
     parts = [None] * len(chunks)
     pending = deque(enumerate(chunks))
