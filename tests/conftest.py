@@ -12,9 +12,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_configure(config):
-    """Processes of ``-n`` share the cores: libraries in them keep to one thread."""
+    """Processes of ``-n`` share the cores: libraries in them keep to one thread.
+
+    Each takes tests that stand together, so that what a module prepares, or compiles,
+    is mostly made once; one that is done early takes from the others.
+    """
     if getattr(config.option, "numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        if config.option.dist == "load":
+            config.option.dist = "worksteal"
 
 
 @pytest.fixture(scope="session")

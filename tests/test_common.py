@@ -22,9 +22,9 @@ from skmoe.routers import SwitchRouter
 from skmoe.trainers import Gradient
 
 CONFIGURATIONS = [
-    MoERegressorCV(n_experts=2, cv=3),
+    MoERegressorCV(n_experts=2, cv=2),
     MoERegressorCV(n_experts=2, criterion="bic"),
-    MoEClassifierCV(n_experts=2, cv=3),
+    MoEClassifierCV(n_experts=2, cv=2),
     MoEClassifierCV(n_experts=2, criterion="icl"),
     MoERegressor(n_experts=2, noise=True),
     MoERegressor(n_experts=2, likelihood="student-t"),

@@ -24,7 +24,14 @@ FAMILIES = {
 EXACT = EM(tol=1e-12, max_iter=5000)
 # Where only the value of the likelihood is compared, to 1e-3.
 CLOSE = EM(tol=1e-8, max_iter=2000)
-N_INIT = {"titanic_binomial_k2": 30}
+# Where fewer starts find the optimum, too, and each is long.
+N_INIT = {
+    "titanic_binomial_k2": 30,
+    "dmft_poisson_k3": 4,
+    "sim_t_k2": 4,
+    "tempanomalies_t_k2": 4,
+    "npreg_poisson_k2": 4,
+}
 LIKELY = [name for name, case in CASES.items() if "n_parameters" in case["reference"]]
 NOISY = [name for name in LIKELY if CASES[name]["model"].get("noise")]
 LIKELY = [name for name in LIKELY if name not in NOISY]

@@ -73,7 +73,9 @@ def test_planted_spread_is_found():
 
 
 @pytest.mark.parametrize("likelihood", ["heteroscedastic", BOOSTED])
-@pytest.mark.parametrize("expert", [None, Ridge(), HistGradientBoostingRegressor()])
+@pytest.mark.parametrize(
+    "expert", [None, Ridge(), HistGradientBoostingRegressor(max_iter=20)]
+)
 def test_methods_see_the_spread_of_their_rows(likelihood, expert):
     """Each method gives for some rows what it gives for them among all others."""
     X, y, _ = made(300)
@@ -231,11 +233,11 @@ def test_units_of_the_target_do_not_matter(scale):
 def test_growth_sees_the_spread(criterion):
     """One line with a growing spread is one leaf."""
     rng = np.random.default_rng(1)
-    X = rng.uniform(-2, 2, size=(600, 1))
-    y = X[:, 0] + np.exp(-0.5 + 0.6 * X[:, 0]) * rng.normal(size=600)
+    X = rng.uniform(-2, 2, size=(250, 1))
+    y = X[:, 0] + np.exp(-0.5 + 0.6 * X[:, 0]) * rng.normal(size=250)
     model = HierarchicalMoERegressor(
         branching="grow",
-        max_leaf_nodes=4,
+        max_leaf_nodes=2,
         criterion=criterion,
         likelihood="heteroscedastic",
         random_state=0,

@@ -316,7 +316,9 @@ def test_only_children_may_lose_their_rows(branching):
 def test_gates_of_any_kind(four, gate, branching):
     X, y = four
     X = np.column_stack([X, np.arange(len(X)) % 3])
-    model = HierarchicalMoERegressor(branching=branching, gate=gate, random_state=0)
+    model = HierarchicalMoERegressor(
+        branching=branching, gate=gate, max_leaf_nodes=4, random_state=0
+    )
     density = model.fit(X, y).log_density(X, y)
     assert density.mean() > -np.log(y.std() * np.sqrt(2 * np.pi)) - 0.5
     np.testing.assert_allclose(model.gate_proba(X).sum(axis=1), 1.0)
@@ -326,7 +328,7 @@ def test_gates_of_any_kind(four, gate, branching):
 def test_routers_that_take_part_in_training(four, branching):
     X, y = four
     model = HierarchicalMoERegressor(
-        branching=branching, router=HashRouter(), random_state=0
+        branching=branching, router=HashRouter(), max_leaf_nodes=4, random_state=0
     )
     assert np.isfinite(model.fit(X, y).predict(X)).all()
     model.set_params(router=SwitchRouter(), trainer=Gradient(max_epochs=5))
