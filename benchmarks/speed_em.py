@@ -32,9 +32,8 @@ from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.engines import single_threaded_blas
 from skmoe.gates import SoftmaxGate
 from skmoe.trainers import EM
-from skmoe.trainers._em.acceleration import Plain, Squarem
 from skmoe.trainers._em.fused import LinearGaussianMixture
-from skmoe.trainers._em.loop import run_em
+from skmoe.trainers._em.loop import Plain, Squarem, run_em
 
 GRID = [(p, n_experts) for p in (5, 10, 30, 100) for n_experts in (2, 5, 32)]
 CORES = os.cpu_count()

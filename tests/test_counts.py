@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
-from skmoe._numerics.rank import Columns, column_rank
+from skmoe._numerics.grams import Columns, column_rank
 from skmoe.experts import LinearExpert
 from skmoe.experts._counts import expert_parameters
 from skmoe.gates import GaussianGate, SoftmaxGate

@@ -50,12 +50,10 @@ ORDERS = {
         "grams",
         "multinomial",
         "network",
-        "rank",
     ],
-    "_tables": ["frames", "columns", "flat", "features", "given", "table"],
+    "_tables": ["frames", "columns", "flat", "features", "table"],
     "trainers": [
         "_rows",
-        "_recipe",
         "_task",
         "_order",
         "_variances",

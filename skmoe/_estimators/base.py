@@ -23,8 +23,6 @@ from .._sklearn import (
     safe_indexing,
 )
 from .._warnings import tells_once, warn
-from ..experts._base import traits
-from ..experts._foreign import warn_without_weight
 from ..experts._noise import NOISE
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
@@ -53,19 +51,21 @@ from .parts import (
 from .shared import fit_shared
 from .training import (
     Reporter,
+    check_size,
     given_rows,
     make_task,
     positive_rows,
+    splitting,
     train,
     train_batch,
+    training_size,
+    warn_of_weights,
     widths_of,
     with_options,
     with_shared,
 )
 from .views import Reading, fit_views, training_views, what_all_allow
 
-# Share of the rows below which a sum of weights is taken for a slip of units.
-LIGHT = 0.1
 # What ``partial_fit`` can leave alone, besides experts by name.
 FREEZE = ("experts", "gate")
 
@@ -312,35 +312,6 @@ def screened(parts, given):
     )
 
 
-def check_size(parts, weight):
-    """Raise ``ValueError`` for fewer rows of positive weight than experts, or two."""
-    needed = parts.least_rows or len(parts.experts)
-    n_rows = int(np.count_nonzero(weight))
-    if n_rows < needed or n_rows < 2:
-        raise ValueError(
-            f"{parts.asked.owner} got n_samples={n_rows} with positive weight, "
-            f"but {needed} experts need at least {max(2, needed)} rows; "
-            "use fewer experts or more rows."
-        )
-
-
-def training_size(parts, given, sizes):
-    """Exposures or trials of rows, for a target that the likelihood can take."""
-    likelihood, owner = parts.likelihood, parts.asked.owner
-    if parts.asked.classify:
-        return None
-    if likelihood.link != "identity" and parts.shared is not None:
-        raise ValueError(
-            f"{owner} got shared_expert with {likelihood!r}, but what a shared expert "
-            "leaves is no target of that family; use a Gaussian, Student's t or "
-            "Laplace likelihood."
-        )
-    size = given.target.size(likelihood, owner, len(given.y), **sizes)
-    rows = given.weight > 0
-    likelihood.check_target(given.y[rows], None if size is None else size[rows])
-    return size
-
-
 def route_fit_params(model, parts, fit_params):
     """Arguments of each expert's ``fit``, by name, and of the splitter."""
     names = parts.by_name()
@@ -358,20 +329,6 @@ def route_fit_params(model, parts, fit_params):
     return fit_params, split_params
 
 
-def splitting(parts, split_params):
-    """The splitter of the trainer and its arguments; None if it has none."""
-    splitter = parts.trainer.splitter
-    if splitter is None:
-        return None
-    if parts.shared is not None:
-        raise ValueError(
-            f"{parts.asked.owner} got shared_expert with cv={splitter!r}, but a "
-            "shared expert is fitted to random folds, which would part groups; "
-            "give cv as an integer, or the expert as one of the others."
-        )
-    return splitter, split_params
-
-
 def fit_shared_of(model, parts, given, views, fit_params):
     """The fitted shared expert and its out-of-fold contribution; None for both."""
     if parts.shared is None:
@@ -387,38 +344,3 @@ def fit_shared_of(model, parts, given, views, fit_params):
         n_jobs=model.n_jobs,
         fit_params=fit_params,
     )
-
-
-def warn_of_weights(parts, given):
-    """Warn of experts that take no weights, and of weights that are little."""
-    if parts.asked.pool is None:
-        warn_without_weight(_weighted_parts(parts, given.weight))
-        warn_of_light_weights(parts, given.weight, given.unit)
-
-
-def _weighted_parts(parts, weight):
-    """What is fitted to rows of unequal weight, by name."""
-    unequal = np.ptp(weight[weight > 0]) > 0
-    weighs = parts.trainer.weighs_rows or unequal
-    found = parts.by_name() if weighs else {}
-    model = parts.likelihood.model if parts.likelihood.models_variance else None
-    # Its rows have responsibilities for weights under any trainer.
-    if model is not None and (weighs or len(parts.experts) > 1):
-        found["likelihood"] = model
-    return found
-
-
-def warn_of_light_weights(parts, weight, unit):
-    """Warn where the weights of all rows are little beside the penalties."""
-    total, n_rows = weight.sum() * unit, np.count_nonzero(weight)
-    own = [traits(expert).penalty_rows for expert in parts.experts]
-    against = max(parts.gate.penalty_rows, *own) * len(parts.experts)
-    light = total < LIGHT * n_rows and LIGHT * total < against
-    if light and parts.trainer.penalties_see_weight:
-        warn(
-            f"sample_weight sums to {total:.3g} for {n_rows} rows, but penalties count "
-            "in rows of weight one and so outweigh the data; pass sample_weight * "
-            "(len(sample_weight) / sample_weight.sum()) if only ratios matter, or a "
-            "smaller alpha.",
-            UserWarning,
-        )

@@ -9,7 +9,7 @@ from .. import mixture
 from ..experts._base import BuiltInExpert
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
-from ..trainers._recipe import Fit, counts_of
+from ..trainers._task import Fit, counts_of
 from .answers import Seen, fitted_mixture
 from .members import MembersGate, MembersRouter
 from .shared import SharedExpert

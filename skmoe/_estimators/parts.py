@@ -12,8 +12,7 @@ from sklearn.utils import check_random_state, murmurhash3_32
 from .._numerics.tree import Tree
 from .._stamp import Stamped
 from ..experts import LinearExpert
-from ..experts._base import BuiltInExpert
-from ..experts._foreign import is_frozen, seed_unseeded
+from ..experts._base import BuiltInExpert, is_frozen, seed_unseeded
 from ..experts._noise import NOISE, NoiseExpert
 from ..gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
 from ..gates._base import BaseGate

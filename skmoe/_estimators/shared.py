@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._numerics.rank import Columns
+from .._numerics.grams import Columns
 from .._warnings import heard, tell
 from ..engines import run_calls
 from ..experts._answers import predict_expert
+from ..experts._base import is_frozen
 from ..experts._counts import expert_parameters
-from ..experts._foreign import fit_expert, is_frozen
+from ..experts._foreign import fit_expert
 from ..likelihoods import smoothed
 from ..trainers._folds import draw_folds, predict_fold
 

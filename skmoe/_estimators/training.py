@@ -8,12 +8,16 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from .._numerics.design import counted_weights
-from ..experts._foreign import is_frozen
+from .._warnings import warn
+from ..experts._base import is_frozen, traits
+from ..experts._foreign import warn_without_weight
 from ..trainers._folds import draw_folds
-from ..trainers._recipe import Recipe
 from ..trainers._rows import Rows
-from ..trainers._task import Report, Start, Task, trained
+from ..trainers._task import Recipe, Report, Start, Task
 from .parts import are_named, seed_experts
+
+# Share of the rows below which a sum of weights is taken for a slip of units.
+LIGHT = 0.1
 
 
 class Given(NamedTuple):
@@ -41,6 +45,53 @@ def given_rows(table, target, labels, weight):
     """Rows with their target encoded, and their weights as training counts them."""
     weight, unit = counted_weights(weight)
     return Given(table, target, labels, target.encode(labels), weight, unit)
+
+
+def check_size(parts, weight):
+    """Raise ``ValueError`` for fewer rows of positive weight than experts, or two."""
+    needed = parts.least_rows or len(parts.experts)
+    n_rows = int(np.count_nonzero(weight))
+    if n_rows < needed or n_rows < 2:
+        raise ValueError(
+            f"{parts.asked.owner} got n_samples={n_rows} with positive weight, "
+            f"but {needed} experts need at least {max(2, needed)} rows; "
+            "use fewer experts or more rows."
+        )
+
+
+def warn_of_weights(parts, given):
+    """Warn of experts that take no weights, and of weights that are little."""
+    if parts.asked.pool is None:
+        warn_without_weight(_weighted_parts(parts, given.weight))
+        warn_of_light_weights(parts, given.weight, given.unit)
+
+
+def _weighted_parts(parts, weight):
+    """What is fitted to rows of unequal weight, by name."""
+    unequal = np.ptp(weight[weight > 0]) > 0
+    weighs = parts.trainer.weighs_rows or unequal
+    found = parts.by_name() if weighs else {}
+    model = parts.likelihood.model if parts.likelihood.models_variance else None
+    # Its rows have responsibilities for weights under any trainer.
+    if model is not None and (weighs or len(parts.experts) > 1):
+        found["likelihood"] = model
+    return found
+
+
+def warn_of_light_weights(parts, weight, unit):
+    """Warn where the weights of all rows are little beside the penalties."""
+    total, n_rows = weight.sum() * unit, np.count_nonzero(weight)
+    own = [traits(expert).penalty_rows for expert in parts.experts]
+    against = max(parts.gate.penalty_rows, *own) * len(parts.experts)
+    light = total < LIGHT * n_rows and LIGHT * total < against
+    if light and parts.trainer.penalties_see_weight:
+        warn(
+            f"sample_weight sums to {total:.3g} for {n_rows} rows, but penalties count "
+            "in rows of weight one and so outweigh the data; pass sample_weight * "
+            "(len(sample_weight) / sample_weight.sum()) if only ratios matter, or a "
+            "smaller alpha.",
+            UserWarning,
+        )
 
 
 def make_task(model, parts, given, views, resp=None):
@@ -104,6 +155,37 @@ def with_options(task, size, split, fit_params):
     return task.with_rows(size=size, folds=folds, fit_params=fit_params)
 
 
+def training_size(parts, given, sizes):
+    """Exposures or trials of rows, for a target that the likelihood can take."""
+    likelihood, owner = parts.likelihood, parts.asked.owner
+    if parts.asked.classify:
+        return None
+    if likelihood.link != "identity" and parts.shared is not None:
+        raise ValueError(
+            f"{owner} got shared_expert with {likelihood!r}, but what a shared expert "
+            "leaves is no target of that family; use a Gaussian, Student's t or "
+            "Laplace likelihood."
+        )
+    size = given.target.size(likelihood, owner, len(given.y), **sizes)
+    rows = given.weight > 0
+    likelihood.check_target(given.y[rows], None if size is None else size[rows])
+    return size
+
+
+def splitting(parts, split_params):
+    """The splitter of the trainer and its arguments; None if it has none."""
+    splitter = parts.trainer.splitter
+    if splitter is None:
+        return None
+    if parts.shared is not None:
+        raise ValueError(
+            f"{parts.asked.owner} got shared_expert with cv={splitter!r}, but a "
+            "shared expert is fitted to random folds, which would part groups; "
+            "give cv as an integer, or the expert as one of the others."
+        )
+    return splitter, split_params
+
+
 def with_shared(task, offset):
     """The task of what a shared expert leaves, which contributes ``offset``."""
     if offset is None:
@@ -149,7 +231,8 @@ def train(model, parts, task, previous, reporter):
         task = task.with_start(only=member if model.n_members > 1 else None)
         own = task.going_on(previous[member] if previous else None)
         own = replace(own, report=reporter.report_of(own))
-        fits.append(own.numbered(trained(parts.trainer, own)))
+        fit = parts.trainer.fit(own.rows, own.recipe, own.start, own.report)
+        fits.append(own.numbered(fit))
     return fits
 
 

@@ -9,8 +9,7 @@ from .._numerics.design import stays_sparse
 from .._sklearn import safe_indexing
 from .._tables import features
 from .._tables.flat import FlatColumns, find_flat
-from .._tables.given import opened
-from .._tables.table import has_text, read_table, refuse_text
+from .._tables.table import has_text, opened, read_table, refuse_text
 from ..experts._base import FOREIGN, reads_numbers, reads_sparse, traits
 from ..experts._encoding import numeric_encoding, weighted_median
 from ..experts._foreign import holds_frozen, needs_values
@@ -64,9 +63,8 @@ class Reading:
             return NOTHING
 
     def _all_allow(self, what):
-        columns = features.resolve(self.gate_columns, "gate_features")
-        if columns is not None:
-            gate_ok = _view_allows(columns, what)
+        if self.gate_columns is not None:
+            gate_ok = _view_allows(self.gate_columns, "gate_features", what)
         elif what == "allow_nan" and self.may_encode:
             gate_ok = True
         else:
@@ -75,9 +73,9 @@ class Reading:
         return gate_ok and all(self._expert_allows(*own, what) for own in named)
 
     def _expert_allows(self, name, expert, what):
-        columns = features.resolve(self.asked.features_of(name), "expert_features")
+        columns = self.asked.features_of(name)
         if columns is not None:
-            return _view_allows(columns, what)
+            return _view_allows(columns, "expert_features", what)
         if reads_numbers(expert):
             return what == "sparse"
         return features.allows(expert, what)
@@ -121,7 +119,8 @@ def what_all_allow(asked):
     return reading.allowed
 
 
-def _view_allows(transformer, what):
+def _view_allows(columns, name, what):
+    transformer = features.resolve(columns, name)
     # Gaps may be filled, or be in columns that are left out; views are checked.
     return what == "allow_nan" or features.allows(transformer, what)
 
@@ -240,12 +239,13 @@ def fit_views(reading, experts, given, random_state):
     y, weight_left, made = given.labels[rows], weight[rows], []
 
     def fitted(columns, name, asked_for=True):
+        if columns is None:
+            return None
         for earlier, transformer in made:
             if features.same(earlier, columns):
                 return transformer
         transformer = features.resolve(columns, name)
-        if transformer is not None:
-            seed_experts(random_state, [name], [transformer])
+        seed_experts(random_state, [name], [transformer])
         # What the user has not given has no parameter to name.
         features.fit_features(
             transformer, X, y, weight_left, name if asked_for else None

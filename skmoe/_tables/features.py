@@ -87,17 +87,15 @@ class PiecewiseLinear(TransformerMixin, Stamped):
 
 
 def resolve(features, name):
-    """Unfitted transformer for a specification, or None for X as it is.
+    """Unfitted transformer for a specification.
 
     Parameters
     ----------
-    features : None, str, transformer, or column selector
+    features : str, transformer, or column selector
         As ``gate_features`` of :class:`skmoe.MoERegressor`.
     name : str
         Parameter to name in errors.
     """
-    if features is None:
-        return None
     if isinstance(features, str):
         if features == "piecewise-linear":
             return PiecewiseLinear()
@@ -139,8 +137,6 @@ def fit_features(transformer, X, y, sample_weight, name):
         Naming the parameter ``name``, for a table that the transformer refuses; None
         is for a transformer that the user has not given.
     """
-    if transformer is None:
-        return None
     weighted = sample_weight is not None and has_fit_parameter(
         transformer, "sample_weight"
     )

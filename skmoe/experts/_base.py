@@ -1,4 +1,4 @@
-"""What the built-in experts share."""
+"""What is asked of any expert, and what the built-in ones share."""
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
@@ -134,6 +134,23 @@ class BuiltInExpert(ExpertTraits, Stamped):
 
 class CorrectedExpert(Stamped):
     """Base of fitted experts whose answers are corrected."""
+
+
+def is_frozen(expert):
+    """Whether an expert is taken as fitted and only gated."""
+    return isinstance(expert, FrozenEstimator)
+
+
+def seed_unseeded(estimator, rng):
+    """Draw each ``random_state`` of an estimator and its parts that is None."""
+    unseeded = [
+        key
+        for key, value in sorted(estimator.get_params(deep=True).items())
+        if key.split("__")[-1] == "random_state" and value is None
+    ]
+    return estimator.set_params(
+        **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
+    )
 
 
 def reads_numbers(expert):

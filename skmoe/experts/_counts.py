@@ -25,8 +25,8 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 
+from .._numerics.grams import Columns
 from .._numerics.multinomial import softmax_parameters
-from .._numerics.rank import Columns
 from ._base import BuiltInExpert
 from ._corrected import CorrectedClassifier, CorrectedRegressor
 

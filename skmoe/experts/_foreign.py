@@ -14,7 +14,6 @@ from sklearn.base import (
 )
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFECV
-from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import (
     FixedThresholdClassifier,
     TunedThresholdClassifierCV,
@@ -37,6 +36,7 @@ from .._sklearn import own_request, routing_enabled, safe_indexing, taken_params
 from .._tables.table import refuse_text
 from .._warnings import warn
 from ..exceptions import NoSampleWeightWarning
+from ._base import is_frozen
 
 # These name weights, but refuse them if their estimator does not name them too.
 OF_OUTPUTS = (MultiOutputRegressor, MultiOutputClassifier)
@@ -53,11 +53,6 @@ BY_ROUTING = (
 )
 # Modules of estimators without an intercept, to which a constant may be one.
 BY_VALUE = ("sklearn.gaussian_process", "sklearn.kernel_ridge", "sklearn.naive_bayes")
-
-
-def is_frozen(expert):
-    """Whether an expert is taken as fitted and only gated."""
-    return isinstance(expert, FrozenEstimator)
 
 
 def holds_frozen(estimator):
@@ -285,15 +280,3 @@ def weighted_resample(weight, seed):
     proba = weight / weight.sum()
     n_rows = np.count_nonzero(weight)
     return np.sort(rng.choice(len(weight), size=n_rows, p=proba))
-
-
-def seed_unseeded(estimator, rng):
-    """Draw each ``random_state`` of an estimator and its parts that is None."""
-    unseeded = [
-        key
-        for key, value in sorted(estimator.get_params(deep=True).items())
-        if key.split("__")[-1] == "random_state" and value is None
-    ]
-    return estimator.set_params(
-        **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
-    )

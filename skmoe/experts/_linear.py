@@ -13,7 +13,7 @@ from .._numerics.design import (
     target_scales,
     to_data_scale,
 )
-from .._numerics.grams import weighted_grams
+from .._numerics.grams import Columns, weighted_grams
 from .._numerics.linalg import (
     MOST_SPENT,
     Penalty,
@@ -25,7 +25,6 @@ from .._numerics.linalg import (
 from .._numerics.multinomial import fit_multinomial, softmax_parameters
 from .._numerics.network import Network
 from .._numerics.products import regress
-from .._numerics.rank import Columns
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
 

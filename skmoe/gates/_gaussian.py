@@ -9,8 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._kernels.blocks import gram_pass
 from .._numerics.design import as_dense, make_design
+from .._numerics.grams import Columns
 from .._numerics.linalg import SINGULAR, n_pairs, unpack_grams
-from .._numerics.rank import Columns
 from ..engines import map_rows
 from ._base import BaseGate
 

@@ -12,10 +12,10 @@ from .._numerics.design import (
     read_only,
     to_data_scale,
 )
+from .._numerics.grams import Columns
 from .._numerics.linalg import Penalty, check_penalty
 from .._numerics.multinomial import fit_multinomial, log_weights, softmax_parameters
 from .._numerics.network import Network
-from .._numerics.rank import Columns
 from ._base import BaseGate, LinearForm
 
 

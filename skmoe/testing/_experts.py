@@ -5,9 +5,9 @@ from sklearn.base import clone, is_classifier
 
 from .._estimators.parts import adapt_expert
 from .._numerics.design import make_design
-from ..experts._base import reads_numbers, traits
+from ..experts._base import is_frozen, reads_numbers, traits
 from ..experts._counts import expert_parameters
-from ..experts._foreign import fit_expert, is_frozen, takes_weight
+from ..experts._foreign import fit_expert, takes_weight
 from ._common import by_rows, check_count, check_fit_leaves, check_parameters, close
 
 

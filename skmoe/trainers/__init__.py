@@ -6,9 +6,8 @@ from ._em import EM, HardEM
 from ._gradient import Gradient
 from ._gradient.layout import Scales
 from ._gradient.run import State
-from ._recipe import Fit, Recipe
 from ._rows import Rows
-from ._task import Report, Start, Trainer
+from ._task import Fit, Recipe, Report, Start, Trainer
 from ._two_stage import TwoStage
 
 __all__ = [

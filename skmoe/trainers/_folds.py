@@ -5,7 +5,8 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from .._sklearn import safe_indexing
 from ..experts._answers import predict_expert
-from ..experts._foreign import fit_expert, is_frozen
+from ..experts._base import is_frozen
+from ..experts._foreign import fit_expert
 
 # How many times rarer or more frequent than in all rows a class may be in a fold's.
 MOST_ODDS = 2.0

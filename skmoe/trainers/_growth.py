@@ -10,13 +10,12 @@ from .._numerics.design import as_dense, evidence, make_design
 from .._numerics.tree import Tree, flat
 from .._warnings import unheard
 from ..experts._answers import predict_expert
-from ..experts._counts import expert_parameters
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
 from ..routers import DenseRouter
 from ._em.trainers import EM
 from ._partitions import content_hash, content_sample
-from ._task import Report, Task, Trainer, trained
+from ._task import Report, Task, Trainer, counts_of
 
 # Share of the rows on which splits are judged.
 HELD_OUT = 0.2
@@ -226,18 +225,12 @@ class Growth:
         """What BIC charges for the parameters of a fit, in nats."""
         if self.criterion != "bic":
             return 0.0
-        # All leaves see the same columns.
-        columns = self.task.rows.columns_of(self.task.rows.expert_views[0])
-        counts = [expert_parameters(expert, columns) for expert in fit.experts]
-        counts.append(
-            fit.gate.count(self.task.rows.columns_of(self.task.rows.gate_view))
-        )
+        counts = counts_of(self.task.rows, fit)
         if None in counts:
             raise ValueError(
                 "criterion='bic' needs experts and a gate with a count of parameters, "
                 "such as LinearExpert and SoftmaxGate; use criterion='held-out'."
             )
-        counts += [own.n_parameters_ for own in fit.likelihoods]
         rows, weight = evidence(self.task.rows.weight), self.task.rows.weight.sum()
         return 0.5 * sum(counts) * np.log(rows) * (weight / rows)
 
@@ -331,6 +324,11 @@ class Growth:
         number = {slot: leaf for leaf, slot in enumerate(tree.leaves)}
         pairs = [(own.start, own.stop - 1) for own in tree.slots]
         return [number[a] for a, b in pairs if a in number and b in number]
+
+
+def trained(trainer, task):
+    """What a trainer makes of a task."""
+    return trainer.fit(task.rows, task.recipe, task.start, task.report)
 
 
 def separating_tree(X, resp, weight):

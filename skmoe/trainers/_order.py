@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..experts._answers import predict_expert
-from ..experts._foreign import is_frozen
+from ..experts._base import is_frozen
 
 # Loads that differ by less are taken as equal: rounding must not decide.
 SAME_LOAD = 1e-3

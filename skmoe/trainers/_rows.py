@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from .._numerics.design import stays_sparse
-from .._numerics.rank import Columns
+from .._numerics.grams import Columns
 from .._sklearn import safe_indexing, taken_params
 
 

@@ -6,20 +6,28 @@ import numpy as np
 
 from ..._numerics.grams import without_flat
 from ...engines import single_threaded_blas
-from ...experts._base import traits
-from ...experts._foreign import is_frozen
+from ...experts._base import is_frozen, traits
 from ...routers._base import best_first
 from .._task import Report
-from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
-from .loop import run_em, settle
+from .loop import (
+    Plain,
+    accelerator,
+    after_soft_training,
+    rank,
+    removal,
+    run_em,
+    run_history,
+    settle,
+    told,
+)
 from .matching import Matcher, by_name
-from .record import after_soft_training, removal, run_history, told
 from .refit import EStep, Parts, RefitMixture
-from .search import LOOSE_TOL, hop, rank
 from .starts import (
+    LOOSE_TOL,
     SEARCHED,
     fresh_and_hops,
+    hop,
     linear_starts,
     n_full_runs,
     start_points,
@@ -34,65 +42,47 @@ REFIT_HOPS = 1.5
 SHORT_REFITS = 3
 
 
-class FusedDriver:
-    """Starts, long runs and the sparse finish of the fused EM."""
+class Driver:
+    """Starts, long runs and the sparse finish of EM, whatever the parts.
+
+    A subclass knows the *problem*, which evaluates and maximises parameters, where to
+    start on it, and which fitted parts parameters stand for.
+    """
+
+    #: Nats per row from the objective to that on the scale of y.
+    log_jacobian = 0.0
 
     def __init__(self, trainer, task):
         self.trainer, self.task = trainer, task
-        self.fused = FusedTask(task, hard=trainer.hard)
         self.rng = np.random.RandomState(task.recipe.seed)
         self.iteration = 0
 
     def fit(self):
-        """The best of the runs."""
-        trainer, task = self.trainer, self.task
-        problem = self.fused.problem.with_rule(n_active=_training_active(task))
-        runs = []
-        with single_threaded_blas():
-            for theta in self._starts(problem):
-                runs.append(self._run(problem, theta, trainer.max_iter))
-                if runs[-1][0].stopped:
-                    break
-            run, problem = max(runs, key=lambda r: rank(r[1], r[0]))
-            if _sparse_finish(task, problem.n_experts) and not run.stopped:
-                run, problem = self._finish(run, problem)
-            before = self._to_fit(run, problem) if problem.biased else None
-            settle(problem, run, trainer.tol)
-            if problem.keeps_flat:
-                self._drop_flat(run, problem)
+        """The best of the runs, as a ``Fit``."""
+        run, problem = self.best()
+        n_active = task_active(self.task, len(problem.kept))
+        finish = self.task.recipe.router.soft_then_sparse and not run.stopped
+        if finish and n_active < len(problem.kept):
+            soft, sparse = run, problem.with_rule(n_active=n_active)
+            run, problem = self._run(sparse, soft.theta, SPARSE_ITERATIONS)
+            run = after_soft_training(run, soft)
+        theta = run.theta
+        settle(problem, run, self.trainer.tol)
+        before = None if run.theta is theta else self._parts(theta, problem)
+        self._drop_flat(run, problem)
         fit = self._to_fit(run, problem)
         if before is not None:
-            fit.before = before.experts, before.likelihoods
+            fit.before = before[1:]
         return fit
 
-    def _drop_flat(self, run, problem):
-        """Leave no coefficient on a column that became flat in an expert's rows."""
-        gate, coef = problem.unpack(run.theta)
-        own = np.split(coef, problem.n_experts)
-        weights = (problem.responsibilities(run) * problem.weight[:, None]).T
-        pairs = zip(own, weights, strict=True)
-        left = [without_flat(part, problem.expert, weight) for part, weight in pairs]
-        run.theta = problem.pack(gate, np.concatenate(left))
-
-    def _finish(self, run, problem):
-        sparse = problem.with_rule(n_active=task_active(self.task, problem.n_experts))
-        finished, problem = self._run(sparse, run.theta, SPARSE_ITERATIONS)
-        return after_soft_training(finished, run), problem
-
-    def _starts(self, problem):
-        if self.task.start.warm is not None:
-            return [self.fused.from_fit(self.task.start.warm)]
-        if self.task.recipe.n_experts == 1:
-            return [problem.start(np.ones((len(problem.weight), 1)))]
-        if self.task.start.resp is not None:
-            return [problem.start(self.task.start.resp)]
-        # What is best for soft EM need not be best for other rules.
-        plain = problem.n_active == problem.n_experts and not problem.hard
-        search = plain and self.task.start.only is None
-        starts = linear_starts(
-            self.trainer, self.task, self.fused, self.rng, search=search
-        )
-        return starts[: n_full_runs(self.task.start.n_init)]
+    def best(self):
+        """The best of the runs from all starts, and the problem that it is one of."""
+        problem, runs = self._problem(_training_active(self.task)), []
+        for theta in self._starts(problem):
+            runs.append(self._run(problem, theta, self._most_iterations()))
+            if runs[-1][0].stopped:
+                break
+        return max(runs, key=lambda r: rank(r[1], r[0]))
 
     def _run(self, problem, theta, max_iter):
         """Run to convergence, removing experts that lose their rows."""
@@ -101,8 +91,8 @@ class FusedDriver:
             run = run_em(
                 problem,
                 theta,
-                self._accelerator(),
-                max_iter=max_iter,
+                self._accelerator(problem),
+                max_iter=max_iter if self._alternates(problem) else 2,
                 tol=self.trainer.tol,
                 on_iteration=self._reporter(problem),
                 earlier=run,
@@ -111,76 +101,132 @@ class FusedDriver:
             if weakest is None or run.stopped:
                 return run, problem
             note_removal(self.task, problem, run, weakest, self.trainer.min_load)
-            theta = problem.drop(run.theta, weakest)
+            theta = self._without(problem, run, weakest)
             problem = problem.without(weakest)
-
-    def _accelerator(self):
-        wanted = self.trainer.accelerate and not self.trainer.hard
-        return Squarem() if wanted and self.fused.problem.extrapolates else Plain()
 
     def _reporter(self, problem):
         def report(iteration, run):
             self.iteration += 1
             return self.task.report.iteration(
                 self.iteration - 1,
-                run.value + self.fused.log_jacobian,
+                run.value + self.log_jacobian,
                 lambda: self._to_fit(run, problem),
             )
 
         return report
 
     def _to_fit(self, run, problem):
-        fit = self.fused.to_fit(run, problem)
-        jacobian = self.fused.log_jacobian
-        fit.history = run_history(run, self.task.recipe.n_experts, jacobian)
-        return fit
+        total, jacobian = problem.log_likelihood(run.statistics), self.log_jacobian
+        return self.task.made(
+            *self._parts(run.theta, problem),
+            kept=list(problem.kept),
+            log_likelihood=total + jacobian * problem.total_weight,
+            lower_bounds=[bound + jacobian for bound in run.bounds],
+            load=problem.load(run.statistics),
+            converged=run.converged,
+            history=run_history(run, self.task.recipe.n_experts, jacobian),
+        )
+
+    # -- what a subclass says -----------------------------------------------------
+
+    def _problem(self, n_active):
+        """The problem of all experts, of which ``n_active`` train on each row."""
+        raise NotImplementedError
+
+    def _starts(self, problem):
+        """Parameters to run from, the best first."""
+        raise NotImplementedError
+
+    def _parts(self, theta, problem):
+        """Fitted gate, experts and likelihoods of parameters."""
+        raise NotImplementedError
+
+    def _without(self, problem, run, k):
+        """Parameters to go on from without the expert in position ``k``."""
+        raise NotImplementedError
+
+    def _most_iterations(self):
+        return self.trainer.max_iter
+
+    def _accelerator(self, problem):
+        return Plain()
+
+    def _alternates(self, problem):
+        """Whether one M-step from known responsibilities is not the optimum."""
+        return True
+
+    def _drop_flat(self, run, problem):
+        """Leave no coefficient on a column that became flat in an expert's rows."""
 
 
-class RefitDriver:
-    """Starts, runs and the sparse finish when parts are fitted anew."""
+class FusedDriver(Driver):
+    """EM of linear parts: parameters are a vector, rows are read once per iteration."""
 
     def __init__(self, trainer, task):
-        self.trainer, self.task = trainer, task
-        self.rng = np.random.RandomState(task.recipe.seed)
-        self.iteration = 0
+        super().__init__(trainer, task)
+        self.fused = FusedTask(task, hard=trainer.hard)
+        self.log_jacobian = self.fused.log_jacobian
 
     def fit(self):
-        """The best of the runs."""
-        task = self.task
-        run, problem = self.best()
-        if _sparse_finish(task, len(problem.kept)) and not run.stopped:
-            run, problem = self._finish(run, problem)
-        before = run.theta
-        settle(problem, run, self.trainer.tol)
-        fit = self._to_fit(run, problem)
-        if run.theta is not before:
-            fit.before = before.experts, before.likelihoods
-        return fit
+        with single_threaded_blas():
+            return super().fit()
 
-    def best(self):
-        """The best of the runs from all starts, and the problem that it is one of."""
-        task = self.task
-        problem = RefitMixture(
-            task, n_active=_training_active(task), hard=self.trainer.hard
-        )
-        runs = []
-        cheap = has_cheap_refits(task.recipe.experts)
-        max_iter = self.trainer.max_iter if cheap else self.trainer.max_refits
-        for start in self._starts(problem):
-            runs.append(self._run(problem, start, max_iter))
-            if runs[-1][0].stopped:
-                break
-        return max(runs, key=lambda r: rank(r[1], r[0]))
+    def _problem(self, n_active):
+        return self.fused.problem.with_rule(n_active=n_active)
 
-    def _to_fit(self, run, problem):
-        fit = problem.to_fit(run)
-        fit.history = run_history(run, self.task.recipe.n_experts)
-        return fit
+    def _starts(self, problem):
+        start = self.task.start
+        if start.warm is not None:
+            return [self.fused.from_fit(start.warm)]
+        if problem.n_experts == 1:
+            return [problem.start(np.ones((len(problem.weight), 1)))]
+        if start.resp is not None:
+            return [problem.start(start.resp)]
+        # What is best for soft EM need not be best for other rules.
+        plain = problem.n_active == problem.n_experts and not problem.hard
+        search = plain and start.only is None
+        return linear_starts(self.trainer, self.task, problem, self.rng, search=search)
 
-    def _finish(self, run, problem):
-        sparse = problem.with_rule(n_active=task_active(self.task, len(problem.kept)))
-        finished, problem = self._run(sparse, run.theta, SPARSE_ITERATIONS)
-        return after_soft_training(finished, run), problem
+    def _parts(self, theta, problem):
+        return self.fused.parts(theta, problem)
+
+    def _without(self, problem, run, k):
+        return problem.drop(run.theta, k)
+
+    def _accelerator(self, problem):
+        return accelerator(self.trainer, problem)
+
+    def _drop_flat(self, run, problem):
+        if not problem.keeps_flat:
+            return
+        gate, coef = problem.unpack(run.theta)
+        own = np.split(coef, problem.n_experts)
+        weights = (problem.responsibilities(run) * problem.weight[:, None]).T
+        pairs = zip(own, weights, strict=True)
+        left = [without_flat(part, problem.expert, weight) for part, weight in pairs]
+        run.theta = problem.pack(gate, np.concatenate(left))
+
+
+class RefitDriver(Driver):
+    """EM of any parts: parameters are the fitted parts themselves."""
+
+    def _problem(self, n_active):
+        return RefitMixture(self.task, n_active=n_active, hard=self.trainer.hard)
+
+    def _most_iterations(self):
+        cheap = has_cheap_refits(self.task.recipe.experts)
+        return self.trainer.max_iter if cheap else self.trainer.max_refits
+
+    def _alternates(self, problem):
+        return problem.alternates()
+
+    def _parts(self, theta, problem):
+        return theta
+
+    def _without(self, problem, run, k):
+        resp = np.maximum(np.delete(run.statistics.resp, k, axis=1), 1e-12)
+        resp /= resp.sum(axis=1, keepdims=True)
+        return problem.without(k).maximise(None, EStep(resp, 0.0))
 
     def _starts(self, problem):
         """Parts fitted to starting responsibilities, or those of an earlier fit."""
@@ -267,37 +313,6 @@ class RefitDriver:
         _, statistics = problem.evaluate(parts)
         return problem.maximise(parts, statistics)
 
-    def _run(self, problem, parts, max_iter):
-        run = None
-        while True:
-            run = run_em(
-                problem,
-                parts,
-                Plain(),
-                max_iter=max_iter if problem.alternates() else 2,
-                tol=self.trainer.tol,
-                on_iteration=self._reporter(problem),
-                earlier=run,
-            )
-            weakest = collapsed_expert(problem, run, self.trainer.min_load)
-            if weakest is None or run.stopped:
-                return run, problem
-            note_removal(self.task, problem, run, weakest, self.trainer.min_load)
-            problem = problem.without(weakest)
-            resp = np.delete(run.statistics.resp, weakest, axis=1)
-            resp = np.maximum(resp, 1e-12)
-            resp /= resp.sum(axis=1, keepdims=True)
-            parts = problem.maximise(None, EStep(resp, 0.0))
-
-    def _reporter(self, problem):
-        def report(iteration, run):
-            self.iteration += 1
-            return self.task.report.iteration(
-                self.iteration - 1, run.value, lambda: self._to_fit(run, problem)
-            )
-
-        return report
-
 
 def with_likelihood(task, likelihood):
     """The same task with another likelihood of the same link."""
@@ -360,9 +375,3 @@ def _training_active(task):
     """Experts that stay active per row in the main part of the training."""
     sparse = task.recipe.router.sparse_training or task.recipe.router.masks_training
     return task_active(task, task.recipe.n_experts) if sparse else task.recipe.n_experts
-
-
-def _sparse_finish(task, n_experts):
-    return (
-        task.recipe.router.soft_then_sparse and task_active(task, n_experts) < n_experts
-    )

@@ -30,7 +30,7 @@ def fits_fused(task):
         and not recipe.router.masks_training
         and all(traits(e).is_linear for e in recipe.experts)
         and all(_penalised(e) == _penalised(first) for e in recipe.experts)
-        and task.recipe.likelihood.has_fused_pass
+        and recipe.likelihood.has_fused_pass
         and is_numeric(task.rows.shared_view)
         and (form.columns is None or is_numeric(form.columns))
     )
@@ -38,26 +38,6 @@ def fits_fused(task):
 
 def _penalised(expert):
     return expert.alpha, expert.l1_ratio, expert.standardize
-
-
-def tree_of(task):
-    """The tree of the task's gates; a flat gate is a tree of one node."""
-    return task.recipe.gate.tree_for(task.recipe.n_experts)
-
-
-def is_wide(task, view, form):
-    """Whether a problem is solved by products with the columns of experts and gate.
-
-    Sparse ones give nothing else; few of them are dense by now.
-    """
-    n_classes = 1 if task.rows.classes is None else len(task.rows.classes)
-    systems = [(view, n_classes)]
-    if form.columns is not None:
-        systems.append((form.columns, max(tree_of(task).widths)))
-    penalties = form.penalty, Penalty.of(task.recipe.experts[0])
-    # Least squares and coordinate descent do well with their matrices.
-    direct = n_classes == 1 or any(penalty.lasso for penalty in penalties)
-    return any(use_products(X, 0 if direct else width) for X, width in systems)
 
 
 class FusedTask:
@@ -69,59 +49,81 @@ class FusedTask:
     """
 
     def __init__(self, task, *, hard=False):
-        self.task = task
-        weight = read_only(task.rows.weight, float)
-        form = task.recipe.gate.linear_form(task.rows.gate_view)
-        standardize = task.recipe.experts[0].standardize, form.standardize
-        view, columns = task.rows.shared_view, form.columns
-        self.wide = is_wide(task, view, form)
-        self.expert_design = make_design(view, weight, standardize[0])
+        recipe, view = task.recipe, task.rows.shared_view
+        # What the parts are to the pass: asked here once; the experts are alike.
+        self.task, self.expert = task, recipe.experts[0]
+        self.form = recipe.gate.linear_form(task.rows.gate_view)
+        self.tree = recipe.gate.tree_for(recipe.n_experts)
+        self.penalty = Penalty.of(self.expert)
+        weight, columns = read_only(task.rows.weight, float), self.form.columns
+        alike = self.expert.standardize == self.form.standardize
+        self.expert_design = make_design(view, weight, self.expert.standardize)
         if columns is None:
             self.gate_design = empty_design(len(weight))
-        elif columns is view and standardize[0] == standardize[1]:
+        elif columns is view and alike:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = make_design(columns, weight, standardize[1])
-        self.problem = self._make_problem(form, weight, hard)
-
-    def _make_problem(self, form, weight, hard):
-        task = self.task
+            self.gate_design = make_design(columns, weight, self.form.standardize)
         common = {
-            "tree": tree_of(task),
-            "gate_penalty": form.penalty,
-            "expert_penalty": Penalty.of(task.recipe.experts[0]),
+            "tree": self.tree,
+            "gate_penalty": self.form.penalty,
             "hard": hard,
-            "n_jobs": task.recipe.n_jobs,
+            "n_jobs": recipe.n_jobs,
         }
-        designs = self.gate_design, self.expert_design
-        if task.rows.classes is not None:
-            n_classes = len(task.rows.classes)
-            check_range(task.rows.y, n_classes, "classes")
-            offset = (
-                np.zeros((0, n_classes))
-                if task.rows.log_prior is None
-                else task.rows.log_prior
-            )
-            labels = Labels(read_only(task.rows.y, np.int64), read_only(offset))
-            kind = WideCategoricalMixture if self.wide else LinearCategoricalMixture
-            return kind(*designs, labels, weight, n_classes=n_classes, **common)
-        self.y_center, self.y_scale = target_scales(task.rows.y, weight)
-        target = read_only((task.rows.y - self.y_center) / self.y_scale)
-        if not task.recipe.experts[0].standardize:
-            common["expert_penalty"] = self._in_units_of_y(common["expert_penalty"])
-        kind = WideGaussianMixture if self.wide else LinearGaussianMixture
+        make = self._of_values if task.rows.classes is None else self._of_classes
+        self.problem = make(self.gate_design, self.expert_design, weight, common)
+
+    def _is_wide(self):
+        """Whether it is solved by products with the columns of experts and gate.
+
+        Sparse ones give nothing else; few of them are dense by now.
+        """
+        classes = self.task.rows.classes
+        n_classes = 1 if classes is None else len(classes)
+        systems = [(self.task.rows.shared_view, n_classes)]
+        if self.form.columns is not None:
+            systems.append((self.form.columns, max(self.tree.widths)))
+        # Least squares and coordinate descent do well with their matrices.
+        lasso = self.form.penalty.lasso or self.penalty.lasso
+        direct = n_classes == 1 or lasso
+        return any(use_products(X, 0 if direct else width) for X, width in systems)
+
+    def _of_classes(self, gate, expert, weight, common):
+        rows, n_classes = self.task.rows, len(self.task.rows.classes)
+        check_range(rows.y, n_classes, "classes")
+        offset = np.zeros((0, n_classes)) if rows.log_prior is None else rows.log_prior
+        labels = Labels(read_only(rows.y, np.int64), read_only(offset))
+        kind = WideCategoricalMixture if self._is_wide() else LinearCategoricalMixture
         return kind(
-            *designs,
-            target,
+            gate,
+            expert,
+            labels,
             weight,
-            floor=max(task.recipe.likelihood.floor, np.finfo(float).tiny),
-            shared_variance=task.recipe.likelihood.variance == "shared",
+            n_classes=n_classes,
+            expert_penalty=self.penalty,
+            **common,
+        )
+
+    def _of_values(self, gate, expert, weight, common):
+        y, likelihood = self.task.rows.y, self.task.recipe.likelihood
+        self.y_center, self.y_scale = target_scales(y, weight)
+        kind = WideGaussianMixture if self._is_wide() else LinearGaussianMixture
+        return kind(
+            gate,
+            expert,
+            read_only((y - self.y_center) / self.y_scale),
+            weight,
+            floor=max(likelihood.floor, np.finfo(float).tiny),
+            shared_variance=likelihood.variance == "shared",
+            expert_penalty=self._in_units_of_y(self.penalty),
             **common,
         )
 
     def _in_units_of_y(self, penalty):
         """A lasso on coefficients of y, for those of the standardised target."""
-        if penalty.lasso and len(self.y_scale) > 1:
+        if self.expert.standardize or not penalty.lasso:
+            return penalty
+        if len(self.y_scale) > 1:
             raise ValueError(
                 "LinearExpert got l1_ratio > 0 and standardize=False for several "
                 "outputs, whose units differ; expected standardize=True, or one output."
@@ -136,25 +138,14 @@ class FusedTask:
         d = len(self.y_scale)
         return -0.5 * d * LOG_2PI - np.log(self.y_scale).sum()
 
-    def to_fit(self, run, problem):
-        """Fitted parts from a run of the problem, or of what is left of it."""
-        parts, kept = problem.unpack(run.theta), problem.kept
+    def parts(self, theta, problem):
+        """Fitted gate, experts and likelihoods of the problem's parameters, or of those
+        of what is left of it."""
+        parts = problem.unpack(theta)
         gate = self.task.recipe.gate.on(problem.tree)
         gate.set_standardised(parts[0], self.gate_design)
         make = self._regressors if self.task.rows.classes is None else self._classifiers
-        experts, likelihoods = make(parts, kept)
-        jacobian = self.log_jacobian
-        total = problem.log_likelihood(run.statistics)
-        return self.task.made(
-            gate,
-            experts,
-            likelihoods,
-            kept=list(kept),
-            log_likelihood=total + jacobian * problem.total_weight,
-            lower_bounds=[bound + jacobian for bound in run.bounds],
-            load=problem.load(run.statistics),
-            converged=run.converged,
-        )
+        return gate, *make(parts, problem.kept)
 
     def _regressors(self, parts, kept):
         _, coef, log_variance = parts
@@ -176,7 +167,7 @@ class FusedTask:
     def _classifiers(self, parts, kept):
         n_classes = len(self.task.rows.classes)
         coef = parts[1].reshape(len(kept), n_classes, -1)
-        if self.task.recipe.experts[0].l1_ratio == 0:
+        if self.expert.l1_ratio == 0:
             coef = coef - coef.mean(axis=1, keepdims=True)
         experts = []
         for k, c in zip(kept, coef, strict=True):

@@ -1,10 +1,17 @@
-"""The one loop of all EM variants."""
+"""The one loop of all EM variants: its runs, their extrapolation, and their record."""
 
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 SMALLEST_STEP = 1e-4
 SETTLING_STEPS = 20
+# First bound of the step length, and the factor by which the bound moves.
+FIRST_LIMIT = 4.0
+LIMIT_FACTOR = 2.0
+# Rounding errors grow with the square of the length.
+LAST_LIMIT = 64.0
 
 
 @dataclass
@@ -46,6 +53,11 @@ class Run:
             setattr(self, name, vars(earlier)[name])
         self.rejected = earlier.rejected
         self.restarts.append(len(self.bounds))
+
+
+def rank(problem, run):
+    """Sound solutions before spikes, then by objective."""
+    return not problem.is_spike(run.theta, run.statistics), run.value
 
 
 def run_em(
@@ -91,27 +103,6 @@ def run_em(
     return run
 
 
-def settle(problem, run, tol):
-    """Take what a penalty of the experts put into coefficients and spreads out of them.
-
-    No objective is climbed, so the record stays, and so does the gate: each step is an
-    M-step of the rest without that share, until the likelihood comes to rest.
-    """
-    if not problem.biased or run.stopped:
-        return
-    problem = problem.with_rule(settles=True)
-    level = problem.log_likelihood(run.statistics) / problem.total_weight
-    for _ in range(SETTLING_STEPS):
-        theta = problem.maximise(run.theta, run.statistics)
-        value, statistics = problem.evaluate(theta)
-        if not math.isfinite(value):
-            break
-        run.theta, run.statistics, before = theta, statistics, level
-        level = problem.log_likelihood(statistics) / problem.total_weight
-        if abs(level - before) <= tol:
-            break
-
-
 def _advance(problem, run, accelerator):
     """One accepted move; returns the gain, zero if nothing improves."""
     slack = 1e-12 * max(1.0, abs(run.value))
@@ -141,3 +132,141 @@ def _candidates(problem, run, mapped, accelerator):
             return
         yield shorter
         step /= 2
+
+
+def settle(problem, run, tol):
+    """Take what a penalty of the experts put into coefficients and spreads out of them.
+
+    No objective is climbed, so the record stays, and so does the gate: each step is an
+    M-step of the rest without that share, until the likelihood comes to rest.
+    """
+    if not problem.biased or run.stopped:
+        return
+    problem = problem.with_rule(settles=True)
+    level = problem.log_likelihood(run.statistics) / problem.total_weight
+    for _ in range(SETTLING_STEPS):
+        theta = problem.maximise(run.theta, run.statistics)
+        value, statistics = problem.evaluate(theta)
+        if not math.isfinite(value):
+            break
+        run.theta, run.statistics, before = theta, statistics, level
+        level = problem.log_likelihood(statistics) / problem.total_weight
+        if abs(level - before) <= tol:
+            break
+
+
+# -- extrapolation; the loop guards that the objective never falls -----------------
+
+
+class Plain:
+    """No extrapolation: EM as it is."""
+
+    def propose(self, theta, mapped):
+        return mapped
+
+    def reset(self):
+        """Forget the history."""
+
+
+class Squarem(Plain):
+    """Squared extrapolation over two EM steps, scheme S3 (Varadhan & Roland 2008).
+
+    The step length is bounded, and the bound grows while it is reached and shrinks
+    when the loop rejects a proposal.  Without it two equal steps, as a separable
+    gate takes them, would be extrapolated by a ratio of rounding errors.
+    """
+
+    def __init__(self):
+        self._limit = FIRST_LIMIT
+        self._previous = None
+
+    def reset(self):
+        self._limit = max(self._limit / LIMIT_FACTOR, FIRST_LIMIT)
+        self._previous = None
+
+    def propose(self, theta, mapped):
+        if self._previous is None:
+            self._previous = theta
+            return mapped
+        first = theta - self._previous
+        second = (mapped - theta) - first
+        origin, self._previous = self._previous, None
+        length = self._bounded(np.linalg.norm(first), np.linalg.norm(second))
+        if length <= 1.0:
+            return mapped
+        return origin + 2 * length * first + length**2 * second
+
+    def _bounded(self, step, curvature):
+        if step < self._limit * curvature:
+            return step / curvature
+        limit = self._limit
+        self._limit = min(limit * LIMIT_FACTOR, LAST_LIMIT)
+        return limit
+
+
+def accelerator(trainer, problem):
+    """How runs of a fused problem are extrapolated: hard assignments never are."""
+    fast = trainer.accelerate and problem.extrapolates and not problem.hard
+    return Squarem() if fast else Plain()
+
+
+# -- what is told of a run: objective, loads, and who was removed on the way --------
+
+
+def removal(task, problem, run, position, least):
+    """Record of an expert that is removed for its small load."""
+    return {
+        "iteration": len(run.bounds),
+        "expert": task.recipe.names[problem.kept[position]],
+        "load": float(problem.load(run.statistics)[position]),
+        "reason": f"responsible for less than {least:.2g} of the rows (min_load)",
+    }
+
+
+def told(removed):
+    """One line about an expert that was removed."""
+    return (
+        f"after {removed['iteration']} iterations of this run expert "
+        f"{removed['expert']!r} is removed, {removed['reason']}"
+    )
+
+
+def after_soft_training(run, soft):
+    """A run within the top k, with the record of the one over all experts before it.
+
+    Its objective is another one, so that its bounds begin anew.
+    """
+    n_before = len(soft.bounds)
+    own = [{**r, "iteration": r["iteration"] + n_before} for r in run.removed]
+    run.soft_bounds, run.removed = soft.bounds, [*soft.removed, *own]
+    run.rejected += soft.rejected
+    # A brief refit is a fixed budget, so that it ends is not a failure.
+    run.converged = soft.converged
+    return run
+
+
+def run_history(run, n_experts, jacobian=0.0):
+    """Records per iteration, restarts, removals, and how many moves were refused.
+
+    Parameters
+    ----------
+    run : Run
+    n_experts : int
+        Experts asked for: loads are zero for those that are gone.
+    jacobian : float
+        Nats per row from the objective to that on the scale of y.
+    """
+    loads = []
+    for load, kept in zip(run.loads, run.kept, strict=True):
+        loads.append(np.zeros(n_experts))
+        loads[-1][kept] = load
+    history = {
+        "bound": [float(bound + jacobian) for bound in run.bounds],
+        "load": loads,
+        "restart": list(run.restarts),
+        "removed": list(run.removed),
+        "rejected": run.rejected,
+    }
+    if run.soft_bounds:
+        history["soft_bound"] = [float(bound + jacobian) for bound in run.soft_bounds]
+    return history

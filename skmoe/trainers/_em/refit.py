@@ -12,8 +12,8 @@ from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
 from ...experts._answers import predict_expert
-from ...experts._base import traits
-from ...experts._foreign import fit_expert, is_frozen
+from ...experts._base import is_frozen, traits
+from ...experts._foreign import fit_expert
 from ...experts._glm import target_units
 from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
@@ -433,15 +433,3 @@ class RefitMixture:
     def damp(self, parts, mapped, step):
         """There is nothing between two fits: a move is taken whole or not at all."""
         return mapped
-
-    def to_fit(self, run):
-        """Fitted parts of a run."""
-        parts = run.theta
-        return self.task.made(
-            *parts,
-            kept=list(self.kept),
-            log_likelihood=self.log_likelihood(run.statistics),
-            lower_bounds=run.bounds,
-            load=self.load(run.statistics),
-            converged=run.converged,
-        )

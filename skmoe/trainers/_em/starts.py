@@ -13,12 +13,10 @@ from ...likelihoods import Categorical, Gaussian, Uniform
 from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
 from .. import _partitions
-from .acceleration import Plain, Squarem
 from .fused_task import FusedTask
-from .loop import run_em
+from .loop import accelerator, rank, run_em
 from .matching import Matcher, by_name
 from .refit import RefitMixture
-from .search import LOOSE_TOL, hop, rank
 
 # Of n_init starts, the share that is run to the end after the short runs.
 FULL_RUNS = 0.25
@@ -29,6 +27,11 @@ FRESH, HOPS = 0.5, 1.3
 CLASS_HOPS = 4.0
 # Runs that are gone on with before the search.
 SEARCHED = 3
+# Tolerance of runs whose results are only compared, and of their first stretch.
+LOOSE_TOL, FIRST_TOL = 1e-5, 1e-3
+# A first stretch that ends further below the best, in nats per unit of weight, is given
+# up: what becomes the best was nearer by then on all known answers.
+BEHIND = 0.02
 # Starts are made on this many rows per expert and column, at least on so many; the
 # best of them are compared again on so many times the rows, after a few iterations.
 ROWS_TO_START, LEAST_SAMPLE = 40, 2000
@@ -72,12 +75,12 @@ def fresh_and_hops(task, hops):
     return task.with_start(n_init=int(np.ceil(FRESH * task.start.n_init))), n_hops
 
 
-def linear_starts(trainer, task, fused, rng, *, search=False):
+def linear_starts(trainer, task, problem, rng, *, search=False):
     """Start parameters, best first: candidates after short runs on a sample.
 
     With ``search`` some of ``n_init`` are perturbations of the best.
     """
-    whole = fused.problem.with_rule(n_active=task.recipe.n_experts, hard=False)
+    whole = problem.with_rule(n_active=task.recipe.n_experts, hard=False)
     columns, target = _start_columns(task, whole)
     samples = _partitions.content_samples(
         columns, target, whole.weight, sample_sizes(whole)
@@ -130,6 +133,48 @@ def _searched(trainer, problem, runs, n_hops, points, rng):
     return hop(problem, runs, problem.start, go_on, n_hops, points, rng)
 
 
+def hop(problem, runs, start, go_on, n_hops, points, rng):
+    """Runs from perturbed copies of the best so far: the best, and the first of before.
+
+    The second one is there in case the first turns out to be a spike at the end.
+
+    Rows are first dealt out anew from each of the runs, from which one step leads to
+    the same place nearly always.
+
+    Parameters
+    ----------
+    problem : LinearMixture or RefitMixture
+    runs : list of Run, best first
+    start : callable(responsibilities) -> theta
+    go_on : callable(theta, tol) -> Run
+    n_hops : int
+    points : tuple of arrays (n, p), (n, d) and (n,)
+        Standardised columns and targets, by which rows are told apart, and weights.
+    rng : RandomState
+    """
+    best = runs[0]
+    for run in runs:
+        resp = _partitions.drawn(problem.responsibilities(run), *points, rng)
+        best = _better(problem, best, start(resp), go_on)
+    source, resp = None, None
+    for number in range(n_hops - len(runs)):
+        if best is not source:
+            source, resp = best, problem.responsibilities(best)
+        move = _partitions.MOVES[number % len(_partitions.MOVES)]
+        theta = start(move(resp, *points, rng))
+        best = _better(problem, best, theta, go_on)
+    return [best] if best is runs[0] else [best, runs[0]]
+
+
+def _better(problem, best, theta, go_on):
+    """The better one of a run and the run from other parameters."""
+    run = go_on(theta, FIRST_TOL)
+    if run.value < best.value - BEHIND:
+        return best
+    run = go_on(run.theta, LOOSE_TOL)
+    return max(best, run, key=lambda own: rank(problem, own))
+
+
 def sample_sizes(problem):
     """Rows of the samples on which starts are made, and the best compared again."""
     channels = max(n_varying(problem.gate), n_varying(problem.expert))
@@ -145,9 +190,8 @@ def _runs(trainer, problem, thetas, max_iter, tol):
 
 
 def _run(trainer, problem, theta, max_iter, tol):
-    fast = trainer.accelerate and problem.extrapolates
-    accelerator = Squarem() if fast else Plain()
-    return run_em(problem, theta, accelerator, max_iter=max_iter, tol=tol)
+    own = accelerator(trainer, problem)
+    return run_em(problem, theta, own, max_iter=max_iter, tol=tol)
 
 
 def _candidates(task, Z, target, weight, rng):
@@ -355,5 +399,5 @@ def _linear_responsibilities(trainer, fused, rng):
         fused.problem.responsibilities(
             _run(trainer, fused.problem, theta, trainer.short_iter, trainer.tol)
         )
-        for theta in linear_starts(trainer, fused.task, fused, rng)
+        for theta in linear_starts(trainer, fused.task, fused.problem, rng)
     ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ... import mixture
-from ...experts._foreign import is_frozen
+from ...experts._base import is_frozen
 from ...likelihoods._categorical import log_proba
 from .._em.matching import Matcher
 from .._em.refit import RefitMixture

@@ -14,9 +14,10 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
+from ...experts._base import seed_unseeded
 from ...experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
 from ...experts._encoding import numeric_encoding
-from ...experts._foreign import fit_expert, seed_unseeded
+from ...experts._foreign import fit_expert
 from .._folds import predict_fold
 from .gate_stage import mean_and_error
 
