@@ -261,6 +261,7 @@ class Growth:
             gate=_Free(),
             experts=[fit.experts[leaf]],
             likelihoods=[fit.likelihoods[leaf]],
+            kept=[leaf],
             before=None,
         )
         return self._price(split) - self._price(one)
