@@ -52,7 +52,7 @@ ORDERS = {
         "network",
         "rank",
     ],
-    "_tables": ["frames", "columns", "flat", "features", "given", "table"],
+    "_tables": ["frames", "columns", "flat", "features", "given", "table", "answers"],
     "trainers": [
         "_rows",
         "_recipe",
