@@ -705,7 +705,7 @@ def test_experts_that_predict_nan_are_named(regression):
             return np.full(len(X), np.nan)
 
     model = MoERegressor([("fine", Ridge()), ("broken", Broken())], trainer="two-stage")
-    with pytest.raises(ValueError, match="'broken' predicted NaN"):
+    with pytest.raises(ValueError, match=r"Broken\(\) answers predict with NaN"):
         model.fit(X, y)
 
 

@@ -88,8 +88,9 @@ class FittedMixture(NamedTuple):
 
     def each(self, seen):
         """Prediction (n, d) of every expert, the shared one's part included."""
+        asked = self.target.classes, self.target.n_outputs
         calls = [
-            (expert, view, self.target.classes, seen.offset)
+            (expert, view, *asked, seen.offset)
             for expert, view in zip(self.experts, seen.experts, strict=True)
         ]
         return run_calls(predict_expert, calls, self.n_jobs)
@@ -150,7 +151,8 @@ class FittedMixture(NamedTuple):
         def predict(k, rows, slots):
             own = None if offset is None else offset[rows]
             view = safe_indexing(seen.experts[k], rows)
-            part = predict_expert(self.experts[k], view, self.target.classes, own)
+            asked = self.target.classes, self.target.n_outputs
+            part = predict_expert(self.experts[k], view, *asked, own)
             part = self.likelihoods[k].mean(part, None if size is None else size[rows])
             return routing.weights[rows, slots][:, None] * part
 

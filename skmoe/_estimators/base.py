@@ -37,8 +37,9 @@ from .fitted import (
     previous_fits,
     read_before,
 )
-from .parameters import ExpertParameters
+from .parameters import ExpertParameters, refuse_classes
 from .parts import (
+    MOST_EXPERTS,
     SHARED,
     SPLITTER,
     TRAINERS,
@@ -73,6 +74,9 @@ FREEZE = ("experts", "gate")
 def can_partial_fit(model):
     """Whether the trainer of a mixture learns from one batch after another."""
     trainer = model.trainer
+    if isinstance(trainer, type):
+        # Not an instance, which the method itself refuses.
+        return True
     kind = TRAINERS.get(trainer) if isinstance(trainer, str) else type(trainer)
     if kind is None or not kind.takes_batches:
         raise AttributeError(
@@ -112,8 +116,14 @@ def transactional(fit):
 
 def checked(fit):
     """A ``fit`` that validates parameters, warns once, and is undone if it raises."""
-    validated = fit_context(prefer_skip_nested_validation=False)
-    return transactional(validated(tells_once(fit)))
+    validated = fit_context(prefer_skip_nested_validation=False)(tells_once(fit))
+
+    @functools.wraps(fit)
+    def kinds_first(self, *args, **kwargs):
+        refuse_classes(self)
+        return validated(self, *args, **kwargs)
+
+    return transactional(kinds_first)
 
 
 class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParameters):
@@ -135,7 +145,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             tuple,
             None,
         ],
-        "n_experts": [Interval(numbers.Integral, 1, None, closed="left")],
+        "n_experts": [Interval(numbers.Integral, 1, MOST_EXPERTS, closed="both")],
         "gate": [str, HasMethods(["fit"])],
         "router": [
             Interval(numbers.Integral, 1, None, closed="left"),

@@ -6,7 +6,7 @@ from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
-from .._tables.table import row_weights
+from .._tables.table import relative_weights
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .target import ClassTarget
@@ -247,7 +247,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         """Share of the rows whose label :meth:`predict` finds."""
         predicted = self.predict(X)
         if sample_weight is not None:
-            sample_weight = row_weights(predicted, sample_weight)
+            sample_weight = relative_weights(predicted, sample_weight)
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def predict_experts(self, X):

@@ -99,7 +99,8 @@ def criterion_parts(model, X, y, sample_weight, sizes):
     log_gate, log_prob = answers.log_parts(model, X, y, **sizes)
     weight = row_weights(log_gate, sample_weight)
     # In units in which the penalties of the criteria are none of a fraction of a row.
-    weight = weight * (evidence(weight) / max(weight.sum(), np.finfo(float).tiny))
+    relative = weight / weight.max()
+    weight = relative * (evidence(weight) / relative.sum())
     deviance = -2 * float(weight @ mixture.log_density(log_gate, log_prob))
     return deviance, weight, log_gate, log_prob
 

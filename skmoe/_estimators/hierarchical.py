@@ -1,5 +1,6 @@
 """``HierarchicalMoERegressor`` and ``HierarchicalMoEClassifier``: trees of gates."""
 
+import math
 import numbers
 
 import numpy as np
@@ -10,7 +11,7 @@ from .._sklearn import Interval, StrOptions
 from ..gates._tree import NoiseTreeGate, TreeGate
 from ..trainers._growth import GrowingTrainer
 from .classifier import MoEClassifier
-from .parts import CONSTANT, asked_of, resolve
+from .parts import CONSTANT, MOST_EXPERTS, asked_of, resolve
 from .regressor import MoERegressor
 
 # Parameters of a flat mixture that a tree does not have.
@@ -23,7 +24,7 @@ def tree_constraints(flat_constraints):
     return {
         **common,
         "branching": [tuple, list, StrOptions({"grow"})],
-        "max_leaf_nodes": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_leaf_nodes": [Interval(numbers.Integral, 1, MOST_EXPERTS, closed="both")],
         "criterion": [StrOptions({"held-out", "bic"})],
     }
 
@@ -33,7 +34,8 @@ def shape_of(branching):
     if not isinstance(branching, (tuple, list)) or not branching:
         return None
     if all(isinstance(own, numbers.Integral) and own >= 1 for own in branching):
-        return balanced_shape(branching)
+        many = math.prod(map(int, branching)) > MOST_EXPERTS
+        return None if many else balanced_shape(branching)
     children = [None if own is None else shape_of(own) for own in branching]
     pairs = zip(children, branching, strict=True)
     if any(child is None and own is not None for child, own in pairs):
@@ -109,7 +111,7 @@ class Hierarchy:
             raise ValueError(
                 f"{asked.owner} got branching={self.branching!r}, but expected "
                 "a tuple of children per level, such as (2, 2), nested tuples that "
-                "end in None, or 'grow'."
+                f"end in None, or 'grow', with at most {MOST_EXPERTS} leaves."
             )
         kind = NoiseTreeGate if asked.noise == CONSTANT else TreeGate
         parts = resolve(asked, lambda _, gate, n_experts: kind(gate, Tree(shape)))

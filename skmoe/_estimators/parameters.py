@@ -1,5 +1,7 @@
 """Experts by name, as parameters in the manner of scikit-learn's compositions."""
 
+from sklearn.frozen import FrozenEstimator
+
 from .._stamp import Stamped
 from .parts import named_experts
 
@@ -93,3 +95,26 @@ def refuse_preset(key, params, known):
             f"parameters of its own; pass the object, such as {name}={example}, "
             "and set the parameter on it."
         )
+
+
+def refuse_classes(owner, name=None, value=None):
+    """Raise ``ValueError`` for a parameter that is a class, where instances serve.
+
+    ``owner`` is an estimator or a part; without ``name`` all its parameters are looked
+    at, with their lists, dicts and our own parts.  What estimators of other libraries
+    take is theirs to say.
+    """
+    if name is None:
+        for key, own in owner.get_params(deep=False).items():
+            refuse_classes(owner, key, own)
+    elif isinstance(value, type):
+        what = value.__name__
+        raise ValueError(
+            f"{type(owner).__name__}: {name}={what} is a class; pass an instance: "
+            f"{name}={what}()."
+        )
+    elif isinstance(value, (list, tuple, dict)):
+        for own in value.values() if isinstance(value, dict) else value:
+            refuse_classes(owner, name, own)
+    elif isinstance(value, (Stamped, FrozenEstimator)):
+        refuse_classes(value)

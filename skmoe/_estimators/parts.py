@@ -54,6 +54,8 @@ LIKELIHOODS = {
 POOLS = {}
 # Value of ``noise`` by which its share is the same for every row.
 CONSTANT = "constant"
+# More are no mixture, and would exhaust memory before anything is read.
+MOST_EXPERTS = 2**16
 # Names beside those of the experts: of the shared expert, and of the trainer's
 # splitter in metadata routing.
 SHARED = "shared_expert"

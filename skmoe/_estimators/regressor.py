@@ -8,7 +8,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import mixture
 from .._sklearn import HasMethods, StrOptions
-from .._tables.table import row_weights
+from .._tables.table import relative_weights
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
@@ -292,7 +292,7 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
         """Coefficient of determination of :meth:`predict`, R^2."""
         predicted = self.predict(X, offset=offset, trials=trials)
         if sample_weight is not None:
-            sample_weight = row_weights(predicted, sample_weight)
+            sample_weight = relative_weights(predicted, sample_weight)
         return r2_score(y, predicted, sample_weight=sample_weight)
 
     def predict_experts(self, X, *, offset=None, trials=None):

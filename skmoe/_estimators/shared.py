@@ -31,15 +31,17 @@ class SharedExpert(NamedTuple):
     classes : class labels, or None
     n_parameters : int or None
         Free ones; None if they have no count.
+    n_outputs : int, or None for classes
     """
 
     estimator: object
     classes: np.ndarray | None
     n_parameters: int | None
+    n_outputs: int | None
 
     def contribution(self, view):
         """What it adds to every expert: (n, d) predictions or log-probabilities."""
-        prediction = predict_expert(self.estimator, view, self.classes)
+        prediction = predict_expert(self.estimator, view, self.classes, self.n_outputs)
         return self._added(prediction)
 
     def _added(self, prediction):
@@ -70,7 +72,8 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
     call = fit_expert, expert, view, labels, weight, seed, fit_params
     fitted, said = heard(*call)
     count = expert_parameters(fitted, Columns(view, weight))
-    shared = SharedExpert(fitted, classes, count)
+    n_outputs = None if classes is not None else np.size(labels[0])
+    shared = SharedExpert(fitted, classes, count, n_outputs)
     if is_frozen(expert):
         tell([said])
         return shared, shared.contribution(view)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from .._tables.columns import is_gap
 from .._tables.frames import from_arrow
-from .._tables.table import check_units, read_numbers, row_weights
+from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
 from .._warnings import warn
 
 
@@ -206,7 +206,17 @@ def class_weights(class_weight, y, weight):
     factors = compute_class_weight(
         class_weight, classes=present, y=y[counts], sample_weight=known
     )
-    return weight * factors[np.searchsorted(present, y).clip(max=len(present) - 1)]
+    if not np.all(factors >= 0.0):
+        raise ValueError(
+            f"got class_weight={class_weight!r}, but expected numbers >= 0, one for "
+            "each class."
+        )
+    factors = factors[np.searchsorted(present, y).clip(max=len(present) - 1)]
+    with np.errstate(over="ignore"):
+        weight = weight * factors
+    return weights_in_range(
+        weight, f"sample_weight times class_weight={class_weight!r}"
+    )
 
 
 def known_classes(classes, earlier):

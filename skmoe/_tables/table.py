@@ -32,16 +32,54 @@ def row_weights(X, sample_weight):
     """Weights (n,) of the rows of X, ones for None.
 
     Raises ``ValueError`` unless there is one per row, finite, none of them negative and
-    some positive: what ``fit`` takes, and whatever else takes weights.
+    some positive, of a size that sums leave within the range of numbers: what ``fit``
+    takes, and whatever else takes weights.
     """
-    return check_sample_weight(
-        sample_weight,
-        X,
-        dtype=np.float64,
-        ensure_non_negative=True,
-        allow_all_zero_weights=False,
-    )
+    try:
+        weight = check_sample_weight(
+            sample_weight,
+            X,
+            dtype=np.float64,
+            ensure_non_negative=True,
+            allow_all_zero_weights=False,
+        )
+    except OverflowError:
+        # Integers of any length.
+        weight = np.array([np.inf])
+    except (TypeError, ValueError) as error:
+        if "could not convert" not in str(error) and isinstance(error, ValueError):
+            raise
+        raise ValueError(
+            f"sample_weight holds no numbers ({error}), but expected one for each row."
+        ) from error
+    return weights_in_range(weight)
 
+
+def relative_weights(X, sample_weight):
+    """The same in units of the largest, for what depends on ratios only."""
+    weight = row_weights(X, sample_weight)
+    return weight / weight.max()
+
+
+def weights_in_range(weight, name="sample_weight"):
+    """The weights (n,) of rows, unless their sum leaves the range of sums.
+
+    Likelihoods and criteria are sums of weights times hundreds of nats, in units of
+    the weights; weights near the smallest numbers have lost their digits.
+    """
+    with np.errstate(over="ignore"):
+        total = float(weight.sum())
+    if not SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
+        raise ValueError(
+            f"{name} sums to {total:.3g}, but expected a sum from {SMALLEST_TOTAL:g} "
+            f"to {LARGEST_TOTAL:g}, within which likelihoods are numbers; divide the "
+            "weights by the largest of them."
+        )
+    return weight
+
+
+# Sums of weights whose products with log-likelihoods are numbers, with all digits.
+SMALLEST_TOTAL, LARGEST_TOTAL = 1e-300, 1e303
 
 # What errors say that are due to text, times or complex values, not numbers.
 NO_NUMBER = (

@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from ..likelihoods import smoothed
 from ..likelihoods._categorical import PROBA_FLOOR
-from ._answers import aligned_proba
+from ._answers import aligned_proba, predicted_values
 from ._base import CorrectedExpert
 
 
@@ -26,7 +26,7 @@ class CorrectedRegressor(CorrectedExpert):
 
     def predict(self, X):
         """Corrected predictions."""
-        prediction = np.asarray(self.estimator.predict(X), dtype=float)
+        prediction = predicted_values(self.estimator, X, len(self.slope))
         return self.intercept + self.slope * prediction
 
 
@@ -61,14 +61,13 @@ class LocallyCorrectedRegressor(CorrectedExpert):
 
     def predict(self, X):
         """Corrected predictions."""
-        prediction = np.asarray(self.estimator.predict(X), dtype=float)
-        answers = prediction.reshape(len(prediction), -1)
+        answers = predicted_values(self.estimator, X, len(self.share))
         inputs = self.inputs(encoded(self.encoder, X), answers)
         residual = np.zeros_like(answers)
         for column, model in zip(residual.T, self.models, strict=True):
             if model is not None:
-                column[:] = np.ravel(model.predict(inputs))
-        return self.mixed(answers, residual, self.share).reshape(prediction.shape)
+                column[:] = predicted_values(model, inputs, 1)[:, 0]
+        return self.mixed(answers, residual, self.share)
 
 
 def encoded(encoder, X):

@@ -6,7 +6,7 @@ from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_is_fitted
 
 from .._tables.frames import as_table, column_labels, with_order
-from .._tables.table import row_weights
+from .._tables.table import relative_weights
 
 
 def expert_usage(model, X, y=None, sample_weight=None, **sizes):
@@ -44,7 +44,7 @@ def expert_usage(model, X, y=None, sample_weight=None, **sizes):
     check_is_fitted(model)
     proba = model.gate_proba(X)
     n_rows, n_experts = proba.shape
-    weight = row_weights(proba, sample_weight)
+    weight = relative_weights(proba, sample_weight)
     weight = weight / weight.sum()
     best = proba.argmax(axis=1)
     top = np.bincount(best, weights=weight, minlength=n_experts)

@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from .._kernels.objectives import LOG_2PI
 from .._numerics.bisection import bounded
+from .._tables.answers import answered_values
 from ._base import Likelihood, located, rounding_variance, unboxed
 
 # Share of an expert's rows at the floor from which the floor is what bounds it.
@@ -16,6 +17,8 @@ MOST_FLOORED = 0.01
 LEAST_SQUARE = 1e-3
 # Smallest square and variance: their logarithms and ratios must stay finite.
 SMALLEST = 1e-307
+# Variances are squares already, and need only be numbers.
+LARGEST = np.finfo(float).max
 # Largest weight of a row for its variance, relative to the others.
 MOST_PRECISE = 1e150
 
@@ -166,8 +169,9 @@ class HeteroscedasticGaussian(Likelihood):
 
     def _variances(self, view):
         """Variances (n, n_outputs) that the model predicts, in any range."""
-        variance = np.asarray(self.model_.predict(view), dtype=float)
-        return variance.reshape(variance.shape[0], -1)
+        answer, n_rows = self.model_.predict(view), view.shape[0]
+        n_outputs = np.size(self.unit_)
+        return answered_values(self.model_, answer, n_rows, n_outputs, LARGEST)
 
     def penalty(self):
         """Penalty in nats of the model of the variance."""

@@ -1,6 +1,7 @@
 """What a search is given: sizes, penalties, folds."""
 
 import numbers
+import reprlib
 import warnings
 
 import numpy as np
@@ -8,8 +9,11 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._estimators.parts import has_own_names, resolve_router
+from .._estimators.base import BaseMoE
+from .._estimators.parameters import refuse_classes
+from .._estimators.parts import MOST_EXPERTS, has_own_names, resolve_router
 from .._warnings import warn
+from ..trainers._folds import checked_folds
 
 # Folds if none are given.
 N_FOLDS = 5
@@ -17,15 +21,25 @@ N_FOLDS = 5
 SMALL_CLASS = "The least populated class"
 
 
+def check_rows(n_rows, owner):
+    """Raise ``ValueError`` for a single row, which no search can learn from."""
+    if n_rows < 2:
+        raise ValueError(
+            f"{owner} got n_samples={n_rows}, but a search compares fits, each of at "
+            "least two rows, and scores others with criterion='cv'; bring more."
+        )
+
+
 def check_sizes(given, owner):
     """Sizes to try, ascending; an integer stands for all up to it."""
-    listed = range(1, given + 1) if _is_count(given) else given
-    listed = list(np.ravel(np.asarray(listed, dtype=object)))
+    whole = isinstance(given, numbers.Integral)
+    listed = [given] if whole else list(np.ravel(np.asarray(given, dtype=object)))
     if not listed or not all(_is_count(size) for size in listed):
         raise ValueError(
-            f"{owner} got n_experts={given!r}, but expected integers >= 1, or one for "
-            "all up to it."
+            f"{owner} got n_experts={given!r}, but expected integers >= 1, at "
+            f"most {MOST_EXPERTS}, or one for all up to it."
         )
+    listed = range(1, given + 1) if whole else listed
     return sorted({int(size) for size in listed})
 
 
@@ -40,12 +54,12 @@ def suits(router, n_experts, owner):
 
 def _is_count(size):
     whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
-    return whole and size >= 1
+    return whole and 1 <= size <= MOST_EXPERTS
 
 
 def check_mixture(mixture, sizes, classify, owner):
     """Raise ``ValueError`` unless the mixture has the task and all the sizes."""
-    if "n_experts" not in mixture.get_params():
+    if not isinstance(mixture, BaseMoE) or "n_experts" not in mixture.get_params():
         raise ValueError(
             f"{owner} got estimator={mixture!r}, which has no n_experts; pass a "
             "MoERegressor or MoEClassifier."
@@ -78,7 +92,7 @@ def check_grid(param_grid, mixture, owner):
                 f"{owner} got param_grid={param_grid!r}, but sizes are the search's "
                 "own; give them as n_experts."
             )
-        clone(mixture).set_params(**params)
+        refuse_classes(clone(mixture).set_params(**params))
     return grid
 
 
@@ -93,16 +107,25 @@ def splits_of(cv, rows, groups, classify, owner):
     n_folds = N_FOLDS if cv is None else cv
     if isinstance(n_folds, numbers.Integral):
         _check_n_folds(n_folds, rows, classify, owner)
+    # A list of folds may be as long as the rows.
+    shown = f"{owner} got cv={reprlib.repr(cv)}"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=SMALL_CLASS)
         splitter = check_cv(cv, rows.y, classifier=classify)
-        splits = rows.counting(splitter.split(rows.X, rows.y, groups))
+        splits = splitter.split(rows.X, rows.y, groups)
+        splits = rows.counting(checked_folds(splits, rows.n_rows, shown))
     if classify:
         splits = _of_known_classes(splits, np.ravel(rows.y), owner)
     if not splits:
         raise ValueError(
-            f"{owner} got cv={cv!r}, which leaves no fold with rows to train and to "
+            f"{shown}, which leaves no fold with rows to train and to "
             "score on; use other folds, or criterion='bic'."
+        )
+    if min(len(train) for train, _ in splits) < 2:
+        raise ValueError(
+            f"{shown} for {rows.n_rows} rows, which leaves a fold with "
+            "one row to train on, but a mixture needs two; bring more rows, or use "
+            "other folds, or criterion='bic'."
         )
     return splits
 

@@ -19,7 +19,7 @@ CRITERIA = ("aic", "bic", "icl")
 
 def overlap(resp, weight=None):
     """Cosines (K, K) between the responsibilities of experts, zero on the diagonal."""
-    weighted = resp if weight is None else resp * np.asarray(weight)[:, None]
+    weighted = resp if weight is None else resp * (weight / np.max(weight))[:, None]
     products = weighted.T @ resp
     norms = np.sqrt(np.maximum(np.diag(products), np.finfo(float).tiny))
     cosines = products / np.outer(norms, norms)

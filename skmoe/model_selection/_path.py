@@ -7,11 +7,14 @@ start finds.  Then, from the smallest up, a size whose fit is no gain over a sma
 one, or owes its likelihood to a spike, is represented by the smaller one.
 """
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from .._estimators.parts import asked_of
+from .._numerics.design import counted_weights
 from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
 from ..experts._base import traits
@@ -151,7 +154,9 @@ def scores_of_fold(path, rows, train, test, scorer):
         else:
             # A function of the user's own takes what it takes.
             weighs = rows.weight is not None and hasattr(scorer, "set_score_request")
-            weight = {"sample_weight": held_out.weight} if weighs else {}
+            # Sums of squares times weights must be numbers.
+            counted = counted_weights(held_out.weight)[0] if weighs else None
+            weight = {"sample_weight": counted} if weighs else {}
             scores[at] = scored(scorer, model, held_out, weight)
         counts[at] = np.nan if model.n_parameters_ is None else model.n_parameters_
         left[at] = n_explaining(model)
@@ -161,12 +166,19 @@ def scores_of_fold(path, rows, train, test, scorer):
 def scored(scorer, model, held_out, weight):
     """Score of held-out rows, which may lack some of the classes."""
     try:
-        return scorer(model, held_out.X, held_out.y, **weight)
-    except ValueError as error:
+        score = scorer(model, held_out.X, held_out.y, **weight)
+    except (ValueError, TypeError, ArithmeticError, LookupError) as error:
         raise ValueError(
             f"The scorer {scorer} cannot score a fold of {held_out.n_rows} rows "
             f"({error}); use scoring=None, the log-density, or other folds."
         ) from error
+    if np.ndim(score) or not isinstance(score, Real) or not np.isfinite(score):
+        raise ValueError(
+            f"The scorer {scorer} says {score!r} of a fold of {held_out.n_rows} rows, "
+            "but expected a finite number; use scoring=None, the log-density, or other "
+            "folds."
+        )
+    return score
 
 
 def simplest_within_error(scores, counts, slack=0.0):
@@ -183,7 +195,11 @@ def simplest_within_error(scores, counts, slack=0.0):
         What training leaves open, in units of the scores.
     """
     best = int(np.argmax(scores.mean(axis=1)))
-    gap = scores[best] - scores
+    if not np.isfinite(scores[best]).all():
+        # Rows that no candidate finds possible tell none of them apart.
+        return best
+    # One that finds a row impossible is no rival.
+    gap = np.minimum(scores[best] - scores, np.finfo(np.float32).max)
     n_folds = scores.shape[1]
     error = gap.std(axis=1, ddof=min(1, n_folds - 1)) / np.sqrt(n_folds)
     close = np.flatnonzero(gap.mean(axis=1) <= np.maximum(error, slack))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._estimators.base import fit_from
-from .._numerics.design import evidence
+from .._numerics.design import counting_rows, evidence
 from .._sklearn import safe_indexing
 
 
@@ -25,11 +25,10 @@ class Rows(NamedTuple):
         return Rows(*parts, sizes)
 
     def counting(self, splits):
-        """Splits without rows of weight zero, and without those that are left empty."""
-        if self.weight is None:
-            return list(splits)
-        counts = self.weight != 0
-        kept = [[np.asarray(r)[counts[r]] for r in map(np.asarray, s)] for s in splits]
+        """Splits without rows of hardly any weight, and without empty ones."""
+        counts = np.ones(self.n_rows, dtype=bool)
+        counts = counts if self.weight is None else counting_rows(self.weight)
+        kept = [[own[counts[own]] for own in split] for split in splits]
         return [(train, test) for train, test in kept if len(train) and len(test)]
 
     @property

@@ -18,11 +18,19 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .._estimators.base import transactional
 from .._estimators.classifier import MoEClassifier
+from .._estimators.parameters import refuse_classes
 from .._estimators.regressor import MoERegressor
 from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from .._stamp import Stamped
 from .._tables.table import row_weights
-from ._checks import check_grid, check_mixture, check_sizes, splits_of, suits
+from ._checks import (
+    check_grid,
+    check_mixture,
+    check_rows,
+    check_sizes,
+    splits_of,
+    suits,
+)
 from ._merging import CRITERIA, n_explaining, of_size, trainer_of
 from ._path import (
     PATH_TOL,
@@ -110,7 +118,6 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         return tried or sizes[:1]
 
     @transactional
-    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None, *, groups=None, **sizes):
         """Fit all candidates, choose one, and fit it to all rows.
 
@@ -133,16 +140,24 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         ValueError
             For sizes or penalties that make no sense.
         """
+        # Values of a grid are parameters of parts, which may take classes.
+        refuse_classes(self, "estimator", self.estimator)
+        refuse_classes(self, "cv", self.cv)
+        return self._fit(X, y, sample_weight, groups, sizes)
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def _fit(self, X, y, sample_weight, groups, sizes):
         X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
         if sample_weight is not None:
             sample_weight = row_weights(X, sample_weight)
         sizes = {name: own for name, own in sizes.items() if own is not None}
         check_consistent_length(X, *sizes.values())
         rows = Rows(X, y, sample_weight, sizes)
-        if rows.n_rows < 2 or len(np.shape(X)) != 2:
-            # The mixture says what is wrong with one row, or with one column as a list.
-            self._mixture().fit(X, y)
         mixture, owner = self._mixture(), type(self).__name__
+        if len(np.shape(X)) != 2 or not rows.n_rows:
+            # The mixture says what is wrong with one column as a list, or no row.
+            mixture.fit(X, y)
+        check_rows(rows.n_rows, owner)
         tried = check_sizes(self.n_experts, owner)
         check_mixture(mixture, tried, isinstance(self, ClassifierMixin), owner)
         grid = check_grid(self.param_grid, mixture, owner)
@@ -174,7 +189,8 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         scores = np.stack(scores, axis=-1).reshape(-1, len(splits))
         counts = np.mean(counts, axis=0).ravel()
         details = {f"split{fold}_test_score": own for fold, own in enumerate(scores.T)}
-        details["std_test_score"] = scores.std(axis=1)
+        with np.errstate(invalid="ignore"):
+            details["std_test_score"] = scores.std(axis=1)
         self.cv_results_ = {
             **candidates(sizes, grid),
             **details,

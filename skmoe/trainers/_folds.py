@@ -27,13 +27,47 @@ def draw_folds(labels, classes, cv, seed, split_params=None):
     """
     if hasattr(cv, "split"):
         rows = np.zeros((len(labels), 1))
-        return list(cv.split(rows, labels, **(split_params or {})))
+        splits = cv.split(rows, labels, **(split_params or {}))
+        return checked_folds(splits, len(labels), f"The trainer got cv={cv!r}")
     n_folds, kind = min(cv, len(labels)), KFold
     if classes is not None:
         rarest = np.unique(labels, return_counts=True)[1].min()
         kind = StratifiedKFold if rarest >= n_folds else KFold
     splitter = kind(n_folds, shuffle=True, random_state=seed)
     return list(splitter.split(labels, labels))
+
+
+def checked_folds(splits, n_rows, whose):
+    """Training and test rows of each fold as arrays of row numbers.
+
+    Raises ``ValueError``, which begins with ``whose``, for what is no pair of rows.
+    """
+    folds = []
+    try:
+        for train, test in splits:
+            folds.append((_row_numbers(train, n_rows), _row_numbers(test, n_rows)))
+    except (TypeError, ValueError) as error:
+        said = str(error).rstrip(".")
+        raise ValueError(
+            f"{whose}, whose fold {len(folds)} cannot be made: {said}; expected pairs "
+            f"of row numbers from 0 to {n_rows - 1}, to train and to test on."
+        ) from error
+    return folds
+
+
+def _row_numbers(part, n_rows):
+    """Row numbers (m,) of a part of a fold, which may be a mask (n,)."""
+    rows = np.asarray(part)
+    if rows.dtype == bool and rows.shape == (n_rows,):
+        return np.flatnonzero(rows)
+    if rows.size == 0 and rows.ndim == 1:
+        return np.empty(0, dtype=int)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise ValueError(f"it has rows of type {rows.dtype}, shape {rows.shape}")
+    if rows.min() < 0 or rows.max() >= n_rows:
+        worst = rows.min() if rows.min() < 0 else rows.max()
+        raise ValueError(f"it has row {worst} of {n_rows} rows")
+    return rows
 
 
 def shares_agree(codes, weight, folds):
@@ -55,8 +89,9 @@ def predict_fold(expert, view, labels, weight, fold, *, classes, seed, fit_param
     """
     train, test = fold
     part = safe_indexing(view, test)
+    n_outputs = None if classes is not None else np.size(labels[0])
     if is_frozen(expert):
-        return predict_expert(expert, part, classes, check=False)
+        return predict_expert(expert, part, classes, n_outputs)
     if classes is not None and np.all(labels[train] == labels[train[0]]):
         # Most classifiers refuse a single class; the answer is known anyway.
         only = np.asarray(classes == labels[train[0]], dtype=float)
@@ -64,4 +99,4 @@ def predict_fold(expert, view, labels, weight, fold, *, classes, seed, fit_param
     kept = np.zeros_like(weight)
     kept[train] = weight[train]
     fitted = fit_expert(expert, view, labels, kept, seed, fit_params)
-    return predict_expert(fitted, part, classes, check=False)
+    return predict_expert(fitted, part, classes, n_outputs)

@@ -9,7 +9,6 @@ from .. import mixture
 from .._numerics.design import as_dense, evidence, make_design
 from .._numerics.tree import Tree, flat
 from .._warnings import unheard
-from ..experts._answers import predict_expert
 from ..gates import SoftmaxGate
 from ..gates._tree import TreeGate
 from ..routers import DenseRouter
@@ -193,7 +192,7 @@ class Growth:
     def _log_parts(self, fit, task):
         """Log-weights and log-densities (n, K)."""
         predictions = [
-            predict_expert(expert, view, task.rows.classes, task.rows.log_prior)
+            task.rows.answer_of(expert, view, task.rows.log_prior)
             for expert, view in zip(fit.experts, task.rows.expert_views, strict=False)
         ]
         log_gate = fit.gate.predict_log_proba(task.rows.gate_view)

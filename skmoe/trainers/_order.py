@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..experts._answers import predict_expert
 from ..experts._base import is_frozen
 
 # Loads that differ by less are taken as equal: rounding must not decide.
@@ -107,9 +106,7 @@ def _ranked(task, fit, places):
 def _mean_prediction(task, fit, place):
     """Mean over the rows of the first output, or of the last class's probability."""
     view = task.rows.expert_views[fit.kept[place]]
-    answer = predict_expert(
-        fit.experts[place], view, task.rows.classes, task.rows.log_prior
-    )
+    answer = task.rows.answer_of(fit.experts[place], view, task.rows.log_prior)
     return np.average(
         answer[:, 0 if task.rows.classes is None else -1], weights=task.rows.weight
     )

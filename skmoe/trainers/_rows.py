@@ -8,6 +8,7 @@ from scipy import sparse
 from .._numerics.design import stays_sparse
 from .._numerics.grams import Columns
 from .._sklearn import safe_indexing, taken_params
+from ..experts._answers import predict_expert
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Rows:
 
     def __len__(self):
         return len(self.weight)
+
+    @property
+    def n_outputs(self):
+        """Outputs of a regression; None for classes."""
+        return self.y.shape[1] if self.classes is None else None
+
+    def answer_of(self, expert, view, offset=None):
+        """What a fitted expert predicts of a view, which may be of other rows."""
+        return predict_expert(expert, view, self.classes, self.n_outputs, offset)
 
     def on_rows(self, rows):
         """Some of the rows."""

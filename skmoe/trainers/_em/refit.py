@@ -11,7 +11,6 @@ from ..._numerics.design import FEW_COLUMNS
 from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
-from ...experts._answers import predict_expert
 from ...experts._base import is_frozen, traits
 from ...experts._foreign import fit_expert
 from ...experts._glm import target_units
@@ -134,11 +133,11 @@ class RefitMixture:
         task = self.task
         view, offset = task.rows.expert_views[number], task.rows.log_prior
         if is_frozen(expert):
-            prediction = predict_expert(expert, view, task.rows.classes, offset)
+            prediction = task.rows.answer_of(expert, view, offset)
             self._constant[number] = prediction
             return prediction
         if rows is None or len(rows) == len(task.rows.weight):
-            return predict_expert(expert, view, task.rows.classes, offset)
+            return task.rows.answer_of(expert, view, offset)
         # Other rows have weight zero; what stands there must only be a prediction.
         if task.rows.classes is None:
             out = np.zeros(task.rows.y.shape)
@@ -149,7 +148,7 @@ class RefitMixture:
         if len(rows):
             own = None if offset is None else offset[rows]
             view = safe_indexing(view, rows)
-            out[rows] = predict_expert(expert, view, task.rows.classes, own)
+            out[rows] = task.rows.answer_of(expert, view, own)
         return out
 
     def evaluate(self, parts):
@@ -358,7 +357,7 @@ class RefitMixture:
         try:
             fitted = self._fit_foreign(number, weight, row_weight)
             if np.count_nonzero(weight) < FEW_ROWS:
-                predict_expert(fitted, safe_indexing(view, [0]), task.rows.classes)
+                task.rows.answer_of(fitted, safe_indexing(view, [0]))
             return fitted
         except ValueError:
             # How few rows are too few only the expert knows.
