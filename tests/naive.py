@@ -326,3 +326,45 @@ def first_fault(indices, weights, n_experts, tolerance):
         if abs(sum(shares) - 1) > tolerance:
             return 6, i, 0
     return 0, 0, 0
+
+
+def hats(bins):
+    """Columns (n, q) of hats, levels and a one that binned rows stand for."""
+    first, starts = bins.basis.first, bins.starts
+    out = np.zeros((bins.shape[0], bins.basis.n_coef + 1))
+    out[:, -1] = 1.0
+    for j, codes in enumerate(bins.codes):
+        for i, code in enumerate(codes):
+            bin_ = starts[j] + code
+            slot = first[j] + bins.slots[bin_]
+            out[i, slot] += bins.left[bin_]
+            if bins.right[bin_]:
+                out[i, slot + 1] += bins.right[bin_]
+    return out
+
+
+def log_evidence(Z, basis, y, strengths, variance):
+    """Log marginal likelihood of a regression on curves, up to a constant.
+
+    Curves have mean zero over their coefficients, the intercept any value.
+    """
+    spaces = []
+    for slots in basis.slots():
+        n = slots.stop - slots.start
+        center = np.eye(n) - 1.0 / n
+        vectors = np.linalg.eigh(center)[1][:, 1:]
+        own = np.zeros((Z.shape[1], n - 1))
+        own[slots] = vectors
+        spaces.append(own)
+    one = np.zeros((Z.shape[1], 1))
+    one[-1] = 1.0
+    T = np.hstack([*spaces, one])
+    P = T.T @ basis.penalty(strengths) @ T / variance
+    H = T.T @ Z.T @ Z @ T / variance + P
+    right = T.T @ Z.T @ y / variance
+    w = np.linalg.solve(H, right)
+    rest = y - Z @ T @ w
+    fit = -0.5 * (rest @ rest / variance + w @ P @ w)
+    # The intercept is the last, and free.
+    prior = np.linalg.slogdet(P[:-1, :-1])[1]
+    return fit + 0.5 * prior - 0.5 * np.linalg.slogdet(H)[1]

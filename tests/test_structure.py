@@ -50,6 +50,8 @@ ORDERS = {
         "grams",
         "multinomial",
         "network",
+        "curves",
+        "additive",
     ],
     "_tables": ["frames", "columns", "flat", "features", "table", "answers"],
     "trainers": [

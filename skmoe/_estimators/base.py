@@ -39,6 +39,7 @@ from .fitted import (
 )
 from .parameters import ExpertParameters, refuse_classes
 from .parts import (
+    EXPERTS,
     MOST_EXPERTS,
     SHARED,
     SPLITTER,
@@ -140,7 +141,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         "experts": [
             HasMethods(["fit"]),
             HasMethods(["members"]),
-            StrOptions({"auto"}),
+            StrOptions({"auto", *EXPERTS}),
             list,
             tuple,
             None,
@@ -346,7 +347,7 @@ def fit_shared_of(model, parts, given, views, fit_params):
     (seed,) = seed_experts(model.random_state, [SHARED], [parts.shared])
     return fit_shared(
         parts.shared,
-        views.shared_view(given.table),
+        views.shared.training(given.table),
         given.labels,
         given.weight,
         classes=given.target.classes,

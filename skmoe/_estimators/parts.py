@@ -11,10 +11,17 @@ from sklearn.utils import check_random_state, murmurhash3_32
 
 from .._numerics.tree import Tree
 from .._stamp import Stamped
-from ..experts import LinearExpert
+from ..experts import AdditiveExpert, LinearExpert, MLPExpert
 from ..experts._base import BuiltInExpert, is_frozen, seed_unseeded
 from ..experts._noise import NOISE, NoiseExpert
-from ..gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
+from ..gates import (
+    AdditiveGate,
+    ClassifierGate,
+    ConstantGate,
+    GaussianGate,
+    MLPGate,
+    SoftmaxGate,
+)
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..likelihoods import (
@@ -33,7 +40,14 @@ from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
 
-GATES = {"softmax": SoftmaxGate, "gaussian": GaussianGate, "constant": ConstantGate}
+EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
+GATES = {
+    "softmax": SoftmaxGate,
+    "additive": AdditiveGate,
+    "mlp": MLPGate,
+    "gaussian": GaussianGate,
+    "constant": ConstantGate,
+}
 TRAINERS = {
     "em": EM,
     "hard-em": HardEM,
@@ -357,6 +371,8 @@ def named_experts(experts, n_experts):
     """
     if experts is None:
         experts = LinearExpert()
+    if isinstance(experts, str):
+        experts = preset(experts, EXPERTS, "experts", "The mixture")
     if not isinstance(experts, (list, tuple)):
         names = [f"expert{k}" for k in range(n_experts)]
         return names, [experts] * n_experts

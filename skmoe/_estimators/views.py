@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 
 from .._numerics.design import stays_sparse
 from .._sklearn import safe_indexing
@@ -11,6 +12,7 @@ from .._tables import features
 from .._tables.flat import FlatColumns, find_flat
 from .._tables.table import has_text, opened, read_table, refuse_text
 from ..experts._base import FOREIGN, reads_numbers, reads_sparse, traits
+from ..experts._curves import CurveEncoding
 from ..experts._encoding import numeric_encoding, weighted_median
 from ..experts._foreign import holds_frozen, needs_values
 from .parts import SHARED, resolve_gate, seed_experts
@@ -135,6 +137,7 @@ class View(NamedTuple):
     dropped : text columns that it skips
     fill : (p,) values in place of gaps that training did not have, or None
     flat : FlatColumns, what stands where training had no spread, or None
+    curves : CurveEncoding, by which the part sees places on curves, or None
     """
 
     transformer: object
@@ -142,11 +145,20 @@ class View(NamedTuple):
     dropped: tuple | list = ()
     fill: np.ndarray | None = None
     flat: FlatColumns | None = None
+    curves: CurveEncoding | None = None
 
     def of(self, table):
         """What the part sees of a table."""
         seen = self._whole(table)
+        if self.curves is not None:
+            return table.made_of(seen, self.curves.places)
         return seen if self.flat is None else table.without_spread(seen, self.flat)
+
+    def training(self, table):
+        """What the part is trained on: as ``of``, but curves in bins."""
+        if self.curves is None:
+            return self.of(table)
+        return table.made_of(self._whole(table), self.curves.bins)
 
     def _whole(self, table):
         if self.transformer is not None:
@@ -198,6 +210,10 @@ class Views(NamedTuple):
     def expert_views(self, table):
         """What each expert sees; equal transformers are applied once."""
         return [view.of(table) for view in self.experts]
+
+    def trained_on(self, table):
+        """What gate and experts are trained on."""
+        return self.gate.training(table), [v.training(table) for v in self.experts]
 
     def shared_view(self, table):
         """What the shared expert sees."""
@@ -266,12 +282,45 @@ def fit_views(reading, experts, given, random_state):
         )
         for name, expert in experts.items()
     }
-    blind = Blindness(table, weight)
-    gate, model = blind.made(gate, reading.gate.foreign), asked.variance_model
-    views = {n: blind.made(view, experts[n], model) for n, view in views.items()}
+    gate, views = _as_parts_read(reading, experts, given, gate, views)
     shared = views.pop(SHARED, None)
     text = table.numbers is None
     return Views(gate, [*views.values()], shared, text, reading.allowed)
+
+
+def _as_parts_read(reading, experts, given, gate, views):
+    """Views as places on curves for additive parts, blind for those of others."""
+    curved = Curved(given.table, given.weight)
+    gate = curved.made(gate, reading.gate.curves)
+    views = {n: curved.made(v, traits(experts[n]).curves) for n, v in views.items()}
+    blind = Blindness(given.table, given.weight)
+    gate, model = blind.made(gate, reading.gate.foreign), reading.asked.variance_model
+    return gate, {n: blind.made(v, experts[n], model) for n, v in views.items()}
+
+
+class Curved:
+    """Makes views places on curves; parts with equal parameters share their knots.
+
+    Parameters
+    ----------
+    table : Table
+    weight : ndarray of shape (n,)
+    """
+
+    def __init__(self, table, weight):
+        self.table, self.weight, self._made = table, weight, []
+
+    def made(self, view, encoding):
+        """The view, of curves by an unfitted encoding if there is one."""
+        if encoding is None:
+            return view
+        seen = view.of(self.table)
+        for earlier, known, fitted in self._made:
+            if earlier is seen and repr(known) == repr(encoding):
+                return view._replace(curves=fitted)
+        fitted = clone(encoding).fit(seen, self.weight)
+        self._made.append((seen, encoding, fitted))
+        return view._replace(curves=fitted)
 
 
 class Blindness:
@@ -350,11 +399,11 @@ def training_views(views, table, parts):
         sparse_too = sparse_too and keeps_sparse and stays_sparse(view)
         return view if sparse_too else table.dense(view)
 
-    gate_view = views.gate_view(table)
+    gate_view, expert_views = views.trained_on(table)
     if parts.gate.numeric:
         gate_view = read(gate_view, parts.gate.reads_sparse)
     expert_views = [
         read(view, reads_sparse(expert)) if reads_numbers(expert) else view
-        for expert, view in zip(parts.experts, views.expert_views(table), strict=True)
+        for expert, view in zip(parts.experts, expert_views, strict=True)
     ]
     return gate_view, expert_views

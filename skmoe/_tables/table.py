@@ -182,6 +182,14 @@ class Table:
             self._views[key] = np.column_stack(columns)
         return self._views[key]
 
+    def made_of(self, X, make):
+        """What a method makes of a view, made once."""
+        key = ("made", id(X), make.__qualname__, id(make.__self__))
+        if key not in self._views:
+            # With what the numbers stand for, which so are not given away.
+            self._views[key] = make(X), X, make
+        return self._views[key][0]
+
     def without_spread(self, X, flat):
         """A view with the values of its ``FlatColumns``, made once."""
         key = ("flat", id(X), id(flat))

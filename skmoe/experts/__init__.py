@@ -3,6 +3,12 @@
 from importlib import import_module
 
 from .._stamp import public
+from ._additive import (
+    AdditiveClassifierExpert,
+    AdditiveExpert,
+    Curve,
+    GeneralizedAdditiveExpert,
+)
 from ._base import BuiltInExpert, CorrectedExpert
 from ._corrected import (
     CorrectedClassifier,
@@ -10,6 +16,7 @@ from ._corrected import (
     LocallyCorrectedClassifier,
     LocallyCorrectedRegressor,
 )
+from ._curves import CurveEncoding
 from ._encoding import TableEncoder
 from ._glm import GeneralizedLinearExpert
 from ._linear import LinearClassifierExpert, LinearExpert
@@ -17,7 +24,14 @@ from ._mlp import MLPClassifierExpert, MLPExpert
 from ._noise import NoiseExpert
 from ._variance import VarianceExpert
 
-__all__ = ["AutoPool", "BuiltInExpert", "LinearExpert", "MLPExpert", "NoiseExpert"]
+__all__ = [
+    "AdditiveExpert",
+    "AutoPool",
+    "BuiltInExpert",
+    "LinearExpert",
+    "MLPExpert",
+    "NoiseExpert",
+]
 
 # A pool has mixtures among its members, and so stands above this package.
 POOL = ("AutoPool", "PoolMember", "TablePipeline", "TreesOnTables")
@@ -25,6 +39,11 @@ POOL = ("AutoPool", "PoolMember", "TablePipeline", "TreesOnTables")
 public(
     __name__,
     BuiltInExpert,
+    AdditiveExpert,
+    AdditiveClassifierExpert,
+    GeneralizedAdditiveExpert,
+    Curve,
+    CurveEncoding,
     LinearExpert,
     LinearClassifierExpert,
     GeneralizedLinearExpert,

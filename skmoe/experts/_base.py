@@ -21,6 +21,13 @@ class ExpertTraits:
     #: Whether ``fit_design`` takes the likelihood that it maximises, with its ``size``,
     #: ``unit`` and ``start``; otherwise it minimises squares, or the log-loss.
     follows_likelihood = False
+    #: Whether an M-step goes on from the last one: ``step``, and ``renewed``, by which
+    #: it chooses its penalties anew.
+    steps = False
+    #: The unfitted ``CurveEncoding`` by which it sees the table, if it does.
+    curves = None
+    #: Whether regimes are told apart best from a start with nearly equal shares.
+    soft_start = False
     #: Whether it is a network that a gradient can train: ``network``, ``set_network``.
     differentiable = False
     #: Whether the ridge stands against the variance of its residuals, as in EM.

@@ -3,6 +3,7 @@
 from .._numerics.network import Network
 from .._numerics.tree import Tree
 from .._stamp import public
+from ._additive import AdditiveGate
 from ._base import BaseGate, LinearForm
 from ._classifier import ClassifierGate
 from ._constant import ConstantGate
@@ -13,6 +14,7 @@ from ._softmax import SoftmaxGate
 from ._tree import NoiseTreeGate, TreeGate
 
 __all__ = [
+    "AdditiveGate",
     "BaseGate",
     "ClassifierGate",
     "ConstantGate",
@@ -24,6 +26,7 @@ __all__ = [
 
 public(
     __name__,
+    AdditiveGate,
     BaseGate,
     LinearForm,
     ClassifierGate,

@@ -57,6 +57,10 @@ class BaseGate(Stamped):
     reads_sparse = False
     #: Whether the gate reads known segments from a column of X as it is.
     reads_segments = False
+    #: Whether it chooses its penalties anew while EM runs: ``renewed``.
+    renews = False
+    #: The unfitted ``CurveEncoding`` by which it sees the table, if it does.
+    curves = None
     #: Whether it is a network that a gradient can train: ``network``, ``set_network``.
     differentiable = False
     #: Whether experts may change places: a fit to responsibilities in another order is
@@ -154,6 +158,11 @@ class BaseGate(Stamped):
 
     def reordered(self, order):
         """A copy with the experts in another order; None where that cannot be."""
+        return
+
+    def dropped(self, k):
+        """A copy without the expert in position ``k``; None where it must be fitted
+        anew."""
         return
 
     def predict_log_proba(self, X):

@@ -224,6 +224,9 @@ class RefitDriver(Driver):
         return theta
 
     def _without(self, problem, run, k):
+        left, gate = run.theta.without(k), run.theta.gate.dropped(k)
+        if gate is not None and all(traits(e).steps for e in left.experts):
+            return left._replace(gate=gate)
         resp = np.maximum(np.delete(run.statistics.resp, k, axis=1), 1e-12)
         resp /= resp.sum(axis=1, keepdims=True)
         return problem.without(k).maximise(None, EStep(resp, 0.0))
@@ -253,7 +256,7 @@ class RefitDriver(Driver):
         simpler = self._simpler()
         if simpler is not None:
             parts.append(problem.maximise(None, EStep(simpler, 0.0)))
-        if len(parts) == 1:
+        if len(parts) == 1 or all(traits(e).soft_start for e in task.recipe.experts):
             return parts
         runs = [go_on(own, 0.0, SHORT_REFITS) for own in parts]
         runs.sort(key=lambda run: rank(problem, run), reverse=True)
@@ -339,6 +342,8 @@ def has_cheap_refits(experts):
         return True
     own = [traits(expert) for expert in experts]
     linear = all(e.is_linear or e.is_noise for e in own)
+    if all(e.steps or e.is_noise for e in own):
+        return True
     return linear and any(e.follows_likelihood or e.is_noise for e in own)
 
 

@@ -87,6 +87,9 @@ class LinearMixture:
         """Number of leaves."""
         return self.tree.n_leaves
 
+    #: Whether penalties are chosen anew while it runs.
+    renews = False
+
     @property
     def biased(self):
         """Whether a ridge has a share in coefficients and variances."""

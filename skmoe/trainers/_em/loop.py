@@ -7,6 +7,10 @@ import numpy as np
 
 SMALLEST_STEP = 1e-4
 SETTLING_STEPS = 20
+# The first iteration after which penalties are chosen anew, every how many it happens
+# then, how often at most, and the move of their logarithms that ends it.
+FIRST_RENEWAL, RENEWAL_STEPS, MOST_RENEWALS = 4, 3, 15
+SETTLED_PENALTIES = 0.2
 # First bound of the step length, and the factor by which the bound moves.
 FIRST_LIMIT = 4.0
 LIMIT_FACTOR = 2.0
@@ -29,6 +33,7 @@ class Run:
     restarts : iterations at which the run went on with an expert less
     removed : list of dict, one for each expert that was removed
     soft_bounds : objective of soft training before this run
+    renewed : iterations after which penalties were chosen anew
     rejected : int, moves that would have lowered the objective
     converged : bool
     stopped : bool, a callback asked to stop
@@ -43,13 +48,14 @@ class Run:
     restarts: list = field(default_factory=list)
     removed: list = field(default_factory=list)
     soft_bounds: list = field(default_factory=list)
+    renewed: list = field(default_factory=list)
     rejected: int = 0
     converged: bool = False
     stopped: bool = False
 
     def follow(self, earlier):
         """Take over the record of a run that this one goes on from."""
-        for name in ("bounds", "loads", "kept", "restarts", "removed"):
+        for name in ("bounds", "loads", "kept", "restarts", "removed", "renewed"):
             setattr(self, name, vars(earlier)[name])
         self.rejected = earlier.rejected
         self.restarts.append(len(self.bounds))
@@ -87,7 +93,7 @@ def run_em(
     if earlier is not None:
         run.follow(earlier)
     accelerator.reset()
-    quiet = 0
+    quiet, renewals = 0, Renewals(problem, run)
     for iteration in range(max_iter):
         gain = _advance(problem, run, accelerator)
         run.bounds.append(run.value)
@@ -96,11 +102,37 @@ def run_em(
         if on_iteration is not None and on_iteration(iteration, run):
             run.stopped = True
             break
+        if renewals.due(iteration, gain < tol):
+            renewals.take(problem, run)
+            quiet = 0
+            continue
         quiet = quiet + 1 if gain < tol else 0
         if quiet == 2 or gain == 0.0:
             run.converged = True
             break
     return run
+
+
+class Renewals:
+    """When penalties are chosen anew by the evidence of the fit as it stands.
+
+    Between two renewals the objective rises; a renewal makes it another one.
+    """
+
+    def __init__(self, problem, run):
+        self.left = MOST_RENEWALS - len(run.renewed) if problem.renews else 0
+
+    def due(self, iteration, quiet):
+        """Whether they are after this iteration, in which little was gained or not."""
+        regular = iteration >= FIRST_RENEWAL and iteration % RENEWAL_STEPS == 0
+        return self.left > 0 and (regular or quiet)
+
+    def take(self, problem, run):
+        """Choose the penalties of a run anew, the last time if they hardly move."""
+        run.theta, moved = problem.renewed(run.theta, run.statistics)
+        run.value, run.statistics = problem.evaluate(run.theta)
+        run.renewed.append(len(run.bounds))
+        self.left = self.left - 1 if moved > SETTLED_PENALTIES else 0
 
 
 def _advance(problem, run, accelerator):
@@ -265,6 +297,7 @@ def run_history(run, n_experts, jacobian=0.0):
         "load": loads,
         "restart": list(run.restarts),
         "removed": list(run.removed),
+        "renewed": list(run.renewed),
         "rejected": run.rejected,
     }
     if run.soft_bounds:

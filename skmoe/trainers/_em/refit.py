@@ -38,6 +38,14 @@ class Parts(NamedTuple):
     experts: list
     likelihoods: list
 
+    def without(self, k):
+        """The parts without the expert in position ``k``, of the same gate."""
+        experts, likelihoods = self.experts, self.likelihoods
+        return self._replace(
+            experts=experts[:k] + experts[k + 1 :],
+            likelihoods=likelihoods[:k] + likelihoods[k + 1 :],
+        )
+
 
 class EStep(NamedTuple):
     """Responsibilities (n, K) and log-likelihood at some parts.
@@ -111,7 +119,47 @@ class RefitMixture:
 
     def alternates(self):
         """Whether one M-step from known responsibilities is not the optimum."""
-        return len(self.kept) > 1 or self.task.recipe.likelihood.models_variance
+        variance = self.task.recipe.likelihood.models_variance
+        return len(self.kept) > 1 or variance or self.renews
+
+    @property
+    def renews(self):
+        """Whether penalties are chosen anew while it runs."""
+        experts = self.task.recipe.experts
+        steps = any(traits(experts[k]).steps for k in self.kept)
+        return steps or self.task.recipe.gate.renews
+
+    def renewed(self, parts, statistics):
+        """Parts with the penalties that their evidence asks for, and how far the
+        logarithms of the penalties moved."""
+        rows, resp = self.task.rows, statistics.resp
+        calls = [
+            (number, resp[:, k], parts.experts[k], parts.likelihoods[k])
+            for k, number in enumerate(self.kept)
+        ]
+        found = self.task.recipe.run_fits(self._renewed_one, calls)
+        experts, moves = map(list, zip(*found, strict=True))
+        gate = parts.gate
+        if gate.renews and len(self.kept) > 1:
+            gate, moved = gate.renewed(rows.gate_view, resp, rows.weight)
+            moves.append(moved)
+        return parts._replace(gate=gate, experts=experts), max(moves)
+
+    def _renewed_one(self, number, share, expert, likelihood):
+        if not traits(expert).steps:
+            return expert, 0.0
+        view, more = self._for_step(number, likelihood)
+        weight = share * self.task.rows.weight
+        return expert.renewed(view, self.task.rows.labels, weight, **more)
+
+    def _for_step(self, number, likelihood):
+        """View of an expert, and what its steps take beside rows and weights."""
+        rows = self.task.rows
+        view = rows.expert_views[number]
+        if rows.classes is not None:
+            return view, {"classes": rows.classes, "offset": rows.log_prior}
+        bound = None if likelihood is None else likelihood.at(view)
+        return view, {"likelihood": bound, "size": rows.size}
 
     # -- E-step ---------------------------------------------------------------
 
@@ -257,7 +305,7 @@ class RefitMixture:
         gate = (
             copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.recipe.gate)
         )
-        step = gate.update if parts else gate.fit
+        step = gate.update if parts or gate.renews else gate.fit
         step(self.task.rows.gate_view, resp, self.task.rows.weight)
         return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
 
@@ -347,6 +395,10 @@ class RefitMixture:
             # At the start there is nothing to keep: let the expert see all rows.
             weight = weight + FALLBACK_SHARE * task.rows.weight
         expert, view = task.recipe.experts[number], task.rows.expert_views[number]
+        if traits(expert).steps:
+            view, more = self._for_step(number, likelihood)
+            labels = task.rows.labels
+            return clone(expert).step(view, labels, weight, previous=previous, **more)
         if traits(expert).is_linear:
             return self._fit_linear(expert, view, weight, previous, likelihood)
         if task.rows.log_prior is not None:
@@ -354,6 +406,11 @@ class RefitMixture:
             return clone(expert).fit(
                 view, task.rows.labels, weight, offset=task.rows.log_prior
             )
+        return self._fit_if_enough(number, view, weight, previous, row_weight)
+
+    def _fit_if_enough(self, number, view, weight, previous, row_weight):
+        """An estimator of another library, or the one before if rows are too few."""
+        task = self.task
         try:
             fitted = self._fit_foreign(number, weight, row_weight)
             if np.count_nonzero(weight) < FEW_ROWS:

@@ -3,11 +3,12 @@
 from functools import partial
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from ..._numerics.design import make_design, n_varying, take_rows
 from ..._numerics.products import dense_rows, linear, principal_axes
 from ...experts import LinearExpert
+from ...experts._base import traits
 from ...gates import SoftmaxGate
 from ...likelihoods import Categorical, Gaussian, Uniform
 from ...mixture import log_density, log_prob
@@ -257,6 +258,8 @@ def start_responsibilities(trainer, task, rng):
         return [with_noise(explained, resp) for resp in starts]
     if task.recipe.gate.follows_paths:
         return tree_starts(trainer, task, rng)
+    if all(traits(expert).soft_start for expert in task.recipe.experts):
+        return soft_starts(task, rng)
     own = task.recipe.gate.start_responsibilities(
         task.rows.gate_view, task.recipe.n_experts, task.rows.weight
     )
@@ -284,6 +287,21 @@ def start_responsibilities(trainer, task, rng):
         for number in range(n_more)
     ]
     return found
+
+
+def soft_starts(task, rng):
+    """Responsibilities (n, K) near equal shares, which differ along random directions.
+
+    Curves can follow any grouping of few rows, and would: from here all experts begin
+    near the one that fits all rows, and part only where the rows ask for it.
+    """
+    view, n_experts = task.rows.expert_views[0], task.recipe.n_experts
+    n_starts = task.start.n_init if task.start.only is None else task.start.only + 1
+    made = [
+        view.linear(view.random_slopes(task.rows.weight, n_experts, rng))
+        for _ in range(n_starts)
+    ]
+    return [softmax(own, axis=1) for own in made][slice(task.start.only, None)]
 
 
 def with_noise(task, resp):

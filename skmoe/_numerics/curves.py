@@ -1,0 +1,320 @@
+"""Sums of curves, one per column: their rows, their penalties, their evidence.
+
+A curve is linear between knots, or a step for each level: coefficients are its values
+there.  Rows are kept as numbers of bins, and all sums over rows go through these.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
+
+from .._kernels.curves import add_hats, look_up, sum_bins, sum_pairs
+from .linalg import solve_symmetric
+
+# Of the weight of all rows, what keeps empty knots from making a system singular.
+LEAST_CURVATURE = 1e-9
+# Strengths between which evidence looks for the best, in units of rows.
+STRENGTHS = 1e-4, 1e7
+# Where all strengths start.
+START_STRENGTH = 10.0
+# Rows of weights summed at a time, so that they stay in cache.
+BLOCK_ROWS = 4096
+
+
+class CurveRows:
+    """Base of rows as parts made of curves see them; rows are taken as of an array.
+
+    Attributes
+    ----------
+    basis : Basis
+    encoding : what made them of a table
+    shape : (n, p)
+    """
+
+    def __getitem__(self, key):
+        # As scikit-learn takes rows: rows[index, ...].
+        return self.take(key[0] if isinstance(key, tuple) else key)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def take(self, index):
+        """The same view of some of the rows."""
+        raise NotImplementedError
+
+    def linear(self, coef):
+        """Sums (n, m) of curves with coefficients (m, q), last the intercepts."""
+        raise NotImplementedError
+
+
+class Block(NamedTuple):
+    """A penalty ``w' S w`` of some of the coefficients of a curve.
+
+    Attributes
+    ----------
+    slots : slice of the coefficients
+    matrix : (b, b) ndarray, S
+    rank : int, of S
+    """
+
+    slots: slice
+    matrix: np.ndarray
+    rank: int
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Coefficients of the curves of all columns, and what penalises them.
+
+    The coefficients of column j are ``first[j] : first[j + 1]``; the intercept follows
+    behind the last.
+
+    Attributes
+    ----------
+    first : (p + 1,) int ndarray
+    blocks : list of Block
+    levels : list of bool, of columns whose values have no order
+    """
+
+    first: np.ndarray
+    blocks: list
+    levels: list
+
+    def slots(self):
+        """Slices of the coefficients of each column."""
+        return [
+            slice(*own) for own in zip(self.first[:-1], self.first[1:], strict=True)
+        ]
+
+    @property
+    def n_coef(self):
+        """Coefficients of all curves, without the intercept."""
+        return int(self.first[-1])
+
+    @property
+    def n_columns(self):
+        """Number of columns."""
+        return len(self.first) - 1
+
+    def penalty(self, strengths):
+        """Matrix (q, q) of the penalties with these strengths, intercept last."""
+        matrix = np.zeros((self.n_coef + 1, self.n_coef + 1))
+        for block, strength in zip(self.blocks, strengths, strict=True):
+            matrix[block.slots, block.slots] += strength * block.matrix
+        return matrix
+
+    def squares(self, coef):
+        """``w' S w`` of each block, (m, blocks), of coefficients (m, q)."""
+        each = [
+            np.einsum("mi,ij,mj->m", own, block.matrix, own)
+            for block in self.blocks
+            for own in [coef[:, block.slots]]
+        ]
+        return np.array(each).reshape(len(self.blocks), len(coef)).T
+
+    def anchor(self):
+        """Matrix (q, q) that holds the mean of the values of each curve at zero.
+
+        What it holds there the intercept has, so it costs no fit anything.
+        """
+        matrix = np.zeros((self.n_coef + 1, self.n_coef + 1))
+        for start, stop in zip(self.first[:-1], self.first[1:], strict=True):
+            if stop > start:
+                matrix[start:stop, start:stop] = 1.0 / (stop - start)
+        return matrix
+
+
+class Places(CurveRows):
+    """Rows where they exactly are, as prediction sees them.
+
+    Attributes
+    ----------
+    basis : Basis
+    slots : (p, n) numbers of coefficients; the first behind the intercept is a zero
+    share : (p, n) how much of the way to the next knot a value has gone
+    """
+
+    def __init__(self, encoding, slots, share):
+        self.encoding, self.basis = encoding, encoding.basis_
+        self.slots, self.share = slots, share
+        self.shape = slots.shape[1], slots.shape[0]
+
+    def take(self, index):
+        return Places(self.encoding, self.slots[:, index], self.share[:, index])
+
+    def linear(self, coef):
+        out = np.repeat(coef[:, -1][None], self.shape[0], axis=0)
+        table = np.zeros((coef.shape[1] + 1, len(coef)))
+        table[: coef.shape[1] - 1] = coef[:, :-1].T
+        add_hats(self.slots, self.share, table, out)
+        return out
+
+
+class Bins(CurveRows):
+    """Rows as numbers of bins, as training sees them: a byte per cell.
+
+    Attributes
+    ----------
+    basis : Basis
+    codes : (p, n) numbers of bins within each column
+    starts : (p + 1,) where the bins of each column begin
+    slots, left, right : (bins,)
+        The coefficient that a bin touches, within its column, how much of it, and how
+        much of the next one.
+    """
+
+    def __init__(self, encoding, codes, starts, slots, left, right):
+        self.encoding, self.basis = encoding, encoding.basis_
+        self.codes, self.starts = codes, starts
+        self.slots, self.left, self.right = slots, left, right
+        self.shape = codes.shape[1], codes.shape[0]
+
+    def take(self, index):
+        codes = np.ascontiguousarray(self.codes[:, index])
+        hats = self.starts, self.slots, self.left, self.right
+        return Bins(self.encoding, codes, *hats)
+
+    def _touched(self):
+        """Number of the coefficient that each bin touches, among all."""
+        return self.slots + np.repeat(self.basis.first[:-1], np.diff(self.starts))
+
+    def linear(self, coef):
+        values, at = np.vstack([coef[:, :-1].T, np.zeros(len(coef))]), self._touched()
+        table = self.left[:, None] * values[at] + self.right[:, None] * values[at + 1]
+        out = np.repeat(coef[:, -1][None], self.shape[0], axis=0)
+        look_up(self.codes, self.starts, table, out)
+        return out
+
+    def gather(self, values):
+        """Sums (m, q) over rows of ``values`` (n, m) times hats and a one."""
+        sums = np.zeros((self.starts[-1], values.shape[1]))
+        sum_bins(self.codes, self.starts, np.ascontiguousarray(values), sums)
+        out, at = np.zeros((self.basis.n_coef + 1, values.shape[1])), self._touched()
+        np.add.at(out, at, self.left[:, None] * sums)
+        np.add.at(out, at + 1, self.right[:, None] * sums)
+        out[-1] = values.sum(axis=0)
+        return out.T
+
+    def grams(self, weights):
+        """Weighted Gram matrices (m, q, q) of hats and a one, for weights (n, m)."""
+        basis, first = self.basis, self.basis.first
+        grams = np.zeros((weights.shape[1], basis.n_coef + 1, basis.n_coef + 1))
+        weights = np.ascontiguousarray(weights)
+        for a in range(basis.n_columns):
+            for b in range(a + 1):
+                block = self._pair(a, b, weights).transpose(2, 0, 1)
+                own, other = slice(*first[a : a + 2]), slice(*first[b : b + 2])
+                grams[:, own, other] = block
+                grams[:, other, own] = block.transpose(0, 2, 1)
+        grams[:, -1] = grams[:, :, -1] = self.gather(weights)
+        return grams
+
+    def random_slopes(self, weight, n_sets, rng):
+        """Coefficients (n_sets, q) whose sums have about unit variance in the rows.
+
+        Numbers rise or fall by their rank among the knots, levels are random.
+        """
+        basis, mass = self.basis, self.gather(np.reshape(weight, (-1, 1)))[0]
+        coef = np.zeros((n_sets, basis.n_coef + 1))
+        for slots, levels in zip(basis.slots(), basis.levels, strict=True):
+            n, share = slots.stop - slots.start, mass[slots] / mass[-1]
+            ranks = np.broadcast_to(np.arange(n), (n_sets, n))
+            own = rng.normal(size=(n_sets, n)) if levels else ranks
+            own = own - (own @ share)[:, None]
+            spread = np.sqrt(np.maximum(own**2 @ share, 0.0))[:, None]
+            unit = np.divide(own, spread, out=np.zeros(own.shape), where=spread > 0)
+            coef[:, slots] = unit * rng.normal(size=(n_sets, 1))
+        return coef / np.sqrt(max(basis.n_columns, 1))
+
+    def _pair(self, a, b, weights):
+        sizes = np.diff(self.basis.first)[[a, b]]
+        sums = np.zeros((*(sizes + 1), weights.shape[1]))
+        hats = [
+            (self.slots[own], self.left[own], self.right[own])
+            for own in (slice(*self.starts[j : j + 2]) for j in (a, b))
+        ]
+        sum_pairs(self.codes[a], self.codes[b], *hats, weights, sums)
+        return sums[:-1, :-1]
+
+
+class System:
+    """Penalised curvatures of sets of curves, factorised.
+
+    Parameters
+    ----------
+    basis : Basis
+    grams : (m, q, q)
+        Curvatures of the likelihood; overwritten.
+    strengths : (m, blocks)
+        Penalties in the units of the curvatures.
+    """
+
+    def __init__(self, basis, grams, strengths):
+        self.basis, self.strengths = basis, strengths
+        anchor, self._factors, self._grams = basis.anchor(), [], grams
+        for gram, own in zip(grams, strengths, strict=True):
+            mass = max(gram[-1, -1], np.finfo(float).tiny)
+            gram += basis.penalty(own) + mass * anchor
+            gram[np.diag_indices_from(gram)] += LEAST_CURVATURE * mass
+            factor, failed = dpotrf(gram, lower=True)
+            self._factors.append(None if failed else factor)
+
+    def solve(self, right):
+        """Solutions (m, q) for right-hand sides (m, q)."""
+        return np.stack(
+            [
+                solve_symmetric(gram[None], own[None, :, None])[0, :, 0]
+                if factor is None
+                else dpotrs(factor, own, lower=True)[0]
+                for factor, gram, own in zip(
+                    self._factors, self._grams, right, strict=True
+                )
+            ]
+        )
+
+    def covariances(self):
+        """Inverses (m, q, q) of the penalised curvatures."""
+        return np.stack(
+            [
+                np.linalg.pinv(gram, hermitian=True)
+                if factor is None
+                else _whole(dpotri(factor, lower=True)[0])
+                for factor, gram in zip(self._factors, self._grams, strict=True)
+            ]
+        )
+
+    def effective(self, covariances):
+        """Effective degrees of freedom (m, blocks), by the inverses."""
+        spent = [
+            block.rank
+            - self.strengths[:, k]
+            * np.einsum(
+                "mij,ij->m", covariances[:, block.slots, block.slots], block.matrix
+            )
+            for k, block in enumerate(self.basis.blocks)
+        ]
+        spent = np.array(spent).reshape(len(self.basis.blocks), len(covariances))
+        return np.maximum(spent.T, 0.0)
+
+
+def _whole(lower):
+    """A symmetric matrix from its lower triangle."""
+    return np.tril(lower) + np.tril(lower, -1).T
+
+
+def by_evidence(effective, squares, unit):
+    """Strengths (m, blocks) at which the evidence has its maximum for these fits.
+
+    Parameters
+    ----------
+    effective : (m, blocks)
+        Effective degrees of freedom.
+    squares : (m, blocks)
+        ``w' S w`` of the coefficients.
+    unit : (m, 1) or float
+        Variance that the penalties are relative to.
+    """
+    tiny = np.finfo(float).tiny
+    return np.clip(effective * unit / np.maximum(squares, tiny), *STRENGTHS)

@@ -1,0 +1,512 @@
+"""Additive experts: a sum of curves, one per column of a raw table."""
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.utils.validation import check_is_fitted
+
+from .._numerics.additive import (
+    MOST_ROUNDS,
+    ROUND_STEPS,
+    SMALLEST_GAIN,
+    LeastSquares,
+    Regression,
+    Softmax,
+    paid,
+    stepped,
+    weighed,
+)
+from .._numerics.curves import START_STRENGTH, CurveRows
+from .._numerics.design import target_scales
+from ..likelihoods import Gaussian
+from ..likelihoods._links import INVERSE_LINKS
+from ._base import BuiltInExpert
+from ._curves import CurveEncoding
+
+# Below this share of its best row, a row changes no curve.
+NEGLIGIBLE = 1e-10
+EVIDENCE = "evidence"
+# Where a curve has less of a degree of freedom, its penalty may grow for ever.
+LEAST_EFFECTIVE = 0.05
+
+
+class Curve(NamedTuple):
+    """The curve of one column, in the units of the data.
+
+    Attributes
+    ----------
+    name : str
+    knots : ndarray of shape (b,), between which the curve is straight; or None
+    levels : list of str, of a column of categories; or None
+    values : ndarray of shape (b,) or (n_outputs, b)
+        Their mean over the training rows is zero.
+    standard_errors : ndarray of the shape of ``values``
+    gap : float or ndarray of shape (n_outputs,)
+        Value where there is a gap; NaN if training had none.
+    """
+
+    name: str
+    knots: np.ndarray | None
+    levels: list | None
+    values: np.ndarray
+    standard_errors: np.ndarray
+    gap: float | np.ndarray
+
+
+class CurvedPart:
+    """What additive experts and gates share: parameters, and their reading of X."""
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+        name = type(self).__name__
+        whole = isinstance(self.n_knots, (int, np.integer))
+        if not whole or isinstance(self.n_knots, bool) or not 2 <= self.n_knots <= 250:
+            raise ValueError(
+                f"{name} got n_knots={self.n_knots!r}, but expected an integer from 2 "
+                "to 250."
+            )
+        if self.ends not in ("held", "linear"):
+            raise ValueError(
+                f"{name} got ends={self.ends!r}, but expected 'held' or 'linear'."
+            )
+        number = np.isscalar(self.alpha) and not isinstance(self.alpha, str)
+        if self.alpha != EVIDENCE and not (number and 0 <= self.alpha < np.inf):
+            raise ValueError(
+                f"{name} got alpha={self.alpha!r}, but expected 'evidence', or a "
+                "finite number >= 0; 0 is the unpenalised maximum-likelihood estimate."
+            )
+
+    @property
+    def curves(self):
+        """Unfitted ``CurveEncoding`` by which the part reads raw tables."""
+        return CurveEncoding(self.n_knots, self.ends == "held")
+
+    def _rows(self, X):
+        """What a part sees of X: that already, or a raw table."""
+        return X if isinstance(X, CurveRows) else self.encoding_.places(X)
+
+    def _bins(self, X, weight):
+        if isinstance(X, CurveRows):
+            return X
+        return self.curves.fit(X, weight).bins(X)
+
+    def _start_strengths(self, n_sets, n_blocks):
+        start = START_STRENGTH if self.alpha == EVIDENCE else float(self.alpha)
+        return np.full((n_sets, n_blocks), start)
+
+    def _keep(self, model, coef, strengths, mass):
+        """Set a fit as it stands, before what its evidence says is known."""
+        self.encoding_, self._coef, self.alpha_ = model.bins.encoding, coef, strengths
+        self._squares = model.bins.basis.squares(coef)
+        self.n_features_in_ = model.bins.shape[1]
+        self._shares = mass
+        return self
+
+    def _paid(self):
+        """Penalty of each set of curves, relative to its unit."""
+        return 0.5 * np.sum(self.alpha_ * self._squares, axis=1)
+
+    def _learn(self, model):
+        """Set what the evidence of the fit says; returns how far penalties moved."""
+        found = weighed(model, self._coef, self.alpha_)
+        before, self.effective_ = self.alpha_, found.effective
+        if self.alpha == EVIDENCE:
+            self.alpha_ = found.strengths
+        self._variances = found.variances
+        self.n_parameters_ = self._spent(found.effective)
+        if self.alpha != EVIDENCE:
+            return 0.0
+        matters = found.effective > LEAST_EFFECTIVE
+        moved = np.abs(np.log(self.alpha_[matters] / before[matters]))
+        return float(moved.max(initial=0.0))
+
+    def _means(self):
+        """Mean (n_sets, p) of each curve over the training rows."""
+        slots = self.encoding_.basis_.slots()
+        shares = self._shares / max(self._shares[-1], np.finfo(float).tiny)
+        means = [self._coef[:, own] @ shares[own] for own in slots]
+        return np.reshape(means, (len(slots), len(self._coef))).T
+
+    @property
+    def curves_(self):
+        """The ``Curve`` of each column."""
+        check_is_fitted(self, "_coef")
+        first, means = self.encoding_.basis_.first, self._means()
+        each = zip(self.encoding_.columns_, first, means.T, strict=False)
+        return [self._curve(own, at, mean[:, None]) for own, at, mean in each]
+
+    def _curve(self, column, first, mean):
+        slots = slice(first, first + len(column.knots))
+        values = self._coef[:, slots] - mean
+        errors = np.full_like(values, np.nan)
+        if "_variances" in vars(self):
+            errors = np.sqrt(np.maximum(self._variances[:, slots], 0.0))
+        gap = np.full(len(values), np.nan)
+        if column.gaps:
+            gap = self._coef[:, slots.stop] - mean[:, 0]
+        knots, levels = column.knots, None
+        if column.levels is not None:
+            knots, levels = None, [column.levels[int(k)] for k in column.knots]
+        if len(values) == 1:
+            values, errors, gap = values[0], errors[0], float(gap[0])
+        return Curve(column.name, knots, levels, values, errors, gap)
+
+
+def settled(part, model, coef, strengths, mass):
+    """Fit a part outside of a mixture: steps and penalties until neither gains."""
+    value = -np.inf
+    for _ in range(MOST_ROUNDS):
+        coef = stepped(model, coef, strengths, ROUND_STEPS)
+        part._keep(model, coef, strengths, mass)
+        moved = part._learn(model)
+        strengths, before = part.alpha_, value
+        value = model.value(coef) - paid(model, coef, strengths)
+        gain = abs(value - before)
+        if gain <= SMALLEST_GAIN * mass[-1] and moved < 0.1:
+            break
+    return part
+
+
+class AdditiveExpert(CurvedPart, BuiltInExpert):
+    """Additive expert: one curve per numeric column, one level per category.
+
+    It reads raw tables: numbers and times get curves that are straight between at most
+    ``n_knots`` knots, text and categories a value per level, and gaps one of their own.
+    Each curve has its own penalty, of differences between neighbouring knots or of
+    levels from their mean, which is chosen so that the evidence (the marginal
+    likelihood) has its maximum [1]_ [2]_; columns that do not matter become flat.  In a
+    classifier there is a curve per class.
+
+    Parameters
+    ----------
+    n_knots : int, default=32
+        Knots of a numeric column, at quantiles; all its values if they are fewer.
+    alpha : "evidence" or float, default="evidence"
+        Penalty of each curve, in units of rows; ``0`` is maximum likelihood.
+    ends : {"held", "linear"}, default="held"
+        What a curve does beyond its last knots: stay level, or go on straight.
+
+    Attributes
+    ----------
+    alpha_ : ndarray of shape (n_sets, n_penalties)
+        Penalties of the curves; a set is an output, or a class.
+    effective_ : ndarray of shape (n_sets, n_penalties)
+        Effective degrees of freedom of each.
+    intercept_ : float or ndarray
+    n_parameters_ : float
+        Effective degrees of freedom.
+
+    References
+    ----------
+    .. [1] MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4.
+    .. [2] Wood, S. N., Fasiolo, M. (2017). A generalized Fellner-Schall method for
+       smoothing parameter optimization. Biometrics 73.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmoe.experts import AdditiveExpert
+    >>> X = np.linspace(-2, 2, 200).reshape(-1, 1)
+    >>> expert = AdditiveExpert().fit(X, X[:, 0] ** 2)
+    >>> bool(np.abs(expert.predict(X) - X[:, 0] ** 2).max() < 0.02)
+    True
+    """
+
+    reads_numbers = False
+    steps = soft_start = scales_ridge = is_smooth = True
+    #: The form of likelihoods whose M-step is no least squares; set beside it.
+    _generalized = None
+
+    def __init__(self, n_knots=32, alpha="evidence", ends="held"):
+        self.n_knots = n_knots
+        self.alpha = alpha
+        self.ends = ends
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags
+
+    def _family(self):
+        return Gaussian()
+
+    @property
+    def n_channels(self):
+        """Effective degrees of freedom of a set, with the intercept."""
+        known = "effective_" in vars(self)
+        return 1 + (int(self.effective_.sum(axis=1).max()) if known else 0)
+
+    def for_likelihood(self, likelihood):
+        """The expert whose M-step is that of a likelihood."""
+        if likelihood.least_squares:
+            return self.for_values()
+        return self._generalized(
+            self.n_knots, self.alpha, self.ends, likelihood=copy.copy(likelihood)
+        )
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to weighted rows, until neither curves nor penalties gain.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, p)
+        y : ndarray of shape (n,) or (n, n_outputs)
+        sample_weight : ndarray of shape (n,), default=None
+
+        Returns
+        -------
+        self
+        """
+        self.check()
+        bins, rows, weight = self._given(X, sample_weight)
+        y = np.asarray(y, dtype=float).reshape(len(y), -1)[rows]
+        family, known = self._family(), None
+        for _ in range(MOST_ROUNDS):
+            model, coef, strengths = self._begin(bins, y, weight, known, None, self)
+            settled(self, model, coef, strengths, self._mass(bins, weight))
+            before = known
+            prediction = INVERSE_LINKS[family.link](bins.linear(self._coef))
+            (known,) = family.fit_dispersions(
+                y,
+                [prediction],
+                weight[:, None],
+                priors=[2.0 * self._paid()],
+                previous=None if before is None else [before],
+            )
+            now, then = (
+                own.log_prob(y, prediction) if own else -np.inf
+                for own in (known, before)
+            )
+            if weight @ np.atleast_1d(now - then) <= 1e-6 * weight.sum():
+                break
+        return self
+
+    def _given(self, X, sample_weight):
+        """Bins of the rows that count, their numbers, and weights."""
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        weight = np.asarray(weight, dtype=float)
+        rows = np.flatnonzero(weight > NEGLIGIBLE * weight.max(initial=0.0))
+        bins = self._bins(X, weight)
+        if len(rows) < len(weight):
+            bins = bins.take(rows)
+        return bins, rows, weight[rows]
+
+    @staticmethod
+    def _mass(bins, weight):
+        return bins.gather(weight[:, None])[0]
+
+    def _begin(self, bins, y, weight, likelihood, size, previous):
+        """Model of the rows, and where a fit starts."""
+        family, basis = self._family(), bins.basis
+        fresh = previous is None or "_coef" not in vars(previous)
+        if fresh:
+            strengths = self._start_strengths(y.shape[1], len(basis.blocks))
+            coef = np.zeros((y.shape[1], basis.n_coef + 1))
+        else:
+            strengths, coef = previous.alpha_, previous._coef
+        if likelihood is None or family.least_squares:
+            target = family.predictor(y, size)
+            if likelihood is None:
+                unit = target_scales(target, weight)[1] ** 2
+            else:
+                unit = likelihood.penalty_variance(y.shape[1])
+            return LeastSquares(bins, target, weight, unit), coef, strengths
+        inverse = INVERSE_LINKS[family.link]
+        return Regression(bins, y, weight, likelihood, inverse, size), coef, strengths
+
+    def step(self, view, y, weight, *, likelihood=None, size=None, previous=None):
+        """One M-step to weighted rows, from an earlier fit if there is one.
+
+        Parameters
+        ----------
+        view : CurveRows
+        y : ndarray of shape (n,) or (n, n_outputs)
+        weight : ndarray of shape (n,)
+        likelihood : fitted likelihood, default=None
+        size : ndarray of shape (n,), default=None
+            Exposures or trials.
+        previous : fitted expert, default=None
+
+        Returns
+        -------
+        self
+        """
+        model, coef, strengths, mass = self._model(
+            view, y, weight, likelihood, size, previous
+        )
+        if previous is not None:
+            vars(self).update(previous._known())
+        n_steps = 1 if isinstance(model, LeastSquares) else ROUND_STEPS
+        return self._keep(
+            model, stepped(model, coef, strengths, n_steps), strengths, mass
+        )
+
+    def _model(self, view, y, weight, likelihood, size, previous):
+        bins, rows, weight = self._given(view, weight)
+        y = np.asarray(y, dtype=float).reshape(view.shape[0], -1)[rows]
+        size = None if size is None else size[rows]
+        if likelihood is not None:
+            likelihood = likelihood.on_rows(rows)
+        begun = self._begin(bins, y, weight, likelihood, size, previous)
+        return *begun, self._mass(bins, weight)
+
+    def renewed(self, view, y, weight, *, likelihood=None, size=None):
+        """A copy with the penalties that the evidence asks for, and how far they moved.
+
+        Parameters are those of ``step``.
+        """
+        own = copy.copy(self)
+        model, *_ = own._model(view, y, weight, likelihood, size, self)
+        return own, own._learn(model)
+
+    def _known(self):
+        """What the last evidence said, which steps keep."""
+        names = "effective_", "_variances", "n_parameters_"
+        return {name: vars(self)[name] for name in names if name in vars(self)}
+
+    def _spent(self, effective):
+        return float(effective.sum() + len(effective))
+
+    def penalty(self, variance=1.0, unit=1.0):
+        """Penalty in nats of the fitted curves."""
+        return float(np.sum(self._paid() / variance))
+
+    def noise_scatter(self, variance):
+        """What residuals lack of the noise that the fit followed, (n_outputs,)."""
+        return 2.0 * self._paid()
+
+    @property
+    def intercept_(self):
+        """Prediction at the mean of all curves, through the link."""
+        check_is_fitted(self, "_coef")
+        level = self._coef[:, -1] + self._means().sum(axis=1)
+        return float(level[0]) if len(level) == 1 else level
+
+    def _linear(self, X):
+        check_is_fitted(self, "_coef")
+        return self._rows(X).linear(self._coef)
+
+    def predict(self, X):
+        """Predictions, shape (n,) or (n, n_outputs)."""
+        means = INVERSE_LINKS[self._family().link](self._linear(X))
+        return means[:, 0] if means.shape[1] == 1 else means
+
+
+class GeneralizedAdditiveExpert(AdditiveExpert):
+    """Curves through a link; :class:`AdditiveExpert` takes this form itself.
+
+    Parameters
+    ----------
+    n_knots, alpha, ends
+        As in :class:`AdditiveExpert`.
+    likelihood : likelihood, default=None
+        None is :class:`~skmoe.likelihoods.Gaussian`.
+    """
+
+    follows_likelihood = True
+
+    def __init__(self, n_knots=32, alpha="evidence", ends="held", likelihood=None):
+        super().__init__(n_knots=n_knots, alpha=alpha, ends=ends)
+        self.likelihood = likelihood
+
+    def _family(self):
+        return Gaussian() if self.likelihood is None else self.likelihood
+
+
+class AdditiveClassifierExpert(AdditiveExpert):
+    """Curves of class logits, as :class:`AdditiveExpert` in a classifier.
+
+    Parameters
+    ----------
+    n_knots, alpha, ends
+        As in :class:`AdditiveExpert`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    """
+
+    def fit(self, X, y, sample_weight=None, offset=None):
+        """Fit to weighted rows with labels ``y``.
+
+        ``offset`` (n, n_classes) is added to the logits.
+        """
+        self.check()
+        self.classes_ = np.unique(y)
+        bins, rows, weight = self._given(X, sample_weight)
+        model = self._softmax(bins, np.asarray(y)[rows], weight, offset, rows)
+        coef, strengths = self._start(model, None)
+        return settled(self, model, coef, strengths, self._mass(bins, weight))
+
+    def _softmax(self, bins, y, weight, offset, rows):
+        targets = np.zeros((len(y), len(self.classes_)))
+        targets[np.arange(len(y)), np.searchsorted(self.classes_, y)] = weight
+        return Softmax(bins, targets, 0.0 if offset is None else offset[rows])
+
+    def _start(self, model, previous):
+        if previous is not None and "_coef" in vars(previous):
+            return previous._coef, previous.alpha_
+        basis, n_classes = model.bins.basis, len(self.classes_)
+        coef = np.zeros((n_classes, basis.n_coef + 1))
+        return coef, self._start_strengths(n_classes, len(basis.blocks))
+
+    def step(self, view, y, weight, *, classes, offset=None, previous=None):
+        """One M-step to weighted rows with labels, from an earlier fit if there is one.
+
+        Parameters
+        ----------
+        view : CurveRows
+        y : ndarray of shape (n,)
+            Labels.
+        weight : ndarray of shape (n,)
+        classes : ndarray of shape (n_classes,)
+            All labels, whether rows of weight have them or not.
+        offset : ndarray of shape (n, n_classes), default=None
+        previous : fitted expert, default=None
+
+        Returns
+        -------
+        self
+        """
+        self.classes_ = classes
+        bins, rows, weight = self._given(view, weight)
+        model = self._softmax(bins, np.asarray(y)[rows], weight, offset, rows)
+        coef, strengths = self._start(model, previous)
+        n_steps = 1
+        if previous is not None:
+            vars(self).update(previous._known())
+        else:
+            n_steps = ROUND_STEPS
+        coef = stepped(model, coef, strengths, n_steps)
+        return self._keep(model, coef, strengths, self._mass(bins, weight))
+
+    def renewed(self, view, y, weight, *, classes, offset=None):
+        """As :meth:`AdditiveExpert.renewed`."""
+        own = copy.copy(self)
+        bins, rows, weight = own._given(view, weight)
+        model = own._softmax(bins, np.asarray(y)[rows], weight, offset, rows)
+        return own, own._learn(model)
+
+    def _spent(self, effective):
+        # Only differences between classes count.
+        n_classes = len(effective)
+        share = (n_classes - 1) / n_classes
+        return float(share * effective.sum() + n_classes - 1)
+
+    def penalty(self, variance=1.0, unit=1.0):
+        return float(np.sum(self._paid()))
+
+    def predict_proba(self, X):
+        """Class probabilities (n, n_classes)."""
+        return softmax(self._linear(X), axis=1)
+
+    def predict(self, X):
+        """Most probable labels (n,)."""
+        return self.classes_[self._linear(X).argmax(axis=1)]
+
+
+AdditiveExpert._regressor = AdditiveExpert
+AdditiveExpert._classifier = AdditiveClassifierExpert
+AdditiveExpert._generalized = GeneralizedAdditiveExpert

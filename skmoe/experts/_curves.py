@@ -1,0 +1,223 @@
+"""From raw tables to curves: knots of numbers, levels of categories, gaps apart."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._numerics.curves import Basis, Bins, Block, Places
+from .._stamp import Stamped
+from .._tables.frames import column_names
+from ._encoding import ordinal_encoding
+
+# Values of a column that are told apart in training, so that a cell is a byte.
+MOST_BINS = 255
+
+
+class Column(NamedTuple):
+    """How the values of a column are places on its curve.
+
+    Attributes
+    ----------
+    name : str
+    knots : (b,) values of the knots, or codes of the levels
+    levels : list of names, or None for a column of numbers
+    edges : ascending values that part the bins, or None where each has one value
+    values : (bins,) what each bin stands for
+    gaps : bool, whether gaps have a coefficient of their own, behind the knots
+    """
+
+    name: str
+    knots: np.ndarray
+    levels: list | None
+    edges: np.ndarray | None
+    values: np.ndarray
+    gaps: bool
+
+    @property
+    def n_coef(self):
+        """Number of coefficients."""
+        return len(self.knots) + self.gaps
+
+    def places(self, values, held):
+        """Knots (n,) just below values, and how much of the way to the next they went.
+
+        Minus one is nowhere: gaps and levels that training did not have.
+        """
+        gap, last = np.isnan(values), len(self.knots) - 1
+        if self.levels is not None or last < 1:
+            slots = np.clip(np.searchsorted(self.knots, values), 0, max(last, 0))
+            same = self.knots[slots] == values if len(self.knots) else ~gap
+            known = same if self.levels is not None else ~gap
+            slots, share = np.where(known, slots, -1), np.zeros(len(values))
+        else:
+            inside = np.clip(values, self.knots[0], self.knots[-1]) if held else values
+            inside = np.where(gap, self.knots[0], inside)
+            slots = np.searchsorted(self.knots, inside, side="right") - 1
+            slots = np.clip(slots, 0, last - 1)
+            low, high = self.knots[slots], self.knots[slots + 1]
+            share = np.where(gap, 0.0, (inside - low) / (high - low))
+        slots = np.where(gap, len(self.knots) if self.gaps else -1, slots)
+        return slots, share
+
+    def codes(self, values):
+        """Numbers (n,) of the bins of training values."""
+        gap = np.isnan(values)
+        if self.edges is not None:
+            codes = np.searchsorted(self.edges, values, side="right")
+        else:
+            codes = np.searchsorted(self.values, values)
+        return np.where(gap, len(self.values), codes)
+
+    def blocks(self, first):
+        """Penalties of the coefficients, which begin at ``first``."""
+        n, found = len(self.knots), []
+        slots = slice(first, first + n)
+        if n > 1 and self.levels is not None:
+            found.append(Block(slots, np.eye(n) - 1.0 / n, n - 1))
+        elif n > 1:
+            steps = np.diff(np.eye(n), axis=0)
+            found.append(Block(slots, steps.T @ steps, n - 1))
+        if self.gaps:
+            gaps = slice(first + n, first + n + 1)
+            found.append(Block(gaps, np.ones((1, 1)), 1))
+        return found
+
+
+class CurveEncoding(Stamped):
+    """Raw columns as places on curves.
+
+    Numbers (times in seconds) get knots at quantiles, or at all their values where
+    these are few; text and categories get levels, of which rare ones are one; gaps are
+    a level of their own where training had some.
+
+    Parameters
+    ----------
+    n_knots : int, default=32
+    held : bool, default=True
+        Whether curves stay level beyond the last knots, or go on straight.
+
+    Attributes
+    ----------
+    columns_ : list of Column
+    basis_ : Basis
+    """
+
+    def __init__(self, n_knots=32, held=True):
+        self.n_knots = n_knots
+        self.held = held
+
+    def fit(self, X, sample_weight=None):
+        """Find knots and levels of raw columns; returns self."""
+        self.encoder_ = ordinal_encoding(np.nan).fit(X)
+        values = self.encoder_.transform(X)
+        weight = np.ones(len(values)) if sample_weight is None else sample_weight
+        counts, levels = weight > 0, self._levels()
+        names = [str(column_names(X)[j]) for j in self._order(values.shape[1])]
+        self.columns_ = [
+            _column(name, own, column[counts], weight[counts], self.n_knots)
+            for name, own, column in zip(names, levels, values.T, strict=True)
+        ]
+        first = np.cumsum([0, *(own.n_coef for own in self.columns_)])
+        each = zip(self.columns_, first, strict=False)
+        blocks = [block for own, at in each for block in own.blocks(at)]
+        levels = [own.levels is not None for own in self.columns_]
+        self.basis_ = Basis(first, blocks, levels)
+        return self
+
+    def _order(self, n_columns):
+        """Positions of the columns as they are encoded: text first."""
+        text = self.encoder_.text_
+        return [*text, *(j for j in range(n_columns) if j not in text)]
+
+    def _levels(self):
+        """Names of the levels of each column, None for columns of numbers."""
+        text, n_columns = self.encoder_.text_, len(self.encoder_.feature_names_in_)
+        levels = [None] * (n_columns - len(text))
+        if not text:
+            return levels
+        own = self.encoder_.categories_
+        rare = getattr(own, "infrequent_categories_", [None] * len(text))
+        return [
+            _level_names(*each) for each in zip(own.categories_, rare, strict=True)
+        ] + levels
+
+    def places(self, X):
+        """Rows where they exactly are."""
+        values = self.encoder_.transform(X)
+        slots = np.empty(values.T.shape, dtype=np.int64)
+        share = np.empty(values.T.shape)
+        nowhere = self.basis_.n_coef
+        for j, (own, column) in enumerate(zip(self.columns_, values.T, strict=True)):
+            at, share[j] = own.places(column, self.held)
+            slots[j] = np.where(at < 0, nowhere, at + self.basis_.first[j])
+        return Places(self, slots, share)
+
+    def bins(self, X):
+        """Training rows as numbers of bins."""
+        values, columns = self.encoder_.transform(X), self.columns_
+        sizes = [len(own.values) + 1 for own in columns]
+        kind = np.uint8 if max(sizes, default=0) <= 256 else np.uint16
+        codes = np.empty(values.T.shape, dtype=kind)
+        slots, share = [], []
+        for j, (own, column) in enumerate(zip(columns, values.T, strict=True)):
+            codes[j] = np.minimum(own.codes(column), sizes[j] - 1)
+            at, way = own.places(np.append(own.values, np.nan), self.held)
+            slots.append(at), share.append(way)
+        empty = np.zeros(0)
+        slots = np.concatenate([empty, *slots]).astype(np.int64)
+        share = np.concatenate([empty, *share])
+        # What is nowhere adds nothing to what it touches.
+        there = slots >= 0
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return Bins(
+            self,
+            codes,
+            starts,
+            np.where(there, slots, 0),
+            np.where(there, 1.0 - share, 0.0),
+            np.where(there, share, 0.0),
+        )
+
+
+def _level_names(categories, rare):
+    """Names of the codes that an ordinal encoder gives; of rare ones, a common one."""
+    rare = set() if rare is None else set(rare)
+    named = {own: "missing" if own is None else str(own) for own in categories}
+    names = [name for own, name in named.items() if own not in rare]
+    return names + ["other"] * bool(rare)
+
+
+def _column(name, levels, values, weight, n_knots):
+    """What is found of the values of a column in rows that count."""
+    gap = np.isnan(values)
+    values, weight = values[~gap], weight[~gap]
+    distinct, place = np.unique(values, return_inverse=True)
+    if levels is not None:
+        return Column(name, distinct, levels, None, distinct, bool(gap.any()))
+    mass = np.bincount(place, weights=weight, minlength=len(distinct))
+    knots, edges, centers = distinct, None, distinct
+    if len(distinct) > n_knots:
+        knots = _quantiles(distinct, mass, np.linspace(0.0, 1.0, n_knots))
+    if len(distinct) > MOST_BINS:
+        inner = np.linspace(0.0, 1.0, MOST_BINS + 1)[1:-1]
+        edges = _quantiles(distinct, mass, inner)
+        bins = np.searchsorted(edges, distinct, side="right")
+        at = np.flatnonzero(np.bincount(bins))
+        # A quantile starts a bin, so that only the first one may be empty.
+        edges, bins = edges[len(edges) - len(at) + 1 :], bins - at[0]
+        total = np.bincount(bins, weights=mass)
+        centers = np.bincount(bins, weights=mass * distinct) / total
+    return Column(name, knots, None, edges, centers, bool(gap.any()))
+
+
+def _quantiles(distinct, mass, levels):
+    """Those of ascending values (m,) with ``mass`` where each of the levels is reached.
+
+    Heavy values are taken once, and the smallest and largest always.
+    """
+    reached = np.cumsum(mass)
+    at = np.searchsorted(reached, levels * reached[-1] * (1.0 - 1e-12))
+    at = np.minimum(at, len(distinct) - 1)
+    if levels[0] == 0.0:
+        at[-1] = len(distinct) - 1
+    return distinct[np.unique(at)]
