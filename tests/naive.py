@@ -359,7 +359,8 @@ def log_evidence(Z, basis, y, strengths, variance):
     one = np.zeros((Z.shape[1], 1))
     one[-1] = 1.0
     T = np.hstack([*spaces, one])
-    P = T.T @ basis.penalty(strengths) @ T / variance
+    P = np.diag(np.ones(Z.shape[1]))
+    P = T.T @ basis.penalised(P, np.tile(strengths, (len(P), 1))) @ T / variance
     H = T.T @ Z.T @ Z @ T / variance + P
     right = T.T @ Z.T @ y / variance
     w = np.linalg.solve(H, right)

@@ -4,6 +4,8 @@ Rows are numbers of bins, one per column; what a bin stands for is looked up.  S
 row adds four numbers to the block of two columns, however many knots they have.
 """
 
+import numpy as np
+
 from ._jit import jit
 
 
@@ -38,31 +40,85 @@ def sum_bins(codes, starts, values, sums):
 
 
 @jit
-def sum_pairs(first, second, first_hats, second_hats, weights, sums):
+def sum_pair(first, second, starts, hats, weights, sums):
     """Weighted products of the hats of two columns, summed into ``sums`` (a, b, m).
 
     Parameters
     ----------
     first, second : (n,) numbers of bins
-    first_hats, second_hats : (slots, left, right), what each bin stands for
+    starts : where the bins of the two columns begin
+    hats : (slots, left, right), what each bin stands for
     weights : (n, m)
     sums : (a + 1, b + 1, m)
         A slot more than the columns have, where the right neighbour of the last is.
     """
-    slots, left, right = first_hats
-    other_slots, other_left, other_right = second_hats
+    slots, left, right = hats
+    start, other_start = starts
     n_rows, n_sets = weights.shape
     for i in range(n_rows):
-        u, v = first[i], second[i]
-        a, b = slots[u], other_slots[v]
-        low_low, low_high = left[u] * other_left[v], left[u] * other_right[v]
-        high_low, high_high = right[u] * other_left[v], right[u] * other_right[v]
+        u, v = start + first[i], other_start + second[i]
+        a, b = slots[u], slots[v]
+        low_low, low_high = left[u] * left[v], left[u] * right[v]
+        high_low, high_high = right[u] * left[v], right[u] * right[v]
         for m in range(n_sets):
             weight = weights[i, m]
             sums[a, b, m] += weight * low_low
             sums[a, b + 1, m] += weight * low_high
             sums[a + 1, b, m] += weight * high_low
             sums[a + 1, b + 1, m] += weight * high_high
+
+
+@jit
+def sum_pair_once(first, second, starts, hats, weights, sums):
+    """``sum_pair`` for weights (n,) and sums (a + 1, b + 1)."""
+    slots, left, right = hats
+    start, other_start = starts
+    for i in range(weights.shape[0]):
+        weight, u, v = weights[i], start + first[i], other_start + second[i]
+        a, b = slots[u], slots[v]
+        low, high = weight * left[u], weight * right[u]
+        sums[a, b] += low * left[v]
+        sums[a, b + 1] += low * right[v]
+        sums[a + 1, b] += high * left[v]
+        sums[a + 1, b + 1] += high * right[v]
+
+
+@jit
+def sum_grams(codes, starts, slots, left, right, first, weights, grams):
+    """Weighted Gram matrices of hats, lower triangles by blocks of columns.
+
+    Parameters
+    ----------
+    codes : (p, n) numbers of bins within each column
+    starts : (p + 1,) where the bins of each column begin
+    slots, left, right : (bins,) what each bin stands for, within its column
+    first : (p + 1,) where the coefficients of each column begin
+    weights : (n, m)
+    grams : (m, q, q), of which blocks below the diagonal, and on it, are filled
+    """
+    n_columns, n_sets = codes.shape[0], weights.shape[1]
+    hats, widest = (slots, left, right), 0
+    for j in range(n_columns):
+        widest = max(widest, first[j + 1] - first[j] + 1)
+    sums = np.empty(widest * widest * n_sets)
+    single = np.ascontiguousarray(weights[:, 0])
+    for a in range(n_columns):
+        height = first[a + 1] - first[a]
+        for b in range(a + 1):
+            width, at = first[b + 1] - first[b], (starts[a], starts[b])
+            cells = (height + 1) * (width + 1)
+            sums[: cells * n_sets] = 0.0
+            if n_sets == 1:
+                block = sums[:cells].reshape((height + 1, width + 1))
+                sum_pair_once(codes[a], codes[b], at, hats, single, block)
+            else:
+                stack = sums[: cells * n_sets].reshape((height + 1, width + 1, n_sets))
+                sum_pair(codes[a], codes[b], at, hats, weights, stack)
+            for m in range(n_sets):
+                for i in range(height):
+                    for j in range(width):
+                        cell = i * (width + 1) + j
+                        grams[m, first[a] + i, first[b] + j] = sums[cell * n_sets + m]
 
 
 @jit

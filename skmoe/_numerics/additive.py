@@ -46,6 +46,9 @@ class Regression:
     size : (n,) or None
     """
 
+    #: Whether a step from anywhere ends at the maximum.
+    exact = False
+
     def __init__(self, bins, y, weight, likelihood, inverse, size=None):
         self.bins, self.y, self.weight = bins, y, weight
         self.likelihood, self.inverse, self.size = likelihood, inverse, size
@@ -76,6 +79,8 @@ class Regression:
 class LeastSquares(Regression):
     """Weighted least squares, which a single step solves."""
 
+    exact = True
+
     def __init__(self, bins, y, weight, unit):
         self.bins, self.y, self.weight = bins, y, weight
         self.unit = np.reshape(unit, (-1, 1))
@@ -102,6 +107,7 @@ class Softmax:
     """
 
     unit = 1.0
+    exact = False
 
     def __init__(self, bins, targets, offset=0.0):
         self.bins, self.targets, self.offset = bins, targets, offset
@@ -148,13 +154,17 @@ def stepped(model, coef, strengths, n_steps):
     def objective(at):
         return model.value(at) - paid(model, at, strengths)
 
-    value = objective(coef)
+    basis, value = model.bins.basis, None
     for _ in range(n_steps):
         grams, slope = model.system(coef)
-        slope = slope + np.einsum("mij,mj->mi", grams, coef)
-        target = model.shifted(System(model.bins.basis, grams, strengths).solve(slope))
-        move = _shortened(target - coef, model)
+        # Curves without a mean would be held there beside the penalties.
+        slope -= basis.penalised(coef, strengths) + basis.held(coef, grams[:, -1, -1])
+        move = System(basis, grams, strengths).solve(slope)
+        move = _shortened(model.shifted(move), model)
+        if model.exact:
+            return coef + move
         step, trial = 1.0, objective(coef + move)
+        value = objective(coef) if value is None else value
         while not trial >= value and step > SMALLEST_STEP:
             step /= 2
             trial = objective(coef + step * move)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
-from .._kernels.curves import add_hats, look_up, sum_bins, sum_pairs
-from .linalg import solve_symmetric
+from .._kernels.curves import add_hats, look_up, sum_bins, sum_grams
 
 # Of the weight of all rows, what keeps empty knots from making a system singular.
 LEAST_CURVATURE = 1e-9
@@ -98,12 +97,29 @@ class Basis:
         """Number of columns."""
         return len(self.first) - 1
 
-    def penalty(self, strengths):
-        """Matrix (q, q) of the penalties with these strengths, intercept last."""
-        matrix = np.zeros((self.n_coef + 1, self.n_coef + 1))
+    def penalised(self, coef, strengths):
+        """Products ``P w`` (m, q) of coefficients with penalties (m, blocks)."""
+        out = np.zeros_like(coef)
+        for block, own in zip(self.blocks, strengths.T, strict=True):
+            out[:, block.slots] += own[:, None] * (coef[:, block.slots] @ block.matrix)
+        return out
+
+    def add_penalty(self, gram, strengths, mass):
+        """Add penalties, and hold curves at mean zero, in a matrix (q, q), in place.
+
+        What is held there the intercept has, so that it costs no fit anything.
+        """
         for block, strength in zip(self.blocks, strengths, strict=True):
-            matrix[block.slots, block.slots] += strength * block.matrix
-        return matrix
+            gram[block.slots, block.slots] += strength * block.matrix
+        for slots in self.slots():
+            gram[slots, slots] += mass / max(slots.stop - slots.start, 1)
+
+    def held(self, coef, mass):
+        """What ``add_penalty`` makes of the means of curves (m, q), for masses (m,)."""
+        out = np.zeros_like(coef)
+        for slots in self.slots():
+            out[:, slots] = (mass * coef[:, slots].mean(axis=1))[:, None]
+        return out
 
     def squares(self, coef):
         """``w' S w`` of each block, (m, blocks), of coefficients (m, q)."""
@@ -113,17 +129,6 @@ class Basis:
             for own in [coef[:, block.slots]]
         ]
         return np.array(each).reshape(len(self.blocks), len(coef)).T
-
-    def anchor(self):
-        """Matrix (q, q) that holds the mean of the values of each curve at zero.
-
-        What it holds there the intercept has, so it costs no fit anything.
-        """
-        matrix = np.zeros((self.n_coef + 1, self.n_coef + 1))
-        for start, stop in zip(self.first[:-1], self.first[1:], strict=True):
-            if stop > start:
-                matrix[start:stop, start:stop] = 1.0 / (stop - start)
-        return matrix
 
 
 class Places(CurveRows):
@@ -198,17 +203,16 @@ class Bins(CurveRows):
         return out.T
 
     def grams(self, weights):
-        """Weighted Gram matrices (m, q, q) of hats and a one, for weights (n, m)."""
-        basis, first = self.basis, self.basis.first
-        grams = np.zeros((weights.shape[1], basis.n_coef + 1, basis.n_coef + 1))
+        """Weighted Gram matrices (m, q, q) of hats and a one, for weights (n, m).
+
+        Only their lower triangles are filled.
+        """
+        n_channels = self.basis.n_coef + 1
+        grams = np.zeros((weights.shape[1], n_channels, n_channels))
         weights = np.ascontiguousarray(weights)
-        for a in range(basis.n_columns):
-            for b in range(a + 1):
-                block = self._pair(a, b, weights).transpose(2, 0, 1)
-                own, other = slice(*first[a : a + 2]), slice(*first[b : b + 2])
-                grams[:, own, other] = block
-                grams[:, other, own] = block.transpose(0, 2, 1)
-        grams[:, -1] = grams[:, :, -1] = self.gather(weights)
+        hats = self.slots, self.left, self.right
+        sum_grams(self.codes, self.starts, *hats, self.basis.first, weights, grams)
+        grams[:, -1] = self.gather(weights)
         return grams
 
     def random_slopes(self, weight, n_sets, rng):
@@ -228,16 +232,6 @@ class Bins(CurveRows):
             coef[:, slots] = unit * rng.normal(size=(n_sets, 1))
         return coef / np.sqrt(max(basis.n_columns, 1))
 
-    def _pair(self, a, b, weights):
-        sizes = np.diff(self.basis.first)[[a, b]]
-        sums = np.zeros((*(sizes + 1), weights.shape[1]))
-        hats = [
-            (self.slots[own], self.left[own], self.right[own])
-            for own in (slice(*self.starts[j : j + 2]) for j in (a, b))
-        ]
-        sum_pairs(self.codes[a], self.codes[b], *hats, weights, sums)
-        return sums[:-1, :-1]
-
 
 class System:
     """Penalised curvatures of sets of curves, factorised.
@@ -246,44 +240,38 @@ class System:
     ----------
     basis : Basis
     grams : (m, q, q)
-        Curvatures of the likelihood; overwritten.
+        Curvatures of the likelihood, lower triangles; overwritten.
     strengths : (m, blocks)
         Penalties in the units of the curvatures.
     """
 
     def __init__(self, basis, grams, strengths):
         self.basis, self.strengths = basis, strengths
-        anchor, self._factors, self._grams = basis.anchor(), [], grams
-        for gram, own in zip(grams, strengths, strict=True):
-            mass = max(gram[-1, -1], np.finfo(float).tiny)
-            gram += basis.penalty(own) + mass * anchor
-            gram[np.diag_indices_from(gram)] += LEAST_CURVATURE * mass
-            factor, failed = dpotrf(gram, lower=True)
-            self._factors.append(None if failed else factor)
+        self._factors = [
+            self._factor(gram, own) for gram, own in zip(grams, strengths, strict=True)
+        ]
+
+    def _factor(self, gram, strengths):
+        """Factor of a penalised curvature, which is made regular."""
+        mass = max(gram[-1, -1], np.finfo(float).tiny)
+        self.basis.add_penalty(gram, strengths, mass)
+        diagonal, more = np.diag(gram).copy(), LEAST_CURVATURE * mass
+        while True:
+            np.fill_diagonal(gram, diagonal + more)
+            # Of a transpose LAPACK needs no copy.
+            factor, failed = dpotrf(gram.T, lower=False, clean=False)
+            if not failed:
+                return factor
+            more *= 1e2
 
     def solve(self, right):
         """Solutions (m, q) for right-hand sides (m, q)."""
-        return np.stack(
-            [
-                solve_symmetric(gram[None], own[None, :, None])[0, :, 0]
-                if factor is None
-                else dpotrs(factor, own, lower=True)[0]
-                for factor, gram, own in zip(
-                    self._factors, self._grams, right, strict=True
-                )
-            ]
-        )
+        pairs = zip(self._factors, right, strict=True)
+        return np.stack([dpotrs(factor, own, lower=False)[0] for factor, own in pairs])
 
     def covariances(self):
         """Inverses (m, q, q) of the penalised curvatures."""
-        return np.stack(
-            [
-                np.linalg.pinv(gram, hermitian=True)
-                if factor is None
-                else _whole(dpotri(factor, lower=True)[0])
-                for factor, gram in zip(self._factors, self._grams, strict=True)
-            ]
-        )
+        return np.stack([_whole(dpotri(own, lower=False)[0]) for own in self._factors])
 
     def effective(self, covariances):
         """Effective degrees of freedom (m, blocks), by the inverses."""
@@ -299,9 +287,9 @@ class System:
         return np.maximum(spent.T, 0.0)
 
 
-def _whole(lower):
-    """A symmetric matrix from its lower triangle."""
-    return np.tril(lower) + np.tril(lower, -1).T
+def _whole(upper):
+    """A symmetric matrix from its upper triangle."""
+    return np.triu(upper) + np.triu(upper, 1).T
 
 
 def by_evidence(effective, squares, unit):
