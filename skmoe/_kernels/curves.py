@@ -8,6 +8,9 @@ import numpy as np
 
 from ._jit import jit
 
+# Unsigned indices are not looked at for being negative.
+ONE = np.uint64(1)
+
 
 @jit
 def look_up(codes, starts, table, out):
@@ -19,9 +22,9 @@ def look_up(codes, starts, table, out):
     n_columns, n_rows = codes.shape
     n_sets = out.shape[1]
     for j in range(n_columns):
-        start = starts[j]
+        start = np.uint64(starts[j])
         for i in range(n_rows):
-            row = start + codes[j, i]
+            row = start + np.uint64(codes[j, i])
             for m in range(n_sets):
                 out[i, m] += table[row, m]
 
@@ -32,9 +35,9 @@ def sum_bins(codes, starts, values, sums):
     n_columns, n_rows = codes.shape
     n_sets = values.shape[1]
     for j in range(n_columns):
-        start = starts[j]
+        start = np.uint64(starts[j])
         for i in range(n_rows):
-            row = start + codes[j, i]
+            row = start + np.uint64(codes[j, i])
             for m in range(n_sets):
                 sums[row, m] += values[i, m]
 
@@ -53,34 +56,34 @@ def sum_pair(first, second, starts, hats, weights, sums):
         A slot more than the columns have, where the right neighbour of the last is.
     """
     slots, left, right = hats
-    start, other_start = starts
+    start, other_start = np.uint64(starts[0]), np.uint64(starts[1])
     n_rows, n_sets = weights.shape
     for i in range(n_rows):
-        u, v = start + first[i], other_start + second[i]
-        a, b = slots[u], slots[v]
+        u, v = start + np.uint64(first[i]), other_start + np.uint64(second[i])
+        a, b = np.uint64(slots[u]), np.uint64(slots[v])
         low_low, low_high = left[u] * left[v], left[u] * right[v]
         high_low, high_high = right[u] * left[v], right[u] * right[v]
         for m in range(n_sets):
             weight = weights[i, m]
             sums[a, b, m] += weight * low_low
-            sums[a, b + 1, m] += weight * low_high
-            sums[a + 1, b, m] += weight * high_low
-            sums[a + 1, b + 1, m] += weight * high_high
+            sums[a, b + ONE, m] += weight * low_high
+            sums[a + ONE, b, m] += weight * high_low
+            sums[a + ONE, b + ONE, m] += weight * high_high
 
 
 @jit
 def sum_pair_once(first, second, starts, hats, weights, sums):
     """``sum_pair`` for weights (n,) and sums (a + 1, b + 1)."""
     slots, left, right = hats
-    start, other_start = starts
+    start, other_start = np.uint64(starts[0]), np.uint64(starts[1])
     for i in range(weights.shape[0]):
-        weight, u, v = weights[i], start + first[i], other_start + second[i]
-        a, b = slots[u], slots[v]
+        u, v = start + np.uint64(first[i]), other_start + np.uint64(second[i])
+        weight, a, b = weights[i], np.uint64(slots[u]), np.uint64(slots[v])
         low, high = weight * left[u], weight * right[u]
         sums[a, b] += low * left[v]
-        sums[a, b + 1] += low * right[v]
-        sums[a + 1, b] += high * left[v]
-        sums[a + 1, b + 1] += high * right[v]
+        sums[a, b + ONE] += low * right[v]
+        sums[a + ONE, b] += high * left[v]
+        sums[a + ONE, b + ONE] += high * right[v]
 
 
 @jit
