@@ -12,11 +12,11 @@ from sklearn.preprocessing import FunctionTransformer
 from skmoe._tables.columns import (
     column_numbers,
     column_text,
-    is_gap,
     text_columns,
     text_positions,
     without_na,
 )
+from skmoe._tables.values import is_gap
 from skmoe.experts._encoding import numeric_encoding, ordinal_encoding
 
 DAYS = pd.date_range("2024-01-01", periods=4, freq="D")

@@ -51,7 +51,7 @@ ORDERS = {
         "multinomial",
         "network",
     ],
-    "_tables": ["frames", "columns", "flat", "features", "table", "answers"],
+    "_tables": ["values", "frames", "columns", "flat", "features", "table", "answers"],
     "trainers": [
         "_rows",
         "_task",

@@ -8,8 +8,6 @@ from .._sklearn import check_sample_weight
 from .columns import (
     ContainerError,
     column_numbers,
-    is_gap,
-    is_single,
     no_number,
     unreadable_columns,
     without_na,
@@ -26,6 +24,7 @@ from .frames import (
     is_frame,
     kind_of,
 )
+from .values import is_gap, is_single
 
 
 def row_weights(X, sample_weight):
