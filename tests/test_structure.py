@@ -51,7 +51,16 @@ ORDERS = {
         "multinomial",
         "network",
     ],
-    "_tables": ["values", "frames", "columns", "flat", "features", "table", "answers"],
+    "_tables": [
+        "values",
+        "frames",
+        "names",
+        "columns",
+        "flat",
+        "features",
+        "table",
+        "answers",
+    ],
     "trainers": [
         "_rows",
         "_task",

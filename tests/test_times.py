@@ -66,7 +66,7 @@ def encoded(frame, later=None):
 @pytest.mark.parametrize("form", SPELLED)
 def test_times_whatever_their_form(form):
     frame = pd.DataFrame({"when": SPELLED[form]})
-    assert column_kind(frame["when"]) is Kind.TIMES
+    assert column_kind(frame["when"]) == Kind.TIMES
     there = [as_time(v) == s for v, s in zip(frame["when"], SECONDS, strict=True)]
     np.testing.assert_array_equal(encoded(frame)[there], SECONDS[there])
     assert there.count(False) == {"empty": 1, "words": 3, "gaps and words": 3}.get(

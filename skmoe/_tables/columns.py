@@ -48,13 +48,13 @@ def column_kind(column):
         if is_missing(value):
             continue
         own = kind_of_value(value)
-        if own is Kind.TEXT or found not in (None, own):
+        if own == Kind.TEXT or found not in (None, own):
             return Kind.TEXT
         found = own
     if found is None:
         # Words for what is missing are all that is said there.
         return None if all(map(is_gap, values)) else Kind.TEXT
-    if found is Kind.NUMBERS and not isinstance(column, np.ndarray):
+    if found == Kind.NUMBERS and not isinstance(column, np.ndarray):
         return Kind.TEXT if _is_category(column) or _are_codes(values) else found
     return found
 
@@ -97,7 +97,7 @@ def _are_codes(values):
 def text_positions(X):
     """Positions of columns that are neither numbers nor times."""
     columns = enumerate(as_columns(X))
-    return [j for j, column in columns if column_kind(column) is Kind.TEXT]
+    return [j for j, column in columns if column_kind(column) == Kind.TEXT]
 
 
 def other_value(column, kind):
@@ -107,7 +107,7 @@ def other_value(column, kind):
     """
     if typed_kind(column) in (kind, Kind.NUMBERS):
         return None
-    if kind is Kind.NUMBERS and isinstance(column, np.ndarray) and _are_floats(column):
+    if kind == Kind.NUMBERS and isinstance(column, np.ndarray) and _are_floats(column):
         return None
     values = (value for value in column if not is_missing(value))
     allowed = (kind, Kind.NUMBERS)
@@ -233,7 +233,7 @@ def column_numbers(column):
 
 def column_times(column):
     """A column of times as seconds; NaN for gaps, and for other words."""
-    if typed_kind(column) is Kind.TIMES:
+    if typed_kind(column) == Kind.TIMES:
         return column_numbers(column)
     return np.array([as_time(value) for value in column], dtype=float)
 

@@ -5,13 +5,12 @@ import numbers
 import re
 import sys
 from decimal import Decimal
-from enum import Enum
 
 import numpy as np
 
 
-class Kind(Enum):
-    """What a value is, or all values of a column, gaps apart."""
+class Kind:
+    """What a value is, or all values of a column, gaps apart: words, as in pickles."""
 
     NUMBERS = "numbers"
     TIMES = "times"

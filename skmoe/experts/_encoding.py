@@ -5,8 +5,9 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils.validation import has_fit_parameter, validate_data
 
+from .._sklearn import check_names_in
 from .._stamp import Stamped
 from .._tables.columns import (
     column_kind,
@@ -66,7 +67,8 @@ class TableEncoder(TransformerMixin, Stamped):
 
     def fit(self, X, y=None, sample_weight=None):
         """Fit the transformers of either kind of columns; returns self."""
-        self.feature_names_in_ = np.asarray(column_names(X), dtype=object)
+        validate_data(self, X, skip_check_array=True)
+        self.names_ = np.asarray(column_names(X), dtype=object)
         self.text_ = text_positions(X) if self.text is None else self.text
         refuse_complex(X)
         self.kinds_ = [
@@ -97,12 +99,12 @@ class TableEncoder(TransformerMixin, Stamped):
         text, numbers = [], []
         for j, column in enumerate(as_columns(X)):
             kind = self.kinds_[j]
-            if kind is Kind.TEXT:
+            if kind == Kind.TEXT:
                 text.append(column_text(column))
             elif kind is None:
                 numbers.append(np.zeros(len(X)))
             else:
-                numbers.append(finite_numbers(column, kind, self.feature_names_in_[j]))
+                numbers.append(finite_numbers(column, kind, self.names_[j]))
         empty = np.empty((len(X), 0))
         return (np.column_stack(part) if part else empty for part in (text, numbers))
 
@@ -117,9 +119,10 @@ class TableEncoder(TransformerMixin, Stamped):
 
     def get_feature_names_out(self, input_features=None):
         """Names of the encoded columns."""
-        is_text = np.isin(np.arange(len(self.feature_names_in_)), self.text_)
-        text = self.feature_names_in_[is_text]
-        names = self.feature_names_in_[~is_text]
+        known = check_names_in(self, input_features, generate_names=False)
+        known = self.names_ if known is None else known
+        is_text = np.isin(np.arange(len(known)), self.text_)
+        text, names = known[is_text], known[~is_text]
         if self.numbers_ is not None:
             names = self.numbers_.get_feature_names_out(names)
         if self.categories_ is None:
@@ -145,12 +148,12 @@ def finite_numbers(column, kind, name):
     ValueError
         For values that are not of the kind of those in training, and infinity.
     """
-    if kind is Kind.TIMES and typed_kind(column) is None:
+    if kind == Kind.TIMES and typed_kind(column) is None:
         return column_times(column)
     other = other_value(column, kind)
     if other is not None:
         raise ValueError(
-            f"Column {name!r} holds values that are no {kind.value} ({other!r}), but "
+            f"Column {name!r} holds values that are no {kind} ({other!r}), but "
             "those in training were; leave them empty, or fit again with this column "
             "as it is."
         )
