@@ -1,10 +1,11 @@
 """Names of columns, which rows may have though those of training had none."""
 
 import sys
+from functools import partial
 
 from scipy import sparse
 
-from .._warnings import warn
+from .._warnings import quietly, warn
 from .frames import column_labels, is_frame
 
 
@@ -56,3 +57,8 @@ def as_in_training(estimator, X, numbers=None):
     if known is None:
         return without_names(X) if numbers is None else numbers
     return with_names(X if numbers is None else numbers, known)
+
+
+def checking_quietly(check):
+    """A check that has no more to say of names, of which the user was told."""
+    return partial(quietly, check, kinds=UserWarning)

@@ -7,7 +7,6 @@ from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
 from .._sklearn import check_sample_weight
-from .._warnings import quietly
 from .columns import (
     ContainerError,
     column_numbers,
@@ -28,7 +27,7 @@ from .frames import (
     kind_of,
     without_sparse,
 )
-from .names import as_in_training, names_differ
+from .names import as_in_training, checking_quietly, names_differ
 from .values import is_gap, is_single
 
 
@@ -399,13 +398,6 @@ def _check_cells(X):
             )
 
 
-def _run(check, estimator, X, asked):
-    """What a check returns; about names that were asked for it has no more to say."""
-    if asked:
-        return quietly(check, estimator, X, kinds=UserWarning)
-    return check(estimator, X)
-
-
 def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
     """Validate X, set or check names and counts of columns on ``estimator``.
 
@@ -424,7 +416,8 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
         _check_rows(X, estimator)
         asked = not reset and names_differ(estimator, X)
         check = partial(validate_data, reset=reset, skip_check_array=True)
-        _run(check, estimator, X, asked)
+        check = checking_quietly(check) if asked else check
+        check(estimator, X)
         return Table(as_in_training(estimator, X) if asked else X, None)
     X = without_na(X) if allow_nan else X
     if _holds_times(X):
@@ -439,7 +432,7 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
         ensure_all_finite="allow-nan" if allow_nan else True,
     )
     try:
-        numbers = _run(check, estimator, X, asked)
+        numbers = (checking_quietly(check) if asked else check)(estimator, X)
     except (TypeError, ValueError) as error:
         refuse_text(X, why(), error)
         _refuse_gaps(X, why(), error)
