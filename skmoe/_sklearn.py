@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import _check_feature_names_in as check_names_in
 from sklearn.utils.validation import _check_method_params as taken_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
@@ -34,6 +35,7 @@ __all__ = [
     "StrOptions",
     "VisualBlock",
     "check_matplotlib_support",
+    "check_names_in",
     "check_sample_weight",
     "fit_context",
     "own_request",

@@ -1,5 +1,7 @@
 """What pickles hold: versions, so that another one is told of, and addresses."""
 
+import threading
+
 import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator
@@ -15,6 +17,15 @@ VERSIONS = {
     "scikit-learn": sklearn.__version__,
     "numpy": ".".join(np.__version__.split(".")[:2]),
 }
+
+
+class _Told(threading.local):
+    """The versions that a thread was told of last."""
+
+    versions = None
+
+
+_told = _Told()
 
 
 def public(package, *things):
@@ -34,6 +45,9 @@ class Stamped(BaseEstimator):
 
     def __setstate__(self, state):
         saved = state.get(KEY)
-        if saved is not VERSIONS and saved != VERSIONS:
+        # All parts of one pickle share one object, which they are told of once.
+        told = saved is not None and saved is _told.versions
+        if saved is not VERSIONS and saved != VERSIONS and not told:
+            _told.versions = saved
             warn(OtherVersionWarning(type(self).__name__, saved, VERSIONS))
         super().__setstate__({k: v for k, v in state.items() if k != KEY})

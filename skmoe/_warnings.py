@@ -20,7 +20,7 @@ import sklearn
 import threadpoolctl
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
-from .exceptions import ExpertCollapseWarning
+from .exceptions import ExpertCollapseWarning, NoSampleWeightWarning
 
 # Folders, and files, of those through whom a user calls: nothing there is to be mended.
 _PACKAGES = (joblib, numba, np, scipy, sklearn, concurrent.futures, multiprocessing)
@@ -106,6 +106,12 @@ def of_author(category, text):
     return author or of_trainer(category, text)
 
 
+# Those that are one, whichever experts they name: sizes of a search have others.
+OF_ONE_KIND = (NoSampleWeightWarning,)
+# What a fit within another one has counted.
+SAID = re.compile(r" \(said (\d+) times by parts of this fit\)$")
+
+
 class _Listener(threading.local):
     """Takes the warnings of the calls of a thread, each counted.
 
@@ -128,10 +134,13 @@ class _Listener(threading.local):
         """Count a warning; false if nobody listens."""
         if not issubclass(category, self):
             return False
-        # The same words about other numbers are the same warning.
-        key = category, re.sub(r"[-+.\d]*\d(e[-+]?\d+)?", "#", text)
+        said = SAID.search(text)
+        text = text[: said.start()] if said else text
+        # The same words about other numbers are the same warning; names are words.
+        words = re.sub(r"(?<!\w)[-+.\d]*\d(e[-+]?\d+)?", "#", text)
+        key = category, "" if issubclass(category, OF_ONE_KIND) else words
         first, count = self.heard.get(key, (text, 0))
-        self.heard[key] = first, count + 1
+        self.heard[key] = first, count + (int(said[1]) if said else 1)
         return True
 
 
@@ -181,14 +190,14 @@ def _listening(heard):
         _process.leave()
 
 
-def heard(function, *arguments):
+def heard(function, *arguments, **options):
     """Result of a call, and its warnings: texts and counts by category and words.
 
     Made to run in a worker, thread or process, which knows no filters of the caller.
     """
     found = {}
     with _listening(found):
-        result = function(*arguments)
+        result = function(*arguments, **options)
     return result, found
 
 
@@ -238,14 +247,15 @@ def _say(pending):
 
 
 def tells_once(fit):
-    """Say at the end of a fit, once, what its experts have warned of."""
+    """Say at the end of a fit, once, what it and its parts have warned of."""
 
     @functools.wraps(fit)
     def wrapped(*args, **kwargs):
         before = getattr(_fits, "pending", None)
         pending = _fits.pending = {}
         try:
-            result = fit(*args, **kwargs)
+            result, own = heard(fit, *args, **kwargs)
+            tell([own])
         finally:
             _fits.pending = before
         _say(pending)

@@ -9,14 +9,15 @@ import polars as pl
 import pytest
 from sklearn.preprocessing import FunctionTransformer
 
+from skmoe import MoERegressor
 from skmoe._tables.columns import (
     column_numbers,
     column_text,
-    is_gap,
     text_columns,
     text_positions,
     without_na,
 )
+from skmoe._tables.values import is_gap
 from skmoe.experts._encoding import numeric_encoding, ordinal_encoding
 
 DAYS = pd.date_range("2024-01-01", periods=4, freq="D")
@@ -218,3 +219,28 @@ def test_weights_count_as_rows_in_what_fills_gaps():
     weighted = numeric_encoding().fit(X, sample_weight=weight.astype(float))
     repeated = numeric_encoding().fit(np.repeat(X, weight, axis=0))
     np.testing.assert_allclose(weighted.transform(X), repeated.transform(X))
+
+
+def test_names_of_encoded_columns_are_checked():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "k": ["u", "v"]})
+    encoder = ordinal_encoding(np.nan).fit(frame)
+    assert encoder.get_feature_names_out().tolist() == ["k", "a"]
+    assert encoder.get_feature_names_out(["a", "k"]).tolist() == ["k", "a"]
+    with pytest.raises(ValueError, match="not equal to feature_names_in_"):
+        encoder.get_feature_names_out(["q", "k"])
+    encoder.fit(frame.to_numpy())
+    assert encoder.get_feature_names_out().tolist() == ["x1", "x0"]
+    assert encoder.get_feature_names_out(["q", "k"]).tolist() == ["k", "q"]
+    with pytest.raises(ValueError, match="should have length"):
+        encoder.get_feature_names_out(["q"])
+
+
+def test_a_mixture_checks_the_names_of_its_columns(regression):
+    X, y = regression
+    frame = pd.DataFrame(X).add_prefix("c")
+    model = MoERegressor(n_experts=2, random_state=0).fit(frame, y)
+    assert [*model.get_feature_names_out([*frame])] == ["expert0", "expert1"]
+    with pytest.raises(ValueError, match="not equal to feature_names_in_"):
+        model.get_feature_names_out(["q"])
+    with pytest.raises(ValueError, match="should have length"):
+        model.fit(X, y).get_feature_names_out(["q"])

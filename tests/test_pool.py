@@ -12,9 +12,11 @@ from sklearn.utils import estimator_html_repr
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe._estimators.pool import MEMBERS
+from skmoe.datasets import make_regimes
 from skmoe.experts import AutoPool
 from skmoe.gates import GroupGate
-from skmoe.trainers import TwoStage
+from skmoe.trainers import EM, TwoStage
+from skmoe.trainers._em.refit import RefitMixture
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -348,3 +350,26 @@ def test_refit_without_a_pool_forgets_it():
     model = MoERegressor(QUICK, trainer=TRAINER).fit(X, y)
     model.set_params(experts=None, n_experts=2, trainer="em").fit(X[["size"]], y)
     assert not hasattr(model, "expert_pool_")
+
+
+@pytest.mark.filterwarnings("ignore:.*gives credit to the members:UserWarning")
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
+def test_under_em_groups_are_dealt_out_by_one_fit_per_member(monkeypatch):
+    counts, maximise, fit = [0], RefitMixture.maximise, RefitMixture._fit_one
+
+    def counted(self, *args):
+        counts[-1] += 1
+        return fit(self, *args)
+
+    def begun(self, *args):
+        counts.append(0)
+        return maximise(self, *args)
+
+    monkeypatch.setattr(RefitMixture, "_fit_one", counted)
+    monkeypatch.setattr(RefitMixture, "maximise", begun)
+    X, y = make_regimes(80, random_state=0)
+    pool = AutoPool(include=["linear", "boosting", "forest"])
+    trainer = EM(max_refits=1)
+    model = MoERegressor(pool, trainer=trainer, random_state=0).fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert counts[0] == len(model.expert_pool_) == 3

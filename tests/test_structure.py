@@ -53,7 +53,16 @@ ORDERS = {
         "curves",
         "additive",
     ],
-    "_tables": ["frames", "columns", "flat", "features", "table", "answers"],
+    "_tables": [
+        "values",
+        "frames",
+        "names",
+        "columns",
+        "flat",
+        "features",
+        "table",
+        "answers",
+    ],
     "trainers": [
         "_rows",
         "_task",

@@ -206,3 +206,17 @@ def test_pickles_name_public_modules_only(regression, target, model):
     assert "skmoe" in found or "skmoe.model_selection" in found
     private = [own for own in found if any(p.startswith("_") for p in own.split("."))]
     assert not private
+
+
+def test_one_load_is_told_of_once(regression):
+    X, y = regression
+    model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    for whole in (model, [model, model.gate_, model.experts_]):
+        file = io.BytesIO(altered(whole, numpy="0.9"))
+        for load in (pickle.load, joblib.load):
+            # Each load anew, though all at one line.
+            for _ in range(2):
+                file.seek(0)
+                with pytest.warns(OtherVersionWarning) as caught:
+                    load(file)
+                assert [w.filename for w in caught] == [__file__]

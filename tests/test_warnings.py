@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
@@ -21,6 +24,7 @@ from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.datasets import make_regimes
 from skmoe.exceptions import ExpertCollapseWarning, NoSampleWeightWarning
 from skmoe.experts import AutoPool, LinearExpert
+from skmoe.model_selection import MoERegressorCV
 from skmoe.trainers import EM, HardEM, TwoStage
 
 X, Y = make_regimes(80, random_state=0)
@@ -216,3 +220,91 @@ def test_responsibilities_are_no_weights_of_the_user():
     inner = MoERegressor(LinearExpert(alpha=100.0), n_experts=2)
     model = MoERegressor([inner, LinearExpert(), LinearExpert()], random_state=0)
     assert np.isfinite(model.fit(X, y).predict(X)).all()
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_search_says_each_kind_once(n_jobs):
+    search = MoERegressorCV(
+        MoERegressor(KNeighborsRegressor(), random_state=0),
+        n_experts=2,
+        cv=2,
+        n_jobs=n_jobs,
+        warm_start_path=False,
+    )
+    weight = np.full(len(Y), 1e-3)
+    with joblib.parallel_config("loky"):
+        found = recorded(lambda: search.fit(X, Y, sample_weight=weight))
+    assert len(found) == len({w.category for w in found}) <= 3
+    assert {w.filename for w in found} == {__file__}
+    assert any("said" in str(w.message) for w in found)
+
+
+def test_members_say_each_kind_once():
+    model = clone(BRIEF).set_params(n_members=3)
+    (own,) = recorded(lambda: model.fit(X, Y), ConvergenceWarning)
+    assert "(said 3 times" in str(own.message)
+
+
+def test_experts_without_weights_are_named_together():
+    model = MoERegressor(
+        [KNeighborsRegressor(3), KNeighborsRegressor(5)], random_state=0
+    )
+    (own,) = recorded(lambda: model.fit(X, Y), NoSampleWeightWarning)
+    assert "-1'" in str(own.message)
+    assert "-2'" in str(own.message)
+
+
+FRAME = pd.DataFrame(X, columns=[f"c{j}" for j in range(X.shape[1])])
+FITTED = {
+    "linear": lambda: MoERegressor(n_experts=2, random_state=0),
+    "foreign": lambda: MoERegressor(Ridge(), n_experts=2, random_state=0),
+    "features": lambda: MoERegressor(
+        n_experts=2, gate_features="piecewise-linear", random_state=0
+    ),
+    "pool": lambda: MoERegressor(
+        AutoPool(include=["linear"]), trainer=TwoStage(cv=2), random_state=0
+    ),
+    "tree": lambda: HierarchicalMoERegressor(branching=(2,), random_state=0),
+    "gate": lambda: MoERegressor(n_experts=2, gate=LogisticRegression()),
+}
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_names_that_come_or_go_are_told_of_at_the_users_line(kind):
+    named, plain = FITTED[kind]().fit(FRAME, Y), FITTED[kind]().fit(X, Y)
+    for model, rows in ((named, X), (plain, FRAME)):
+        (own,) = recorded(lambda m=model, r=rows: m.predict(r))
+        assert own.filename == __file__
+        assert "feature names" in str(own.message)
+        assert "MoERegressor" in str(own.message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_allclose(named.predict(X), named.predict(FRAME))
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_sparse_columns_of_a_frame_are_read_without_a_word(kind):
+    table = FRAME.assign(s=pd.arrays.SparseArray((X[:, 0] > 0).astype(float)))
+    model = FITTED[kind]()
+    assert recorded(lambda: model.fit(table, Y).predict(table)) == []
+    dense = table.assign(s=np.asarray(table["s"]))
+    np.testing.assert_array_equal(model.predict(table), model.predict(dense))
+
+
+def test_rows_of_text_without_names():
+    table = FRAME.assign(t=np.where(X[:, 0] > 0, "u", "v"))
+    pool = AutoPool(include=["linear"])
+    model = MoERegressor(pool, trainer=TwoStage(cv=2), random_state=0)
+    for first, later in ((table, table.to_numpy()), (table.to_numpy(), table)):
+        expected = model.fit(first, Y).predict(first)
+        (own,) = recorded(lambda r=later: model.predict(r))
+        assert own.filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            np.testing.assert_allclose(model.predict(later), expected)
+
+
+def test_rows_without_names_may_be_sparse():
+    table = pd.DataFrame.sparse.from_spmatrix(sparse.csr_array(X), columns=[*FRAME])
+    model = FITTED["foreign"]().fit(table, Y)
+    assert len(recorded(lambda: model.predict(sparse.csr_array(X)))) == 1

@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
 from .._numerics.design import evidence
+from .._sklearn import check_names_in
 from .._tables.table import row_weights
 from ..experts._counts import expert_parameters
 from . import answers
@@ -38,8 +39,15 @@ class Evaluation:
         return answers.route(self, X)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the columns of :meth:`transform`: those of the experts."""
+        """Names of the columns of :meth:`transform`: those of the experts.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns of X, only to be checked against those of ``fit``.
+        """
         check_is_fitted(self)
+        check_names_in(self, input_features, generate_names=False)
         return np.asarray(list(self.named_experts_), dtype=object)
 
     def log_density(self, X, y, **sizes):

@@ -8,9 +8,9 @@ from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from .._tables.columns import is_gap
 from .._tables.frames import from_arrow
 from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
+from .._tables.values import is_gap
 from .._warnings import warn
 
 

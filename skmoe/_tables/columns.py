@@ -1,10 +1,6 @@
 """Columns of tables as they come: which hold numbers, and what they hold."""
 
-import datetime
 import numbers
-import re
-import sys
-from decimal import Decimal
 
 import numpy as np
 from scipy import sparse
@@ -18,18 +14,104 @@ from .frames import (
     is_polars_type,
     kind_of,
 )
-
-# Values of a column of objects that is read as numbers: all of one of these kinds.
-KINDS = (
-    (numbers.Real, np.bool_, Decimal),
-    (datetime.date,),
-    (datetime.time,),
-    (datetime.timedelta,),
-    (np.datetime64,),
-    (np.timedelta64,),
+from .values import (
+    Kind,
+    as_float,
+    as_time,
+    is_gap,
+    is_missing,
+    is_number,
+    kind_of_value,
+    seconds,
 )
-# How dates begin as ISO 8601 has them: year and month, perhaps a day and a time.
-ISO_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}|$)")
+
+# Kinds of typed columns of NumPy and pandas.
+TYPED = {"f": Kind.NUMBERS, "M": Kind.TIMES, "m": Kind.SPANS}
+# Those of polars that are temporal, but no dates.
+TEMPORAL = {"Duration": Kind.SPANS, "Time": Kind.CLOCKS}
+
+
+def column_kind(column):
+    """Kind of the values of a column, or None where there is none.
+
+    It is the one place where is said what a column holds: what is of one kind,
+    whatever the type of a single value, is of that kind; strings are what they spell,
+    and among them a word such as "NA" is a gap.  All else is text.
+    """
+    kind = typed_kind(column)
+    if kind is not None:
+        return kind
+    if isinstance(column, np.ndarray) and _are_floats(column):
+        return Kind.NUMBERS
+    values, found = _distinct(column), None
+    for value in values:
+        if is_missing(value):
+            continue
+        own = kind_of_value(value)
+        if own == Kind.TEXT or found not in (None, own):
+            return Kind.TEXT
+        found = own
+    if found is None:
+        # Words for what is missing are all that is said there.
+        return None if all(map(is_gap, values)) else Kind.TEXT
+    if found == Kind.NUMBERS and not isinstance(column, np.ndarray):
+        return Kind.TEXT if _is_category(column) or _are_codes(values) else found
+    return found
+
+
+def typed_kind(column):
+    """Kind of a column that its type tells, or None."""
+    kind, dtype = _kind(column), dtype_of(column)
+    if kind == "M" and is_polars_type(dtype):
+        return TEMPORAL.get(str(dtype).partition("(")[0], Kind.TIMES)
+    return TYPED.get(kind)
+
+
+def _are_floats(values):
+    if values.dtype.kind not in "OUS":
+        return False
+    try:
+        np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _distinct(column):
+    """Values of a column; of one of categories those that occur."""
+    if not _is_category(column):
+        return column
+    codes = np.unique(np.asarray(column.cat.codes))
+    return list(column.cat.categories[codes[codes >= 0]])
+
+
+def _are_codes(values):
+    """Whether all values are strings of digits alone, which may well be codes."""
+    return all(
+        is_missing(value)
+        or (isinstance(value, (str, bytes)) and value.strip().isdigit())
+        for value in values
+    )
+
+
+def text_positions(X):
+    """Positions of columns that are neither numbers nor times."""
+    columns = enumerate(as_columns(X))
+    return [j for j, column in columns if column_kind(column) == Kind.TEXT]
+
+
+def other_value(column, kind):
+    """The first value of a column that is not of a kind, or None.
+
+    Numbers may stand for seconds, where times are told by them.
+    """
+    if typed_kind(column) in (kind, Kind.NUMBERS):
+        return None
+    if kind == Kind.NUMBERS and isinstance(column, np.ndarray) and _are_floats(column):
+        return None
+    values = (value for value in column if not is_missing(value))
+    allowed = (kind, Kind.NUMBERS)
+    return next((own for own in values if kind_of_value(own) not in allowed), None)
 
 
 def text_columns(X):
@@ -63,7 +145,7 @@ def _reads_as_numbers(column):
         np.asarray(column, dtype=float)
     except (TypeError, ValueError):
         values = np.asarray(column, dtype=object)
-        return all(is_gap(value) or _is_number(value) for value in values)
+        return all(is_gap(value) or is_number(value) for value in values)
     return True
 
 
@@ -72,21 +154,8 @@ def _kind(column):
     return kind_of(dtype_of(column))
 
 
-def _is_number(value):
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 class ContainerError(TypeError, ValueError):
     """A cell holds a container: for scikit-learn that is of the wrong type."""
-
-
-def is_single(value):
-    """Whether a value may be a category or a time, and is no container."""
-    return type(value).__hash__ is not None
 
 
 def no_number(X, said="", skipped=()):
@@ -101,7 +170,7 @@ def no_number(X, said="", skipped=()):
         if kind == "f" or name in skipped:
             continue
         for value in column:
-            if is_gap(value) or (kind not in "mMc" and _is_number(value)):
+            if is_gap(value) or (kind not in "mMc" and is_number(value)):
                 continue
             value = value.item() if isinstance(value, np.str_) else value
             if not quoted or repr(value) in said:
@@ -112,87 +181,10 @@ def no_number(X, said="", skipped=()):
     return None
 
 
-def text_positions(X):
-    """Positions of columns that are neither numbers nor times."""
-    holds = _frame_column_holds if is_frame(X) else _array_column_holds
-    return [j for j, column in enumerate(as_columns(X)) if not holds(column)]
-
-
-def _frame_column_holds(column):
-    if _kind(column) in "fmM":
-        return True
-    # Categories may be numbers that have no order.
-    return not _is_category(column) and _values_hold(column)
-
-
-def _array_column_holds(column):
-    if _kind(column) not in "OUS":
-        return True
-    try:
-        np.asarray(column, dtype=float)
-    except (TypeError, ValueError):
-        return _values_hold(column)
-    return True
-
-
-def _values_hold(column):
-    """Whether all values, gaps apart, are numbers, or are times of one kind."""
-    values = (value for value in column if not is_gap(value))
-    first = next(values, None)
-    for kind in (*KINDS, _periods()):
-        if isinstance(first, kind):
-            return all(isinstance(value, kind) for value in values)
-    if isinstance(first, str):
-        return holds_dates(column) or _holds_decimals(column)
-    return first is None
-
-
-def _periods():
-    """The class of pandas' periods, of which there are none before it is imported."""
-    pandas = sys.modules.get("pandas")
-    return () if pandas is None else (pandas.Period,)
-
-
-def holds_dates(column):
-    """Whether all values, gaps apart, are strings of dates or times in ISO 8601."""
-    if _kind(column) not in "OUS":
-        return False
-    values = (value for value in column if not is_gap(value))
-    return all(_iso_seconds(value) is not None for value in values)
-
-
 def is_complex(column):
     """Whether a column holds complex numbers."""
     kind = _kind(column)
     return kind == "c" or (kind == "O" and any(isinstance(v, complex) for v in column))
-
-
-def _holds_decimals(column):
-    """Whether all values are strings of numbers, one of them not a whole one.
-
-    Strings of digits alone may well be codes, and are categories.
-    """
-    values = [value for value in column if not is_gap(value)]
-    whole = all(isinstance(value, str) and value.strip().isdigit() for value in values)
-    return not whole and all(isinstance(v, str) and _is_number(v) for v in values)
-
-
-def _iso_seconds(value):
-    """Seconds of a string that is a date or time, else None."""
-    if not isinstance(value, str) or not ISO_DATE.match(value.strip()):
-        return None
-    text = value.strip()
-    try:
-        when = datetime.datetime.fromisoformat(f"{text}-01" if len(text) == 7 else text)
-    except ValueError:
-        return None
-    return _number(when)
-
-
-def column_times(column):
-    """A column of strings of dates as seconds; NaN for gaps, and for other words."""
-    found = (_iso_seconds(v) if isinstance(v, str) else _number(v) for v in column)
-    return np.array([np.nan if own is None else own for own in found], dtype=float)
 
 
 def _is_category(column):
@@ -203,17 +195,6 @@ def _is_category(column):
 def is_number_column(column):
     """Whether the type of a column is that of integers or floats."""
     return _kind(column) == "f" and not str(dtype_of(column)).lower().startswith("bool")
-
-
-def is_gap(value):
-    """Whether a value says that there is none: None, NaN, NaT or pandas.NA."""
-    try:
-        return value is None or bool(value != value)
-    except TypeError:
-        # pandas.NA is neither equal to itself nor not; containers are no gaps.
-        return not hasattr(value, "__len__")
-    except ValueError:
-        return False
 
 
 def without_na(X):
@@ -244,32 +225,17 @@ def column_numbers(column):
     if values.dtype.kind == "c":
         raise TypeError(f"{values.flat[0]!r} is complex")
     if values.dtype.kind in "mM":
-        # The whole seconds first: nanoseconds would overflow far from 1970.
-        whole = values.astype(f"{values.dtype.kind}8[s]")
-        return whole.astype(float) + (values - whole) / np.timedelta64(1, "s")
-    if values.dtype == object:
-        return np.array([_number(value) for value in values], dtype=float)
+        return seconds(values)
+    if values.dtype.kind in "OU":
+        return np.array([as_float(value) for value in values], dtype=float)
     return values.astype(float)
 
 
-def _number(value):
-    """A value of a column of objects as a float."""
-    if is_gap(value):
-        return np.nan
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, (np.datetime64, np.timedelta64)):
-        return column_numbers(np.array([value]))[0]
-    if isinstance(value, _periods()):
-        value = value.to_timestamp()
-    if isinstance(value, datetime.time):
-        value = datetime.datetime.combine(datetime.date(1970, 1, 1), value)
-    elif isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-        value = datetime.datetime.combine(value, datetime.time())
-    if isinstance(value, datetime.datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
-        return aware.timestamp()
-    return float(value)
+def column_times(column):
+    """A column of times as seconds; NaN for gaps, and for other words."""
+    if typed_kind(column) == Kind.TIMES:
+        return column_numbers(column)
+    return np.array([as_time(value) for value in column], dtype=float)
 
 
 def column_text(column):
@@ -294,7 +260,7 @@ def _name(value):
             f"A column of text holds {value!r}, but each argument must be a string or "
             "a real number; give its parts columns of their own."
         )
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if is_number and float(value).is_integer():
+    counts = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if counts and float(value).is_integer():
         return str(int(value))
     return str(value)

@@ -12,7 +12,8 @@ from sklearn.utils.validation import has_fit_parameter, validate_data
 from .._numerics.bisection import bounded
 from .._numerics.design import as_dense, column_units, counting_rows, weighted_moments
 from .._stamp import Stamped
-from .columns import ContainerError, is_single, no_number
+from .columns import ContainerError, no_number
+from .values import is_single
 
 # Digits of a spread that tell values apart, up to so many spreads from the mean.
 DECIMALS, SNAPPED = 12, 1e3

@@ -86,6 +86,15 @@ def column_label(X, feature):
     return feature
 
 
+def without_sparse(X):
+    """A frame whose columns are not all sparse with those that are as others are."""
+    if not is_frame(X) or is_polars(X):
+        return X
+    types = X.dtypes.items()
+    stored = {name: own.subtype for name, own in types if str(own).startswith("Sparse")}
+    return X.astype(stored) if 0 < len(stored) < X.shape[1] else X
+
+
 def one_column(X, feature):
     """One column, by name or position, as the frame has it, or as an array (n,)."""
     if is_frame(X):

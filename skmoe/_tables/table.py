@@ -1,5 +1,7 @@
 """Reading X once: for parts that want numbers, and for parts that want the table."""
 
+from functools import partial
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
@@ -8,8 +10,6 @@ from .._sklearn import check_sample_weight
 from .columns import (
     ContainerError,
     column_numbers,
-    is_gap,
-    is_single,
     no_number,
     unreadable_columns,
     without_na,
@@ -25,7 +25,10 @@ from .frames import (
     from_arrow,
     is_frame,
     kind_of,
+    without_sparse,
 )
+from .names import as_in_training, checking_quietly, names_differ
+from .values import is_gap, is_single
 
 
 def row_weights(X, sample_weight):
@@ -374,7 +377,8 @@ def opened(X, estimator):
     if is_frame(X):
         _check_names(X, type(estimator).__name__)
         _check_cells(X)
-    return X
+    # scikit-learn would read such columns as numbers too, and warn each time.
+    return without_sparse(X)
 
 
 def _check_names(X, owner):
@@ -418,26 +422,32 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
         # What was text in training is text in a batch that happens to have none.
         X = as_table(X)
         _check_rows(X, estimator)
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        return Table(X, None)
+        asked = not reset and names_differ(estimator, X)
+        check = partial(validate_data, reset=reset, skip_check_array=True)
+        check = checking_quietly(check) if asked else check
+        check(estimator, X)
+        return Table(as_in_training(estimator, X) if asked else X, None)
     X = without_na(X) if allow_nan else X
     if _holds_times(X):
         refuse_text(X, why())
+    asked = not reset and names_differ(estimator, X)
+    check = partial(
+        validate_data,
+        reset=reset,
+        accept_sparse="csr" if sparse else False,
+        dtype=(np.float64, np.float32),
+        order="C",
+        ensure_all_finite="allow-nan" if allow_nan else True,
+    )
     try:
-        numbers = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            accept_sparse="csr" if sparse else False,
-            dtype=(np.float64, np.float32),
-            order="C",
-            ensure_all_finite="allow-nan" if allow_nan else True,
-        )
+        numbers = (checking_quietly(check) if asked else check)(estimator, X)
     except (TypeError, ValueError) as error:
         refuse_text(X, why(), error)
         _refuse_gaps(X, why(), error)
         raise
     check_units(numbers, column_names(X) if is_frame(X) else None)
+    if asked:
+        return Table(as_in_training(estimator, X, numbers), numbers, allow_nan)
     return Table(X if is_frame(X) else numbers, numbers, allow_nan)
 
 

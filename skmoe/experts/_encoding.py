@@ -5,18 +5,22 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils.validation import has_fit_parameter, validate_data
 
+from .._sklearn import check_names_in
 from .._stamp import Stamped
 from .._tables.columns import (
+    column_kind,
     column_numbers,
     column_text,
     column_times,
-    holds_dates,
     is_complex,
+    other_value,
     text_positions,
+    typed_kind,
 )
 from .._tables.frames import as_columns, column_names
+from .._tables.values import Kind
 
 # Categories of a column that are told apart; rarer ones are taken together.
 MOST_CATEGORIES = 32
@@ -45,8 +49,10 @@ class TableEncoder(TransformerMixin, Stamped):
     ----------
     text_ : list of int
         Positions of the text columns, which come first in the result.
-    dates_ : list of int
-        Positions of columns of strings that are dates; words there are gaps later on.
+    kinds_ : list of Kind
+        Of each column; None for one without a single value, which is not read.  Later
+        on, words in a column of times are gaps and numbers there seconds, and values of
+        another kind are refused.
     """
 
     def __init__(self, categories, numbers=None, text=None):
@@ -61,18 +67,20 @@ class TableEncoder(TransformerMixin, Stamped):
 
     def fit(self, X, y=None, sample_weight=None):
         """Fit the transformers of either kind of columns; returns self."""
-        self.feature_names_in_ = np.asarray(column_names(X), dtype=object)
+        validate_data(self, X, skip_check_array=True)
+        self.names_ = np.asarray(column_names(X), dtype=object)
         self.text_ = text_positions(X) if self.text is None else self.text
         refuse_complex(X)
-        self.dates_ = [
-            j
-            for j, column in enumerate(as_columns(X))
-            if j not in self.text_ and holds_dates(column)
+        self.kinds_ = [
+            self._settled(j, column_kind(own)) for j, own in enumerate(as_columns(X))
         ]
         text, numbers = self._parts(X)
         # Columns without a single value say nothing, and some trees refuse them.
-        self.empty_ = np.isnan(numbers).all(axis=0)
-        numbers[:, self.empty_] = 0.0
+        empty = np.isnan(numbers).all(axis=0)
+        numbers[:, empty] = 0.0
+        places = [j for j in range(len(self.kinds_)) if j not in self.text_]
+        for k in np.flatnonzero(empty):
+            self.kinds_[places[k]] = None
         others = self.numbers is not None and numbers.shape[1] > 0
         self.categories_ = _fitted(self.categories, text) if self.text_ else None
         self.numbers_ = _fitted(self.numbers, numbers) if others else None
@@ -80,23 +88,29 @@ class TableEncoder(TransformerMixin, Stamped):
             _weigh(self.numbers_, numbers, sample_weight)
         return self
 
+    def _settled(self, j, found):
+        # Of columns that are no text by all rows, some rows may look like codes.
+        if j in self.text_:
+            return Kind.TEXT
+        return Kind.NUMBERS if found in (None, Kind.TEXT) else found
+
     def _parts(self, X):
         """Text columns and numeric ones, as two arrays."""
         text, numbers = [], []
         for j, column in enumerate(as_columns(X)):
-            if j in self.text_:
+            kind = self.kinds_[j]
+            if kind == Kind.TEXT:
                 text.append(column_text(column))
-            elif j in self.dates_:
-                numbers.append(column_times(column))
+            elif kind is None:
+                numbers.append(np.zeros(len(X)))
             else:
-                numbers.append(finite_numbers(column, self.feature_names_in_[j]))
+                numbers.append(finite_numbers(column, kind, self.names_[j]))
         empty = np.empty((len(X), 0))
         return (np.column_stack(part) if part else empty for part in (text, numbers))
 
     def transform(self, X):
         """Encoded columns (n, m), text first."""
         text, numbers = self._parts(X)
-        numbers[:, self.empty_] = 0.0
         if self.numbers_ is not None:
             numbers = self.numbers_.transform(numbers)
         if self.categories_ is None:
@@ -105,9 +119,10 @@ class TableEncoder(TransformerMixin, Stamped):
 
     def get_feature_names_out(self, input_features=None):
         """Names of the encoded columns."""
-        is_text = np.isin(np.arange(len(self.feature_names_in_)), self.text_)
-        text = self.feature_names_in_[is_text]
-        names = self.feature_names_in_[~is_text]
+        known = check_names_in(self, input_features, generate_names=False)
+        known = self.names_ if known is None else known
+        is_text = np.isin(np.arange(len(known)), self.text_)
+        text, names = known[is_text], known[~is_text]
         if self.numbers_ is not None:
             names = self.numbers_.get_feature_names_out(names)
         if self.categories_ is None:
@@ -125,21 +140,24 @@ def refuse_complex(X):
             )
 
 
-def finite_numbers(column, name):
+def finite_numbers(column, kind, name):
     """A column of numbers or times as floats, NaN for gaps.
 
     Raises
     ------
     ValueError
-        For values that are no numbers, though those in training were, and infinity.
+        For values that are not of the kind of those in training, and infinity.
     """
-    try:
-        values = column_numbers(column)
-    except (TypeError, ValueError) as error:
+    if kind == Kind.TIMES and typed_kind(column) is None:
+        return column_times(column)
+    other = other_value(column, kind)
+    if other is not None:
         raise ValueError(
-            f"Column {name!r} holds values that are no numbers ({error}), but those "
-            "in training were; leave them empty, or fit again with this column as text."
-        ) from error
+            f"Column {name!r} holds values that are no {kind} ({other!r}), but "
+            "those in training were; leave them empty, or fit again with this column "
+            "as it is."
+        )
+    values = column_numbers(column)
     if np.isinf(values).any():
         raise ValueError(
             f"Column {name!r} holds infinity, but finite numbers or gaps were "

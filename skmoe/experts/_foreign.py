@@ -196,14 +196,22 @@ def _estimators(part):
 
 def warn_without_weight(experts):
     """Warn, once per fit, about experts (by name) that are fitted on resamples."""
-    for name, expert in experts.items():
-        if not is_frozen(expert) and not takes_weight(expert):
-            warn(
-                f"Expert {name!r} ({type(expert).__name__}) takes no sample_weight; "
-                "it is fitted on a seeded weighted resample of the rows. Use an "
-                "estimator whose fit takes sample_weight for an exact M-step.",
-                NoSampleWeightWarning,
-            )
+    without = {
+        name: type(expert).__name__
+        for name, expert in experts.items()
+        if not is_frozen(expert) and not takes_weight(expert)
+    }
+    if not without:
+        return
+    named = ", ".join(f"{name!r} ({kind})" for name, kind in without.items())
+    who, they = f"Expert {named} takes", "it is"
+    if len(without) > 1:
+        who, they = f"Experts {named} take", "they are"
+    warn(
+        f"{who} no sample_weight; {they} fitted on a seeded weighted resample of the "
+        "rows. Use an estimator whose fit takes sample_weight for an exact M-step.",
+        NoSampleWeightWarning,
+    )
 
 
 def fit_expert(expert, X, y, weight, seed, fit_params=None):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._sklearn import check_matplotlib_support
-from .._tables.columns import column_numbers, column_times, holds_dates
+from .._tables.columns import column_numbers
 from .._tables.frames import as_table, column_label, one_column, with_value
 from ._tables import expert_usage
 
@@ -230,7 +230,7 @@ def column_values(X, feature):
     """
     column = one_column(X, feature)
     try:
-        return column_times(column) if holds_dates(column) else column_numbers(column)
+        return column_numbers(column)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The column {column_label(X, feature)!r} holds values that are no "

@@ -23,6 +23,7 @@ from .._estimators.regressor import MoERegressor
 from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from .._stamp import Stamped
 from .._tables.table import row_weights
+from .._warnings import heard, tell, tells_once
 from ._checks import (
     check_grid,
     check_mixture,
@@ -146,6 +147,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         return self._fit(X, y, sample_weight, groups, sizes)
 
     @fit_context(prefer_skip_nested_validation=False)
+    @tells_once
     def _fit(self, X, y, sample_weight, groups, sizes):
         X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
         if sample_weight is not None:
@@ -182,10 +184,11 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         if self.scoring is not None:
             scorer = check_scoring(self._mixture(), scoring=self.scoring)
         found = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(scores_of_fold)(path, rows, train, test, scorer)
+            delayed(heard)(scores_of_fold, path, rows, train, test, scorer)
             for train, test in splits
         )
-        scores, counts, left = zip(*found, strict=True)
+        tell([said for _, said in found])
+        scores, counts, left = zip(*(own for own, _ in found), strict=True)
         scores = np.stack(scores, axis=-1).reshape(-1, len(splits))
         counts = np.mean(counts, axis=0).ravel()
         details = {f"split{fold}_test_score": own for fold, own in enumerate(scores.T)}

@@ -457,17 +457,25 @@ class RefitMixture:
         return clone(expert).fit_design(design, task.rows.labels, weight, **more)
 
     def group_log_likelihood(self, number, resp):
-        """Weighted log-likelihood (K,) of one expert fitted to each group of rows."""
+        """Weighted log-likelihood (K,) of one expert fitted to each group of rows.
+
+        Of a pool, whose members are costly, it is of one fit to all rows.
+        """
         task = self.task
-        totals = []
+        totals, whole = [], None
+        if task.recipe.pooled:
+            with unheard():
+                whole = self._fit_one(number, np.ones(len(resp)), None)
         for share in resp.T:
             rows = share * task.rows.weight > 0
             if not rows.any():
                 totals.append(0.0)
                 continue
-            # What such a trial warns of, the fits that count warn of again.
-            with unheard():
-                fitted = self._fit_one(number, share, None)
+            fitted = whole
+            if fitted is None:
+                # What a trial warns of, the fits that count warn of again.
+                with unheard():
+                    fitted = self._fit_one(number, share, None)
             prediction = self._predict(fitted, number)
             weight = share * task.rows.weight
             (likelihood,) = task.recipe.likelihood.fit_dispersions(
