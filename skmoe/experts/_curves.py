@@ -131,7 +131,7 @@ class CurveEncoding(Stamped):
 
     def _levels(self):
         """Names of the levels of each column, None for columns of numbers."""
-        text, n_columns = self.encoder_.text_, len(self.encoder_.feature_names_in_)
+        text, n_columns = self.encoder_.text_, len(self.encoder_.kinds_)
         levels = [None] * (n_columns - len(text))
         if not text:
             return levels

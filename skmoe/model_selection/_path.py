@@ -38,7 +38,9 @@ def briefly_trained(estimator, n_rows, n_columns):
     trainer = trainer_of(estimator)
     least_load = min(ROWS_PER_CHANNEL * (n_columns + 1) / n_rows, MOST_LOST)
     given, least = trainer.get_params(), {"tol": PATH_TOL, "min_load": least_load}
-    trainer.set_params(**{k: max(given[k], v) for k, v in least.items() if k in given})
+    # None, where a trainer leaves it to the parts, may be less.
+    own = {k: max(given[k] or 0.0, v) for k, v in least.items() if k in given}
+    trainer.set_params(**own)
     return clone(estimator).set_params(trainer=trainer)
 
 

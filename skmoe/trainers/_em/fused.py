@@ -87,7 +87,7 @@ class LinearMixture:
         """Number of leaves."""
         return self.tree.n_leaves
 
-    #: Whether penalties are chosen anew while it runs.
+    # Whether penalties are chosen anew while it runs.
     renews = False
 
     @property

@@ -5,19 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
-from sklearn.base import clone
 
-from ..._numerics.design import FEW_COLUMNS
 from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
 from ...experts._base import is_frozen, traits
-from ...experts._foreign import fit_expert
-from ...experts._glm import target_units
 from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
-from .._variances import Designs, fit_variances
+from .._variances import fit_variances
+from .experts import FALLBACK_SHARE, ExpertFits
 from .fused import ROWS_IF_NARROW, ROWS_PER_CHANNEL
 
 # Below this share of its best row an expert's responsibility changes no estimate,
@@ -25,10 +22,6 @@ from .fused import ROWS_IF_NARROW, ROWS_PER_CHANNEL
 NEGLIGIBLE = 1e-10
 # Fits from scratch whose residuals decide what a row counts in the next.
 FIRST_ROUNDS = 5
-# With fewer rows than this an expert may be unable to answer.
-FEW_ROWS = 50
-# Weight of all rows for an expert that starts with too few of its own.
-FALLBACK_SHARE = 0.01
 
 
 class Parts(NamedTuple):
@@ -77,11 +70,7 @@ class RefitMixture:
         self.masks = task.recipe.router.masks_training
         self.total_weight = task.rows.weight.sum()
         self.kept = list(range(task.recipe.n_experts))
-        self._designs, self._constant = Designs(task.rows.weight), {}
-        if task.rows.classes is None:
-            self._units = target_units(
-                task.recipe.likelihood, task.rows.y, task.rows.weight
-            )
+        self.fits, self._constant = ExpertFits(task), {}
 
     def with_rule(self, **changes):
         """The same problem with another ``n_active`` or ``hard``."""
@@ -101,16 +90,7 @@ class RefitMixture:
     @property
     def biased(self):
         """Whether a ridge has a share in coefficients and dispersions."""
-        return any(self._is_biased(number) for number in self.kept)
-
-    def _is_biased(self, number):
-        expert = self.task.recipe.experts[number]
-        return (
-            self.task.rows.classes is None
-            and self.task.rows.expert_views[number].shape[1] <= FEW_COLUMNS
-            and self.task.recipe.likelihood.scales_ridge
-            and traits(expert).biased_by_ridge
-        )
+        return any(self.fits.is_biased(number) for number in self.kept)
 
     def stays(self):
         """Which experts may lose all their rows: noise."""
@@ -137,29 +117,13 @@ class RefitMixture:
             (number, resp[:, k], parts.experts[k], parts.likelihoods[k])
             for k, number in enumerate(self.kept)
         ]
-        found = self.task.recipe.run_fits(self._renewed_one, calls)
+        found = self.task.recipe.run_fits(self.fits.renewed, calls)
         experts, moves = map(list, zip(*found, strict=True))
         gate = parts.gate
         if gate.renews and len(self.kept) > 1:
             gate, moved = gate.renewed(rows.gate_view, resp, rows.weight)
             moves.append(moved)
         return parts._replace(gate=gate, experts=experts), max(moves)
-
-    def _renewed_one(self, number, share, expert, likelihood):
-        if not traits(expert).steps:
-            return expert, 0.0
-        view, more = self._for_step(number, likelihood)
-        weight = share * self.task.rows.weight
-        return expert.renewed(view, self.task.rows.labels, weight, **more)
-
-    def _for_step(self, number, likelihood):
-        """View of an expert, and what its steps take beside rows and weights."""
-        rows = self.task.rows
-        view = rows.expert_views[number]
-        if rows.classes is not None:
-            return view, {"classes": rows.classes, "offset": rows.log_prior}
-        bound = None if likelihood is None else likelihood.at(view)
-        return view, {"likelihood": bound, "size": rows.size}
 
     # -- E-step ---------------------------------------------------------------
 
@@ -251,7 +215,7 @@ class RefitMixture:
                 total += traits(expert).penalty()
             else:
                 variance = likelihood.penalty_variance(self.task.rows.y.shape[1])
-                total += traits(expert).penalty(variance, self._units)
+                total += traits(expert).penalty(variance, self.fits.units)
         return total
 
     def _priors(self, experts, parts):
@@ -358,7 +322,7 @@ class RefitMixture:
             fitted,
             [predictions[k] for k in own],
             weights[:, own],
-            self._designs,
+            self.fits.designs,
             numbers=[self.kept[k] for k in own],
             priors=None if priors is None else [priors[k] for k in own],
             before=known,
@@ -382,79 +346,10 @@ class RefitMixture:
             )
             for k, number in enumerate(self.kept)
         ]
-        return task.recipe.run_fits(self._fit_one, calls)
-
-    def _fit_one(self, number, share, previous, likelihood=None, row_weight=None):
-        task = self.task
-        if self.settles and not self._is_biased(number):
-            return previous
-        weight = share * task.rows.weight
-        if not self._can_fit(weight):
-            if previous is not None:
-                return previous
-            # At the start there is nothing to keep: let the expert see all rows.
-            weight = weight + FALLBACK_SHARE * task.rows.weight
-        expert, view = task.recipe.experts[number], task.rows.expert_views[number]
-        if traits(expert).steps:
-            view, more = self._for_step(number, likelihood)
-            labels = task.rows.labels
-            return clone(expert).step(view, labels, weight, previous=previous, **more)
-        if traits(expert).is_linear:
-            return self._fit_linear(expert, view, weight, previous, likelihood)
-        if task.rows.log_prior is not None:
-            # Only built-in experts are let in beside a shared classifier.
-            return clone(expert).fit(
-                view, task.rows.labels, weight, offset=task.rows.log_prior
-            )
-        return self._fit_if_enough(number, view, weight, previous, row_weight)
-
-    def _fit_if_enough(self, number, view, weight, previous, row_weight):
-        """An estimator of another library, or the one before if rows are too few."""
-        task = self.task
-        try:
-            fitted = self._fit_foreign(number, weight, row_weight)
-            if np.count_nonzero(weight) < FEW_ROWS:
-                task.rows.answer_of(fitted, safe_indexing(view, [0]))
-            return fitted
-        except ValueError:
-            # How few rows are too few only the expert knows.
-            if np.all(weight > 0):
-                raise
-        if previous is not None:
-            return previous
-        weight = weight + FALLBACK_SHARE * task.rows.weight
-        return self._fit_foreign(number, weight, row_weight)
-
-    def _fit_foreign(self, number, weight, row_weight):
-        task, labels = self.task, self.task.rows.labels
-        if row_weight is not None:
-            weight = weight * row_weight
-        if task.rows.size is not None:
-            labels = labels / task.rows.size.reshape(-1, *[1] * (labels.ndim - 1))
-            by_size = task.recipe.likelihood.weighing(task.rows.size)
-            weight = weight if by_size is None else weight * by_size
-        return fit_expert(
-            task.recipe.experts[number],
-            task.rows.expert_views[number],
-            labels,
-            weight,
-            task.recipe.seed_of(number),
-            task.rows.fit_params[number] if task.rows.fit_params else None,
-        )
-
-    def _fit_linear(self, expert, view, weight, previous, likelihood):
-        """A linear expert, on columns that are standardised by all rows."""
-        task, more = self.task, {}
-        if expert.follows_likelihood:
-            bound = None if likelihood is None else likelihood.at(view)
-            more = {"likelihood": bound, "size": task.rows.size, "unit": self._units}
-            more["start"] = previous
-        elif task.rows.log_prior is not None:
-            more = {"offset": task.rows.log_prior}
-        if self.settles:
-            more["settle"] = len(self.kept) > 1
-        design = self._designs.of(view, expert.standardize)
-        return clone(expert).fit_design(design, task.rows.labels, weight, **more)
+        if not self.settles:
+            return task.recipe.run_fits(self.fits.fit, calls)
+        calls = [(*call, len(self.kept) > 1) for call in calls]
+        return task.recipe.run_fits(self.fits.settled, calls)
 
     def group_log_likelihood(self, number, resp):
         """Weighted log-likelihood (K,) of one expert fitted to each group of rows.
@@ -465,7 +360,7 @@ class RefitMixture:
         totals, whole = [], None
         if task.recipe.pooled:
             with unheard():
-                whole = self._fit_one(number, np.ones(len(resp)), None)
+                whole = self.fits.fit(number, np.ones(len(resp)), None)
         for share in resp.T:
             rows = share * task.rows.weight > 0
             if not rows.any():
@@ -475,7 +370,7 @@ class RefitMixture:
             if fitted is None:
                 # What a trial warns of, the fits that count warn of again.
                 with unheard():
-                    fitted = self._fit_one(number, share, None)
+                    fitted = self.fits.fit(number, share, None)
             prediction = self._predict(fitted, number)
             weight = share * task.rows.weight
             (likelihood,) = task.recipe.likelihood.fit_dispersions(
@@ -484,15 +379,6 @@ class RefitMixture:
             density = likelihood.log_prob(task.rows.y, prediction, task.rows.size)
             totals.append(float(weight[rows] @ density[rows]))
         return totals
-
-    def _can_fit(self, weight):
-        """Whether the weighted rows suffice: some, and two classes to tell apart."""
-        rows = weight > 0
-        if self.task.rows.classes is None:
-            return bool(rows.any())
-        return len(np.unique(self.task.rows.y[rows])) >= min(
-            2, len(self.task.rows.classes)
-        )
 
     def damp(self, parts, mapped, step):
         """There is nothing between two fits: a move is taken whole or not at all."""

@@ -287,7 +287,7 @@ def guiding_responsibilities(task, rows):
     with single_threaded_blas():
         rng = np.random.RandomState(task.recipe.seed)
         task = task.with_start(n_init=1).with_rows(weight=weight)
-        resp = start_responsibilities(EM(), task, rng)[0]
+        resp = start_responsibilities(EM().for_recipe(task.recipe), task, rng)[0]
     if task.recipe.gate.follows_paths:
         return resp
     # By name, so that the order of the experts does not matter.
