@@ -297,8 +297,8 @@ def test_two_classes_have_the_newton_step_of_their_logit(bins):
     grams, slope = softmax.system(np.zeros((2, bins.basis.n_coef + 1)))
     Z = naive.hats(bins)
     expected = np.tril(2 * 0.25 * Z.T @ Z)
-    np.testing.assert_allclose(np.tril(grams[1]), expected, atol=1e-9)
-    np.testing.assert_allclose(slope[1], Z.T @ (up - 0.5), atol=1e-9)
+    np.testing.assert_allclose(np.tril(grams[0]), expected, atol=1e-9)
+    np.testing.assert_allclose(slope[0], Z.T @ (0.5 - up), atol=1e-9)
 
 
 def test_trees_and_several_outputs():

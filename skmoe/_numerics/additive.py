@@ -71,9 +71,12 @@ class Regression:
         """A penalty (m,) in nats."""
         return float(np.sum(paid / self.unit[:, 0]))
 
-    def shifted(self, coef):
-        """Coefficients of the same fit, as they are kept."""
-        return coef
+    #: How many sets of curves are solved for; of the others they tell.
+    n_solved = None
+
+    def spread(self, move):
+        """Moves (m, q) of all sets, from those that were solved for."""
+        return move
 
 
 class LeastSquares(Regression):
@@ -115,6 +118,8 @@ class Softmax:
         # Diagonal blocks of the Hessian curve less than it does along differences of
         # the classes: by this factor, where all are as likely.
         self.factor = targets.shape[1] / max(targets.shape[1] - 1, 1)
+        # Two classes have mirrored curves.
+        self.n_solved = 1 if targets.shape[1] == 2 else None
 
     def _log_proba(self, coef):
         return log_weights(self.bins.linear(coef) + self.offset)
@@ -126,20 +131,21 @@ class Softmax:
 
     def system(self, coef):
         """Curvatures (m, q, q), without those between classes, and slopes (m, q)."""
-        proba = np.exp(self._log_proba(coef))
+        proba = np.exp(self._log_proba(coef))[:, : self.n_solved]
         curved = np.maximum(proba * (1.0 - proba), LEAST_CERTAIN)
-        weights = self.factor * self.mass * curved
-        return self.bins.grams(weights), self.bins.gather(
-            self.targets - self.mass * proba
-        )
+        rest = self.targets[:, : self.n_solved] - self.mass * proba
+        grams = self.bins.grams(self.factor * self.mass * curved)
+        return grams, self.bins.gather(rest)
 
     def nats(self, paid):
         """A penalty (m,) in nats."""
         return float(np.sum(paid))
 
-    def shifted(self, coef):
-        """Coefficients of the same shares that sum to zero over the classes."""
-        return coef - coef.mean(axis=0)
+    def spread(self, move):
+        """Moves (m, q) that sum to zero over the classes."""
+        if self.n_solved == 1:
+            return np.vstack([move, -move])
+        return move - move.mean(axis=0)
 
 
 def paid(model, coef, strengths):
@@ -154,13 +160,14 @@ def stepped(model, coef, strengths, n_steps):
     def objective(at):
         return model.value(at) - paid(model, at, strengths)
 
-    basis, value = model.bins.basis, None
+    basis, value, own = model.bins.basis, None, slice(model.n_solved)
     for _ in range(n_steps):
         grams, slope = model.system(coef)
         # Curves without a mean would be held there beside the penalties.
-        slope -= basis.penalised(coef, strengths) + basis.held(coef, grams[:, -1, -1])
-        move = System(basis, grams, strengths).solve(slope)
-        move = _shortened(model.shifted(move), model)
+        slope -= basis.penalised(coef[own], strengths[own])
+        slope -= basis.held(coef[own], grams[:, -1, -1])
+        move = model.spread(System(basis, grams, strengths[own]).solve(slope))
+        move = _shortened(move, model)
         if model.exact:
             return coef + move
         step, trial = 1.0, objective(coef + move)
@@ -187,9 +194,10 @@ def weighed(model, coef, strengths):
     """The ``Evidence`` of a fit for its penalties."""
     basis = model.bins.basis
     grams, _ = model.system(coef)
-    system = System(basis, grams, strengths)
+    system = System(basis, grams, strengths[: model.n_solved])
     covariances = system.covariances()
-    effective = system.effective(covariances)
-    squares = basis.squares(coef)
+    effective, squares = system.effective(covariances), basis.squares(coef)
     variances = np.einsum("mii->mi", covariances) * model.unit
+    times = len(coef) // len(effective)
+    effective, variances = (np.repeat(x, times, axis=0) for x in (effective, variances))
     return Evidence(by_evidence(effective, squares, model.unit), effective, variances)

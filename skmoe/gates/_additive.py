@@ -69,7 +69,9 @@ class AdditiveGate(CurvedPart, BaseGate):
         coef = np.zeros((n_sets, basis.n_coef + 1))
         share = np.maximum(model.targets.sum(axis=0), np.finfo(float).tiny)
         coef[:, -1] = np.log(share / share.sum())
-        return model.shifted(coef), self._start_strengths(n_sets, len(basis.blocks))
+        return coef - coef.mean(axis=0), self._start_strengths(
+            n_sets, len(basis.blocks)
+        )
 
     @staticmethod
     def _mass(model):
