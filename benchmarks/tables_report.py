@@ -16,6 +16,10 @@ PAIRS = [
     ("skmoe interpretable", "linear-tree"),
     ("skmoe interpretable", "skmoe linear mixture"),
     ("skmoe interpretable", "EBM"),
+    ("skmoe additive", "skmoe additive, n_experts=1"),
+    ("skmoe additive", "HistGradientBoosting"),
+    ("skmoe additive, n_members=5", "HistGradientBoosting"),
+    ("skmoe additive, n_members=5", "EBM"),
 ]
 # Resamples of the tables.
 N_DRAWS = 10_000

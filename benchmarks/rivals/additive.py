@@ -1,0 +1,11 @@
+"""A mixture of additive experts under an additive gate."""
+
+from skmoe import MoEClassifier, MoERegressor
+
+NAME = "skmoe additive"
+
+
+def make(classify, seed, pool):
+    """Four experts on the raw table."""
+    kind = MoEClassifier if classify else MoERegressor
+    return kind("additive", gate="additive", random_state=seed)
