@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import AutoPool, LinearExpert
@@ -316,6 +316,7 @@ def test_a_class_is_no_instance(name, kind):
         MoERegressor(gate=ClassifierGate(LogisticRegression)),
         MoERegressor(likelihood=HeteroscedasticGaussian(Ridge)),
         MoERegressor([Ridge()], trainer=TwoStage(cv=KFold)),
+        MoERegressor([Ridge()], trainer=TwoStage(local_correction=Ridge)),
         MoERegressor(FrozenEstimator(Ridge)),
         MoERegressorCV(MoERegressor),
         MoERegressorCV(cv=KFold),
@@ -330,3 +331,17 @@ def test_classes_within_parameters(model):
 def test_a_class_for_batches():
     with pytest.raises(ValueError, match="trainer=Gradient is a class"):
         MoERegressor(trainer=Gradient).partial_fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("late", [False, True])
+def test_models_of_local_corrections_are_named(late):
+    class Bent(Answers):
+        def fit(self, X, y, sample_weight=None):
+            self.model_ = DecisionTreeRegressor(max_depth=4).fit(X, y, sample_weight)
+            return self
+
+    x = np.linspace(-3, 3, 400)[:, None]
+    trainer = TwoStage(cv=2, local_correction=Bent("short", late))
+    with pytest.raises(ValueError, match="Bent.* answers predict with .*shape"):
+        MoERegressor([Ridge()], trainer=trainer).fit(x, x[:, 0] ** 2).predict(x[:LATE])
