@@ -74,7 +74,8 @@ def answered_proba(estimator, answer, n_rows, n_classes, *, look=True):
     _check_size(estimator, "predict_proba", proba, expected, LARGEST)
     if proba.min() < -BELOW_ZERO:
         _refuse(estimator, "predict_proba", f"{proba.min():.3g}", expected)
-    total = proba.sum(axis=1, keepdims=True)
+    # Sums over few columns are slower than a product.
+    total = proba @ np.ones((n_classes, 1))
     silent = total <= 0.0
     wrong = (np.abs(total - 1.0) > SUM_TOL) & ~silent
     if wrong.any():
