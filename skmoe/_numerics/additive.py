@@ -197,7 +197,7 @@ def weighed(model, coef, strengths):
     system = System(basis, grams, strengths[: model.n_solved])
     covariances = system.covariances()
     effective, squares = system.effective(covariances), basis.squares(coef)
-    variances = np.einsum("mii->mi", covariances) * model.unit
+    variances = np.stack([np.diag(own) for own in covariances]) * model.unit
     times = len(coef) // len(effective)
     effective, variances = (np.repeat(x, times, axis=0) for x in (effective, variances))
     return Evidence(by_evidence(effective, squares, model.unit), effective, variances)

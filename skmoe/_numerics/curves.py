@@ -270,26 +270,25 @@ class System:
         return np.stack([dpotrs(factor, own, lower=False)[0] for factor, own in pairs])
 
     def covariances(self):
-        """Inverses (m, q, q) of the penalised curvatures."""
-        return np.stack([_whole(dpotri(own, lower=False)[0]) for own in self._factors])
+        """Inverses of the penalised curvatures, a list of upper triangles (q, q)."""
+        return [dpotri(own, lower=False)[0] for own in self._factors]
 
     def effective(self, covariances):
         """Effective degrees of freedom (m, blocks), by the inverses."""
         spent = [
             block.rank
             - self.strengths[:, k]
-            * np.einsum(
-                "mij,ij->m", covariances[:, block.slots, block.slots], block.matrix
-            )
+            * [np.vdot(_whole(own, block.slots), block.matrix) for own in covariances]
             for k, block in enumerate(self.basis.blocks)
         ]
         spent = np.array(spent).reshape(len(self.basis.blocks), len(covariances))
         return np.maximum(spent.T, 0.0)
 
 
-def _whole(upper):
-    """A symmetric matrix from its upper triangle."""
-    return np.triu(upper) + np.triu(upper, 1).T
+def _whole(upper, slots):
+    """A block on the diagonal of a symmetric matrix, of which one triangle is known."""
+    block = upper[slots, slots]
+    return np.triu(block) + np.triu(block, 1).T
 
 
 def by_evidence(effective, squares, unit):

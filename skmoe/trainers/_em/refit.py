@@ -266,9 +266,9 @@ class RefitMixture:
             return self.refit(parts, resp, statistics.row_weights)._replace(
                 gate=parts.gate
             )
-        gate = (
-            copy.deepcopy(parts.gate) if parts else copy.deepcopy(self.task.recipe.gate)
-        )
+        gate = parts.gate if parts else self.task.recipe.gate
+        # One of curves sets what it learns, and changes nothing of what it had.
+        gate = copy.copy(gate) if gate.renews else copy.deepcopy(gate)
         step = gate.update if parts or gate.renews else gate.fit
         step(self.task.rows.gate_view, resp, self.task.rows.weight)
         return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
