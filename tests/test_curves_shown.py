@@ -217,7 +217,12 @@ def test_importance_of_columns_of_their_own_and_of_names_that_clash():
     ).fit(X, Y)
     table = curve_importance(own, X)
     assert list(table) == ["feature", "gate", "own", "expert feature"]
+    assert sorted(table["feature"]) == ["day", "heat", "hour"]
     assert np.isnan(table["own"][table["feature"].index("heat")])
+    said = " ".join(explain_text(own, X))
+    assert "hour 1" in said
+    assert "heat missing" in said
+    assert "day work" in said
     display = CurveDisplay.from_estimator(own, X)
     assert list(display.labels) == ["own", "feature"]
     weight = np.arange(len(X)) % 2

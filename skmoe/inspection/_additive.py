@@ -27,6 +27,33 @@ class Part(NamedTuple):
     view: object
     load: float
 
+    @property
+    def shown(self):
+        """Names of columns for readers, by those that the part has for them.
+
+        Of arrays that a transformer makes, these are the transformer's.
+        """
+        own = [str(name) for name in self.fitted.encoding_.encoder_.names_]
+        try:
+            names = list(map(str, self.view.transformer.get_feature_names_out()))
+        except (AttributeError, ValueError):
+            # There is no transformer, or it has no names.
+            names = own
+        by_place = own == [f"x{j}" for j in range(len(names))]
+        return dict(zip(own, names if by_place else own, strict=True))
+
+    @property
+    def names(self):
+        """Names of the columns, in the order of the curves."""
+        shown = self.shown
+        return [shown[column.name] for column in self.fitted.encoding_.columns_]
+
+    @property
+    def curves(self):
+        """Curves by these names."""
+        pairs = zip(self.fitted.curves_, self.names, strict=True)
+        return [curve._replace(name=name) for curve, name in pairs]
+
 
 def mixture_of(estimator, X=None):
     """The mixture within searches and pipelines, and what it sees of X."""
@@ -148,8 +175,7 @@ def _deviations(part, table, weight, proba=None):
     sets = np.full(len(variance), 1.0 / len(variance))
     if proba is not None:
         sets = share @ proba
-    names = [column.name for column in part.fitted.encoding_.columns_]
-    return dict(zip(names, np.sqrt(sets @ variance), strict=True))
+    return dict(zip(part.names, np.sqrt(sets @ variance), strict=True))
 
 
 def _order(columns, loads):
@@ -194,13 +220,12 @@ def additive_terms(model, X):
 def _terms(part, table):
     value = part.fitted.terms(part.view.of(table))
     level = np.broadcast_to(part.fitted.level[:, None], (*value.shape[:2], 1))
-    names = [column.name for column in part.fitted.encoding_.columns_]
     value = np.concatenate([level, value], axis=2)
-    return {"term": [LEVEL, *names], "value": value}
+    return {"term": [LEVEL, *part.names], "value": value}
 
 
 def cells_of(part, table):
     """What a part reads in each of its columns, by their names."""
-    seen = part.view._replace(curves=None).of(table)
+    seen, shown = part.view._replace(curves=None).of(table), part.shown
     pairs = zip(column_names(seen), column_labels(seen), strict=True)
-    return {name: np.asarray(one_column(seen, label)) for name, label in pairs}
+    return {shown[name]: np.asarray(one_column(seen, at)) for name, at in pairs}

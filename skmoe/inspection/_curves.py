@@ -141,7 +141,7 @@ class CurveDisplay:
         curves, labels, ylabel = _found(model, own, part, output)
         importance = _spreads(curves)
         if X is not None:
-            importance |= _over_rows(estimator, X, part, list(labels))
+            importance |= _over_rows(estimator, X, part)
         chosen = _chosen(model, importance, features, max_panels)
         panels = [Panel(name, importance[name], curves[name]) for name in chosen]
         display = cls(panels, labels, ylabel)
@@ -227,7 +227,7 @@ def _found(model, own, part, output):
         gate = curved_gate(own)
         if gate is None:
             raise missing(model, part)
-        for curve in map(_centred, gate.fitted.curves_):
+        for curve in map(_centred, gate.curves):
             own = (_of_set(curve, k) for k in range(len(names)))
             curves[curve.name] = dict(zip(names, own, strict=True))
         return curves, labels, "adds to gate logit"
@@ -239,7 +239,7 @@ def _found(model, own, part, output):
         level = each.fitted.level[place]
         if own.target.classes is None:
             labels[name] += f", level {level:.3g}"
-        for curve in each.fitted.curves_:
+        for curve in each.curves:
             if own.target.classes is not None:
                 curve = _centred(curve)
             curves.setdefault(curve.name, {})[name] = _of_set(curve, place)
@@ -298,13 +298,15 @@ def _spreads(curves):
     }
 
 
-def _over_rows(estimator, X, part, names):
+def _over_rows(estimator, X, part):
     """Largest standard deviation over rows of what is drawn, by column."""
     table = curve_importance(estimator, X)
-    titles = ["gate"] if part == "gate" else [n for n in names if n in table]
-    largest = np.nanmax([table[title] for title in titles], axis=0)
-    known = zip(table["feature"], largest, strict=True)
-    return {name: float(own) for name, own in known if not np.isnan(own)}
+    names, gate = table.pop("feature"), table.pop("gate", None)
+    each = [gate] if part == "gate" else list(table.values())
+    # A column that none of them sees has none.
+    largest = np.nan_to_num(each, nan=-1.0).max(axis=0)
+    known = zip(names, largest, strict=True)
+    return {name: float(own) for name, own in known if own >= 0}
 
 
 def _chosen(model, importance, features, max_panels):
