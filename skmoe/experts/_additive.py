@@ -18,7 +18,7 @@ from .._numerics.additive import (
     stepped,
     weighed,
 )
-from .._numerics.curves import START_STRENGTH, CurveRows
+from .._numerics.curves import START_STRENGTH, CurveRows, Places
 from .._numerics.design import target_scales
 from ..likelihoods import Gaussian
 from ..likelihoods._links import INVERSE_LINKS
@@ -137,6 +137,27 @@ class CurvedPart:
         each = zip(self.encoding_.columns_, first, means.T, strict=False)
         return [self._curve(own, at, mean[:, None]) for own, at, mean in each]
 
+    @property
+    def level(self):
+        """What stands where all curves have their mean, (n_sets,), before the link."""
+        check_is_fitted(self, "_coef")
+        return self._coef[:, -1] + self._means().sum(axis=1)
+
+    def terms(self, X):
+        """What the curve of each column adds to the level, (n, n_sets, p).
+
+        With ``level`` they sum to the prediction before the link, ``X`` as in
+        ``predict``.
+        """
+        level, rows = self.level, self._rows(X)
+        alone = self._coef.copy()
+        alone[:, -1] = 0.0
+        out = np.empty((rows.shape[0], len(level), rows.shape[1]))
+        for j, (slots, share) in enumerate(zip(rows.slots, rows.share, strict=True)):
+            own = Places(rows.encoding, slots[None], share[None])
+            out[:, :, j] = own.linear(alone)
+        return out - self._means()
+
     def _curve(self, column, first, mean):
         slots = slice(first, first + len(column.knots))
         values = self._coef[:, slots] - mean
@@ -231,6 +252,11 @@ class AdditiveExpert(CurvedPart, BuiltInExpert):
 
     def _family(self):
         return Gaussian()
+
+    @property
+    def link(self):
+        """Name of the link between sums of curves and predictions."""
+        return self._family().link
 
     @property
     def n_channels(self):
@@ -380,8 +406,7 @@ class AdditiveExpert(CurvedPart, BuiltInExpert):
     @property
     def intercept_(self):
         """Prediction at the mean of all curves, through the link."""
-        check_is_fitted(self, "_coef")
-        level = self._coef[:, -1] + self._means().sum(axis=1)
+        level = self.level
         return float(level[0]) if len(level) == 1 else level
 
     def _linear(self, X):
@@ -427,6 +452,8 @@ class AdditiveClassifierExpert(AdditiveExpert):
     ----------
     classes_ : ndarray of shape (n_classes,)
     """
+
+    link = "softmax"
 
     def fit(self, X, y, sample_weight=None, offset=None):
         """Fit to weighted rows with labels ``y``.

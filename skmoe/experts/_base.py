@@ -24,7 +24,8 @@ class ExpertTraits:
     #: Whether an M-step goes on from the last one: ``step``, and ``renewed``, by which
     #: it chooses its penalties anew.
     steps = False
-    #: The unfitted ``CurveEncoding`` by which it sees the table, if it does.
+    #: The unfitted ``CurveEncoding`` by which it sees the table, if it does;
+    #: fitted, it then has ``curves_``, ``level``, ``terms`` and ``link``.
     curves = None
     #: Whether regimes are told apart best from a start with nearly equal shares.
     soft_start = False

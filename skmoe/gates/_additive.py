@@ -50,6 +50,7 @@ class AdditiveGate(CurvedPart, BaseGate):
     """
 
     numeric = False
+    link = "softmax"
     exchangeable = renews = True
 
     def __init__(self, n_knots=32, alpha="evidence", ends="held"):

@@ -59,7 +59,8 @@ class BaseGate(Stamped):
     reads_segments = False
     #: Whether it chooses its penalties anew while EM runs: ``renewed``.
     renews = False
-    #: The unfitted ``CurveEncoding`` by which it sees the table, if it does.
+    #: The unfitted ``CurveEncoding`` by which it sees the table, if it does;
+    #: fitted, it then has ``curves_``, ``level``, ``terms`` and ``link``.
     curves = None
     #: Whether it is a network that a gradient can train: ``network``, ``set_network``.
     differentiable = False

@@ -1,19 +1,25 @@
 """Who serves whom, and why: tables and pictures of a fitted mixture."""
 
 from .._stamp import public
+from ._additive import curve_importance
+from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
+from ._sentences import explain_text
 from ._tables import expert_usage, explain, gate_importance
 from ._trees import export_text, plot_tree
 
 __all__ = [
     "ConvergenceDisplay",
+    "CurveDisplay",
     "ExpertUsageDisplay",
     "GateDisplay",
     "PredictiveDensityDisplay",
     "SelectionDisplay",
+    "curve_importance",
     "expert_usage",
     "explain",
+    "explain_text",
     "export_text",
     "gate_importance",
     "plot_tree",
@@ -22,12 +28,15 @@ __all__ = [
 public(
     __name__,
     ConvergenceDisplay,
+    CurveDisplay,
     ExpertUsageDisplay,
     GateDisplay,
     PredictiveDensityDisplay,
     SelectionDisplay,
+    curve_importance,
     expert_usage,
     explain,
+    explain_text,
     export_text,
     gate_importance,
     plot_tree,

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import relative_weights
+from ._additive import additive_terms, mixture_of
 
 
 def expert_usage(model, X, y=None, sample_weight=None, **sizes):
@@ -145,7 +146,7 @@ def explain(model, X):
 
     Parameters
     ----------
-    model : fitted MoERegressor or MoEClassifier
+    model : fitted MoERegressor or MoEClassifier, or a search or pipeline around it
     X : array-like of shape (n, p)
 
     Returns
@@ -157,6 +158,13 @@ def explain(model, X):
         experts is the mixture's prediction (with the noise component, if any, which
         ``predict`` leaves out); ``disagreement`` (n,) gate-weighted spread of the
         experts around the mixture.
+
+        With additive experts also ``terms``: for each of these, by name, a dict of
+        ``term``, the names of its columns behind ``"level"``, and ``value`` (n, terms),
+        or (n, d, terms) of several outputs and of classes.  Their sum is the prediction
+        of the expert, before the link of the likelihood, or the softmax of classes.
+        With an additive gate ``gate_terms``, the same with ``value`` (n, K, terms),
+        whose sums are the gate's logits.  :func:`explain_text` puts them into words.
 
     Notes
     -----
@@ -175,6 +183,7 @@ def explain(model, X):
     >>> bool(abs(parts["contribution"].sum(axis=1) - model.predict(X[:3])).max() < 1e-9)
     True
     """
+    model, X = mixture_of(model, X)
     gate = model.gate_proba(X)
     prediction = model.predict_experts(X)
     weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))
@@ -183,7 +192,11 @@ def explain(model, X):
     axes = tuple(range(1, prediction.ndim))
     best = gate.argmax(axis=1)
     names = np.array(list(model.named_experts_))
-    return {
+    terms, gate_terms = additive_terms(model, X)
+    found = {} if not terms else {"terms": terms}
+    if gate_terms is not None:
+        found["gate_terms"] = gate_terms
+    return found | {
         "expert": names[best],
         "weight": gate[np.arange(len(gate)), best],
         "gate": gate,

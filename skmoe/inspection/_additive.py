@@ -1,0 +1,231 @@
+"""Where a fitted mixture has curves, and what they add to its answers."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from .._estimators.answers import read
+from .._tables.frames import column_labels, column_names, one_column
+from .._tables.table import relative_weights
+from ..experts._base import is_frozen, traits
+
+LEVEL, SHARED = "level", "shared expert"
+
+
+class Part(NamedTuple):
+    """A fitted part that is made of curves.
+
+    Attributes
+    ----------
+    fitted : additive expert or gate
+    view : View, how it sees a table
+    load : float, share of the rows that it serves
+    """
+
+    fitted: object
+    view: object
+    load: float
+
+    @property
+    def shown(self):
+        """Names of columns for readers, by those that the part has for them.
+
+        Of arrays that a transformer makes, these are the transformer's.
+        """
+        own = [str(name) for name in self.fitted.encoding_.encoder_.names_]
+        try:
+            names = list(map(str, self.view.transformer.get_feature_names_out()))
+        except (AttributeError, ValueError):
+            # There is no transformer, or it has no names.
+            names = own
+        by_place = own == [f"x{j}" for j in range(len(names))]
+        return dict(zip(own, names if by_place else own, strict=True))
+
+    @property
+    def names(self):
+        """Names of the columns, in the order of the curves."""
+        shown = self.shown
+        return [shown[column.name] for column in self.fitted.encoding_.columns_]
+
+    @property
+    def curves(self):
+        """Curves by these names."""
+        pairs = zip(self.fitted.curves_, self.names, strict=True)
+        return [curve._replace(name=name) for curve, name in pairs]
+
+
+def mixture_of(estimator, X=None):
+    """The mixture within searches and pipelines, and what it sees of X."""
+    while True:
+        if isinstance(estimator, Pipeline):
+            if X is not None and len(estimator) > 1:
+                X = estimator[:-1].transform(X)
+            estimator = estimator[-1]
+            continue
+        inner = getattr(estimator, "best_estimator_", estimator)
+        if inner is estimator:
+            return estimator, X
+        estimator = inner
+
+
+def curved_experts(model, own):
+    """A ``Part`` for each expert that is made of curves, by name."""
+    each = own.experts, own.views.experts, model.expert_load_
+    parts = {}
+    for name, expert, view, load in zip(model.named_experts_, *each, strict=True):
+        while is_frozen(expert):
+            expert = expert.estimator
+        if traits(expert).curves is not None:
+            parts[name] = Part(expert, view, float(load))
+    return parts
+
+
+def curved_gate(own):
+    """The ``Part`` of the gate if it is made of curves, else None."""
+    first, *others = own.gate.nodes()
+    if others or first.curves is None:
+        return None
+    return Part(first, own.views.gate, 1.0)
+
+
+def missing(model, part):
+    """The error of a mixture without curves."""
+    if part == "gate":
+        what = f"the gate {type(model.gate_).__name__}"
+        remedy = "fit a flat mixture with gate='additive'"
+    else:
+        kinds = sorted({type(expert).__name__ for expert in model.experts_})
+        what = f"the experts {', '.join(kinds)}"
+        remedy = "fit with experts='additive'"
+    if model.n_members > 1 and part == "gate":
+        remedy += ", and pass one of members_"
+    return ValueError(
+        f"Curves were asked of {what}, but expected additive parts; {remedy}."
+    )
+
+
+def curve_importance(model, X, sample_weight=None):
+    """How much each column moves the gate, and each expert: deviations of curves.
+
+    Parameters
+    ----------
+    model : fitted mixture, search or pipeline with additive experts or gate
+    X : array-like or data frame of shape (n, p)
+    sample_weight : array-like of shape (n,), default=None
+
+    Returns
+    -------
+    dict of lists of length p
+        ``feature``, the most important first; ``gate``, if it is additive: standard
+        deviation of its curves over the rows, in logits, around the mean of the
+        experts; and for each additive expert, under its name, the standard deviation
+        of its curve over the rows by gate weight, in units of y, or of its logarithm
+        or logit where that is linear.  Of several outputs, and of classes, it is the
+        root of the mean square.  NaN stands for a column that a part does not see.
+
+    Raises
+    ------
+    ValueError
+        If neither gate nor experts are additive.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import curve_importance
+    >>> X, y = make_regimes(200, random_state=0)
+    >>> model = MoERegressor("additive", 2, random_state=0).fit(X, y)
+    >>> list(curve_importance(model, X))
+    ['feature', 'expert0', 'expert1']
+    """
+    model, X = mixture_of(model, X)
+    own, table = read(model, X)
+    experts, gate = curved_experts(model, own), curved_gate(own)
+    if not experts and gate is None:
+        raise missing(model, "experts")
+    proba = model.gate_proba(X)
+    weight = relative_weights(proba, sample_weight)
+    found = {}
+    if gate is not None:
+        found["gate"] = _deviations(gate, table, weight, proba)
+    for k, name in enumerate(model.named_experts_):
+        if name in experts:
+            # No expert may be called "gate", which is a parameter.
+            title = f"expert {name}" if name == "feature" else name
+            found[title] = _deviations(experts[name], table, weight * proba[:, k])
+    names = list(dict.fromkeys(name for each in found.values() for name in each))
+    loads = [part.load for part in experts.values()]
+    columns = {t: [each.get(n, np.nan) for n in names] for t, each in found.items()}
+    order = _order(columns, loads)
+    table = {"feature": [names[j] for j in order]}
+    return table | {
+        title: [float(own[j]) for j in order] for title, own in columns.items()
+    }
+
+
+def _deviations(part, table, weight, proba=None):
+    """Deviation over rows of the curve of each column, by name."""
+    terms = part.fitted.terms(part.view.of(table))
+    if part.fitted.link == "softmax":
+        terms = terms - terms.mean(axis=1, keepdims=True)
+    share = weight / max(weight.sum(), np.finfo(float).tiny)
+    spread = terms - np.einsum("n,nmp->mp", share, terms)
+    variance = np.einsum("n,nmp->mp", share, spread**2)
+    sets = np.full(len(variance), 1.0 / len(variance))
+    if proba is not None:
+        sets = share @ proba
+    return dict(zip(part.names, np.sqrt(sets @ variance), strict=True))
+
+
+def _order(columns, loads):
+    """Positions by importance: experts by their load, and the gate beside them."""
+    columns = {title: np.nan_to_num(own) for title, own in columns.items()}
+    total = [columns.pop("gate")] if "gate" in columns else []
+    if columns:
+        square = np.square(list(columns.values()))
+        total.append(np.sqrt(np.asarray(loads) @ square))
+    tiny = np.finfo(float).tiny
+    scaled = sum(own / max(own.max(initial=0.0), tiny) for own in total)
+    return np.argsort(-scaled, kind="stable")
+
+
+def additive_terms(model, X):
+    """Terms of additive experts, by name, and of the gate, of rows X of a mixture.
+
+    Returns
+    -------
+    experts : dict of dict with ``term``, names, and ``value`` (n, terms), or
+        (n, d, terms)
+    gate : dict of the same, (n, K, terms), or None
+    """
+    own, table = read(model, X)
+    offset, is_class = own.offset(table), own.target.classes is not None
+    found = {}
+    for name, part in curved_experts(model, own).items():
+        # Of a frozen classifier probabilities are smoothed, and labels its own.
+        if is_class and is_frozen(model.named_experts_[name]):
+            continue
+        terms = _terms(part, table)
+        if offset is not None:
+            value = np.concatenate([terms["value"], offset[:, :, None]], axis=2)
+            terms = {"term": [*terms["term"], SHARED], "value": value}
+        if terms["value"].shape[1] == 1:
+            terms["value"] = terms["value"][:, 0]
+        found[name] = terms
+    gate = curved_gate(own)
+    return found, None if gate is None else _terms(gate, table)
+
+
+def _terms(part, table):
+    value = part.fitted.terms(part.view.of(table))
+    level = np.broadcast_to(part.fitted.level[:, None], (*value.shape[:2], 1))
+    value = np.concatenate([level, value], axis=2)
+    return {"term": [LEVEL, *part.names], "value": value}
+
+
+def cells_of(part, table):
+    """What a part reads in each of its columns, by their names."""
+    seen, shown = part.view._replace(curves=None).of(table), part.shown
+    pairs = zip(column_names(seen), column_labels(seen), strict=True)
+    return {shown[name]: np.asarray(one_column(seen, at)) for name, at in pairs}

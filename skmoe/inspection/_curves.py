@@ -1,0 +1,452 @@
+"""A picture of curves: one panel per column, one colour per expert."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._estimators.answers import fitted_mixture
+from .._sklearn import check_matplotlib_support
+from ._additive import (
+    curve_importance,
+    curved_experts,
+    curved_gate,
+    missing,
+    mixture_of,
+)
+from ._tables import _feature_names
+
+# Standard errors on either side of a curve: 95 % of a normal distribution.
+BAND = 1.96
+# Levels of a column that are shown; of more, those that differ most from the mean.
+MOST_LEVELS = 12
+# What a curve adds to, by its link.
+ADDS = {
+    "identity": "adds to y",
+    "log": "adds to the log of y",
+    "logit": "adds to the logit",
+}
+# How far apart points of experts are, in distances of levels.
+SPREAD = 0.5
+# Share of the largest importance below which a column is flat.
+FLAT = 1e-3
+
+
+class Panel(NamedTuple):
+    """The curves of one column.
+
+    Attributes
+    ----------
+    feature : str
+    importance : float, standard deviation of the curves
+    curves : dict of Curve by expert, each of one output
+    """
+
+    feature: str
+    importance: float
+    curves: dict
+
+
+class CurveDisplay:
+    """Curves of additive experts, or of an additive gate, in a panel per column.
+
+    Bands and bars are values plus and minus 1.96 standard errors.  Numbers have lines,
+    with ticks at the bottom where their knots are; categories have points in the order
+    of their values; gaps have a point to the right of a line.  All panels
+    share their axis of values, so that columns that matter are seen to.
+
+    Parameters
+    ----------
+    panels : list of Panel
+        In the order in which they are drawn.
+    labels : dict of str by expert
+        For the legend.
+    ylabel : str
+
+    Attributes
+    ----------
+    ax_ : matplotlib axes that hold the panels, or None, after ``plot``
+    axes_ : list of matplotlib axes, one per panel
+    figure_ : matplotlib figure
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import CurveDisplay
+    >>> X, y = make_regimes(200, random_state=0)
+    >>> model = MoERegressor("additive", 2, random_state=0).fit(X, y)
+    >>> display = CurveDisplay.from_estimator(model, plot=False)
+    >>> len(display.panels) == X.shape[1], list(display.labels)
+    (True, ['expert0', 'expert1'])
+    """
+
+    def __init__(self, panels, labels, ylabel):
+        self.panels = list(panels)
+        self.labels = dict(labels)
+        self.ylabel = ylabel
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X=None,
+        features=None,
+        *,
+        part="experts",
+        output=None,
+        max_panels=12,
+        plot=True,
+        ax=None,
+        **line_kw,
+    ):
+        """Display of a fitted mixture.
+
+        Parameters
+        ----------
+        estimator : fitted mixture, or a search or pipeline around one
+        X : array or data frame of shape (n, p), default=None
+            Rows by which columns are ordered, as in :func:`curve_importance`; without
+            them the spread of a curve over its knots and levels says.
+        features : list of int or str, default=None
+            Columns that are drawn, in this order; by default the ``max_panels`` most
+            important ones, without those that are flat.
+        part : {"experts", "gate"}, default="experts"
+        output : int or class label, default=None
+            Which of several outputs of a regressor, by default the first.  In a
+            classifier the label whose logits are drawn, around the mean of all
+            classes, by default the last.
+        max_panels : int, default=12
+        plot : bool, default=True
+            Whether to draw.
+        ax : matplotlib axes, default=None
+            Whose place the panels take.
+        **line_kw
+            For the lines of the curves.
+
+        Returns
+        -------
+        CurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If no such part is made of curves, or a column or output is unknown.
+        """
+        if part not in ("experts", "gate"):
+            raise ValueError(
+                f"CurveDisplay got part={part!r}, but expected 'experts' or 'gate'."
+            )
+        model, _ = mixture_of(estimator)
+        own = fitted_mixture(model)
+        curves, labels, ylabel = _found(model, own, part, output)
+        importance = _spreads(curves)
+        if X is not None:
+            importance |= _over_rows(estimator, X, part)
+        chosen = _chosen(model, importance, features, max_panels)
+        panels = [Panel(name, importance[name], curves[name]) for name in chosen]
+        display = cls(panels, labels, ylabel)
+        return display.plot(ax=ax, **line_kw) if plot else display
+
+    def plot(self, ax=None, **line_kw):
+        """Draw in the place of ``ax``, or on a new figure; returns self."""
+        check_matplotlib_support("CurveDisplay.plot")
+        self.ax_ = ax
+        self.figure_, self.axes_ = _grid(ax, len(self.panels))
+        colours = {name: f"C{k % 10}" for k, name in enumerate(self.labels)}
+        for axes, panel in zip(self.axes_, self.panels, strict=True):
+            _Drawing(axes, panel, colours, line_kw).draw()
+        low, high = self._limits()
+        self.axes_[0].set_ylim(low, high)
+        for axes in self.axes_:
+            if axes.get_subplotspec().is_first_col():
+                axes.set_ylabel(self.ylabel)
+        self._legend(colours)
+        return self
+
+    def _limits(self):
+        """Range of all curves, with a margin; wide bands are cut off."""
+        values = [np.append(c.values, c.gap) for p in self.panels for c in _all(p)]
+        errors = [BAND * c.standard_errors for p in self.panels for c in _all(p)]
+        values = np.concatenate([np.zeros(1), *values])
+        low, high = np.nanmin(values), np.nanmax(values)
+        typical = np.nan_to_num(np.concatenate([np.zeros(1), *errors]))
+        margin = 0.08 * (high - low) + np.quantile(typical, 0.9)
+        margin = margin if margin > 0 else 1.0
+        return low - margin, high + margin
+
+    def _legend(self, colours):
+        from matplotlib.lines import Line2D
+
+        handles = [
+            Line2D([], [], color=colours[name], marker="o", markersize=4, label=label)
+            for name, label in self.labels.items()
+        ]
+        options = {"ncols": min(len(handles), 4), "frameon": False, "handles": handles}
+        if self.ax_ is None:
+            self.figure_.legend(loc="outside upper center", **options)
+        else:
+            place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.06)}
+            self.ax_.legend(fontsize="small", **place, **options)
+
+
+def _all(panel):
+    return panel.curves.values()
+
+
+def _grid(ax, n_panels):
+    """A figure, and axes for panels that share their axis of values."""
+    import matplotlib.pyplot as plt
+
+    n_columns = min(3 if n_panels in (5, 6, 9) else 4, n_panels)
+    n_rows = -(-n_panels // n_columns)
+    if ax is None:
+        size = 2.6 * n_columns + 0.6, 2.3 * n_rows + 0.5
+        figure = plt.figure(figsize=size, layout="constrained")
+        grid = figure.add_gridspec(n_rows, n_columns)
+    else:
+        ax.set_axis_off()
+        figure = ax.figure
+        grid = ax.get_subplotspec().subgridspec(
+            n_rows, n_columns, hspace=0.9, wspace=0.15
+        )
+    axes = []
+    for k in range(n_panels):
+        share = axes[0] if axes else None
+        axes.append(figure.add_subplot(grid[divmod(k, n_columns)], sharey=share))
+        axes[-1].tick_params(labelleft=k % n_columns == 0, labelsize="small")
+    return figure, axes
+
+
+def _found(model, own, part, output):
+    """Curves by column and expert, labels of experts, and what curves add to."""
+    names = list(model.named_experts_)
+    loads = dict(zip(names, model.expert_load_, strict=True))
+    labels = {name: f"{name} ({loads[name]:.0%})" for name in names}
+    curves = {}
+    if part == "gate":
+        gate = curved_gate(own)
+        if gate is None:
+            raise missing(model, part)
+        for curve in map(_centred, gate.curves):
+            own = (_of_set(curve, k) for k in range(len(names)))
+            curves[curve.name] = dict(zip(names, own, strict=True))
+        return curves, labels, "adds to gate logit"
+    parts = curved_experts(model, own)
+    if not parts:
+        raise missing(model, part)
+    for name, each in parts.items():
+        place = _place(own.target.classes, each.fitted, output)
+        level = each.fitted.level[place]
+        if own.target.classes is None:
+            labels[name] += f", level {level:.3g}"
+        for curve in each.curves:
+            if own.target.classes is not None:
+                curve = _centred(curve)
+            curves.setdefault(curve.name, {})[name] = _of_set(curve, place)
+    labels = {name: labels[name] for name in parts}
+    first = next(iter(parts.values())).fitted
+    if own.target.classes is None:
+        return curves, labels, ADDS[first.link]
+    return curves, labels, f"adds to logit of {first.classes_[place]}"
+
+
+def _place(classes, fitted, output):
+    """Number of the output, or of the class, that is drawn."""
+    n_sets = len(fitted.level)
+    if classes is None:
+        output = 0 if output is None else output
+        if output not in range(n_sets):
+            raise ValueError(
+                f"CurveDisplay got output={output!r}, but expected one of "
+                f"{list(range(n_sets))}."
+            )
+        return output
+    labels = fitted.classes_.tolist()
+    if output is None:
+        return n_sets - 1
+    if output in labels:
+        return labels.index(output)
+    raise ValueError(
+        f"CurveDisplay got output={output!r}, but expected one of the labels {labels}."
+    )
+
+
+def _centred(curve):
+    """Curves of a softmax around their mean, since only differences count."""
+    if np.ndim(curve.gap) == 0:
+        return curve
+    values, gap = curve.values, curve.gap
+    return curve._replace(values=values - values.mean(axis=0), gap=gap - gap.mean())
+
+
+def _of_set(curve, k):
+    """One of several curves of a column."""
+    if np.ndim(curve.gap) == 0:
+        return curve
+    return curve._replace(
+        values=curve.values[k],
+        standard_errors=curve.standard_errors[k],
+        gap=float(curve.gap[k]),
+    )
+
+
+def _spreads(curves):
+    """Largest standard deviation over knots and levels, by column."""
+    return {
+        name: max(float(np.std(own.values)) if len(own.values) else 0.0 for own in each)
+        for name, each in ((name, own.values()) for name, own in curves.items())
+    }
+
+
+def _over_rows(estimator, X, part):
+    """Largest standard deviation over rows of what is drawn, by column."""
+    table = curve_importance(estimator, X)
+    names, gate = table.pop("feature"), table.pop("gate", None)
+    each = [gate] if part == "gate" else list(table.values())
+    # A column that none of them sees has none.
+    largest = np.nan_to_num(each, nan=-1.0).max(axis=0)
+    known = zip(names, largest, strict=True)
+    return {name: float(own) for name, own in known if own >= 0}
+
+
+def _chosen(model, importance, features, max_panels):
+    """Names of the columns that are drawn."""
+    if features is None:
+        least = FLAT * max(importance.values())
+        ranked = sorted(importance, key=lambda name: -importance[name])
+        return [own for own in ranked if importance[own] >= least][:max_panels]
+    names = _feature_names(model, np.empty((0, model.n_features_in_)))
+    chosen = []
+    for feature in features:
+        whole = isinstance(feature, (int, np.integer))
+        name = names[feature] if whole and 0 <= feature < len(names) else feature
+        if name not in importance:
+            raise ValueError(
+                f"CurveDisplay got the feature {feature!r}, but expected one of "
+                f"{list(importance)}, which have curves."
+            )
+        chosen.append(name)
+    return chosen
+
+
+class _Drawing:
+    """Draws a panel.
+
+    Parameters
+    ----------
+    axes : matplotlib axes
+    panel : Panel
+    colours : dict of colours by expert
+    line_kw : dict, for lines
+    """
+
+    def __init__(self, axes, panel, colours, line_kw):
+        self.axes, self.panel, self.colours = axes, panel, colours
+        self.line_kw = line_kw
+        names = list(panel.curves)
+        room = np.linspace(-0.5, 0.5, len(names)) if len(names) > 1 else np.zeros(1)
+        self.aside = dict(zip(names, SPREAD * room, strict=True))
+
+    def draw(self):
+        """Draw all curves."""
+        axes, panel = self.axes, self.panel
+        axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+        first = next(iter(panel.curves.values()))
+        if first.levels is not None:
+            self.levels(first)
+        else:
+            self.lines()
+        axes.set_title(panel.feature, fontsize="medium")
+        axes.annotate(
+            f"sd {panel.importance:.2g}",
+            (0.98, 0.97),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize="x-small",
+            color="0.4",
+        )
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+
+    def lines(self):
+        """Lines with bands, ticks at knots, and gaps to the right of them."""
+        low, high = np.inf, -np.inf
+        for name, curve in self.panel.curves.items():
+            x, colour = curve.knots, self.colours[name]
+            if not len(x):
+                continue
+            low, high = min(low, x[0]), max(high, x[-1])
+            width = BAND * np.nan_to_num(curve.standard_errors)
+            band = curve.values - width, curve.values + width
+            self.axes.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
+            style = {"color": colour, "linewidth": 1.6, **self.line_kw}
+            self.axes.plot(x, curve.values, **style)
+            self.axes.plot(
+                x,
+                np.zeros(len(x)),
+                "|",
+                color="0.5",
+                markersize=5,
+                transform=self.axes.get_xaxis_transform(),
+                clip_on=False,
+            )
+        gaps = {n: c.gap for n, c in self.panel.curves.items() if not np.isnan(c.gap)}
+        if gaps and low <= high:
+            self.gaps(gaps, low, high)
+
+    def gaps(self, gaps, low, high):
+        """Values of gaps, apart from those of numbers."""
+        unit = 0.12 * ((high - low) or 1.0)
+        self.axes.axvline(high + 0.5 * unit, color="0.8", linewidth=0.8, linestyle=":")
+        for name, value in gaps.items():
+            x = high + (1.1 + self.aside[name]) * unit
+            self.axes.plot(x, value, "D", color=self.colours[name], markersize=4)
+        self.axes.annotate(
+            "gap",
+            (high + 1.1 * unit, 0.02),
+            xycoords=self.axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize="x-small",
+            color="0.4",
+        )
+
+    def levels(self, first):
+        """Points with bars, the levels in the order of their values."""
+        mean = {}
+        for curve in self.panel.curves.values():
+            for level, value in zip(curve.levels or (), curve.values, strict=True):
+                mean.setdefault(level, []).append(value)
+        mean = {level: np.mean(own) for level, own in mean.items()}
+        shown = sorted(mean, key=lambda level: -abs(mean[level]))[:MOST_LEVELS]
+        shown.sort(key=lambda level: mean[level])
+        gaps = any(not np.isnan(c.gap) for c in self.panel.curves.values())
+        places = {level: x for x, level in enumerate(shown)}
+        for name, curve in self.panel.curves.items():
+            self.points(name, curve, places)
+        ticks = [*shown, "gap"] if gaps else shown
+        upright = sum(map(len, map(str, ticks))) > 24
+        self.axes.set_xticks(
+            range(len(ticks)),
+            [own if len(own) <= 14 else own[:13] + "…" for own in ticks],
+            rotation=60 if upright else 0,
+            ha="right" if upright else "center",
+            rotation_mode="anchor",
+            fontsize="x-small" if upright else "small",
+        )
+        self.axes.set_xlim(-0.6, len(ticks) - 0.4)
+        if len(mean) > len(shown):
+            note = f"{len(shown)} of {len(mean)} levels"
+            self.axes.set_xlabel(note, fontsize="x-small", color="0.4")
+
+    def points(self, name, curve, places):
+        """Points of one expert."""
+        kept = [j for j, own in enumerate(curve.levels) if own in places]
+        x = np.array([places[curve.levels[j]] for j in kept], dtype=float)
+        style = {"color": self.colours[name], "markersize": 4, "linewidth": 1.2}
+        errors = BAND * np.nan_to_num(curve.standard_errors[kept])
+        aside = self.aside[name]
+        self.axes.errorbar(x + aside, curve.values[kept], errors, fmt="o", **style)
+        if not np.isnan(curve.gap):
+            self.axes.plot(len(places) + aside, curve.gap, "D", **style)
