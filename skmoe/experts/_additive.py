@@ -18,12 +18,13 @@ from .._numerics.additive import (
     stepped,
     weighed,
 )
-from .._numerics.curves import START_STRENGTH, CurveRows, Places
+from .._numerics.curves import START_STRENGTH, CurveRows
 from .._numerics.design import target_scales
 from ..likelihoods import Gaussian
 from ..likelihoods._links import INVERSE_LINKS
 from ._base import BuiltInExpert
 from ._curves import CurveEncoding
+from ._terms import SumOfCurves
 
 # Below this share of its best row, a row changes no curve.
 NEGLIGIBLE = 1e-10
@@ -137,27 +138,6 @@ class CurvedPart:
         each = zip(self.encoding_.columns_, first, means.T, strict=False)
         return [self._curve(own, at, mean[:, None]) for own, at, mean in each]
 
-    @property
-    def level(self):
-        """What stands where all curves have their mean, (n_sets,), before the link."""
-        check_is_fitted(self, "_coef")
-        return self._coef[:, -1] + self._means().sum(axis=1)
-
-    def terms(self, X):
-        """What the curve of each column adds to the level, (n, n_sets, p).
-
-        With ``level`` they sum to the prediction before the link, ``X`` as in
-        ``predict``.
-        """
-        level, rows = self.level, self._rows(X)
-        alone = self._coef.copy()
-        alone[:, -1] = 0.0
-        out = np.empty((rows.shape[0], len(level), rows.shape[1]))
-        for j, (slots, share) in enumerate(zip(rows.slots, rows.share, strict=True)):
-            own = Places(rows.encoding, slots[None], share[None])
-            out[:, :, j] = own.linear(alone)
-        return out - self._means()
-
     def _curve(self, column, first, mean):
         slots = slice(first, first + len(column.knots))
         values = self._coef[:, slots] - mean
@@ -190,7 +170,7 @@ def settled(part, model, coef, strengths, mass):
     return part
 
 
-class AdditiveExpert(CurvedPart, BuiltInExpert):
+class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
     """Additive expert: one curve per numeric column, one level per category.
 
     It reads raw tables: numbers and times get curves that are straight between at most

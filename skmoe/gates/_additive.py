@@ -8,10 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 from .._numerics.additive import ROUND_STEPS, Softmax, stepped
 from .._numerics.multinomial import log_weights
 from ..experts._additive import CurvedPart, settled
+from ..experts._terms import SumOfCurves
 from ._base import BaseGate
 
 
-class AdditiveGate(CurvedPart, BaseGate):
+class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
     """Softmax gate on curves, ``g_k(x) = softmax_k(b_k + sum_j f_kj(x_j))``.
 
     It reads raw tables as :class:`~skmoe.experts.AdditiveExpert` does, and has a curve
