@@ -1,6 +1,7 @@
 """Curves of a mixture as pictures, tables, terms and sentences."""
 
 import matplotlib as mpl
+import matplotlib.dates
 import matplotlib.pyplot
 import numpy as np
 import pandas as pd
@@ -284,6 +285,17 @@ def test_display_of_many_levels_and_a_column_without_spread():
     display = CurveDisplay.from_estimator(own, features=["town", "same"])
     display.figure_.canvas.draw()
     assert "of 2" in display.axes_[0].get_xlabel()
+
+
+def test_display_of_times(model):
+    """Columns of times have dates on their axis."""
+    display = CurveDisplay.from_estimator(model, features=["when"])
+    low, high = display.axes_[0].get_xlim()
+    display.figure_.canvas.draw()
+    assert mpl.dates.num2date(low).year >= 2023
+    assert mpl.dates.num2date(high).year == 2024
+    ticks = [own.get_text() for own in display.axes_[0].get_xticklabels()]
+    assert "2024" in ticks
 
 
 def test_display_refuses_what_it_does_not_know(model):

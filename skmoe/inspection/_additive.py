@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from .._estimators.answers import read
 from .._tables.frames import column_labels, column_names, one_column
 from .._tables.table import relative_weights
+from .._tables.values import Kind
 from ..experts._base import is_frozen, traits
 
 LEVEL, SHARED = "level", "shared expert"
@@ -47,6 +48,13 @@ class Part(NamedTuple):
         """Names of the columns, in the order of the curves."""
         shown = self.shown
         return [shown[column.name] for column in self.fitted.encoding_.columns_]
+
+    @property
+    def times(self):
+        """Names of the columns of times, whose knots are seconds."""
+        encoder, shown = self.fitted.encoding_.encoder_, self.shown
+        kinds = zip(encoder.names_, encoder.kinds_, strict=True)
+        return {shown[str(name)] for name, kind in kinds if kind == Kind.TIMES}
 
     @property
     def curves(self):
@@ -97,7 +105,7 @@ def missing(model, part):
     else:
         kinds = sorted({type(expert).__name__ for expert in model.experts_})
         what = f"the experts {', '.join(kinds)}"
-        remedy = "fit with experts='additive'"
+        remedy = "fit with experts='additive' and trainer='em'"
     if model.n_members > 1 and part == "gate":
         remedy += ", and pass one of members_"
     return ValueError(
