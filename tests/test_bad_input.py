@@ -141,15 +141,36 @@ def test_one_class_predicts_it():
     np.testing.assert_array_equal(model.predict_proba(X), np.ones((40, 1)))
 
 
-def test_parameters_of_a_preset_name_the_object_to_pass():
-    with pytest.raises(ValueError, match=r"SoftmaxGate\(\)"):
-        MoERegressor().set_params(gate__alpha=1.0)
-    with pytest.raises(ValueError, match=r"EM\(\)"):
-        MoERegressor().set_params(trainer__tol=1.0)
-    with pytest.raises(ValueError, match="nonsense"):
-        MoERegressor().set_params(nonsense=1)
+WITHOUT_PARAMETERS = {
+    "router__k": r"such as router=TopKRouter\(2\)",
+    "shared_expert__alpha": r"such as shared_expert=LinearExpert\(\)",
+    "gate_features__n_knots": "such as gate_features='piecewise-linear'",
+    "n_experts__k": "set n_experts itself",
+    "gate__bogus": r"'bogus' for estimator SoftmaxGate\(\)",
+    "likelihood__bogus": r"'bogus' for estimator Gaussian\(\)",
+    "nonsense": "nonsense",
+}
+
+
+@pytest.mark.parametrize("key", WITHOUT_PARAMETERS)
+def test_what_has_no_such_parameter_is_named(key):
+    model = MoERegressor()
+    before = model.get_params()
+    with pytest.raises(ValueError, match=WITHOUT_PARAMETERS[key]):
+        model.set_params(**{key: 1, "experts__alpha": 3.0})
+    if key != "nonsense":
+        assert model.get_params() == before
+
+
+def test_nested_parameters_of_lists_and_unknown_presets():
     with pytest.raises(ValueError, match="nobody"):
         MoERegressor([("a", Ridge())]).set_params(nobody__alpha=1)
+    with pytest.raises(ValueError, match=r"by their names \['a'\]"):
+        MoERegressor([("a", Ridge())]).set_params(experts__alpha=1)
+    with pytest.raises(ValueError, match="gate='sofmax', but expected one of"):
+        MoERegressor(gate="sofmax").set_params(gate__alpha=1)
+    with pytest.raises(ValueError, match="no parameters of its own"):
+        MoERegressor(expert_features={"a": [0]}).set_params(expert_features__n_knots=2)
 
 
 @pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")

@@ -320,8 +320,10 @@ def test_one_split_sparse_routers_and_empty_sizes(regimes):
     search = MoERegressorCV(MoERegressor(router=2), n_experts=3, cv=split).fit(X, y)
     sizes = [own["n_experts"] for own in search.cv_results_["params"]]
     assert sizes == [2, 3]
-    with pytest.raises(ValueError, match="is a preset"):
-        MoERegressorCV(n_experts=2, param_grid={"trainer__tol": [1e-3]}).fit(X, y)
+    search = MoERegressorCV(n_experts=2, param_grid={"trainer__tol": [1e-3]}, cv=split)
+    assert search.fit(X, y).best_estimator_.trainer.tol == 1e-3
+    with pytest.raises(ValueError, match="'alhpa' for estimator SoftmaxGate"):
+        MoERegressorCV(n_experts=2, param_grid={"gate__alhpa": [1.0]}).fit(X, y)
 
 
 def thirds():

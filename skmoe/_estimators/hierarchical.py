@@ -177,7 +177,8 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
 
     Parameters
     ----------
-    experts : None, estimator, or list of estimators or (name, estimator), default=None
+    experts : {"linear", "additive", "mlp", "auto"}, estimator, or list of \
+estimators or (name, estimator), default=None
         As in :class:`MoERegressor`; a list has one expert per leaf, left to right.
     branching : tuple or "grow", default=(2, 2)
         Children of each node, level by level; or a tree as nested tuples that end in
@@ -190,7 +191,8 @@ class HierarchicalMoERegressor(Hierarchy, MoERegressor):
     criterion : {"held-out", "bic"}, default="held-out"
         Whether splits are judged by the log-likelihood of a fifth of the rows, which
         growth does not see, or by BIC on all of them.
-    gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
+    gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
+classifier, default="softmax"
         Copied for each inner node.
     router, trainer, likelihood, noise, shared_expert, gate_features, expert_features, \
     n_members, n_init, warm_start, n_jobs, random_state, verbose
@@ -275,7 +277,8 @@ class HierarchicalMoEClassifier(Hierarchy, MoEClassifier):
 
     Parameters
     ----------
-    experts : None, estimator, or list of estimators or (name, estimator), default=None
+    experts : {"linear", "additive", "mlp", "auto"}, estimator, or list of \
+estimators or (name, estimator), default=None
         As in :class:`MoEClassifier`; a list has one expert per leaf, left to right.
     branching : tuple or "grow", default=(2, 2)
         Children of each node, level by level; or a tree as nested tuples that end in
@@ -288,7 +291,8 @@ class HierarchicalMoEClassifier(Hierarchy, MoEClassifier):
     criterion : {"held-out", "bic"}, default="held-out"
         Whether splits are judged by the log-likelihood of a fifth of the rows, which
         growth does not see, or by BIC on all of them.
-    gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
+    gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
+classifier, default="softmax"
         Copied for each inner node.
     router, trainer, class_weight, shared_expert, gate_features, expert_features, \
     n_members, n_init, warm_start, n_jobs, random_state, verbose

@@ -3,29 +3,52 @@
 from sklearn.frozen import FrozenEstimator
 
 from .._stamp import Stamped
-from .parts import named_experts
+from .._tables.features import PRESETS as FEATURES
+from ..experts import LinearExpert
+from ..routers import TopKRouter
+from ..routers._base import is_count
+from .parts import (
+    EXPERTS,
+    GATES,
+    LIKELIHOODS,
+    POOLS,
+    TRAINERS,
+    named_experts,
+    preset,
+)
 
-PRESETS = {
-    "auto": "AutoPool()",
-    "two-stage": "TwoStage()",
-    "softmax": "SoftmaxGate()",
-    "constant": "ConstantGate()",
-    "em": "EM()",
-    "hard-em": "HardEM()",
-    "gradient": "Gradient()",
-    "gaussian": "GaussianGate() or Gaussian()",
+# What strings stand for, by parameter of a mixture.
+TABLES = {
+    "experts": EXPERTS,
+    "gate": GATES,
+    "trainer": TRAINERS,
+    "likelihood": LIKELIHOODS,
+    "gate_features": FEATURES,
+    "expert_features": FEATURES,
 }
-# For parameters that stand for a part without being its name.
-EXAMPLES = {"experts": "LinearExpert()", "router": "TopKRouter()"}
+# Of parameters whose value stands for no object, one that has parameters.
+EXAMPLES = {
+    "router": "TopKRouter(2)",
+    "shared_expert": "LinearExpert()",
+    "gate_features": "'piecewise-linear'",
+    "expert_features": "'piecewise-linear'",
+}
 
 
 class ExpertParameters(Stamped):
-    """``get_params`` and ``set_params`` that reach the experts by name."""
+    """``get_params`` and ``set_params`` that reach experts by name, and presets."""
 
     def get_params(self, deep=True):
-        """Parameters, with those of named experts as ``name`` and ``name__x``."""
+        """Parameters, with those of named experts as ``name`` and ``name__x``.
+
+        Those of a preset are there, too, as they are in the object that it stands for.
+        """
         params = super().get_params(deep=deep)
         if deep:
+            for name, value in list(params.items()):
+                part = stood_for(name, value)
+                own = {} if part is None else part.get_params(deep=True)
+                params.update({f"{name}__{k}": v for k, v in own.items()})
             for name, expert in listed(self.experts):
                 params[name] = expert
                 if hasattr(expert, "get_params") and not isinstance(expert, type):
@@ -34,15 +57,19 @@ class ExpertParameters(Stamped):
         return params
 
     def set_params(self, **params):
-        """Set parameters, those of nested objects and of experts by name included."""
+        """Set parameters, those of nested objects and of experts by name included.
+
+        A parameter of a preset, such as ``gate__alpha`` with ``gate="softmax"``, puts
+        the object that the preset stands for in its place.
+        """
+        known = super().get_params(deep=False)
+        # Before anything is set, as they may be refused.
+        params = with_presets(type(self).__name__, params, known)
         if "experts" in params:
             self.experts = params.pop("experts")
         for position, (name, _) in enumerate(listed(self.experts)):
             if name in params:
                 self.experts = replaced(self.experts, position, params.pop(name))
-        known = super().get_params(deep=False)
-        for key in params:
-            refuse_preset(key, params, known)
         nested = {k: v for k, v in params.items() if k.split("__")[0] not in known}
         if nested and isinstance(self.experts, (list, tuple)):
             params = {k: v for k, v in params.items() if k not in nested}
@@ -81,20 +108,69 @@ def set_nested(model, experts, params):
         experts[name].set_params(**{rest: value})
 
 
-def refuse_preset(key, params, known):
-    """Raise ``ValueError`` for a parameter of a part that is given by its name only."""
-    name, _, nested = key.partition("__")
-    # A part that comes with its parameters is set before them.
-    value = params.get(name, known.get(name))
-    if not nested or not (value is None or isinstance(value, (str, int))):
-        return
-    if name in known:
-        example = PRESETS.get(value, EXAMPLES.get(name, "an object"))
-        raise ValueError(
-            f"Cannot set {key!r}: {name}={value!r} is a preset without "
-            f"parameters of its own; pass the object, such as {name}={example}, "
-            "and set the parameter on it."
-        )
+def stood_for(name, value):
+    """The unfitted object that a value of a parameter stands for, or None.
+
+    Parameters
+    ----------
+    name : str
+        Parameter of a mixture.
+    value : its value
+    """
+    if name == "experts" and value is None:
+        return LinearExpert()
+    if name == "router" and is_count(value):
+        return TopKRouter(int(value))
+    if not isinstance(value, str):
+        return None
+    kind = TABLES.get(name, {}).get(value)
+    if kind is None and name == "experts":
+        # The package fills it in.
+        kind = POOLS.get(value)
+    return None if kind is None else kind()
+
+
+def with_presets(owner, params, known):
+    """Parameters to set, with an object where those of a preset are among them.
+
+    Parameters
+    ----------
+    owner : str, class of the estimator, for messages
+    params : dict, what is to be set
+    known : dict, values of the parameters of the estimator
+    """
+    own = {}
+    for key, value in params.items():
+        name, _, nested = key.partition("__")
+        # A part that comes with its parameters is set before them.
+        part = params.get(name, known.get(name))
+        if nested and name in known and not hasattr(part, "set_params"):
+            own.setdefault(name, {})[nested] = value
+    objects = {}
+    for name, nested in own.items():
+        part = params.get(name, known[name])
+        made = stood_for(name, part)
+        if made is None:
+            refuse_nested(owner, name, part, next(iter(nested)))
+        objects[name] = made.set_params(**nested)
+    rest = {k: v for k, v in params.items() if k.split("__")[0] not in own}
+    return {**rest, **objects}
+
+
+def refuse_nested(owner, name, part, nested):
+    """Raise ``ValueError`` for a parameter of what has none of its own."""
+    if isinstance(part, str) and name in TABLES:
+        preset(part, TABLES[name], name, owner)
+    remedy = f"pass an object that has, such as {name}={EXAMPLES.get(name, '...')}"
+    if name == "experts":
+        names = [own for own, _ in listed(part)]
+        remedy = f"set those of its experts, by their names {names}"
+    if name not in TABLES and name not in EXAMPLES:
+        remedy = f"set {name} itself"
+    raise ValueError(
+        f"Cannot set '{name}__{nested}': {name}={part!r} has no parameters of its "
+        f"own; {remedy}."
+    )
 
 
 def refuse_classes(owner, name=None, value=None):

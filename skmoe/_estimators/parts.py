@@ -1,6 +1,5 @@
 """From what the user wrote to unfitted parts: gate, experts, trainer, router."""
 
-import numbers
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -37,7 +36,7 @@ from ..likelihoods import (
     StudentT,
 )
 from ..routers import DenseRouter, TopKRouter
-from ..routers._base import BaseRouter
+from ..routers._base import BaseRouter, is_count
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
@@ -289,7 +288,7 @@ def resolve_router(router, n_experts, owner):
     """Router object for None, an integer or a router."""
     if router is None:
         return DenseRouter()
-    if isinstance(router, numbers.Integral) and not isinstance(router, bool):
+    if is_count(router):
         router = TopKRouter(int(router))
     if not isinstance(router, BaseRouter):
         raise ValueError(

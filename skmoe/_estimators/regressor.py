@@ -24,18 +24,24 @@ class MoERegressor(RegressorMixin, Predictive, BaseMoE):
 
     Parameters
     ----------
-    experts : None, estimator, list of estimators or (name, estimator), or "auto", \
-    default=None
-        ``None`` stands for :class:`~skmoe.experts.LinearExpert`. One estimator is
+    experts : {"linear", "additive", "mlp", "auto"}, estimator, or list of \
+estimators or (name, estimator), default=None
+        ``None`` and ``"linear"`` stand for :class:`~skmoe.experts.LinearExpert`,
+        ``"additive"`` for :class:`~skmoe.experts.AdditiveExpert`, curves of raw tables,
+        ``"mlp"`` for :class:`~skmoe.experts.MLPExpert`. One estimator is
         cloned ``n_experts`` times; a list may mix kinds.  ``"auto"`` is
         :class:`~skmoe.experts.AutoPool`, different experts for raw tables, made for
-        ``trainer="two-stage"``.
+        ``trainer="two-stage"``.  What is set of a preset, as by
+        ``set_params(experts__alpha=1.0)``, puts its object in its place, here and in
+        the parameters below.
     n_experts : int, default=4
         Number of experts; ignored where ``experts`` is a list.
-    gate : {"softmax", "gaussian", "constant"}, gate or classifier, default="softmax"
+    gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
+classifier, default="softmax"
         What weighs the experts for each row. A scikit-learn classifier is fitted to
         soft targets through sample weights;
-        :class:`~skmoe.gates.GroupGate` takes known segments.
+        :class:`~skmoe.gates.GroupGate` takes known segments, ``"additive"``
+        (:class:`~skmoe.gates.AdditiveGate`) curves of raw tables.
     router : int or router, default=None
         ``None`` is a dense mixture, an integer k keeps the k most probable experts
         of each row (:class:`~skmoe.routers.TopKRouter`).

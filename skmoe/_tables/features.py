@@ -87,6 +87,9 @@ class PiecewiseLinear(TransformerMixin, Stamped):
         return sums[:, :, 1:].reshape(len(hats), -1)
 
 
+PRESETS = {"piecewise-linear": PiecewiseLinear}
+
+
 def resolve(features, name):
     """Unfitted transformer for a specification.
 
@@ -98,8 +101,8 @@ def resolve(features, name):
         Parameter to name in errors.
     """
     if isinstance(features, str):
-        if features == "piecewise-linear":
-            return PiecewiseLinear()
+        if features in PRESETS:
+            return PRESETS[features]()
         raise ValueError(
             f"{name} got {features!r}, but expected 'piecewise-linear', a transformer "
             f"or a column selector; to select one column pass [{features!r}]."

@@ -104,6 +104,24 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
     def _mixture(self):
         return self._default() if self.estimator is None else self.estimator
 
+    def get_params(self, deep=True):
+        """Parameters; those of the default mixture, too, where None stands for it."""
+        params = super().get_params(deep=deep)
+        if deep and self.estimator is None:
+            own = self._default().get_params(deep=True)
+            params.update({f"estimator__{key}": value for key, value in own.items()})
+        return params
+
+    def set_params(self, **params):
+        """Set parameters; one of the default mixture puts it in the place of None."""
+        nested = any(key.startswith("estimator__") for key in params)
+        if nested and params.get("estimator", self.estimator) is None:
+            inner = {k: v for k, v in params.items() if k.startswith("estimator__")}
+            names = {k.removeprefix("estimator__"): v for k, v in inner.items()}
+            params = {k: v for k, v in params.items() if k not in inner}
+            params["estimator"] = self._default().set_params(**names)
+        return super().set_params(**params)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         inner = self._mixture().__sklearn_tags__()

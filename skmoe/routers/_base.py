@@ -286,6 +286,11 @@ def check_k(owner, k, n_experts):
         )
 
 
+def is_count(router):
+    """Whether a router is given by the number of experts that it keeps."""
+    return isinstance(router, numbers.Integral) and not isinstance(router, bool)
+
+
 def check_overflow(owner, overflow):
     """Raise ``ValueError`` for an unknown policy for rows that no expert takes."""
     if overflow not in OVERFLOW:
