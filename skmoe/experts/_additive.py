@@ -88,6 +88,22 @@ class CurvedPart:
         """What a part sees of X: that already, or a raw table."""
         return X if isinstance(X, CurveRows) else self.encoding_.places(X)
 
+    def _on(self, encoding):
+        """Coefficients and penalties of the fit on the curves of an encoding.
+
+        That is another one where a fit goes on with other rows.
+        """
+        if encoding is self.encoding_:
+            return self._coef, self.alpha_
+        start = self._start_strengths(len(self._coef), len(encoding.basis_.blocks))
+        return encoding.carried(self.encoding_, self._coef, self.alpha_, start)
+
+    def _sums(self, X):
+        """Sums (n, n_sets) of the curves."""
+        check_is_fitted(self, "_coef")
+        rows = self._rows(X)
+        return rows.linear(self._on(rows.encoding)[0])
+
     def _bins(self, X, weight):
         if isinstance(X, CurveRows):
             return X
@@ -311,7 +327,7 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
             strengths = self._start_strengths(y.shape[1], len(basis.blocks))
             coef = np.zeros((y.shape[1], basis.n_coef + 1))
         else:
-            strengths, coef = previous.alpha_, previous._coef
+            coef, strengths = previous._on(bins.encoding)
         if likelihood is None or family.least_squares:
             target = family.predictor(y, size)
             if likelihood is None:
@@ -343,7 +359,7 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
             view, y, weight, likelihood, size, previous
         )
         if previous is not None:
-            vars(self).update(previous._known())
+            vars(self).update(previous._known(view.encoding))
         n_steps = 1 if isinstance(model, LeastSquares) else ROUND_STEPS
         return self._keep(
             model, stepped(model, coef, strengths, n_steps), strengths, mass
@@ -367,8 +383,10 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         model, *_ = own._model(view, y, weight, likelihood, size, self)
         return own, own._learn(model)
 
-    def _known(self):
-        """What the last evidence said, which steps keep."""
+    def _known(self, encoding):
+        """What the last evidence said, which steps keep; of other curves it is mute."""
+        if encoding is not self.encoding_:
+            return {}
         names = "effective_", "_variances", "n_parameters_"
         return {name: vars(self)[name] for name in names if name in vars(self)}
 
@@ -389,13 +407,9 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         level = self.level
         return float(level[0]) if len(level) == 1 else level
 
-    def _linear(self, X):
-        check_is_fitted(self, "_coef")
-        return self._rows(X).linear(self._coef)
-
     def predict(self, X):
         """Predictions, shape (n,) or (n, n_outputs)."""
-        means = INVERSE_LINKS[self._family().link](self._linear(X))
+        means = INVERSE_LINKS[self._family().link](self._sums(X))
         return means[:, 0] if means.shape[1] == 1 else means
 
 
@@ -454,7 +468,7 @@ class AdditiveClassifierExpert(AdditiveExpert):
 
     def _start(self, model, previous):
         if previous is not None and "_coef" in vars(previous):
-            return previous._coef, previous.alpha_
+            return previous._on(model.bins.encoding)
         basis, n_classes = model.bins.basis, len(self.classes_)
         coef = np.zeros((n_classes, basis.n_coef + 1))
         return coef, self._start_strengths(n_classes, len(basis.blocks))
@@ -483,7 +497,7 @@ class AdditiveClassifierExpert(AdditiveExpert):
         coef, strengths = self._start(model, previous)
         n_steps = 1
         if previous is not None:
-            vars(self).update(previous._known())
+            vars(self).update(previous._known(view.encoding))
         else:
             n_steps = ROUND_STEPS
         coef = stepped(model, coef, strengths, n_steps)
@@ -507,11 +521,11 @@ class AdditiveClassifierExpert(AdditiveExpert):
 
     def predict_proba(self, X):
         """Class probabilities (n, n_classes)."""
-        return softmax(self._linear(X), axis=1)
+        return softmax(self._sums(X), axis=1)
 
     def predict(self, X):
         """Most probable labels (n,)."""
-        return self.classes_[self._linear(X).argmax(axis=1)]
+        return self.classes_[self._sums(X).argmax(axis=1)]
 
 
 AdditiveExpert._regressor = AdditiveExpert

@@ -68,6 +68,15 @@ class Column(NamedTuple):
             codes = np.searchsorted(self.values, values)
         return np.where(gap, len(self.values), codes)
 
+    def as_read_by(self, other):
+        """Values, as another column has them, of what has a coefficient here."""
+        values = self.knots
+        if self.levels is not None and other.levels is not None:
+            places = {name: code for code, name in enumerate(other.levels)}
+            names = [self.levels[int(code)] for code in self.knots]
+            values = np.array([places.get(name, -1) for name in names], dtype=float)
+        return np.append(values, [np.nan] * self.gaps)
+
     def blocks(self, first):
         """Penalties of the coefficients, which begin at ``first``."""
         n, found = len(self.knots), []
@@ -152,6 +161,42 @@ class CurveEncoding(Stamped):
             slots[j] = np.where(at < 0, nowhere, at + self.basis_.first[j])
         return Places(self, slots, share)
 
+    def carried(self, other, coef, strengths, start):
+        """Coefficients and penalties of the curves of another encoding, on these.
+
+        Curves keep their values at the knots, levels their names; what is new begins
+        at nothing, and with the penalties ``start``.
+
+        Parameters
+        ----------
+        other : CurveEncoding
+        coef : ndarray of shape (m, q)
+        strengths : ndarray of shape (m, n_penalties)
+        start : ndarray of shape (m, n_penalties)
+
+        Returns
+        -------
+        coef, strengths
+        """
+        basis, old = self.basis_, other.basis_
+        known = {own.name: j for j, own in enumerate(other.columns_)}
+        own_coef, own_strengths = np.zeros((len(coef), basis.n_coef + 1)), start.copy()
+        own_coef[:, -1] = coef[:, -1]
+        padded = np.append(coef[:, :-1], np.zeros((len(coef), 2)), axis=1)
+        for column, slots in zip(self.columns_, basis.slots(), strict=True):
+            j = known.get(column.name)
+            if j is None or _unlike(column, other.columns_[j]):
+                continue
+            before, first = other.columns_[j], old.first[j]
+            at, way = before.places(column.as_read_by(before), other.held)
+            at = np.where(at < 0, old.n_coef, at + first)
+            own_coef[:, slots] = (1.0 - way) * padded[:, at] + way * padded[:, at + 1]
+        kinds = {key: k for k, key in enumerate(_block_kinds(old, other.columns_))}
+        for k, key in enumerate(_block_kinds(basis, self.columns_)):
+            if key in kinds:
+                own_strengths[:, k] = strengths[:, kinds[key]]
+        return own_coef, own_strengths
+
     def bins(self, X):
         """Training rows as numbers of bins."""
         values, columns = self.encoder_.transform(X), self.columns_
@@ -177,6 +222,22 @@ class CurveEncoding(Stamped):
             np.where(there, 1.0 - share, 0.0),
             np.where(there, share, 0.0),
         )
+
+
+def _unlike(column, other):
+    """Whether one column has levels and the other knots, or the other has neither."""
+    return (column.levels is None) != (other.levels is None) or not other.n_coef
+
+
+def _block_kinds(basis, columns):
+    """Of each penalty: name of its column, whether of levels, whether of gaps."""
+    found = []
+    for block in basis.blocks:
+        j = int(np.searchsorted(basis.first, block.slots.start, side="right")) - 1
+        own = columns[j]
+        gap = block.slots.start - basis.first[j] == len(own.knots)
+        found.append((own.name, own.levels is not None, bool(gap)))
+    return found
 
 
 def _level_names(categories, rare):

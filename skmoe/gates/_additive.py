@@ -3,7 +3,6 @@
 import copy
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from .._numerics.additive import ROUND_STEPS, Softmax, stepped
 from .._numerics.multinomial import log_weights
@@ -62,7 +61,8 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
     def allows(self, what):
         return what == "allow_nan"
 
-    def _model(self, bins, resp, sample_weight):
+    def _model(self, X, resp, sample_weight):
+        bins = self._bins(X, sample_weight)
         weight = np.ones(bins.shape[0]) if sample_weight is None else sample_weight
         return Softmax(bins, resp * np.reshape(weight, (-1, 1)))
 
@@ -82,14 +82,14 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
     def fit(self, X, resp, sample_weight=None):
         """Fit to responsibilities ``resp`` (n, K) until nothing gains; returns self."""
         self.check()
-        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        model = self._model(self._bins(X, weight), resp, weight)
+        model = self._model(X, resp, sample_weight)
         return settled(self, model, *self._first(model), self._mass(model))
 
     def update(self, X, resp, sample_weight=None):
         """One guarded Newton step from the current curves, a few from none."""
         model, fresh = self._model(X, resp, sample_weight), "_coef" not in vars(self)
-        coef, strengths = self._first(model) if fresh else (self._coef, self.alpha_)
+        begin = self._first(model) if fresh else self._on(model.bins.encoding)
+        coef, strengths = begin
         coef = stepped(model, coef, strengths, ROUND_STEPS if fresh else 1)
         return self._keep(model, coef, strengths, self._mass(model))
 
@@ -119,8 +119,7 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
         return self.reordered([j for j in range(len(self._coef)) if j != k])
 
     def scores(self, X):
-        check_is_fitted(self, "_coef")
-        return self._rows(X).linear(self._coef)
+        return self._sums(X)
 
     def predict_log_proba(self, X):
         return log_weights(self.scores(X))
