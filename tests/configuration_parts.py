@@ -21,8 +21,9 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
-from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.experts import AdditiveExpert, LinearExpert, MLPExpert
 from skmoe.gates import (
+    AdditiveGate,
     ClassifierGate,
     ConstantGate,
     GaussianGate,
@@ -399,6 +400,14 @@ CLASSIFIERS = {
     "network": lambda: MLPExpert((4,), max_iter=5),
     "mixed": lambda: [LinearExpert(), DecisionTreeClassifier(max_depth=1)],
 }
+# Of every seventh number, so that the others are what they were before.
+CURVED = 7
+CURVED_EXPERTS = {
+    "additive": lambda: "additive",
+    "curves": lambda: AdditiveExpert(6, alpha=1.0, ends="linear"),
+    "curves-free": lambda: AdditiveExpert(4, alpha=0),
+    "curves-mixed": lambda: [AdditiveExpert(8), LinearExpert()],
+}
 BRANCHINGS = [(2,), (2, 2), (3, 2), (None, (None, None)), "grow"]
 
 
@@ -425,6 +434,21 @@ def _drawn_parts(rng, classify, words):
     }
 
 
+def _curved(rng, parameters, words):
+    """Additive experts, an additive gate, or both in place of what was drawn."""
+    which = pick(rng, ["both", "experts", "gate"])
+    if which != "gate":
+        words["experts"], make = pick(rng, CURVED_EXPERTS)
+        parameters["experts"] = make()
+    if which != "experts":
+        words["gate"] = "additive"
+        parameters["gate"] = AdditiveGate(
+            pick(rng, [2, 8, 32]),
+            alpha=pick(rng, ["evidence", "evidence", 0.0, 1.0]),
+            ends=pick(rng, ["held", "linear"]),
+        )
+
+
 def _drawn_columns(rng, X, parameters, words):
     """Columns of gate and experts, of now and then."""
     positions = [0] if np.ndim(X) == 2 and np.shape(X)[1] == 1 else [0, 1]
@@ -446,6 +470,8 @@ def draw(number):
     words["table"], make = pick(rng, TABLES, [6, *[1] * (len(TABLES) - 1)])
     X = make(rng, n)
     parameters = _drawn_parts(rng, classify, words)
+    if number % CURVED == CURVED - 2:
+        _curved(np.random.default_rng([9022, number]), parameters, words)
     sizes = {}
     if classify:
         y, words["y"] = class_target(rng, numeric(X))

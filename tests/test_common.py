@@ -19,7 +19,9 @@ from skmoe.gates import ClassifierGate, GaussianGate, MLPGate
 from skmoe.model_selection import MoEClassifierCV, MoERegressorCV
 from skmoe.model_selection._search import MixtureCV
 from skmoe.routers import SwitchRouter
-from skmoe.trainers import Gradient
+from skmoe.trainers import EM, Gradient
+
+BRIEF = EM(max_iter=10)
 
 CONFIGURATIONS = [
     MoERegressorCV(n_experts=2, cv=2),
@@ -32,6 +34,8 @@ CONFIGURATIONS = [
     HierarchicalMoERegressor(branching=(2,), noise="constant"),
     MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2),
     MoERegressor(),
+    MoERegressor("additive", 2, gate="additive", trainer=BRIEF),
+    MoEClassifier("additive", 2, gate="additive", trainer=BRIEF),
     MoERegressor(n_experts=2, gate="constant"),
     MoERegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))]),
     MoERegressor(n_experts=3, router=2),

@@ -13,8 +13,14 @@ from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.exceptions import ExpertCollapseWarning
-from skmoe.experts import LinearExpert
-from skmoe.gates import ClassifierGate, ConstantGate, GaussianGate, SoftmaxGate
+from skmoe.experts import AdditiveExpert, LinearExpert
+from skmoe.gates import (
+    AdditiveGate,
+    ClassifierGate,
+    ConstantGate,
+    GaussianGate,
+    SoftmaxGate,
+)
 from skmoe.routers import DenseRouter, TopKRouter
 from skmoe.trainers import EM, HardEM
 
@@ -28,6 +34,8 @@ GATES = {
     "gaussian": GaussianGate(),
     "constant": ConstantGate(),
     "classifier": ClassifierGate(LogisticRegression(tol=1e-10)),
+    # By evidence the objective changes with the penalties.
+    "additive": AdditiveGate(8, alpha=1.0),
 }
 ROUTERS = {
     "dense": None,
@@ -38,6 +46,8 @@ TRAINERS = {"em": EM(max_refits=8), "hard-em": HardEM(max_refits=8)}
 EXPERTS = {
     "linear": LinearExpert(),
     "ridge": Ridge(),
+    # By evidence each fit ends where its penalties move little.
+    "additive": AdditiveExpert(8, alpha=1.0),
     "tree": DecisionTreeRegressor(
         max_depth=3, min_weight_fraction_leaf=0.05, random_state=0
     ),

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
-from skmoe.experts import BuiltInExpert, LinearExpert, MLPExpert
+from skmoe.experts import AdditiveExpert, BuiltInExpert, LinearExpert, MLPExpert
 from skmoe.gates import (
+    AdditiveGate,
     BaseGate,
     ClassifierGate,
     ConstantGate,
@@ -72,6 +73,8 @@ def named(parts):
     "gate",
     named(
         [
+            AdditiveGate(),
+            AdditiveGate(4, alpha=1.0, ends="linear"),
             SoftmaxGate(standardize=False),
             SoftmaxGate(l1_ratio=0.5),
             MLPGate((4,), **NETWORK),
@@ -109,6 +112,8 @@ def test_routers(router):
     "expert",
     named(
         [
+            AdditiveExpert(),
+            AdditiveExpert(4, alpha=1.0, ends="linear"),
             LinearExpert(),
             LinearExpert(l1_ratio=0.5),
             LinearExpert(standardize=False),
@@ -126,6 +131,7 @@ def test_experts(expert):
     "expert",
     named(
         [
+            AdditiveExpert(),
             LinearExpert(),
             MLPExpert((4,), **NETWORK),
             LogisticRegression(),

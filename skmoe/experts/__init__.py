@@ -6,7 +6,6 @@ from .._stamp import public
 from ._additive import (
     AdditiveClassifierExpert,
     AdditiveExpert,
-    Curve,
     GeneralizedAdditiveExpert,
 )
 from ._base import BuiltInExpert, CorrectedExpert
@@ -16,6 +15,7 @@ from ._corrected import (
     LocallyCorrectedClassifier,
     LocallyCorrectedRegressor,
 )
+from ._curved import Curve
 from ._curves import CurveEncoding
 from ._encoding import TableEncoder
 from ._glm import GeneralizedLinearExpert

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from .._numerics.curves import Basis, Bins, Block, Places
 from .._stamp import Stamped
@@ -117,6 +118,7 @@ class CurveEncoding(Stamped):
 
     def fit(self, X, sample_weight=None):
         """Find knots and levels of raw columns; returns self."""
+        _refuse_sparse(X)
         self.encoder_ = ordinal_encoding(np.nan).fit(X)
         values = self.encoder_.transform(X)
         weight = np.ones(len(values)) if sample_weight is None else sample_weight
@@ -150,9 +152,21 @@ class CurveEncoding(Stamped):
             _level_names(*each) for each in zip(own.categories_, rare, strict=True)
         ] + levels
 
+    def _values(self, X):
+        """Columns of the table that was read before, as numbers and codes."""
+        _refuse_sparse(X)
+        names, known = column_names(X), [str(own) for own in self.encoder_.names_]
+        turned = names != known and sorted(names) == sorted(known)
+        if turned or len(names) != len(known):
+            raise ValueError(
+                f"Curves got the {len(names)} columns {names[:5]}, but expected the "
+                f"{len(known)} of their fit, {known[:5]}, in that order; select them."
+            )
+        return self.encoder_.transform(X)
+
     def places(self, X):
         """Rows where they exactly are."""
-        values = self.encoder_.transform(X)
+        values = self._values(X)
         slots = np.empty(values.T.shape, dtype=np.int64)
         share = np.empty(values.T.shape)
         nowhere = self.basis_.n_coef
@@ -199,7 +213,7 @@ class CurveEncoding(Stamped):
 
     def bins(self, X):
         """Training rows as numbers of bins."""
-        values, columns = self.encoder_.transform(X), self.columns_
+        values, columns = self._values(X), self.columns_
         sizes = [len(own.values) + 1 for own in columns]
         kind = np.uint8 if max(sizes, default=0) <= 256 else np.uint16
         codes = np.empty(values.T.shape, dtype=kind)
@@ -221,6 +235,15 @@ class CurveEncoding(Stamped):
             np.where(there, slots, 0),
             np.where(there, 1.0 - share, 0.0),
             np.where(there, share, 0.0),
+        )
+
+
+def _refuse_sparse(X):
+    if sparse.issparse(X):
+        raise ValueError(
+            f"Curves got a sparse table of shape {X.shape}, but expected a dense one; "
+            "use X.toarray(), or experts and gates that read sparse tables, such as "
+            "LinearExpert() and SoftmaxGate()."
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._numerics.additive import ROUND_STEPS, Softmax, stepped
 from .._numerics.multinomial import log_weights
-from ..experts._additive import CurvedPart, settled
+from ..experts._curved import CurvedPart, settled
 from ..experts._terms import SumOfCurves
 from ._base import BaseGate
 

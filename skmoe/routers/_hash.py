@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._kernels.routing import hash_to_experts
+from .._numerics.curves import CurveRows
 from ._base import BaseRouter, Routing, check_k, is_integer
 
 
@@ -54,7 +55,7 @@ class HashRouter(BaseRouter):
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         n_rows, n_experts = log_gate.shape
-        columns = np.ascontiguousarray(X, dtype=np.float64)
+        columns = _numbers(X)
         # Adding zero makes -0.0 and 0.0 the same bits.
         bits = (columns + 0.0).view(np.uint64)
         indices = np.empty((n_rows, self.n_active(n_experts)), dtype=np.int64)
@@ -62,3 +63,20 @@ class HashRouter(BaseRouter):
         weights = np.full(indices.shape, 1.0 / indices.shape[1])
         load = np.bincount(indices.ravel(), minlength=n_experts)
         return Routing(indices, weights, load)
+
+
+def _numbers(X):
+    """What the gate sees as contiguous floats (n, p)."""
+    columns = None
+    if not isinstance(X, CurveRows):
+        try:
+            columns = np.ascontiguousarray(X, dtype=np.float64)
+        except (TypeError, ValueError):
+            columns = None
+    if columns is None or columns.ndim != 2:
+        raise ValueError(
+            "HashRouter got a gate that sees text, curves or a sparse table, but "
+            "expected rows of numbers, which it hashes; use gate='constant' with "
+            "gate_features=[...] of columns of numbers, or another router."
+        )
+    return columns
