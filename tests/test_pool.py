@@ -16,6 +16,7 @@ from skmoe.datasets import make_regimes
 from skmoe.experts import AutoPool
 from skmoe.gates import GroupGate
 from skmoe.trainers import EM, TwoStage
+from skmoe.trainers._em.experts import ExpertFits
 from skmoe.trainers._em.refit import RefitMixture
 
 pytestmark = pytest.mark.filterwarnings(
@@ -355,17 +356,17 @@ def test_refit_without_a_pool_forgets_it():
 @pytest.mark.filterwarnings("ignore:.*gives credit to the members:UserWarning")
 @pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
 def test_under_em_groups_are_dealt_out_by_one_fit_per_member(monkeypatch):
-    counts, maximise, fit = [0], RefitMixture.maximise, RefitMixture._fit_one
+    counts, maximise, fit = [0], RefitMixture.maximise, ExpertFits.fit
 
-    def counted(self, *args):
+    def counted(self, *args, **more):
         counts[-1] += 1
-        return fit(self, *args)
+        return fit(self, *args, **more)
 
     def begun(self, *args):
         counts.append(0)
         return maximise(self, *args)
 
-    monkeypatch.setattr(RefitMixture, "_fit_one", counted)
+    monkeypatch.setattr(ExpertFits, "fit", counted)
     monkeypatch.setattr(RefitMixture, "maximise", begun)
     X, y = make_regimes(80, random_state=0)
     pool = AutoPool(include=["linear", "boosting", "forest"])
