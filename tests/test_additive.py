@@ -341,3 +341,18 @@ def test_as_the_shared_expert():
         ).fit(X[["a"]], Y)
     alone = AdditiveExpert().fit(X[["a"]], Y)
     assert np.corrcoef(fitted.predict(X[["a"]]), alone.predict(X[["a"]]))[0, 1] > 0.9
+
+
+def test_many_columns_share_their_knots():
+    """Time grows with the third power of the coefficients, so that there is an end."""
+    rng = np.random.RandomState(0)
+    wide = rng.normal(size=(60, 300))
+    expert = AdditiveExpert().fit(wide, wide[:, 0])
+    assert expert.encoding_.basis_.n_coef <= 1000
+    with pytest.raises(ValueError, match="at most 5000; select columns"):
+        AdditiveExpert().fit(rng.normal(size=(20, 2600)), np.arange(20.0))
+
+
+def test_pictures_of_many_experts_end():
+    picture = MoERegressor(n_experts=100_000)._repr_html_()
+    assert "and 99950 more" in picture

@@ -127,6 +127,10 @@ def checked(fit):
     return transactional(kinds_first)
 
 
+# Experts that the picture of a mixture shows.
+MOST_SHOWN = 50
+
+
 class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParameters):
     """Parameters, and the course of a fit, whatever the task.
 
@@ -195,8 +199,10 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             for member in vars(self).get("expert_pool_", ())
             if member.dropped
         }
-        names = [notes.get(name, name) for name in named]
-        return VisualBlock("parallel", list(named.values()), names=names)
+        names = [notes.get(name, name) for name in named][:MOST_SHOWN]
+        if len(named) > MOST_SHOWN:
+            names[-1] += f" and {len(named) - MOST_SHOWN} more"
+        return VisualBlock("parallel", [*named.values()][:MOST_SHOWN], names=names)
 
     # ``set_output`` wraps the method only where the class defines it itself.
     def transform(self, X):

@@ -21,8 +21,9 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
 
     Parameters
     ----------
-    n_knots : int, default=32
+    n_knots : int, default=12
         Knots of a numeric column, at quantiles; all its values if they are fewer.
+        Regimes rarely change more often along a column.
     alpha : "evidence" or float, default="evidence"
         Penalty of each curve, in units of rows; ``0`` is maximum likelihood.
     ends : {"held", "linear"}, default="held"
@@ -53,7 +54,7 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
     link = "softmax"
     exchangeable = renews = True
 
-    def __init__(self, n_knots=32, alpha="evidence", ends="held"):
+    def __init__(self, n_knots=12, alpha="evidence", ends="held"):
         self.n_knots = n_knots
         self.alpha = alpha
         self.ends = ends
