@@ -70,6 +70,8 @@ from .views import Reading, fit_views, training_views, what_all_allow
 
 # What ``partial_fit`` can leave alone, besides experts by name.
 FREEZE = ("experts", "gate")
+# Experts that the picture of a mixture shows.
+MOST_SHOWN = 50
 
 
 def can_partial_fit(model):
@@ -125,10 +127,6 @@ def checked(fit):
         return validated(self, *args, **kwargs)
 
     return transactional(kinds_first)
-
-
-# Experts that the picture of a mixture shows.
-MOST_SHOWN = 50
 
 
 class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParameters):
