@@ -1,6 +1,8 @@
 """Experts by name, as parameters in the manner of scikit-learn's compositions."""
 
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
 
 from .._stamp import Stamped
 from .._tables.features import PRESETS as FEATURES
@@ -173,17 +175,21 @@ def refuse_nested(owner, name, part, nested):
     )
 
 
+# Of these a class in place of an instance is an oversight.
+INSTANCES = (BaseEstimator, BaseCrossValidator, BaseShuffleSplit)
+
+
 def refuse_classes(owner, name=None, value=None):
     """Raise ``ValueError`` for a parameter that is a class, where instances serve.
 
     ``owner`` is an estimator or a part; without ``name`` all its parameters are looked
     at, with their lists, dicts and our own parts.  What estimators of other libraries
-    take is theirs to say.
+    take is theirs to say, and a part may take other classes, such as a type of numbers.
     """
     if name is None:
         for key, own in owner.get_params(deep=False).items():
             refuse_classes(owner, key, own)
-    elif isinstance(value, type):
+    elif isinstance(value, type) and issubclass(value, INSTANCES):
         what = value.__name__
         raise ValueError(
             f"{type(owner).__name__}: {name}={what} is a class; pass an instance: "
