@@ -36,7 +36,23 @@ def test_random_configurations_fit_or_are_refused():
 # in ramps, and in a classifier that computes with it; experts without rows; impossible
 # classes; variances near zero; rows that no expert finds possible; leaves without a
 # column that varies.
-ONCE = [447, 714, 1078, 1261, 1360, 1479, 2170, 2188, 4115, 4234, 5106, 7417, 8467, 226]
+ONCE = [
+    447,
+    714,
+    1078,
+    1261,
+    1360,
+    1479,
+    2170,
+    2188,
+    4115,
+    4234,
+    5106,
+    7417,
+    8467,
+    226,
+    803,
+]
 
 
 @pytest.mark.parametrize("number", ONCE)

@@ -16,6 +16,8 @@ from .._kernels.curves import add_hats, look_up, sum_bins, sum_grams
 LEAST_CURVATURE = 1e-9
 # Strengths between which evidence looks for the best, in units of rows.
 STRENGTHS = 1e-4, 1e7
+# Where a trace ends, so that the product with a strength is a number.
+LARGEST_TRACE = 1e290
 # Where all strengths start.
 START_STRENGTH = 10.0
 # Rows of weights summed at a time, so that they stay in cache.
@@ -276,13 +278,20 @@ class System:
     def effective(self, covariances):
         """Effective degrees of freedom (m, blocks), by the inverses."""
         spent = [
-            block.rank
-            - self.strengths[:, k]
-            * [np.vdot(_whole(own, block.slots), block.matrix) for own in covariances]
+            block.rank - self.strengths[:, k] * _traces(covariances, block)
             for k, block in enumerate(self.basis.blocks)
         ]
         spent = np.array(spent).reshape(len(self.basis.blocks), len(covariances))
         return np.maximum(spent.T, 0.0)
+
+
+def _traces(covariances, block):
+    """Traces (m,) of the matrix of a penalty times covariances of its coefficients.
+
+    What nothing determines may have a covariance beyond all numbers.
+    """
+    found = [np.vdot(_whole(own, block.slots), block.matrix) for own in covariances]
+    return np.clip(np.nan_to_num(found), 0.0, LARGEST_TRACE)
 
 
 def _whole(upper, slots):
