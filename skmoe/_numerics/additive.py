@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .curves import System, by_evidence
-from .linalg import LARGEST_STEP
+from .linalg import shortened
 from .multinomial import log_weights
 
 SMALLEST_STEP = 2.0**-10
@@ -48,6 +48,8 @@ class Regression:
 
     #: Whether a step from anywhere ends at the maximum.
     exact = False
+    #: How many sets of curves are solved for; of the others they tell.
+    n_solved = None
 
     def __init__(self, bins, y, weight, likelihood, inverse, size=None):
         self.bins, self.y, self.weight = bins, y, weight
@@ -71,12 +73,13 @@ class Regression:
         """A penalty (m,) in nats."""
         return float(np.sum(paid / self.unit[:, 0]))
 
-    #: How many sets of curves are solved for; of the others they tell.
-    n_solved = None
-
     def spread(self, move):
         """Moves (m, q) of all sets, from those that were solved for."""
         return move
+
+    def spent(self, effective):
+        """Free parameters of curves with effective degrees of freedom (m, blocks)."""
+        return float(effective.sum() + len(effective))
 
 
 class LeastSquares(Regression):
@@ -142,10 +145,17 @@ class Softmax:
         return float(np.sum(paid))
 
     def spread(self, move):
-        """Moves (m, q) that sum to zero over the classes."""
+        """Moves (m, q) that sum to zero over the classes, none of them too far."""
         if self.n_solved == 1:
-            return np.vstack([move, -move])
-        return move - move.mean(axis=0)
+            move = np.vstack([move, -move])
+        else:
+            move = move - move.mean(axis=0)
+        return shortened(move[None])[0]
+
+    def spent(self, effective):
+        """Free parameters of curves, of which only differences of classes count."""
+        n_classes = len(effective)
+        return float((n_classes - 1) / n_classes * effective.sum() + n_classes - 1)
 
 
 def paid(model, coef, strengths):
@@ -167,7 +177,6 @@ def stepped(model, coef, strengths, n_steps):
         slope -= basis.penalised(coef[own], strengths[own])
         slope -= basis.held(coef[own], grams[:, -1, -1])
         move = model.spread(System(basis, grams, strengths[own]).solve(slope))
-        move = _shortened(move, model)
         if model.exact:
             return coef + move
         step, trial = 1.0, objective(coef + move)
@@ -181,13 +190,6 @@ def stepped(model, coef, strengths, n_steps):
         if gain <= SMALLEST_GAIN * abs(value):
             break
     return coef
-
-
-def _shortened(move, model):
-    """Logits do not move further than they may, towards separable classes."""
-    if not isinstance(model, Softmax):
-        return move
-    return move / max(1.0, np.abs(move).max() / LARGEST_STEP)
 
 
 def weighed(model, coef, strengths):

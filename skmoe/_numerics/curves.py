@@ -20,8 +20,6 @@ STRENGTHS = 1e-4, 1e7
 LARGEST_TRACE = 1e290
 # Where all strengths start.
 START_STRENGTH = 10.0
-# Rows of weights summed at a time, so that they stay in cache.
-BLOCK_ROWS = 4096
 
 
 class CurveRows:

@@ -71,6 +71,8 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
 
     reads_numbers = False
     steps = soft_start = scales_ridge = is_smooth = True
+    # Newton steps of an M-step that goes on from the last one.
+    _steps_on = ROUND_STEPS
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
 
@@ -128,11 +130,11 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         self.check()
         bins, rows, weight = self._given(X, sample_weight)
         y = np.asarray(y, dtype=float).reshape(len(y), -1)[rows]
-        family, known = self._family(), None
+        family, known, previous = self._family(), None, None
         for _ in range(MOST_ROUNDS):
-            model, coef, strengths = self._begin(bins, y, weight, known, None, self)
+            model, coef, strengths = self._begin(bins, y, weight, known, None, previous)
             settled(self, model, coef, strengths, self._mass(bins, weight))
-            before = known
+            before, previous = known, self
             prediction = INVERSE_LINKS[family.link](bins.linear(self._coef))
             (known,) = family.fit_dispersions(
                 y,
@@ -165,13 +167,8 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
 
     def _begin(self, bins, y, weight, likelihood, size, previous):
         """Model of the rows, and where a fit starts."""
-        family, basis = self._family(), bins.basis
-        fresh = previous is None or "_coef" not in vars(previous)
-        if fresh:
-            strengths = self._start_strengths(y.shape[1], len(basis.blocks))
-            coef = np.zeros((y.shape[1], basis.n_coef + 1))
-        else:
-            coef, strengths = previous._on(bins.encoding)
+        family = self._family()
+        coef, strengths = self._begun(previous, bins, y.shape[1])
         if likelihood is None or family.least_squares:
             target = family.predictor(y, size)
             if likelihood is None:
@@ -182,7 +179,7 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         inverse = INVERSE_LINKS[family.link]
         return Regression(bins, y, weight, likelihood, inverse, size), coef, strengths
 
-    def step(self, view, y, weight, *, likelihood=None, size=None, previous=None):
+    def step(self, view, y, weight, *, previous=None, **given):
         """One M-step to weighted rows, from an earlier fit if there is one.
 
         Parameters
@@ -190,26 +187,25 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         view : CurveRows
         y : ndarray of shape (n,) or (n, n_outputs)
         weight : ndarray of shape (n,)
-        likelihood : fitted likelihood, default=None
-        size : ndarray of shape (n,), default=None
-            Exposures or trials.
         previous : fitted expert, default=None
+        **given
+            ``likelihood``, fitted, and ``size`` of the rows, exposures or trials; of
+            labels ``classes``, all of them, and ``offset`` (n, n_classes).
 
         Returns
         -------
         self
         """
-        model, coef, strengths, mass = self._model(
-            view, y, weight, likelihood, size, previous
-        )
+        model, coef, strengths, mass = self._model(view, y, weight, previous, **given)
+        n_steps = ROUND_STEPS
         if previous is not None:
             vars(self).update(previous._known(view.encoding))
-        n_steps = 1 if isinstance(model, LeastSquares) else ROUND_STEPS
-        return self._keep(
-            model, stepped(model, coef, strengths, n_steps), strengths, mass
-        )
+            n_steps = self._steps_on
+        coef = stepped(model, coef, strengths, n_steps)
+        return self._keep(model, coef, strengths, mass)
 
-    def _model(self, view, y, weight, likelihood, size, previous):
+    def _model(self, view, y, weight, previous, likelihood=None, size=None):
+        """Model of the rows, where its fit starts, and the mass of their curves."""
         bins, rows, weight = self._given(view, weight)
         y = np.asarray(y, dtype=float).reshape(view.shape[0], -1)[rows]
         size = None if size is None else size[rows]
@@ -218,13 +214,13 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         begun = self._begin(bins, y, weight, likelihood, size, previous)
         return *begun, self._mass(bins, weight)
 
-    def renewed(self, view, y, weight, *, likelihood=None, size=None):
+    def renewed(self, view, y, weight, **given):
         """A copy with the penalties that the evidence asks for, and how far they moved.
 
         Parameters are those of ``step``.
         """
         own = copy.copy(self)
-        model, *_ = own._model(view, y, weight, likelihood, size, self)
+        model, *_ = own._model(view, y, weight, self, **given)
         return own, own._learn(model)
 
     def _known(self, encoding):
@@ -233,9 +229,6 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
             return {}
         names = "effective_", "_variances", "n_parameters_"
         return {name: vars(self)[name] for name in names if name in vars(self)}
-
-    def _spent(self, effective):
-        return float(effective.sum() + len(effective))
 
     def penalty(self, variance=1.0, unit=1.0):
         """Penalty in nats of the fitted curves."""
@@ -292,6 +285,7 @@ class AdditiveClassifierExpert(AdditiveExpert):
     """
 
     link = "softmax"
+    _steps_on = 1
 
     def fit(self, X, y, sample_weight=None, offset=None):
         """Fit to weighted rows with labels ``y``.
@@ -299,66 +293,20 @@ class AdditiveClassifierExpert(AdditiveExpert):
         ``offset`` (n, n_classes) is added to the logits.
         """
         self.check()
-        self.classes_ = np.unique(y)
-        bins, rows, weight = self._given(X, sample_weight)
-        model = self._softmax(bins, np.asarray(y)[rows], weight, offset, rows)
-        coef, strengths = self._start(model, None)
-        return settled(self, model, coef, strengths, self._mass(bins, weight))
+        model, coef, strengths, mass = self._model(
+            X, y, sample_weight, None, np.unique(y), offset
+        )
+        return settled(self, model, coef, strengths, mass)
 
-    def _softmax(self, bins, y, weight, offset, rows):
-        targets = np.zeros((len(y), len(self.classes_)))
-        targets[np.arange(len(y)), np.searchsorted(self.classes_, y)] = weight
-        return Softmax(bins, targets, 0.0 if offset is None else offset[rows])
-
-    def _start(self, model, previous):
-        if previous is not None and "_coef" in vars(previous):
-            return previous._on(model.bins.encoding)
-        basis, n_classes = model.bins.basis, len(self.classes_)
-        coef = np.zeros((n_classes, basis.n_coef + 1))
-        return coef, self._start_strengths(n_classes, len(basis.blocks))
-
-    def step(self, view, y, weight, *, classes, offset=None, previous=None):
-        """One M-step to weighted rows with labels, from an earlier fit if there is one.
-
-        Parameters
-        ----------
-        view : CurveRows
-        y : ndarray of shape (n,)
-            Labels.
-        weight : ndarray of shape (n,)
-        classes : ndarray of shape (n_classes,)
-            All labels, whether rows of weight have them or not.
-        offset : ndarray of shape (n, n_classes), default=None
-        previous : fitted expert, default=None
-
-        Returns
-        -------
-        self
-        """
+    def _model(self, view, y, weight, previous, classes, offset=None):
         self.classes_ = classes
         bins, rows, weight = self._given(view, weight)
-        model = self._softmax(bins, np.asarray(y)[rows], weight, offset, rows)
-        coef, strengths = self._start(model, previous)
-        n_steps = 1
-        if previous is not None:
-            vars(self).update(previous._known(view.encoding))
-        else:
-            n_steps = ROUND_STEPS
-        coef = stepped(model, coef, strengths, n_steps)
-        return self._keep(model, coef, strengths, self._mass(bins, weight))
-
-    def renewed(self, view, y, weight, *, classes, offset=None):
-        """As :meth:`AdditiveExpert.renewed`."""
-        own = copy.copy(self)
-        bins, rows, weight = own._given(view, weight)
-        model = own._softmax(bins, np.asarray(y)[rows], weight, offset, rows)
-        return own, own._learn(model)
-
-    def _spent(self, effective):
-        # Only differences between classes count.
-        n_classes = len(effective)
-        share = (n_classes - 1) / n_classes
-        return float(share * effective.sum() + n_classes - 1)
+        targets = np.zeros((len(rows), len(classes)))
+        codes = np.searchsorted(classes, np.asarray(y)[rows])
+        targets[np.arange(len(rows)), codes] = weight
+        model = Softmax(bins, targets, 0.0 if offset is None else offset[rows])
+        begun = self._begun(previous, bins, len(classes))
+        return model, *begun, self._mass(bins, weight)
 
     def penalty(self, variance=1.0, unit=1.0):
         return float(np.sum(self._paid()))

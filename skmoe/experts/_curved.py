@@ -101,6 +101,13 @@ class CurvedPart:
         start = START_STRENGTH if self.alpha == EVIDENCE else float(self.alpha)
         return np.full((n_sets, n_blocks), start)
 
+    def _begun(self, previous, bins, n_sets):
+        """Where a fit starts: at an earlier one, or at nothing."""
+        if previous is not None:
+            return previous._on(bins.encoding)
+        coef = np.zeros((n_sets, bins.basis.n_coef + 1))
+        return coef, self._start_strengths(n_sets, len(bins.basis.blocks))
+
     def _keep(self, model, coef, strengths, mass):
         """Set a fit as it stands, before what its evidence says is known."""
         self.encoding_, self._coef, self.alpha_ = model.bins.encoding, coef, strengths
@@ -122,7 +129,7 @@ class CurvedPart:
         if self.alpha == EVIDENCE:
             self.alpha_ = found.strengths
         self._variances = found.variances
-        self.n_parameters_ = self._spent(found.effective)
+        self.n_parameters_ = model.spent(found.effective)
         if self.alpha != EVIDENCE:
             return 0.0
         matters = found.effective > LEAST_EFFECTIVE

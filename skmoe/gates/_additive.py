@@ -68,13 +68,10 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
         return Softmax(bins, resp * np.reshape(weight, (-1, 1)))
 
     def _first(self, model):
-        n_sets, basis = model.targets.shape[1], model.bins.basis
-        coef = np.zeros((n_sets, basis.n_coef + 1))
+        coef, strengths = self._begun(None, model.bins, model.targets.shape[1])
         share = np.maximum(model.targets.sum(axis=0), np.finfo(float).tiny)
         coef[:, -1] = np.log(share / share.sum())
-        return coef - coef.mean(axis=0), self._start_strengths(
-            n_sets, len(basis.blocks)
-        )
+        return coef - coef.mean(axis=0), strengths
 
     @staticmethod
     def _mass(model):
@@ -89,8 +86,7 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
     def update(self, X, resp, sample_weight=None):
         """One guarded Newton step from the current curves, a few from none."""
         model, fresh = self._model(X, resp, sample_weight), "_coef" not in vars(self)
-        begin = self._first(model) if fresh else self._on(model.bins.encoding)
-        coef, strengths = begin
+        coef, strengths = self._first(model) if fresh else self._on(model.bins.encoding)
         coef = stepped(model, coef, strengths, ROUND_STEPS if fresh else 1)
         return self._keep(model, coef, strengths, self._mass(model))
 
@@ -101,10 +97,6 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
 
     def count(self, columns):
         return 0.0 if len(self._coef) == 1 else self.n_parameters_
-
-    def _spent(self, effective):
-        n_sets = len(effective)
-        return float((n_sets - 1) / n_sets * effective.sum() + n_sets - 1)
 
     def penalty(self):
         return float(np.sum(self._paid()))
