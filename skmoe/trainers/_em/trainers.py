@@ -34,8 +34,8 @@ class EM(Trainer):
         Iterations of a run with experts or gates that are fitted anew.
     tol : float, default=None
         Converged when two iterations in a row gain less, in nats per row.  ``None`` is
-        1e-6, and 1e-4 where curves are fitted, whose last digits cost half of the time
-        and improve no prediction.
+        1e-6, and 1e-4 where curves are fitted, whose last digits take long and
+        hardly change a prediction.
     accelerate : bool, default=True
         Whether the fused EM extrapolates.
     short_iter : int, default=10
