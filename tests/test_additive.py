@@ -356,3 +356,10 @@ def test_many_columns_share_their_knots():
 def test_pictures_of_many_experts_end():
     picture = MoERegressor(n_experts=100_000)._repr_html_()
     assert "and 99950 more" in picture
+
+
+def test_a_second_fit_begins_anew():
+    expert = AdditiveExpert(8).fit(X, -Y).fit(X, Y)
+    np.testing.assert_array_equal(
+        expert.predict(X), AdditiveExpert(8).fit(X, Y).predict(X)
+    )
