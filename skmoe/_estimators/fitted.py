@@ -207,9 +207,15 @@ def attributes_of(model, learned, task, fit):
         "converged_": fit.converged,
         "expert_load_": fit.load,
         "history_": fit.history,
-        "n_parameters_": None if None in counts else int(round(sum(counts))),
+        "n_parameters_": None if None in counts else _total(counts),
         "_learned": learned,
     }
+
+
+def _total(counts):
+    """Sum of numbers of parameters, which need not be whole where penalties act."""
+    total = float(sum(counts))
+    return int(total) if total.is_integer() else total
 
 
 def commit(model, learned, task, fits):
@@ -304,7 +310,7 @@ def joined(members, attributes, views):
         "likelihoods_": [x for m in members for x in m.likelihoods_],
         "expert_load_": load,
         "converged_": all(m.converged_ for m in members),
-        "n_parameters_": None if None in counts else sum(counts),
+        "n_parameters_": None if None in counts else _total(counts),
         "members_": members,
         "_learned": best["_learned"]._replace(views=views.only(kept), kept=kept),
     }

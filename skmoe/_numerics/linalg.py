@@ -61,6 +61,11 @@ def ridge_diagonal(n_channels, alpha):
     return diagonal
 
 
+def ridge_diagonals(n_channels, alphas):
+    """The same for several penalties (m,): (m, q)."""
+    return np.stack([ridge_diagonal(n_channels, alpha) for alpha in alphas])
+
+
 def solve_symmetric(matrices, right):
     """Solve positive semi-definite systems, minimum-norm where they are singular.
 
@@ -124,7 +129,7 @@ def solve_centred(matrices, right, ridge, flat=None):
     flat = spreadless(matrices) if flat is None else flat
     mass = np.where(matrices[:, -1, -1] > 0, matrices[:, -1, -1], 1.0)[:, None]
     mean, level = matrices[:, -1, :-1] / mass, right[:, -1] / mass
-    spread = _centred(matrices, flat)
+    spread = centred_grams(matrices, flat)
     np.einsum("mii->mi", spread)[:] += np.where(flat, 1.0, np.reshape(ridge, (-1, 1)))
     cross = right[:, :-1] - matrices[:, -1, :-1, None] * level[:, None, :]
     slopes = solve_symmetric(spread, np.where(flat[:, :, None], 0.0, cross))
@@ -162,11 +167,11 @@ def effective(matrices, ridge, flat=None):
     """Effective numbers of coefficients (m,) without bias, with the intercept."""
     flat = spreadless(matrices) if flat is None else flat
     ridge = np.reshape(ridge, (-1, 1))
-    curvature = np.maximum(np.linalg.eigvalsh(_centred(matrices, flat)), 0.0)
+    curvature = np.maximum(np.linalg.eigvalsh(centred_grams(matrices, flat)), 0.0)
     return 1.0 + np.sum(1.0 - (ridge / (curvature + ridge)) ** 2, axis=1)
 
 
-def _centred(matrices, flat):
+def centred_grams(matrices, flat):
     """Gram matrices (m, q - 1, q - 1) around the means, without flat columns."""
     mass = np.where(matrices[:, -1, -1] > 0, matrices[:, -1, -1], 1.0)[:, None]
     mean = matrices[:, -1, :-1] / mass
@@ -265,22 +270,29 @@ class Penalty(NamedTuple):
 
     @classmethod
     def of(cls, part):
-        """Penalty of an estimator with ``alpha`` and ``l1_ratio``."""
-        return cls(part.alpha * (1.0 - part.l1_ratio), part.alpha * part.l1_ratio)
+        """Penalty of a part with a ``strength`` and an ``l1_ratio``."""
+        strength = part.strength
+        return cls(strength * (1.0 - part.l1_ratio), strength * part.l1_ratio)
 
 
 def check_penalty(part):
     """Raise ``ValueError`` for an ``alpha`` or ``l1_ratio`` that makes no sense."""
     name = type(part).__name__
-    if not (np.isscalar(part.alpha) and 0 <= part.alpha < np.inf):
+    number = np.isscalar(part.alpha) and not isinstance(part.alpha, str)
+    if not part.by_evidence and not (number and 0 <= part.alpha < np.inf):
         raise ValueError(
-            f"{name} got alpha={part.alpha!r}, but expected a finite number >= 0; 0 is "
-            "the unpenalised maximum-likelihood estimate."
+            f"{name} got alpha={part.alpha!r}, but expected 'evidence', or a finite "
+            "number >= 0; 0 is the unpenalised maximum-likelihood estimate."
         )
     if not (np.isscalar(part.l1_ratio) and 0 <= part.l1_ratio <= 1):
         raise ValueError(
             f"{name} got l1_ratio={part.l1_ratio!r}, but expected a number in [0, 1]: "
             "0 for ridge, 1 for lasso."
+        )
+    if part.by_evidence and part.l1_ratio > 0:
+        raise ValueError(
+            f"{name} got alpha='evidence' with l1_ratio={part.l1_ratio!r}, but evidence "
+            "chooses a ridge only; use l1_ratio=0, or a number for alpha."
         )
 
 
@@ -328,7 +340,7 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     grams : (pairs, m * columns) curvature as accumulated by ``multinomial_curvature``.
     coef : (K, q) or (m, K, q)
         Current coefficients, last channel the intercept.
-    alpha : ridge penalty per row unit.
+    alpha : ridge penalty per row unit, a number or (m,).
     lasso : penalty of absolute values, in nats.
 
     Returns
@@ -338,8 +350,9 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     n_classes, n_channels = coef.shape[-2:]
     if n_classes == 1:
         return np.zeros_like(coef)
-    penalty = ridge_diagonal(n_channels, alpha)
-    slope = (gradient - penalty * coef).reshape(-1, n_classes, n_channels)
+    shape = -1, n_classes, n_channels
+    penalty = ridge_diagonals(n_channels, np.atleast_1d(alpha))
+    slope = gradient.reshape(shape) - penalty[:, None] * coef.reshape(shape)
     n_blocks = curvature_columns(n_classes, n_channels)
     blocks = unpack_grams(grams, n_channels)
     blocks = blocks.reshape(-1, n_blocks, n_channels, n_channels)
@@ -347,8 +360,9 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     if lasso == 0.0:
         flat, slope, blocks, penalty = _without_flat(slope, blocks, penalty)
     if lasso > 0.0:
-        each = zip(slope, blocks, coef.reshape(slope.shape), strict=True)
-        moves = [_lasso_direction(s, b, penalty, c, lasso) for s, b, c in each]
+        ridge = np.broadcast_to(penalty, (len(slope), n_channels))
+        each = zip(slope, blocks, ridge, coef.reshape(slope.shape), strict=True)
+        moves = [_lasso_direction(*own, lasso) for own in each]
         direction = np.stack(moves)
     elif use_exact_newton(n_classes, n_channels):
         direction = _joint_direction(slope, blocks, penalty)
@@ -371,12 +385,12 @@ def shortened(direction):
 
 
 def _without_flat(slope, blocks, penalty):
-    """Columns (m, q) without spread, and slopes, blocks and penalties (m, q) by which
-    those of them that no penalty curves stay where they are."""
+    """Columns (m, q) without spread, and slopes, blocks and penalties by which those of
+    them that no penalty curves stay where they are."""
     flat = np.zeros((len(blocks), blocks.shape[-1]), dtype=bool)
     flat[:, :-1] = spreadless(blocks.sum(axis=1))
     if not flat.any():
-        return flat, slope, blocks, penalty[None]
+        return flat, slope, blocks, penalty
     free = flat & (penalty == 0.0)
     slope = np.where(free[:, None], 0.0, slope)
     blocks = np.where(_either(free)[:, None], 0.0, blocks)
@@ -397,7 +411,7 @@ def _lasso_direction(slope, blocks, penalty, coef, lasso):
     n_classes, n_channels = coef.shape
     if use_exact_newton(n_classes, n_channels):
         size = n_classes * n_channels
-        matrix = _joint_hessians(blocks[None], n_classes).reshape(size, size)
+        matrix = joint_hessians(blocks[None], n_classes).reshape(size, size)
         matrix[np.diag_indices(size)] += np.tile(penalty, n_classes)
         right = (matrix @ coef.ravel()).reshape(coef.shape) + slope
         return solve_lasso(matrix, right, lasso, coef) - coef
@@ -409,7 +423,7 @@ def _lasso_direction(slope, blocks, penalty, coef, lasso):
     return target - coef
 
 
-def _joint_hessians(blocks, n_classes):
+def joint_hessians(blocks, n_classes):
     """Hessians (m, K, q, K, q) of all classes from blocks above their diagonals."""
     m, _, n_channels, _ = blocks.shape
     hessians = np.zeros((m, n_classes, n_channels, n_classes, n_channels))
@@ -423,7 +437,7 @@ def _joint_hessians(blocks, n_classes):
 
 def _joint_direction(slope, blocks, penalty):
     m, n_classes, n_channels = slope.shape
-    hessians = _joint_hessians(blocks, n_classes)
+    hessians = joint_hessians(blocks, n_classes)
     # A common shift of all logits changes nothing: give that direction the mean
     # curvature.  The slope is orthogonal to it, so the solution is unaffected.
     shift = np.einsum("mkikj->mij", hessians) / n_classes**2

@@ -249,6 +249,11 @@ class NetworkPart:
         """How much weight of rows the penalty outweighs."""
         return self.alpha
 
+    @property
+    def strength(self):
+        """Penalty of the weights, in units of rows."""
+        return self.alpha
+
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
         check_network(self)

@@ -70,7 +70,7 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
     """
 
     reads_numbers = False
-    steps = soft_start = scales_ridge = is_smooth = True
+    steps = renews = soft_start = scales_ridge = is_smooth = True
     # Newton steps of an M-step that goes on from the last one.
     _steps_on = ROUND_STEPS
     #: The form of likelihoods whose M-step is no least squares; set beside it.

@@ -21,9 +21,10 @@ class ExpertTraits:
     #: Whether ``fit_design`` takes the likelihood that it maximises, with its ``size``,
     #: ``unit`` and ``start``; otherwise it minimises squares, or the log-loss.
     follows_likelihood = False
-    #: Whether an M-step goes on from the last one: ``step``, and ``renewed``, by which
-    #: it chooses its penalties anew.
+    #: Whether an M-step goes on from the last one: ``step``.
     steps = False
+    #: Whether it chooses its penalties anew while EM runs: ``renewed``.
+    renews = False
     #: The unfitted ``CurveEncoding`` by which it sees the table, if it does;
     #: fitted, it then has ``curves_``, ``level``, ``terms`` and ``link``.
     curves = None

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._numerics.design import from_data_scale, target_scales
+from .._numerics.evidence import probed, ridge_of_slopes
 from .._numerics.grams import flat_columns, weighted_grams, without_flat
 from .._numerics.linalg import (
     MOST_SPENT,
@@ -13,7 +14,7 @@ from .._numerics.linalg import (
     solve_lasso,
     use_products,
 )
-from .._numerics.products import linear, regress
+from .._numerics.products import gather, linear, regress
 from ..likelihoods import Gaussian
 from ..likelihoods._links import INVERSE_LINKS
 from ._linear import LinearExpert
@@ -115,6 +116,16 @@ class GeneralizedLinearExpert(LinearExpert):
             if value - before <= SMALLEST_GAIN * weight.sum():
                 break
         return self.set_standardised(coef, design)
+
+    def renewed(self, design, y, weight, *, likelihood=None, size=None):
+        """As in :class:`LinearExpert`, by the curvature of the likelihood."""
+        Y = np.asarray(y, dtype=float).reshape(len(weight), -1)
+        newton = Newton(self, design, Y, weight, size, np.ones(Y.shape[1]))
+        coef = self.standardised(design)
+        if likelihood is None:
+            newton.unit = target_units(self._family(), Y, weight)
+            likelihood = newton.dispersion(coef, None, self.prior_scatter())
+        return self.moved_to(newton.chosen(coef, likelihood, self.strength))
 
 
 class Newton:
@@ -218,6 +229,24 @@ class Newton:
         ridge = share * (self.penalty.ridge / variance)
         right[:, :-1] += ridge[:, None] * self.center
         return solve_centred(grams, right[:, :, None], ridge, flat)[:, :, 0]
+
+    def chosen(self, coef, likelihood, near):
+        """Penalty by the evidence of a quadratic model around ``coef``."""
+        variance = likelihood.penalty_variance(len(coef))
+        if self.by_products:
+            weights, _, share = self.rows_of_system(coef, likelihood)
+            weights = weights * (variance / share)
+
+            def apply(move):
+                return gather(self.design, weights * linear(self.design, move))
+
+            return probed(apply, weights.sum(axis=0), near, coef, variance)
+        grams, slope, share = self.system(coef, likelihood)
+        unit = np.reshape(variance / share, (-1, 1))
+        # Coefficients in units of the spread, so that outputs have one penalty.
+        spread = np.sqrt(np.reshape(variance, (-1, 1)))
+        own = grams * unit[:, :, None], slope * unit / spread, coef / spread
+        return ridge_of_slopes(*own, near)
 
     def settled(self, coef, likelihood, free):
         """Coefficients without the bias of the ridge if ``free``, and their cost."""

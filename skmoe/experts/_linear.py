@@ -8,10 +8,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._numerics.design import (
     column_scale,
+    from_data_scale,
     make_design,
     read_only,
     target_scales,
     to_data_scale,
+)
+from .._numerics.evidence import (
+    MOST_ROUNDS,
+    SMALLEST_ROUND,
+    RidgePart,
+    probed,
+    probed_softmax,
+    ridge_of_softmax,
+    ridge_of_values,
 )
 from .._numerics.grams import Columns, weighted_grams
 from .._numerics.linalg import (
@@ -22,9 +32,14 @@ from .._numerics.linalg import (
     use_products,
     without_bias,
 )
-from .._numerics.multinomial import fit_multinomial, softmax_parameters
+from .._numerics.multinomial import (
+    ByProducts,
+    fit_multinomial,
+    multinomial_statistics,
+    softmax_parameters,
+)
 from .._numerics.network import Network
-from .._numerics.products import regress
+from .._numerics.products import gather, linear, regress
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
 
@@ -36,7 +51,7 @@ class LinearStatistics(NamedTuple):
     cross: np.ndarray
 
 
-class LinearExpert(BuiltInExpert):
+class LinearExpert(RidgePart, BuiltInExpert):
     """Linear expert with sufficient statistics.
 
     In a regressor it is ridge regression on standardised columns, for any number of
@@ -46,9 +61,12 @@ class LinearExpert(BuiltInExpert):
 
     Parameters
     ----------
-    alpha : float, default=1.0
+    alpha : float or "evidence", default=1.0
         Penalty on standardised coefficients, in units of rows, as in
         :class:`sklearn.linear_model.Ridge`.  ``0`` is maximum likelihood.
+        ``"evidence"`` chooses it for each expert, while EM runs, so that the marginal
+        likelihood has its maximum [3]_, as :class:`sklearn.linear_model.BayesianRidge`
+        does; trainers other than EM, and models of a variance, take 1.
     l1_ratio : float, default=0.0
         Share of the penalty that is a lasso, which sets coefficients to zero:
         ``alpha * l1_ratio * sum |b|`` nats, where b are coefficients of standardised
@@ -64,7 +82,10 @@ class LinearExpert(BuiltInExpert):
     intercept_ : float or ndarray
     scale_ : ndarray of shape (p,)
         Standard deviations of the columns in training.
-    n_parameters_ : int
+    alpha_ : float
+        The penalty, given or chosen.
+    n_parameters_ : int or float
+        With ``alpha="evidence"``, effective degrees of freedom.
 
     See Also
     --------
@@ -77,6 +98,7 @@ class LinearExpert(BuiltInExpert):
     .. [2] Chamroukhi, F., Huynh, B. T. (2019). Regularized maximum likelihood
        estimation and feature selection in mixtures-of-experts models. Journal de la
        SFdS 160.
+    .. [3] MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4.
 
     Examples
     --------
@@ -100,7 +122,12 @@ class LinearExpert(BuiltInExpert):
     @property
     def penalty_rows(self):
         """How much weight of rows the penalty outweighs."""
-        return self.alpha
+        return 0.0 if self.by_evidence else self.alpha
+
+    @property
+    def renews(self):
+        """Whether the penalty is chosen anew while EM runs."""
+        return self.by_evidence
 
     @property
     def has_lasso(self):
@@ -110,7 +137,7 @@ class LinearExpert(BuiltInExpert):
     @property
     def biased_by_ridge(self):
         """Whether the ridge has a share in what it predicts."""
-        return self.alpha > 0 and self.l1_ratio == 0
+        return not self.by_evidence and self.alpha > 0 and self.l1_ratio == 0
 
     @property
     def n_channels(self):
@@ -170,7 +197,7 @@ class LinearExpert(BuiltInExpert):
         self._absolute_norms = np.sum(np.abs(coef[:, :-1]), axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
-        self.scale_ = column_scale(design)
+        self.scale_, self.alpha_ = column_scale(design), float(self.strength)
         self.n_parameters_ = self._count(slopes)
         self.n_features_in_ = slopes.shape[1]
         return self
@@ -186,10 +213,13 @@ class LinearExpert(BuiltInExpert):
         A column without a coefficient, or that others sum to, is none.
         """
         slopes = self.coef_.reshape(np.size(self.intercept_), -1)
-        self.n_parameters_ = self._count(slopes, columns.rank())
+        if not self.by_evidence:
+            self.n_parameters_ = self._count(slopes, columns.rank())
         return self.n_parameters_
 
     def _count(self, slopes, rank=np.inf):
+        if self.by_evidence:
+            return self.effective_ + len(slopes)
         free = np.minimum(np.count_nonzero(slopes, axis=1), rank).sum()
         return int(free + slopes.shape[0])
 
@@ -207,10 +237,62 @@ class LinearExpert(BuiltInExpert):
         self
         """
         self.check()
+        self.forget_penalty()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        self.fit_design(make_design(X, weight, self.standardize), y, weight)
+        design = make_design(X, weight, self.standardize)
+        self.fit_design(design, y, weight)
+        for _ in range(MOST_ROUNDS if self.by_evidence else 0):
+            chosen, moved = self.renewed(design, y, weight)
+            self.set_penalty((chosen.alpha_, chosen.effective_))
+            self.fit_design(design, y, weight)
+            if moved < SMALLEST_ROUND:
+                break
         self.count(Columns(X, weight))
         return self
+
+    def renewed(self, design, y, weight, *, likelihood=None, size=None):
+        """A copy with the penalty by the evidence of weighted rows, and how far its
+        logarithm moved.
+
+        Parameters
+        ----------
+        design, y, weight
+            As in ``fit_design``.
+        likelihood : fitted likelihood, default=None
+            None for one that is fitted here.
+        size : ndarray of shape (n,), default=None
+            Exposures or trials.
+        """
+        y = np.asarray(y, dtype=float).reshape(len(weight), -1)
+        shift, unit = target_scales(y, weight)
+        if use_products(design.X):
+            return self.moved_to(self._probed(design, (y - shift) / unit, weight, unit))
+        y = (y - shift) / unit
+        statistics = self.accumulate(design, y, weight)
+        square = weight @ y**2
+        right = statistics.cross.T
+        return self.moved_to(ridge_of_values(statistics.grams[0], right, square, 0.0))
+
+    def _probed(self, design, y, weight, unit):
+        """The same for a design that gives products only."""
+        coef = self.standardised(design) / np.reshape(unit, (-1, 1))
+        coef[:, -1] = 0.0
+        mass, n_outputs = np.full(y.shape[1], weight.sum()), y.shape[1]
+        weights = np.repeat(weight[:, None], n_outputs, axis=1)
+        rest = y - linear(design, coef)
+        rest -= (weight @ rest) / max(mass[0], np.finfo(float).tiny)
+        paid = self.strength * np.sum(coef[:, :-1] ** 2, axis=1)
+        variance = np.maximum((weight @ rest**2 + paid) / mass, np.finfo(float).tiny)
+
+        def apply(move):
+            return gather(design, weights * linear(design, move))
+
+        return probed(apply, mass, self.strength, coef, variance)
+
+    def standardised(self, design):
+        """Coefficients (n_outputs, q) of standardised columns."""
+        slopes, intercepts = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
+        return from_data_scale(slopes, intercepts, design)
 
     def fit_design(self, design, y, weight, *, settle=None):
         """``fit`` with the standardisation of ``design``, which the penalty refers to.
@@ -288,20 +370,35 @@ class LinearClassifierExpert(LinearExpert):
         return slopes, intercepts
 
     def _count(self, slopes, rank=np.inf):
+        if self.by_evidence:
+            return self.effective_ + len(slopes) - 1
         return softmax_parameters(slopes, rank)
 
-    def _class_penalty(self):
+    def _mirrored(self):
         """Two mirrored sets of coefficients share the ridge of one log-odds."""
-        ridge, lasso = Penalty.of(self)
-        return ridge * (2.0 if len(self.classes_) == 2 else 1.0), lasso
+        return 2.0 if len(self.classes_) == 2 else 1.0
 
-    def fit(self, X, y, sample_weight=None):
-        """Fit to weighted rows with labels ``y``."""
-        self.check()
-        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        self.fit_design(make_design(X, weight, self.standardize), y, weight)
-        self.count(Columns(X, weight))
-        return self
+    def _class_penalty(self):
+        ridge, lasso = Penalty.of(self)
+        return ridge * self._mirrored(), lasso
+
+    def renewed(self, design, y, weight, *, classes=None, offset=None):
+        """As in regression; ``offset`` (n, n_classes) is added to the logits, and all
+        ``classes`` are those of the expert."""
+        labels, codes = np.unique(y, return_inverse=True)
+        targets, coef = np.eye(len(labels))[codes], self.standardised(design)
+        near = self._class_penalty()[0]
+        if use_products(design.X, len(labels)):
+            model = ByProducts(design, targets * weight[:, None], offset=offset)
+            chosen = probed_softmax(model, model.evaluate(coef)[1], coef, near)
+        else:
+            offset = np.zeros((0, len(labels))) if offset is None else offset
+            data = design, read_only(targets), read_only(weight, float)
+            _, *state = multinomial_statistics(*data, coef, read_only(offset))
+            chosen = ridge_of_softmax(*state, coef, near)
+        if chosen is not None:
+            chosen = chosen._replace(ridge=chosen.ridge / self._mirrored())
+        return self.moved_to(chosen)
 
     def fit_design(self, design, y, weight, offset=None):
         """As in regression; ``offset`` (n, n_classes) is added to the logits."""

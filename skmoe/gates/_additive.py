@@ -52,7 +52,7 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
 
     numeric = False
     link = "softmax"
-    exchangeable = renews = True
+    exchangeable = steps = renews = True
 
     def __init__(self, n_knots=12, alpha="evidence", ends="held"):
         self.n_knots = n_knots

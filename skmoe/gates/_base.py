@@ -25,11 +25,14 @@ class LinearForm(NamedTuple):
     standardize : bool
         Whether the penalty refers to standardised columns, or to columns as they are.
     columns : what the gate reads of its view, or None for no columns
+    by_evidence : bool
+        Whether EM chooses the penalty anew.
     """
 
     penalty: Penalty
     standardize: bool
     columns: Any
+    by_evidence: bool = False
 
 
 class BaseGate(Stamped):
@@ -57,6 +60,8 @@ class BaseGate(Stamped):
     reads_sparse = False
     #: Whether the gate reads known segments from a column of X as it is.
     reads_segments = False
+    #: Whether ``update`` goes on from nothing, too, and changes nothing in place.
+    steps = False
     #: Whether it chooses its penalties anew while EM runs: ``renewed``.
     renews = False
     #: The unfitted ``CurveEncoding`` by which it sees the table, if it does;
@@ -123,6 +128,13 @@ class BaseGate(Stamped):
         """
         raise NotImplementedError
 
+    def set_penalties(self, ridge, effective):
+        """Set what evidence says, by slot (K,); returns self.
+
+        Asked for where a ``linear_form`` is ``by_evidence``.
+        """
+        raise NotImplementedError
+
     def network(self, n_inputs, n_outputs):
         """The :class:`~skmoe.gates.Network` whose outputs are the logits.
 
@@ -156,6 +168,13 @@ class BaseGate(Stamped):
     def going_on(self, fitted):
         """A copy of a fitted gate with the parameters of this one."""
         return copy.deepcopy(fitted).set_params(**self.get_params(deep=False))
+
+    def renewed(self, X, resp, sample_weight):
+        """A copy with the penalties by its evidence, and how far they moved.
+
+        Asked for where the gate ``renews``.
+        """
+        raise NotImplementedError
 
     def reordered(self, order):
         """A copy with the experts in another order; None where that cannot be."""

@@ -12,14 +12,27 @@ from .._numerics.design import (
     read_only,
     to_data_scale,
 )
+from .._numerics.evidence import (
+    MOST_ROUNDS,
+    SMALLEST_ROUND,
+    RidgePart,
+    probed_softmax,
+    ridge_of_softmax,
+)
 from .._numerics.grams import Columns
-from .._numerics.linalg import Penalty, check_penalty
-from .._numerics.multinomial import fit_multinomial, log_weights, softmax_parameters
+from .._numerics.linalg import Penalty, check_penalty, use_products
+from .._numerics.multinomial import (
+    ByProducts,
+    fit_multinomial,
+    log_weights,
+    multinomial_statistics,
+    softmax_parameters,
+)
 from .._numerics.network import Network
 from ._base import BaseGate, LinearForm
 
 
-class SoftmaxGate(BaseGate):
+class SoftmaxGate(RidgePart, BaseGate):
     """Multinomial logistic gate, ``g_k(x) = softmax_k(W x + b)``.
 
     Inside EM it takes one damped Newton step per iteration: the exact joint Hessian
@@ -28,9 +41,10 @@ class SoftmaxGate(BaseGate):
 
     Parameters
     ----------
-    alpha : float, default=0.1
+    alpha : float or "evidence", default=0.1
         Penalty on standardised coefficients, in units of rows; intercepts are free.
-        ``0`` is maximum likelihood.
+        ``0`` is maximum likelihood.  ``"evidence"`` chooses it, while EM runs, so that
+        the marginal likelihood has its maximum [4]_; trainers by gradient take 0.1.
     l1_ratio : float, default=0.0
         Share of the penalty that is a lasso, which sets coefficients to zero [3]_:
         ``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|^2)`` nats.
@@ -48,7 +62,10 @@ class SoftmaxGate(BaseGate):
     intercept_ : ndarray of shape (K,)
     scale_ : ndarray of shape (p,)
         Standard deviations of the columns in training.
-    n_parameters_ : int
+    alpha_ : float
+        The penalty, given or chosen.
+    n_parameters_ : int or float
+        With ``alpha="evidence"``, effective degrees of freedom.
 
     References
     ----------
@@ -59,6 +76,8 @@ class SoftmaxGate(BaseGate):
     .. [3] Chamroukhi, F., Huynh, B. T. (2019). Regularized maximum likelihood
        estimation and feature selection in mixtures-of-experts models. Journal de la
        SFdS 160.
+    .. [4] MacKay, D. J. C. (1992). The evidence framework applied to classification
+       networks. Neural Computation 4.
 
     Examples
     --------
@@ -72,6 +91,7 @@ class SoftmaxGate(BaseGate):
     """
 
     differentiable = exchangeable = reads_sparse = True
+    start_alpha = 0.1
 
     def __init__(
         self, alpha=0.1, l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
@@ -85,7 +105,12 @@ class SoftmaxGate(BaseGate):
     @property
     def penalty_rows(self):
         """How much weight of rows the penalty outweighs."""
-        return self.alpha
+        return 0.0 if self.by_evidence else self.alpha
+
+    @property
+    def renews(self):
+        """Whether the penalty is chosen anew while EM runs."""
+        return self.by_evidence
 
     def check(self):
         check_penalty(self)
@@ -97,7 +122,7 @@ class SoftmaxGate(BaseGate):
 
     def linear_form(self, X):
         """Penalty and columns for the fused EM, which fits this gate itself."""
-        return LinearForm(Penalty.of(self), self.standardize, X)
+        return LinearForm(Penalty.of(self), self.standardize, X, self.by_evidence)
 
     def network(self, n_inputs, n_outputs):
         """Architecture for trainers that follow a gradient: no hidden layers."""
@@ -122,13 +147,39 @@ class SoftmaxGate(BaseGate):
         -------
         self
         """
+        self.forget_penalty()
         self._newton(X, resp, sample_weight, self.max_iter)
+        for _ in range(MOST_ROUNDS if self.by_evidence else 0):
+            chosen, moved = self.renewed(X, resp, sample_weight)
+            self.set_penalty((chosen.alpha_, chosen.effective_))
+            self._newton(X, resp, sample_weight, self.max_iter)
+            if moved < SMALLEST_ROUND:
+                break
         self.count(Columns(X, sample_weight))
         return self
 
+    def renewed(self, X, resp, sample_weight=None):
+        """A copy with the penalty by evidence, and how far its logarithm moved."""
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        design = make_design(X, weight, self.standardize)
+        coef, near = from_data_scale(self.coef_, self.intercept_, design), self.strength
+        if use_products(design.X, len(coef)):
+            model = ByProducts(design, resp * np.reshape(weight, (-1, 1)))
+            proba = np.exp(self.predict_log_proba(X))
+            return self.moved_to(probed_softmax(model, proba, coef, near))
+        data = design, read_only(resp, float), read_only(weight, float)
+        none = read_only(np.zeros((0, len(coef))))
+        _, *state = multinomial_statistics(*data, coef, none)
+        return self.moved_to(ridge_of_softmax(*state, coef, near))
+
+    def set_penalties(self, ridge, effective):
+        """Set what evidence says, by expert (K,), of which it says the same."""
+        return self.set_penalty((ridge[0], effective.sum()))
+
     def count(self, columns):
         """Free parameters, given the ``Columns`` that the gate was fitted to."""
-        self.n_parameters_ = softmax_parameters(self.coef_, columns.rank())
+        if not self.by_evidence:
+            self.n_parameters_ = softmax_parameters(self.coef_, columns.rank())
         return self.n_parameters_
 
     def update(self, X, resp, sample_weight=None):
@@ -163,8 +214,10 @@ class SoftmaxGate(BaseGate):
         self._squared_norm = float(np.sum(slopes**2))
         self._absolute_norm = float(np.sum(np.abs(slopes)))
         self.coef_, self.intercept_ = to_data_scale(coef, design)
-        self.scale_ = column_scale(design)
+        self.scale_, self.alpha_ = column_scale(design), float(self.strength)
         self.n_parameters_ = softmax_parameters(self.coef_, np.inf)
+        if self.by_evidence:
+            self.n_parameters_ = self.effective_ + len(self.coef_) - 1
         self.n_features_in_ = self.coef_.shape[1]
         return self
 

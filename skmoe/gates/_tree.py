@@ -153,13 +153,37 @@ class TreeGate(BaseGate):
         """Intercepts (S,) of linear gates, by slot."""
         return np.concatenate([gate.intercept_ for gate in self.gates_])
 
-    def set_standardised(self, coef, design):
-        """Set coefficients (S, q) of standardised columns."""
+    def set_penalties(self, ridge, effective):
+        """Set what evidence says of the nodes' gates, by slot (S,)."""
         self.gates_ = [
-            clone(self.gate).set_standardised(coef[slots], design)
+            clone(self.gate).set_penalties(ridge[slots], effective[slots])
             for slots in self.tree.slots
         ]
         return self
+
+    def set_standardised(self, coef, design):
+        """Set coefficients (S, q) of standardised columns."""
+        known = vars(self).get("gates_")
+        gates = known or [clone(self.gate) for _ in self.tree.slots]
+        self.gates_ = [
+            gate.set_standardised(coef[slots], design)
+            for gate, slots in zip(gates, self.tree.slots, strict=True)
+        ]
+        return self
+
+    @property
+    def renews(self):
+        """Whether the nodes' gates choose their penalties anew."""
+        return self.gate.renews
+
+    def renewed(self, X, resp, sample_weight):
+        found = [
+            gate.renewed(X, own, sample_weight) if gate.renews else (gate, 0.0)
+            for gate, own in zip(self.gates_, self._shares(resp), strict=True)
+        ]
+        tree = copy.copy(self)
+        tree.gates_, moves = map(list, zip(*found, strict=True))
+        return tree, max(moves)
 
     def fit(self, X, resp, sample_weight=None):
         """Fit each node to the responsibilities of its children."""

@@ -94,9 +94,11 @@ class Driver:
                 self._accelerator(problem),
                 max_iter=max_iter if self._alternates(problem) else 2,
                 tol=self.trainer.tol,
-                on_iteration=self._reporter(problem),
+                on_iteration=self._report,
                 earlier=run,
+                renews=True,
             )
+            problem = run.problem
             weakest = collapsed_expert(problem, run, self.trainer.min_load)
             if weakest is None or run.stopped:
                 return run, problem
@@ -104,16 +106,14 @@ class Driver:
             theta = self._without(problem, run, weakest)
             problem = problem.without(weakest)
 
-    def _reporter(self, problem):
-        def report(iteration, run):
-            self.iteration += 1
-            return self.task.report.iteration(
-                self.iteration - 1,
-                run.value + self.log_jacobian,
-                lambda: self._to_fit(run, problem),
-            )
-
-        return report
+    def _report(self, iteration, run):
+        """Tell of an iteration; true if the run is to stop."""
+        self.iteration += 1
+        return self.task.report.iteration(
+            self.iteration - 1,
+            run.value + self.log_jacobian,
+            lambda: self._to_fit(run, run.problem),
+        )
 
     def _to_fit(self, run, problem):
         total, jacobian = problem.log_likelihood(run.statistics), self.log_jacobian
@@ -172,7 +172,9 @@ class FusedDriver(Driver):
             return super().fit()
 
     def _problem(self, n_active):
-        return self.fused.problem.with_rule(n_active=n_active)
+        problem = self.fused.problem.with_rule(n_active=n_active)
+        warm = self.task.start.warm
+        return problem if warm is None else self.fused.going_on(problem, warm)
 
     def _starts(self, problem):
         start = self.task.start

@@ -128,7 +128,8 @@ class ExpertFits:
         if settle is not None:
             more["settle"] = settle
         design = self.designs.of(view, expert.standardize)
-        return clone(expert).fit_design(design, task.rows.labels, weight, **more)
+        own = clone(expert).with_penalty_of(previous)
+        return own.fit_design(design, task.rows.labels, weight, **more)
 
     def _can_fit(self, weight):
         """Whether the weighted rows suffice: some, and two classes to tell apart."""
@@ -141,9 +142,11 @@ class ExpertFits:
 
     def renewed(self, number, share, expert, likelihood):
         """An expert with the penalties by its evidence, and how far they moved."""
-        if not traits(expert).steps:
+        if not traits(expert).renews:
             return expert, 0.0
         view, more = self._for_step(number, likelihood)
+        if expert.is_linear:
+            view = self.designs.of(view, expert.standardize)
         weight = share * self.task.rows.weight
         return expert.renewed(view, self.task.rows.labels, weight, **more)
 

@@ -5,11 +5,14 @@ sufficient statistics) and to *maximise* given the statistics (M-step).  Paramet
 are one flat vector, so that accelerators can extrapolate them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import log_softmax
 
 from ..._kernels.em import Rule, Statistics, gaussian_pass
 from ..._numerics.design import FEW_COLUMNS, n_varying, read_only, take_rows
+from ..._numerics.evidence import LEAST_EFFECTIVE, ridge_of_softmax, ridge_of_values
 from ..._numerics.grams import weighted_grams
 from ..._numerics.linalg import (
     MOST_SPENT,
@@ -35,6 +38,13 @@ ROWS_PER_CHANNEL = 2
 ROWS_IF_NARROW = 10
 
 
+class ByEvidence(NamedTuple):
+    """Whose penalties are chosen anew while EM runs."""
+
+    gate: bool = False
+    experts: bool = False
+
+
 class LinearMixture:
     """Linear experts and a tree of softmax gates on row blocks; see the two subclasses.
 
@@ -50,7 +60,9 @@ class LinearMixture:
     tree : Tree
         Its leaves are the experts.
     gate_penalty, expert_penalty : Penalty
-        On standardised coefficients.
+        On standardised coefficients; kept with a ridge for each slot of the tree, and
+        for each expert.
+    by_evidence : ByEvidence
     n_active : int
         Experts that stay active per row in the E-step.
     hard : bool
@@ -68,6 +80,7 @@ class LinearMixture:
         tree,
         gate_penalty,
         expert_penalty,
+        by_evidence=ByEvidence(),
         n_active=None,
         hard=False,
         n_jobs=None,
@@ -75,7 +88,12 @@ class LinearMixture:
         self.gate, self.expert = gate, expert
         self.target, self.weight = target, weight
         self.tree, self.kept = tree, list(range(tree.n_leaves))
-        self.gate_penalty, self.expert_penalty = gate_penalty, expert_penalty
+        self.gate_penalty = spread_over(gate_penalty, tree.n_slots)
+        self.expert_penalty = spread_over(expert_penalty, tree.n_leaves)
+        self.by_evidence = by_evidence
+        # Effective coefficients of each slot and expert, as the penalties were chosen.
+        self.gate_spent = np.zeros(tree.n_slots)
+        self.expert_spent = np.zeros(tree.n_leaves)
         self.n_active = tree.n_leaves if n_active is None else n_active
         self.hard, self.n_jobs, self.settles = hard, n_jobs, False
         self.total_weight = weight.sum()
@@ -87,8 +105,11 @@ class LinearMixture:
         """Number of leaves."""
         return self.tree.n_leaves
 
-    # Whether penalties are chosen anew while it runs.
-    renews = False
+    @property
+    def renews(self):
+        """Whether penalties are chosen anew while it runs."""
+        gate = self.by_evidence.gate and self.gate_channels > 1
+        return gate or self.by_evidence.experts
 
     @property
     def biased(self):
@@ -129,10 +150,17 @@ class LinearMixture:
 
     def without(self, k):
         """The same problem without the expert in position ``k``."""
+        tree, slots = self.tree.without(k)
+        gate, expert = self.gate_penalty, self.expert_penalty
+        # The slot of an only leaf is new, and has nothing to pay for.
         return self.with_rule(
-            tree=self.tree.without(k)[0],
+            tree=tree,
             kept=self.kept[:k] + self.kept[k + 1 :],
             n_active=min(self.n_active, self.n_experts - 1),
+            gate_penalty=gate._replace(ridge=take_slots(gate.ridge, slots)),
+            gate_spent=take_slots(self.gate_spent, slots),
+            expert_penalty=expert._replace(ridge=np.delete(expert.ridge, k)),
+            expert_spent=np.delete(self.expert_spent, k),
         )
 
     def drop(self, theta, k):
@@ -235,9 +263,57 @@ class LinearMixture:
                 statistics.gate_gradient[slots],
                 statistics.gate_gram[:, curves[node] : curves[node + 1]],
                 coef[slots],
-                *self.gate_penalty,
+                self.node_ridge(slots),
+                self.gate_penalty.lasso,
             )
         return updated
+
+    def node_ridge(self, slots):
+        """Penalty of the gate of a node, by its slots."""
+        return self.gate_penalty.ridge[slots.start]
+
+    # -- penalties ------------------------------------------------------------
+
+    def gate_penalties(self, ridges, spent):
+        """What ``with_rule`` takes to set penalties and effective coefficients of the
+        gates, by node."""
+        widths = self.tree.widths
+        ridge = np.repeat(np.array(ridges, dtype=float), widths)
+        share = np.repeat(np.array(spent, dtype=float) / widths, widths)
+        penalty = self.gate_penalty._replace(ridge=ridge)
+        return {"gate_penalty": penalty, "gate_spent": share}
+
+    def renewed(self, theta, statistics):
+        """The problem with the penalties that evidence asks for, its parameters, and
+        how far the logarithms of the penalties moved."""
+        parts, moves, changes = self.unpack(theta), [0.0], {}
+        if self.by_evidence.gate and self.gate_channels > 1:
+            found = self._gate_ridges(parts[0], statistics)
+            old, spent = self.gate_penalty, self.gate_spent
+            ridge, spent, moved = renewal(found, old.ridge, spent)
+            changes |= {"gate_penalty": old._replace(ridge=ridge), "gate_spent": spent}
+            moves.append(moved)
+        if self.by_evidence.experts:
+            found = self._expert_ridges(parts, statistics)
+            old, spent = self.expert_penalty, self.expert_spent
+            ridge, spent, moved = renewal(found, old.ridge, spent)
+            changes["expert_penalty"] = old._replace(ridge=ridge)
+            changes["expert_spent"] = spent
+            moves.append(moved)
+        return self.with_rule(**changes), theta, max(moves)
+
+    def _gate_ridges(self, coef, statistics):
+        """Penalties that the evidence of each node asks for, by slot."""
+        curves, found = self.tree.curves(self.gate_channels), []
+        for node, slots in enumerate(self.tree.slots):
+            chosen = ridge_of_softmax(
+                statistics.gate_gradient[slots],
+                statistics.gate_gram[:, curves[node] : curves[node + 1]],
+                coef[slots],
+                self.node_ridge(slots),
+            )
+            found += shared_by(chosen, slots)
+        return found
 
     def _shares(self, mass):
         """Intercepts (S, 1) that give the leaves these masses."""
@@ -271,7 +347,7 @@ class LinearMixture:
             self.weight,
             coef,
             # Separable starts would otherwise send the gate to infinity.
-            max(self.gate_penalty.ridge, 1e-3 * self.total_weight),
+            max(self.gate_penalty.ridge.max(initial=0.0), 1e-3 * self.total_weight),
             max_iter=START_STEPS,
             n_jobs=self.n_jobs,
         )[0]
@@ -279,7 +355,7 @@ class LinearMixture:
     def _gate_penalty(self, gate):
         ridge, lasso = self.gate_penalty
         slopes = gate[:, :-1]
-        return 0.5 * ridge * np.sum(slopes**2) + lasso * np.abs(slopes).sum()
+        return 0.5 * ridge @ np.sum(slopes**2, axis=1) + lasso * np.abs(slopes).sum()
 
     def responsibilities(self, run):
         """Responsibilities (n, K) of all rows at the end of a run."""
@@ -319,7 +395,8 @@ class LinearGaussianMixture(LinearMixture):
         that tell its cost, and dense ones are to give the same model.
         """
         few = self.expert_channels - 1 <= FEW_COLUMNS
-        return few and self.expert_penalty.ridge > 0 and not self.expert_penalty.lasso
+        pays = self.expert_penalty.ridge.any() and not self.expert_penalty.lasso
+        return few and bool(pays) and not self.by_evidence.experts
 
     def _log_densities(self, answers, log_variance):
         squares = (self.target[:, None, :] - answers) ** 2
@@ -358,7 +435,7 @@ class LinearGaussianMixture(LinearMixture):
         gate, coef, log_variance = parts
         norms = np.sum(coef[:, :-1] ** 2, axis=1).reshape(log_variance.shape)
         ridge, lasso = self.expert_penalty
-        expert = 0.5 * ridge * np.sum(norms * np.exp(-log_variance))
+        expert = 0.5 * ridge @ np.sum(norms * np.exp(-log_variance), axis=1)
         expert += lasso * np.abs(coef[:, :-1]).sum()
         return self._gate_penalty(gate) + expert
 
@@ -381,7 +458,8 @@ class LinearGaussianMixture(LinearMixture):
         ridge, lasso = self.expert_penalty
         right = cross.reshape(shape)
         if lasso > 0.0:
-            grams = grams + np.diag(ridge_diagonal(self.expert_channels, ridge))
+            diagonals = [ridge_diagonal(self.expert_channels, own) for own in ridge]
+            grams = grams + np.stack([np.diag(own) for own in diagonals])
             coef = self._solve_lasso(grams, right, start.reshape(shape), log_variance)
             fitted = 2.0 * np.einsum("kdq,kdq->kd", coef, right)
             fitted -= np.einsum("kdq,kqr,kdr->kd", coef, grams, coef)
@@ -410,6 +488,14 @@ class LinearGaussianMixture(LinearMixture):
         variance = np.divide(variance, weight, out=np.exp(before), where=alive)
         least = np.finfo(float).tiny
         return np.maximum(np.log(np.maximum(variance, least)), self.log_floor)
+
+    def _expert_ridges(self, parts, statistics):
+        """Penalties that the evidence of each expert asks for."""
+        grams = unpack_grams(statistics.expert_gram, self.expert_channels)
+        cross = statistics.cross.reshape(self.n_experts, self.n_outputs, -1)
+        least = np.exp(self.log_floor)
+        each = zip(grams, cross.transpose(0, 2, 1), statistics.square, strict=True)
+        return [ridge_of_values(*own, least) for own in each]
 
     def _settled(self, grams, right, square, coef, fitted, variance):
         """Coefficients without the bias of the ridge, and what of the squares they
@@ -452,6 +538,33 @@ class LinearGaussianMixture(LinearMixture):
 
 
 def take_slots(coef, slots):
-    """Rows of gate coefficients (S, q) for renumbered slots; zero for new ones."""
+    """Rows (S, ...) that belong to slots, for renumbered ones; zero for new ones."""
     slots = np.asarray(slots)
-    return np.where(slots[:, None] >= 0, coef[slots], 0.0)
+    taken = coef[slots]
+    taken[slots < 0] = 0.0
+    return taken
+
+
+def spread_over(penalty, n):
+    """A penalty with its ridge for each of ``n``."""
+    return penalty._replace(ridge=np.full(n, float(penalty.ridge)))
+
+
+def shared_by(chosen, slots):
+    """What evidence says of a node's gate, for each of its slots."""
+    width = slots.stop - slots.start
+    if chosen is None:
+        return [None] * width
+    return [chosen._replace(effective=chosen.effective / width)] * width
+
+
+def renewal(found, ridge, spent):
+    """Penalties and effective coefficients (m,) as evidence finds them, and how far the
+    logarithms moved; where it finds nothing they stay."""
+    pairs = list(zip(ridge, spent, strict=True))
+    after = [old if own is None else own for own, old in zip(found, pairs, strict=True)]
+    new, effective = np.array(after).T.reshape(2, -1)
+    # Of a penalty that leaves nothing it does not matter how large it is.
+    counts = (effective > LEAST_EFFECTIVE) & (ridge > 0) & (new > 0)
+    moves = np.abs(np.log(new[counts] / ridge[counts]))
+    return new, effective, float(moves.max(initial=0.0))

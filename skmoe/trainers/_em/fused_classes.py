@@ -5,6 +5,7 @@ from scipy.special import log_softmax
 
 from ..._kernels.em import Labels, categorical_pass
 from ..._numerics.design import read_only
+from ..._numerics.evidence import ridge_of_softmax
 from ..._numerics.linalg import (
     Penalty,
     curvature_columns,
@@ -32,14 +33,20 @@ class LinearCategoricalMixture(LinearMixture):
         super().__init__(*args, **kwargs)
         self.n_classes = n_classes
         # Two mirrored sets of coefficients share the penalty of one log-odds.
+        self.mirrored = 2.0 if n_classes == 2 else 1.0
+
+    @property
+    def class_penalty(self):
+        """Penalty of the coefficients of each class, by expert."""
         ridge, lasso = self.expert_penalty
-        self.class_penalty = Penalty(ridge * (2.0 if n_classes == 2 else 1.0), lasso)
+        return Penalty(ridge * self.mirrored, lasso)
 
     @property
     def keeps_flat(self):
         """Whether nothing pulls at coefficients of columns that become flat."""
         # Newton steps of a free column without curvature leave it where it is.
-        return self.class_penalty == (0.0, 0.0)
+        ridge, lasso = self.class_penalty
+        return not ridge.any() and lasso == 0.0
 
     def _target_of(self, rows):
         codes, offset = self.target
@@ -76,7 +83,8 @@ class LinearCategoricalMixture(LinearMixture):
         gate, coef = parts
         ridge, lasso = self.class_penalty
         slopes = coef[:, :-1]
-        expert = 0.5 * ridge * np.sum(slopes**2) + lasso * np.abs(slopes).sum()
+        squares = np.sum(slopes**2, axis=1).reshape(self.n_experts, -1).sum(axis=1)
+        expert = 0.5 * ridge @ squares + lasso * np.abs(slopes).sum()
         return self._gate_penalty(gate) + expert
 
     def _update_experts(self, parts, statistics):
@@ -87,6 +95,20 @@ class LinearCategoricalMixture(LinearMixture):
             gradient, statistics.expert_gram, coef, *self.class_penalty
         )
         return (parts[1] + direction.reshape(parts[1].shape),)
+
+    def _expert_ridges(self, parts, statistics):
+        """Penalties that the evidence of each expert asks for."""
+        shape = (self.n_experts, self.n_classes, self.expert_channels)
+        grams = np.split(statistics.expert_gram, self.n_experts, axis=1)
+        gradients, coef = statistics.cross.reshape(shape), parts[1].reshape(shape)
+        each = zip(gradients, grams, coef, self.class_penalty.ridge, strict=True)
+        return [self._of_one_class(ridge_of_softmax(*own)) for own in each]
+
+    def _of_one_class(self, chosen):
+        """The penalty that stands for a chosen one of mirrored coefficients."""
+        if chosen is None:
+            return None
+        return chosen._replace(ridge=chosen.ridge / self.mirrored)
 
     def damp(self, theta, mapped, step):
         return theta + step * (mapped - theta)
@@ -101,7 +123,8 @@ class LinearCategoricalMixture(LinearMixture):
                 read_only(targets[:, k] * self.weight),
                 zero,
                 max(
-                    self.class_penalty.ridge, 1e-3 * self.total_weight / self.n_experts
+                    self.class_penalty.ridge[k],
+                    1e-3 * self.total_weight / self.n_experts,
                 ),
                 offset=self.target.offset,
                 max_iter=START_STEPS,

@@ -16,7 +16,7 @@ from ..._numerics.design import (
 from ..._numerics.linalg import Penalty, use_products
 from ...experts._base import traits
 from .._rows import is_numeric
-from .fused import LinearGaussianMixture
+from .fused import ByEvidence, LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
 from .wide import WideCategoricalMixture, WideGaussianMixture
 
@@ -67,6 +67,7 @@ class FusedTask:
         common = {
             "tree": self.tree,
             "gate_penalty": self.form.penalty,
+            "by_evidence": ByEvidence(self.form.by_evidence, self.expert.by_evidence),
             "hard": hard,
             "n_jobs": recipe.n_jobs,
         }
@@ -143,19 +144,29 @@ class FusedTask:
         of what is left of it."""
         parts = problem.unpack(theta)
         gate = self.task.recipe.gate.on(problem.tree)
+        if self.form.by_evidence:
+            gate.set_penalties(problem.gate_penalty.ridge, problem.gate_spent)
         gate.set_standardised(parts[0], self.gate_design)
         make = self._regressors if self.task.rows.classes is None else self._classifiers
-        return gate, *make(parts, problem.kept)
+        return gate, *make(parts, problem)
 
-    def _regressors(self, parts, kept):
+    def _expert(self, problem, place):
+        """An expert without coefficients, with its penalty."""
+        expert = clone(self.task.recipe.experts[problem.kept[place]])
+        if not expert.by_evidence:
+            return expert
+        ridge = problem.expert_penalty.ridge[place]
+        return expert.set_penalty((ridge, problem.expert_spent[place]))
+
+    def _regressors(self, parts, problem):
         _, coef, log_variance = parts
         n, d = log_variance.shape
         coef = coef.reshape(n, d, -1) * self.y_scale[:, None]
         coef[:, :, -1] += self.y_center
         sigma = np.exp(0.5 * log_variance) * self.y_scale
         experts = [
-            clone(self.task.recipe.experts[k]).set_standardised(c, self.expert_design)
-            for k, c in zip(kept, coef, strict=True)
+            self._expert(problem, place).set_standardised(own, self.expert_design)
+            for place, own in enumerate(coef)
         ]
         floored = (log_variance <= self.problem.log_floor).any(axis=1)
         likelihoods = [
@@ -164,17 +175,32 @@ class FusedTask:
         ]
         return experts, likelihoods
 
-    def _classifiers(self, parts, kept):
+    def _classifiers(self, parts, problem):
         n_classes = len(self.task.rows.classes)
-        coef = parts[1].reshape(len(kept), n_classes, -1)
+        coef = parts[1].reshape(problem.n_experts, n_classes, -1)
         if self.expert.l1_ratio == 0:
             coef = coef - coef.mean(axis=1, keepdims=True)
         experts = []
-        for k, c in zip(kept, coef, strict=True):
-            expert = clone(self.task.recipe.experts[k])
+        for place, own in enumerate(coef):
+            expert = self._expert(problem, place)
             expert.classes_ = self.task.rows.classes
-            experts.append(expert.set_standardised(c, self.expert_design))
+            experts.append(expert.set_standardised(own, self.expert_design))
         return experts, [clone(self.task.recipe.likelihood) for _ in experts]
+
+    def going_on(self, problem, fit):
+        """The problem with the penalties that evidence chose in an earlier fit."""
+        changes = {}
+        if self.form.by_evidence:
+            ridges = [own.strength for own in fit.gate.nodes()]
+            spent = [own.effective_ for own in fit.gate.nodes()]
+            changes = problem.gate_penalties(ridges, spent)
+        experts = fit.experts
+        if self.expert.by_evidence:
+            ridge = np.array([float(own.alpha_) for own in experts])
+            old = problem.expert_penalty
+            changes["expert_penalty"] = old._replace(ridge=ridge)
+            changes["expert_spent"] = np.array([own.effective_ for own in experts])
+        return problem.with_rule(**changes)
 
     def from_fit(self, fit):
         """Parameters of an earlier fit, in today's standardised units."""

@@ -24,6 +24,7 @@ class Run:
 
     Attributes
     ----------
+    problem : with the penalties as they are at last
     theta : parameters
     value : penalised objective per unit of weight
     statistics : of the E-step at ``theta``
@@ -39,6 +40,7 @@ class Run:
     stopped : bool, a callback asked to stop
     """
 
+    problem: object
     theta: object
     value: float
     statistics: object
@@ -67,7 +69,15 @@ def rank(problem, run):
 
 
 def run_em(
-    problem, theta, accelerator, *, max_iter, tol, on_iteration=None, earlier=None
+    problem,
+    theta,
+    accelerator,
+    *,
+    max_iter,
+    tol,
+    on_iteration=None,
+    earlier=None,
+    renews=False,
 ):
     """Iterate E- and M-steps until the objective stops rising.
 
@@ -83,19 +93,21 @@ def run_em(
         True stops the run.
     earlier : Run, default=None
         Whose record is gone on with.
+    renews : bool, default=False
+        Whether penalties by evidence are chosen anew, or stay.
 
     Returns
     -------
     Run
     """
     value, statistics = problem.evaluate(theta)
-    run = Run(theta, value, statistics)
+    run = Run(problem, theta, value, statistics)
     if earlier is not None:
         run.follow(earlier)
     accelerator.reset()
-    quiet, renewals = 0, Renewals(problem, run)
+    quiet, renewals = 0, Renewals(run, renews and problem.renews)
     for iteration in range(max_iter):
-        gain = _advance(problem, run, accelerator)
+        gain = _advance(run.problem, run, accelerator)
         run.bounds.append(run.value)
         run.loads.append(problem.load(run.statistics))
         run.kept.append(problem.kept)
@@ -103,7 +115,8 @@ def run_em(
             run.stopped = True
             break
         if renewals.due(iteration, gain < tol):
-            renewals.take(problem, run)
+            renewals.take(run)
+            accelerator.reset()
             quiet = 0
             continue
         quiet = quiet + 1 if gain < tol else 0
@@ -119,18 +132,18 @@ class Renewals:
     Between two renewals the objective rises; a renewal makes it another one.
     """
 
-    def __init__(self, problem, run):
-        self.left = MOST_RENEWALS - len(run.renewed) if problem.renews else 0
+    def __init__(self, run, wanted):
+        self.left = MOST_RENEWALS - len(run.renewed) if wanted else 0
 
     def due(self, iteration, quiet):
         """Whether they are after this iteration, in which little was gained or not."""
         regular = iteration >= FIRST_RENEWAL and iteration % RENEWAL_STEPS == 0
         return self.left > 0 and (regular or quiet)
 
-    def take(self, problem, run):
+    def take(self, run):
         """Choose the penalties of a run anew, the last time if they hardly move."""
-        run.theta, moved = problem.renewed(run.theta, run.statistics)
-        run.value, run.statistics = problem.evaluate(run.theta)
+        run.problem, run.theta, moved = run.problem.renewed(run.theta, run.statistics)
+        run.value, run.statistics = run.problem.evaluate(run.theta)
         run.renewed.append(len(run.bounds))
         self.left = self.left - 1 if moved > SETTLED_PENALTIES else 0
 

@@ -106,12 +106,12 @@ class RefitMixture:
     def renews(self):
         """Whether penalties are chosen anew while it runs."""
         experts = self.task.recipe.experts
-        steps = any(traits(experts[k]).steps for k in self.kept)
-        return steps or self.task.recipe.gate.renews
+        own = any(traits(experts[k]).renews for k in self.kept)
+        return own or self.task.recipe.gate.renews
 
     def renewed(self, parts, statistics):
-        """Parts with the penalties that their evidence asks for, and how far the
-        logarithms of the penalties moved."""
+        """The problem, parts with the penalties that their evidence asks for, and how
+        far the logarithms of the penalties moved."""
         rows, resp = self.task.rows, statistics.resp
         calls = [
             (number, resp[:, k], parts.experts[k], parts.likelihoods[k])
@@ -123,7 +123,7 @@ class RefitMixture:
         if gate.renews and len(self.kept) > 1:
             gate, moved = gate.renewed(rows.gate_view, resp, rows.weight)
             moves.append(moved)
-        return parts._replace(gate=gate, experts=experts), max(moves)
+        return self, parts._replace(gate=gate, experts=experts), max(moves)
 
     # -- E-step ---------------------------------------------------------------
 
@@ -268,8 +268,8 @@ class RefitMixture:
             )
         gate = parts.gate if parts else self.task.recipe.gate
         # One of curves sets what it learns, and changes nothing of what it had.
-        gate = copy.copy(gate) if gate.renews else copy.deepcopy(gate)
-        step = gate.update if parts or gate.renews else gate.fit
+        gate = copy.copy(gate) if gate.steps else copy.deepcopy(gate)
+        step = gate.update if parts or gate.steps else gate.fit
         step(self.task.rows.gate_view, resp, self.task.rows.weight)
         return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
 

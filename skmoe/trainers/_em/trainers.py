@@ -114,7 +114,7 @@ class EM(Trainer):
         """The trainer with what it leaves to the parts, which is ``tol``."""
         if self.tol is not None:
             return self
-        curved = recipe.gate.renews or any(traits(e).steps for e in recipe.experts)
+        curved = recipe.gate.steps or any(traits(e).steps for e in recipe.experts)
         return copy.copy(self).set_params(tol=CURVED_TOL if curved else DEFAULT_TOL)
 
     def _warn(self, fit, task):

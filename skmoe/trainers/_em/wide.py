@@ -13,11 +13,12 @@ from scipy import sparse
 from scipy.linalg import block_diag
 
 from ..._kernels.multinomial import mixture_curvature
+from ..._numerics.evidence import probed, probed_softmax
 from ..._numerics.iterative import conjugate_gradients, preconditioner
-from ..._numerics.linalg import Penalty, ridge_diagonal, shortened
+from ..._numerics.linalg import Penalty, ridge_diagonals, shortened
 from ..._numerics.multinomial import MOST_CONTRASTS, ByProducts, contrasts, log_weights
 from ..._numerics.products import gather, linear, regress
-from .fused import LinearGaussianMixture
+from .fused import LinearGaussianMixture, shared_by
 from .fused_classes import LinearCategoricalMixture
 
 # Share of the slope that a joint Newton step leaves: the curvature is not worth more.
@@ -156,10 +157,23 @@ class WideMixture:
             updated[own] = coef[own] + model.direction(
                 statistics.slots[:, own],
                 coef[own],
-                *self.gate_penalty,
+                self.node_ridge(own),
+                self.gate_penalty.lasso,
                 GATE_RESIDUAL,
             )
         return updated
+
+    def _gate_ridges(self, coef, statistics):
+        """Penalties that the evidence of each node asks for, by slot."""
+        mass, found = self.tree.to_slots(self.weight[:, None] * statistics.resp), []
+        for own, above in zip(self.tree.slots, self.tree.parents, strict=True):
+            total = self.weight if above < 0 else mass[:, above]
+            model = ByProducts(self.gate, mass[:, own], total, n_jobs=self.n_jobs)
+            chosen = probed_softmax(
+                model, statistics.slots[:, own], coef[own], self.node_ridge(own)
+            )
+            found += shared_by(chosen, own)
+        return found
 
 
 class WideGaussianMixture(WideMixture, LinearGaussianMixture):
@@ -183,6 +197,28 @@ class WideGaussianMixture(WideMixture, LinearGaussianMixture):
         weights = self.weight[:, None] * statistics.resp
         return self._regress(weights, parts[1], parts[2])
 
+    def _expert_ridges(self, parts, statistics):
+        """Penalties that the evidence of each expert asks for."""
+        _, coef, log_variance = parts
+        coef = coef.reshape(self.n_experts, self.n_outputs, -1)
+        found = []
+        each = zip(coef, np.exp(log_variance), self.expert_penalty.ridge, strict=True)
+        for k, (own, variance, ridge) in enumerate(each):
+            weight = self.weight * statistics.resp[:, k]
+            found.append(
+                probed(self._products(weight), weight.sum(), ridge, own, variance)
+            )
+        return found
+
+    def _products(self, weight):
+        """Weighted products with the experts' columns, of moves (d, q)."""
+
+        def apply(move):
+            rows = linear(self.expert, move, self.n_jobs)
+            return gather(self.expert, weight[:, None] * rows, self.n_jobs)
+
+        return apply
+
     def _start_experts(self, targets):
         n, d = targets.shape[1], self.n_outputs
         coef, unit = np.zeros((n * d, self.expert_channels)), np.zeros((n, d))
@@ -191,6 +227,7 @@ class WideGaussianMixture(WideMixture, LinearGaussianMixture):
     def _regress(self, weights, start, log_variance):
         """Coefficients (K * d, q), and variances (K, d) given them."""
         ridge, lasso = self.expert_penalty
+        ridge = np.repeat(ridge, self.n_outputs)
         shape = len(weights), self.n_experts, self.n_outputs
         targets = weights[:, :, None] * self.target[:, None, :]
         coef = regress(
@@ -234,16 +271,34 @@ class WideCategoricalMixture(WideMixture, LinearCategoricalMixture):
 
     def _update_experts(self, parts, statistics):
         coef = parts[1].reshape(self.n_experts, self.n_classes, -1)
+        ridge, lasso = self.class_penalty
+        moves = [
+            model.direction(proba, own, strength, lasso)
+            for (model, proba), own, strength in zip(
+                self._each_expert(statistics), coef, ridge, strict=True
+            )
+        ]
+        return (parts[1] + np.concatenate(moves),)
+
+    def _each_expert(self, statistics):
+        """The regression of each expert, and its class probabilities (n, C)."""
         indicators = np.eye(self.n_classes)[self.target.codes]
-        moves = []
         for k in range(self.n_experts):
             mass = self.weight * statistics.resp[:, k]
-            own = ByProducts(
-                self.expert, indicators * mass[:, None], mass, n_jobs=self.n_jobs
-            )
-            proba = np.ascontiguousarray(statistics.experts[:, k])
-            moves.append(own.direction(proba, coef[k], *self.class_penalty))
-        return (parts[1] + np.concatenate(moves),)
+            targets = indicators * mass[:, None]
+            model = ByProducts(self.expert, targets, mass, n_jobs=self.n_jobs)
+            yield model, np.ascontiguousarray(statistics.experts[:, k])
+
+    def _expert_ridges(self, parts, statistics):
+        """Penalties that the evidence of each expert asks for."""
+        coef = parts[1].reshape(self.n_experts, self.n_classes, -1)
+        each = zip(
+            self._each_expert(statistics), coef, self.class_penalty.ridge, strict=True
+        )
+        return [
+            self._of_one_class(probed_softmax(*model, own, near))
+            for model, own, near in each
+        ]
 
     def maximise(self, theta, statistics):
         """One Newton step from the parameters."""
@@ -267,10 +322,10 @@ class NewtonStep:
         self.problem, self.rows = problem, rows
         self.weighted = problem.weight[:, None] * rows.resp
         self.mass = problem.tree.to_slots(self.weighted)
-        ridge = problem.class_penalty.ridge
+        ridge = np.repeat(problem.class_penalty.ridge, problem.n_classes)
         self.penalties = (
-            ridge_diagonal(problem.gate_channels, problem.gate_penalty.ridge),
-            ridge_diagonal(problem.expert_channels, ridge),
+            ridge_diagonals(problem.gate_channels, problem.gate_penalty.ridge),
+            ridge_diagonals(problem.expert_channels, ridge),
         )
 
     def slope(self, gate, expert):

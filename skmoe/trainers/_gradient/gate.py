@@ -33,7 +33,7 @@ class GateNetwork:
     """
 
     def __init__(self, gate, n_inputs, n_experts, n_outputs):
-        self.gate, self.n_experts, self.alpha = gate, n_experts, gate.alpha
+        self.gate, self.n_experts, self.alpha = gate, n_experts, gate.strength
         self.network = gate.network(n_inputs, n_outputs)
         self.n_parameters = self.network.n_parameters
 
@@ -100,7 +100,7 @@ class TreeNetworks:
     """
 
     def __init__(self, gate, n_inputs, n_outputs):
-        self.gate, self.tree, self.alpha = gate, gate.tree, gate.gate.alpha
+        self.gate, self.tree, self.alpha = gate, gate.tree, gate.gate.strength
         self.n_experts = self.tree.n_leaves
         widths = [*self.tree.widths]
         if n_outputs > self.n_experts:

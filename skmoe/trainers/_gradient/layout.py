@@ -287,7 +287,7 @@ class ParameterLayout:
         for expert, where in zip(
             self.task.recipe.experts, self.expert_slices, strict=True
         ):
-            ridge[where] *= expert.alpha
+            ridge[where] *= expert.strength
         return ridge / len(self.weight)
 
     def penalty_gradient(self, theta, ridge):
