@@ -1,8 +1,8 @@
 """Ridge penalties at which the evidence of a linear fit has its maximum.
 
 The evidence is the likelihood of the penalty: the density of the targets with the
-coefficients integrated out, whose prior the penalty is.  Along the axes of the curvature
-it is a function of one number, whatever the number of columns (MacKay 1992).
+coefficients integrated out, whose prior the penalty is.  Along the axes of the
+curvature it is a function of one number, however many the columns (MacKay 1992).
 """
 
 import copy
@@ -38,7 +38,7 @@ MOST_ROUNDS, SMALLEST_ROUND = 50, 1e-6
 
 
 class Chosen(NamedTuple):
-    """A penalty by evidence, and the effective number of coefficients that it leaves."""
+    """A penalty by evidence, and how many coefficients it leaves effectively."""
 
     ridge: float
     effective: float
@@ -164,9 +164,8 @@ def best_ridge(model, near=None):
     unit = curvature.mean()
     lower, upper = unit * LEAST, unit * MOST
     if near is not None:
-        lower, upper = (
-            np.clip(near * f, lower, upper) for f in (1 / FURTHEST, FURTHEST)
-        )
+        bounds = near / FURTHEST, near * FURTHEST
+        lower, upper = np.clip(bounds, lower, upper)
     ridge = _maximum(model, np.geomspace(lower, upper, POINTS))
     return Chosen(ridge, float(model.effective(np.array([ridge]))[0]))
 

@@ -291,8 +291,8 @@ def check_penalty(part):
         )
     if part.by_evidence and part.l1_ratio > 0:
         raise ValueError(
-            f"{name} got alpha='evidence' with l1_ratio={part.l1_ratio!r}, but evidence "
-            "chooses a ridge only; use l1_ratio=0, or a number for alpha."
+            f"{name} got alpha='evidence' with l1_ratio={part.l1_ratio!r}, but "
+            "evidence chooses a ridge only; use l1_ratio=0, or a number for alpha."
         )
 
 

@@ -51,7 +51,9 @@ class GeneralizedLinearExpert(LinearExpert):
 
     follows_likelihood = True
 
-    def __init__(self, alpha=1.0, l1_ratio=0.0, standardize=True, likelihood=None):
+    def __init__(
+        self, alpha="evidence", l1_ratio=0.0, standardize=True, likelihood=None
+    ):
         super().__init__(alpha=alpha, l1_ratio=l1_ratio, standardize=standardize)
         self.likelihood = likelihood
 

@@ -61,7 +61,7 @@ class LinearExpert(RidgePart, BuiltInExpert):
 
     Parameters
     ----------
-    alpha : float or "evidence", default=1.0
+    alpha : float or "evidence", default="evidence"
         Penalty on standardised coefficients, in units of rows, as in
         :class:`sklearn.linear_model.Ridge`.  ``0`` is maximum likelihood.
         ``"evidence"`` chooses it for each expert, while EM runs, so that the marginal
@@ -114,7 +114,7 @@ class LinearExpert(RidgePart, BuiltInExpert):
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
 
-    def __init__(self, alpha=1.0, l1_ratio=0.0, standardize=True):
+    def __init__(self, alpha="evidence", l1_ratio=0.0, standardize=True):
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize

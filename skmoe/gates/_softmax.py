@@ -41,7 +41,7 @@ class SoftmaxGate(RidgePart, BaseGate):
 
     Parameters
     ----------
-    alpha : float or "evidence", default=0.1
+    alpha : float or "evidence", default="evidence"
         Penalty on standardised coefficients, in units of rows; intercepts are free.
         ``0`` is maximum likelihood.  ``"evidence"`` chooses it, while EM runs, so that
         the marginal likelihood has its maximum [4]_; trainers by gradient take 0.1.
@@ -94,7 +94,7 @@ class SoftmaxGate(RidgePart, BaseGate):
     start_alpha = 0.1
 
     def __init__(
-        self, alpha=0.1, l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
+        self, alpha="evidence", l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
     ):
         self.alpha = alpha
         self.l1_ratio = l1_ratio

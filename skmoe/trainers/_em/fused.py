@@ -45,6 +45,9 @@ class ByEvidence(NamedTuple):
     experts: bool = False
 
 
+NOTHING = ByEvidence()
+
+
 class LinearMixture:
     """Linear experts and a tree of softmax gates on row blocks; see the two subclasses.
 
@@ -80,7 +83,7 @@ class LinearMixture:
         tree,
         gate_penalty,
         expert_penalty,
-        by_evidence=ByEvidence(),
+        by_evidence=NOTHING,
         n_active=None,
         hard=False,
         n_jobs=None,
