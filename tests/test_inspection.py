@@ -254,7 +254,7 @@ def test_removed_experts_are_in_the_record(options, trainer, capsys):
     X = rng.normal(size=(200, 1))
     y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
     # A lasso, whose share is not taken out once the record has ended.
-    lasso = LinearExpert(l1_ratio=0.5)
+    lasso = LinearExpert(alpha=1.0, l1_ratio=0.5)
     model = MoERegressor(lasso, n_experts=6, trainer=trainer, random_state=0, verbose=1)
     model.set_params(**options).fit(X, y)
     history, bounds = model.history_, np.array(model.lower_bounds_)

@@ -204,11 +204,15 @@ def test_fused_and_general_em_agree(regression, n_outputs):
     X, y = regression
     y = np.column_stack([y, X[:, 0] * y])[:, :n_outputs].squeeze()
     trainer = EM(tol=1e-12, max_iter=5000, max_refits=5)
-    fused = MoERegressor(n_experts=2, trainer=trainer).fit(X, y)
-    general = MoERegressor(n_experts=2, trainer=trainer, warm_start=True, gate=Opaque())
+    expert, gate = LinearExpert(alpha=1.0), Opaque(alpha=0.1)
+    flat = SoftmaxGate(alpha=0.1)
+    fused = MoERegressor(expert, n_experts=2, trainer=trainer, gate=flat).fit(X, y)
+    general = MoERegressor(
+        expert, n_experts=2, trainer=trainer, warm_start=True, gate=gate
+    )
     fitted = {k: v for k, v in vars(fused).items() if k not in fused.get_params()}
     general.__dict__.update(fitted)
-    general.gate_ = Opaque()
+    general.gate_ = clone(gate)
     general.gate_.__dict__.update(vars(fused.gate_))
     general.fit(X, y)
     np.testing.assert_allclose(

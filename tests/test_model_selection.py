@@ -360,7 +360,8 @@ def test_weights_of_zero_scorers_and_sizes(regimes):
 
 def test_of_sizes_that_end_alike_the_smallest_is_chosen():
     X, y = make_gated_regression(600, random_state=0)
-    search = MoERegressorCV(n_experts=6, criterion="bic").fit(X, y)
+    parts = MoERegressor(LinearExpert(alpha=1.0), gate=SoftmaxGate(alpha=0.1))
+    search = MoERegressorCV(parts, n_experts=6, criterion="bic").fit(X, y)
     assert search.best_params_["n_experts"] == search.n_experts_ == 3
     assert set(search.cv_results_["n_experts_left"][2:]) == {3.0}
 
@@ -554,7 +555,8 @@ def test_merging_and_search_under_routers(router, trainer):
     X = rng.normal(size=(80, 2))
     y = X[:, 0] + 0.1 * rng.normal(size=80)
     trainer = Gradient(max_epochs=5) if trainer == "gradient" else trainer
-    many = MoERegressor(n_experts=4, router=router, trainer=trainer, random_state=0)
+    own = {"router": router, "trainer": trainer, "random_state": 0}
+    many = MoERegressor(LinearExpert(alpha=1.0), n_experts=4, **own)
     few = merge_experts(many.fit(X, y), X, y)
     assert few.n_experts_ < 4
     assert np.isfinite(few.log_density(X, y)).all()

@@ -66,7 +66,8 @@ def test_shapes(regression, classification):
 
 def test_criteria(regression):
     X, y = regression
-    model = MoERegressor(n_experts=2).fit(X, y)
+    gate = SoftmaxGate(alpha=0.1)
+    model = MoERegressor(LinearExpert(alpha=1.0), n_experts=2, gate=gate).fit(X, y)
     deviance = -2 * model.log_likelihood_
     assert model.n_parameters_ == 2 * 5 + 2 + 5
     np.testing.assert_allclose(model.aic(X, y), deviance + 34)
@@ -81,7 +82,12 @@ def test_criteria(regression):
 
 
 def test_shared_variance_counts_once(regression):
-    model = MoERegressor(n_experts=2, likelihood=Gaussian(variance="shared"))
+    model = MoERegressor(
+        LinearExpert(alpha=1.0),
+        n_experts=2,
+        gate=SoftmaxGate(alpha=0.1),
+        likelihood=Gaussian(variance="shared"),
+    )
     model.fit(*regression)
     assert model.n_parameters_ == 2 * 5 + 1 + 5
     assert model.likelihoods_[0].sigma_ == model.likelihoods_[1].sigma_
@@ -283,7 +289,8 @@ def test_warm_start_continues(regression):
     ):
         first = model.fit(X, y).log_likelihood_
         assert model.fit(X, y).n_iter_ <= 3
-        np.testing.assert_allclose(model.log_likelihood_, first, rtol=1e-5)
+        # Penalties are chosen once more, and move a little.
+        np.testing.assert_allclose(model.log_likelihood_, first, rtol=1e-4)
 
 
 @pytest.mark.parametrize("keep", [pickle, "copy", "joblib"])

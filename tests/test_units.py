@@ -27,11 +27,11 @@ def rows(n=200):
 FEW = EM(max_iter=6, max_refits=3)
 MODELS = {
     "default": MoERegressor(),
-    "lasso": MoERegressor(experts=LinearExpert(l1_ratio=0.5), trainer=FEW),
+    "lasso": MoERegressor(experts=LinearExpert(alpha=1.0, l1_ratio=0.5), trainer=FEW),
     "hard": MoERegressor(trainer=HardEM()),
     "gaussian gate": MoERegressor(gate=GaussianGate(), trainer=FEW),
     "mlp": MoERegressor(experts=MLPExpert((3,), max_iter=5), trainer=FEW),
-    "laplace": MoERegressor(likelihood="laplace", trainer=FEW),
+    "laplace": MoERegressor(LinearExpert(alpha=1.0), likelihood="laplace", trainer=FEW),
     "student": MoERegressor(likelihood="student-t", trainer=FEW),
     "full": MoERegressor(likelihood=Gaussian(covariance="full"), trainer=FEW),
     "spread of x": MoERegressor(likelihood="heteroscedastic", trainer=FEW),

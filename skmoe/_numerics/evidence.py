@@ -21,7 +21,7 @@ from .linalg import (
     unpack_grams,
     use_exact_newton,
 )
-from .multinomial import contrasts, softmax_curvature
+from .multinomial import orthonormal_contrasts, softmax_curvature
 from .products import gather, linear
 
 EVIDENCE = "evidence"
@@ -51,18 +51,15 @@ class Axes(NamedTuple):
     ----------
     curvature : (p,)
     squares : (d, p), of the slopes at zero along the axes, for each output
-    share : float
-        Of the axes that are free: of scores of K classes, only K - 1 differences are.
     """
 
     curvature: np.ndarray
     squares: np.ndarray
-    share: float = 1.0
 
     def effective(self, ridge):
         """Effective number of coefficients of one output, at penalties (m,)."""
         own = self.curvature[:, None] / (self.curvature[:, None] + ridge)
-        return self.share * own.sum(axis=0)
+        return own.sum(axis=0)
 
     def norms(self, ridge):
         """Squared norms (d, m) of the coefficients."""
@@ -75,17 +72,21 @@ class Axes(NamedTuple):
     def log_volume(self, ridge):
         """Logarithms (m,) of the posterior's volume as a share of the prior's."""
         own = np.log1p(self.curvature[:, None] / ridge)
-        return -0.5 * self.share * own.sum(axis=0)
+        return -0.5 * own.sum(axis=0)
 
 
-def axes_of(matrix, right, share=1.0):
+def axes_of(matrix, right):
     """The ``Axes`` of a curvature (p, p) and right-hand sides (p, d)."""
     curvature, vectors = np.linalg.eigh(matrix)
-    largest = max(curvature[-1], np.finfo(float).tiny) if len(curvature) else 0.0
+    real = _is_real(curvature)
+    return Axes(curvature[real], (vectors[:, real].T @ right).T ** 2)
+
+
+def _is_real(curvature):
+    """Which of ascending eigenvalues are more than rounding."""
+    largest = curvature[-1] if len(curvature) else 0.0
     # What is left by rounding where there is no spread has nothing to say.
-    real = curvature > 1e-12 * len(curvature) * largest
-    squares = (vectors[:, real].T @ right).T ** 2
-    return Axes(curvature[real], squares, share)
+    return curvature > 1e-12 * len(curvature) * max(largest, np.finfo(float).tiny)
 
 
 class Values:
@@ -122,51 +123,13 @@ class Values:
         return self.effective(ridge) - ridge * paid
 
 
-class Slopes:
-    """Evidence of a quadratic model of any other log-likelihood.
-
-    Parameters
-    ----------
-    axes : Axes
-        One squared slope per axis.
-    """
-
-    def __init__(self, axes):
-        self.axes = axes
-
-    def value(self, ridge):
-        """Logarithms (m,) of the evidence at penalties (m,), up to a constant."""
-        explained = self.axes.share * np.sum(self.axes.explained(ridge), axis=0)
-        return 0.5 * explained + self.axes.log_volume(ridge)
-
-    def slope(self, ridge):
-        """Of the evidence along the penalty's logarithm, twice."""
-        paid = self.axes.share * np.sum(self.axes.norms(ridge), axis=0)
-        return self.effective(ridge) - ridge * paid
-
-    def effective(self, ridge):
-        """Effective number of coefficients."""
-        return self.axes.effective(ridge)
-
-
-def best_ridge(model, near=None):
-    """The ``Chosen`` penalty of a ``Values`` or ``Slopes``.
-
-    Parameters
-    ----------
-    model : Values or Slopes
-    near : float, default=None
-        Penalty from which it goes no further than ``FURTHEST`` times.
-    """
+def best_ridge(model):
+    """The ``Chosen`` penalty of ``Values``."""
     curvature = model.axes.curvature
     if not len(curvature):
-        return Chosen(1.0 if near is None else float(near), 0.0)
+        return Chosen(1.0, 0.0)
     unit = curvature.mean()
-    lower, upper = unit * LEAST, unit * MOST
-    if near is not None:
-        bounds = near / FURTHEST, near * FURTHEST
-        lower, upper = np.clip(bounds, lower, upper)
-    ridge = _maximum(model, np.geomspace(lower, upper, POINTS))
+    ridge = _maximum(model, np.geomspace(unit * LEAST, unit * MOST, POINTS))
     return Chosen(ridge, float(model.effective(np.array([ridge]))[0]))
 
 
@@ -213,18 +176,18 @@ def ridge_of_values(gram, right, square, least):
     return best_ridge(Values(axes_of(matrix, cross), total, mass, least))
 
 
-def ridge_of_slopes(grams, slopes, coef, near, share=1.0):
-    """Penalty of linear predictors, by quadratic models at their coefficients.
+def ridge_of_slopes(grams, coef, ridge, share=1.0):
+    """Penalty of linear predictors, a step nearer to its evidence.
 
     Parameters
     ----------
     grams : (m, q, q)
         Curvatures of the log-likelihood, in units of the variance that the penalty is
         relative to; the last channel is the intercept.
-    slopes, coef : (m, q)
-        Gradients of the log-likelihood without the penalty, in the same units, and
-        where they are taken.
-    near : float
+    coef : (m, q)
+        Coefficients at which they are taken, in units of the spread.
+    ridge : float
+        The penalty as it is.
     share : float
         Of the predictors that are free, where only their differences are.
 
@@ -232,33 +195,42 @@ def ridge_of_slopes(grams, slopes, coef, near, share=1.0):
     -------
     Chosen, or None without curvature
     """
-    each = zip(grams, slopes, coef, strict=True)
-    parts = [axes_of(*_without_intercept(*own)) for own in each if own[0][-1, -1] > 0.0]
-    if not parts:
+    alive = grams[:, -1, -1] > 0.0
+    if not alive.any():
         return None
-    curvature = np.concatenate([own.curvature for own in parts])
-    squares = np.concatenate([own.squares for own in parts], axis=1)
-    return best_ridge(Slopes(Axes(curvature, squares, share)), near)
+    matrices = centred_grams(grams[alive], spreadless(grams[alive]))
+    effective = share * sum(_effective(own, ridge) for own in matrices)
+    return step_of(effective, np.sum(coef[:, :-1] ** 2), ridge)
 
 
-def _without_intercept(gram, slope, coef):
-    """Curvature (p, p) and right-hand side (p, 1) of slopes, the intercept free."""
-    flat = spreadless(gram[None])
-    matrix = centred_grams(gram[None], flat)[0]
-    mean = gram[-1, :-1] / gram[-1, -1]
-    right = np.where(flat[0], 0.0, slope[:-1] - mean * slope[-1]) + matrix @ coef[:-1]
-    return matrix, right[:, None]
+def _effective(matrix, ridge):
+    """Effective number of coefficients, the intercept aside."""
+    curvature = np.linalg.eigvalsh(matrix)
+    curvature = curvature[_is_real(curvature)]
+    return float(np.sum(curvature / (curvature + ridge)))
 
 
-def ridge_of_softmax(gradient, grams, coef, near):
-    """Penalty of a multinomial regression, by a quadratic model at its coefficients.
+def step_of(effective, paid, ridge):
+    """Where MacKay's update takes a penalty.
+
+    It has the coefficients for what they are.  To let a quadratic model say how they
+    would move goes wrong where classes are separable: there the curvature all but
+    vanishes, and with it what the model knows of the price of small coefficients.
+    """
+    wanted = effective / max(paid, np.finfo(float).tiny)
+    return Chosen(float(np.clip(wanted, ridge / FURTHEST, ridge * FURTHEST)), effective)
+
+
+def ridge_of_softmax(grams, coef, ridge):
+    """Penalty of a multinomial regression, a step nearer to its evidence.
 
     Parameters
     ----------
-    gradient : (K, q) of the log-likelihood without the penalty
     grams : (pairs, columns) curvature as ``multinomial_curvature`` accumulates it
     coef : (K, q)
-    near : float
+        At which it is taken.
+    ridge : float
+        The penalty as it is.
 
     Returns
     -------
@@ -269,31 +241,29 @@ def ridge_of_softmax(gradient, grams, coef, near):
         return None
     blocks = unpack_grams(grams, n_channels)
     blocks = blocks.reshape(curvature_columns(n_classes, n_channels), *blocks.shape[1:])
-    if use_exact_newton(n_classes, n_channels):
-        return _ridge_of_contrasts(gradient, blocks, coef, near)
-    # By blocks of single classes; beside others a class curves a little more.
-    share = (n_classes - 1) / n_classes
-    return ridge_of_slopes(blocks / share, gradient, coef, near, share)
+    if not use_exact_newton(n_classes, n_channels):
+        # By blocks of single classes; beside others a class curves a little more.
+        share = (n_classes - 1) / n_classes
+        return ridge_of_slopes(blocks / share, coef, ridge, share)
+    matrix = _contrast_curvature(joint_hessians(blocks[None], n_classes)[0])
+    if matrix is None:
+        return None
+    return step_of(_effective(matrix, ridge), np.sum(coef[:, :-1] ** 2), ridge)
 
 
-def _ridge_of_contrasts(gradient, blocks, coef, near):
-    """By the Hessian of all classes, along what differs among them."""
-    basis, n_channels = contrasts(len(coef)), coef.shape[1]
-    if basis.shape[1] == len(coef):
-        basis = np.linalg.qr(np.eye(len(coef)) - 1.0 / len(coef))[0][:, :-1]
-    hessian = joint_hessians(blocks[None], len(coef))[0]
-    hessian = np.einsum("ka,kilj,lb->aibj", basis, hessian, basis)
-    slope, at = basis.T @ gradient, basis.T @ coef
-    n_free = len(slope)
+def _contrast_curvature(hessian):
+    """Curvature of the slopes along what differs among classes, of (K, q, K, q), the
+    intercepts free; or None without any."""
+    n_classes, n_channels = hessian.shape[:2]
+    basis = orthonormal_contrasts(n_classes)
+    hessian = np.einsum("ka,kilj,lb->aibj", basis, hessian, basis, optimize=True)
     inner = hessian[:, -1, :, -1]
     if not np.trace(inner) > 0.0:
         return None
-    columns = hessian[:, :-1, :, :-1].reshape(n_free * (n_channels - 1), -1)
-    mixed = hessian[:, :-1, :, -1].reshape(-1, n_free)
-    away = np.linalg.pinv(inner, hermitian=True) @ mixed.T
-    matrix = columns - mixed @ away
-    right = slope[:, :-1].ravel() - away.T @ slope[:, -1] + matrix @ at[:, :-1].ravel()
-    return best_ridge(Slopes(axes_of(matrix, right[:, None])), near)
+    size = (n_classes - 1) * (n_channels - 1)
+    columns = hessian[:, :-1, :, :-1].reshape(size, size)
+    mixed = hessian[:, :-1, :, -1].reshape(size, -1)
+    return columns - mixed @ np.linalg.pinv(inner, hermitian=True) @ mixed.T
 
 
 def probed(apply, spread, ridge, coef, unit=1.0):
@@ -324,11 +294,8 @@ def probed(apply, spread, ridge, coef, unit=1.0):
         signs[:, -1] = 0.0
         found = solve_by_products(penalised, apply(signs), diagonal, PROBE_RESIDUAL)
         effective += np.vdot(signs[:, :-1], found[:, :-1]) / PROBES
-    effective = max(float(effective), 0.0)
     paid = np.sum(np.sum(coef[:, :-1] ** 2, axis=1) / unit)
-    wanted = effective / max(paid, np.finfo(float).tiny)
-    ridge = float(np.clip(wanted, ridge / FURTHEST, ridge * FURTHEST))
-    return Chosen(ridge, effective)
+    return step_of(max(float(effective), 0.0), paid, ridge)
 
 
 def probed_softmax(model, proba, coef, ridge):

@@ -133,6 +133,11 @@ def contrasts(width):
         return np.zeros((1, 0))
     if width > MOST_CONTRASTS:
         return np.eye(width)
+    return orthonormal_contrasts(width)
+
+
+def orthonormal_contrasts(width):
+    """The same for any ``width``."""
     return np.ascontiguousarray(helmert(width).T)
 
 

@@ -243,12 +243,11 @@ class Newton:
                 return gather(self.design, weights * linear(self.design, move))
 
             return probed(apply, weights.sum(axis=0), near, coef, variance)
-        grams, slope, share = self.system(coef, likelihood)
-        unit = np.reshape(variance / share, (-1, 1))
-        # Coefficients in units of the spread, so that outputs have one penalty.
-        spread = np.sqrt(np.reshape(variance, (-1, 1)))
-        own = grams * unit[:, :, None], slope * unit / spread, coef / spread
-        return ridge_of_slopes(*own, near)
+        grams, _, share = self.system(coef, likelihood)
+        # In units of the variance, so that outputs have one penalty.
+        variance = np.reshape(variance, (-1, 1))
+        grams = grams * (variance / share)[:, :, None]
+        return ridge_of_slopes(grams, coef / np.sqrt(variance), near)
 
     def settled(self, coef, likelihood, free):
         """Coefficients without the bias of the ridge if ``free``, and their cost."""

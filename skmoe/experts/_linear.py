@@ -122,7 +122,7 @@ class LinearExpert(RidgePart, BuiltInExpert):
     @property
     def penalty_rows(self):
         """How much weight of rows the penalty outweighs."""
-        return 0.0 if self.by_evidence else self.alpha
+        return self.strength
 
     @property
     def renews(self):
@@ -394,8 +394,8 @@ class LinearClassifierExpert(LinearExpert):
         else:
             offset = np.zeros((0, len(labels))) if offset is None else offset
             data = design, read_only(targets), read_only(weight, float)
-            _, *state = multinomial_statistics(*data, coef, read_only(offset))
-            chosen = ridge_of_softmax(*state, coef, near)
+            _, _, grams = multinomial_statistics(*data, coef, read_only(offset))
+            chosen = ridge_of_softmax(grams, coef, near)
         if chosen is not None:
             chosen = chosen._replace(ridge=chosen.ridge / self._mirrored())
         return self.moved_to(chosen)

@@ -105,7 +105,7 @@ class SoftmaxGate(RidgePart, BaseGate):
     @property
     def penalty_rows(self):
         """How much weight of rows the penalty outweighs."""
-        return 0.0 if self.by_evidence else self.alpha
+        return self.strength
 
     @property
     def renews(self):
@@ -169,8 +169,8 @@ class SoftmaxGate(RidgePart, BaseGate):
             return self.moved_to(probed_softmax(model, proba, coef, near))
         data = design, read_only(resp, float), read_only(weight, float)
         none = read_only(np.zeros((0, len(coef))))
-        _, *state = multinomial_statistics(*data, coef, none)
-        return self.moved_to(ridge_of_softmax(*state, coef, near))
+        _, _, grams = multinomial_statistics(*data, coef, none)
+        return self.moved_to(ridge_of_softmax(grams, coef, near))
 
     def set_penalties(self, ridge, effective):
         """Set what evidence says, by expert (K,), of which it says the same."""

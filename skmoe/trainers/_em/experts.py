@@ -9,6 +9,7 @@ from ...experts._base import traits
 from ...experts._foreign import fit_expert
 from ...experts._glm import target_units
 from .._variances import Designs
+from .fused import NO_ROWS
 
 # With fewer rows than this an expert may be unable to answer.
 FEW_ROWS = 50
@@ -148,6 +149,8 @@ class ExpertFits:
         if expert.is_linear:
             view = self.designs.of(view, expert.standardize)
         weight = share * self.task.rows.weight
+        if weight.sum() <= NO_ROWS * self.task.rows.weight.sum():
+            return expert, 0.0
         return expert.renewed(view, self.task.rows.labels, weight, **more)
 
     def _for_step(self, number, likelihood):

@@ -36,6 +36,8 @@ START_STEPS = 4
 ROWS_PER_CHANNEL = 2
 # And so many where its spread is next to nothing, as it is where y has no noise.
 ROWS_IF_NARROW = 10
+# Share of all rows below which an expert has none.
+NO_ROWS = 1e-10
 
 
 class ByEvidence(NamedTuple):
@@ -107,6 +109,9 @@ class LinearMixture:
     def n_experts(self):
         """Number of leaves."""
         return self.tree.n_leaves
+
+    #: Move of the logarithms of penalties after which they stay.
+    penalty_rest = 0.05
 
     @property
     def renews(self):
@@ -310,7 +315,6 @@ class LinearMixture:
         curves, found = self.tree.curves(self.gate_channels), []
         for node, slots in enumerate(self.tree.slots):
             chosen = ridge_of_softmax(
-                statistics.gate_gradient[slots],
                 statistics.gate_gram[:, curves[node] : curves[node + 1]],
                 coef[slots],
                 self.node_ridge(slots),
@@ -487,7 +491,7 @@ class LinearGaussianMixture(LinearMixture):
         if self.shared_variance:
             variance = np.broadcast_to(variance.sum(axis=0), variance.shape)
             weight = np.broadcast_to(weight.sum(axis=0), variance.shape)
-        alive = weight > 1e-10 * self.total_weight
+        alive = weight > NO_ROWS * self.total_weight
         variance = np.divide(variance, weight, out=np.exp(before), where=alive)
         least = np.finfo(float).tiny
         return np.maximum(np.log(np.maximum(variance, least)), self.log_floor)
@@ -498,7 +502,11 @@ class LinearGaussianMixture(LinearMixture):
         cross = statistics.cross.reshape(self.n_experts, self.n_outputs, -1)
         least = np.exp(self.log_floor)
         each = zip(grams, cross.transpose(0, 2, 1), statistics.square, strict=True)
-        return [ridge_of_values(*own, least) for own in each]
+        alive = statistics.mass > NO_ROWS * self.total_weight
+        return [
+            ridge_of_values(*own, least) if has_rows else None
+            for own, has_rows in zip(each, alive, strict=True)
+        ]
 
     def _settled(self, grams, right, square, coef, fitted, variance):
         """Coefficients without the bias of the ridge, and what of the squares they

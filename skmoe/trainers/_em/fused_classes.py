@@ -13,7 +13,7 @@ from ..._numerics.linalg import (
     use_exact_newton,
 )
 from ..._numerics.multinomial import fit_multinomial
-from .fused import START_STEPS, LinearMixture
+from .fused import NO_ROWS, START_STEPS, LinearMixture
 
 
 class LinearCategoricalMixture(LinearMixture):
@@ -100,9 +100,13 @@ class LinearCategoricalMixture(LinearMixture):
         """Penalties that the evidence of each expert asks for."""
         shape = (self.n_experts, self.n_classes, self.expert_channels)
         grams = np.split(statistics.expert_gram, self.n_experts, axis=1)
-        gradients, coef = statistics.cross.reshape(shape), parts[1].reshape(shape)
-        each = zip(gradients, grams, coef, self.class_penalty.ridge, strict=True)
-        return [self._of_one_class(ridge_of_softmax(*own)) for own in each]
+        coef = parts[1].reshape(shape)
+        each = zip(grams, coef, self.class_penalty.ridge, strict=True)
+        alive = statistics.mass > NO_ROWS * self.total_weight
+        return [
+            self._of_one_class(ridge_of_softmax(*own)) if has_rows else None
+            for own, has_rows in zip(each, alive, strict=True)
+        ]
 
     def _of_one_class(self, chosen):
         """The penalty that stands for a chosen one of mirrored coefficients."""

@@ -8,9 +8,8 @@ import numpy as np
 SMALLEST_STEP = 1e-4
 SETTLING_STEPS = 20
 # The first iteration after which penalties are chosen anew, every how many it happens
-# then, how often at most, and the move of their logarithms that ends it.
+# then, and how often at most.
 FIRST_RENEWAL, RENEWAL_STEPS, MOST_RENEWALS = 4, 3, 15
-SETTLED_PENALTIES = 0.2
 # First bound of the step length, and the factor by which the bound moves.
 FIRST_LIMIT = 4.0
 LIMIT_FACTOR = 2.0
@@ -87,6 +86,7 @@ def run_em(
     theta : start
     accelerator : object with ``propose`` and ``reset``
     max_iter : int
+        Counted anew after each choice of penalties.
     tol : float
         Converged when two iterations in a row gain less, in nats per unit of weight.
     on_iteration : callable(iteration, run) -> bool
@@ -105,8 +105,10 @@ def run_em(
     if earlier is not None:
         run.follow(earlier)
     accelerator.reset()
-    quiet, renewals = 0, Renewals(run, renews and problem.renews)
-    for iteration in range(max_iter):
+    iteration, left, quiet = -1, max_iter, 0
+    renewals = Renewals(run, renews and problem.renews)
+    while left > 0:
+        iteration, left = iteration + 1, left - 1
         gain = _advance(run.problem, run, accelerator)
         run.bounds.append(run.value)
         run.loads.append(problem.load(run.statistics))
@@ -117,7 +119,7 @@ def run_em(
         if renewals.due(iteration, gain < tol):
             renewals.take(run)
             accelerator.reset()
-            quiet = 0
+            left, quiet = max_iter, 0
             continue
         quiet = quiet + 1 if gain < tol else 0
         if quiet == 2 or gain == 0.0:
@@ -145,7 +147,7 @@ class Renewals:
         run.problem, run.theta, moved = run.problem.renewed(run.theta, run.statistics)
         run.value, run.statistics = run.problem.evaluate(run.theta)
         run.renewed.append(len(run.bounds))
-        self.left = self.left - 1 if moved > SETTLED_PENALTIES else 0
+        self.left = self.left - 1 if moved > run.problem.penalty_rest else 0
 
 
 def _advance(problem, run, accelerator):

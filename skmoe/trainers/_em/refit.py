@@ -103,6 +103,14 @@ class RefitMixture:
         return len(self.kept) > 1 or variance or self.renews
 
     @property
+    def penalty_rest(self):
+        """Move of the logarithms of penalties after which they stay: more of curves,
+        where the rest of the way costs more than it would gain."""
+        experts = [traits(self.task.recipe.experts[k]) for k in self.kept]
+        curved = self.task.recipe.gate.steps or any(own.steps for own in experts)
+        return 0.2 if curved else 0.05
+
+    @property
     def renews(self):
         """Whether penalties are chosen anew while it runs."""
         experts = self.task.recipe.experts
