@@ -66,7 +66,8 @@ def test_densities_are_those_of_the_product_gate(four):
 def test_objective_never_falls(four, trainer, gate):
     model = HierarchicalMoERegressor(gate=gate, trainer=trainer, random_state=0)
     bounds = np.array(model.fit(*four).lower_bounds_)
-    assert np.all(np.diff(bounds) >= -1e-9 * np.abs(bounds).max())
+    falls = np.flatnonzero(np.diff(bounds) < -1e-9 * np.abs(bounds).max()) + 1
+    assert set(falls) <= set(model.history_["renewed"])
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,13 @@ def test_fused_and_general_em_agree(four):
     """Linear leaves in one pass, and the same fitted anew, reach the same optimum."""
     X, y = four
     exact = EM(tol=1e-10, max_refits=500, max_iter=5000)
-    fused = HierarchicalMoERegressor(branching=(2, 2), trainer=exact, random_state=0)
+    fused = HierarchicalMoERegressor(
+        LinearExpert(alpha=1.0),
+        branching=(2, 2),
+        gate=SoftmaxGate(alpha=0.1),
+        trainer=exact,
+        random_state=0,
+    )
     fused.fit(X, y)
     # Equal transformers that are not the same object keep the parts out of the pass.
     other = clone(fused).set_params(expert_features=FunctionTransformer())
@@ -270,7 +277,8 @@ def test_a_leaf_that_loses_its_rows_is_removed_with_a_warning(four):
 
 def test_warm_start_goes_on(four):
     X, y = four
-    model = HierarchicalMoERegressor(trainer=EM(max_iter=5), random_state=0)
+    fixed = {"experts": LinearExpert(alpha=1.0), "gate": SoftmaxGate(alpha=0.1)}
+    model = HierarchicalMoERegressor(**fixed, trainer=EM(max_iter=5), random_state=0)
     first = clone(model).fit(X, y)
     again = clone(model).set_params(warm_start=True).fit(X, y).fit(X, y)
     assert again.lower_bounds_[-1] >= first.lower_bounds_[-1]

@@ -270,7 +270,7 @@ def test_removed_experts_are_in_the_record(options, trainer, capsys):
     np.testing.assert_allclose(loads.sum(axis=1), 1.0)
     np.testing.assert_allclose(loads[-1][best._learned.kept], best.expert_load_)
     falls = np.flatnonzero(np.diff(bounds) < -1e-9) + 1
-    assert {*falls} <= {*history["restart"]}
+    assert {*falls} <= {*history["restart"], *history["renewed"]}
     printed = capsys.readouterr().out
     for own in history["removed"]:
         assert f"expert {own['expert']!r} is removed" in printed

@@ -274,7 +274,7 @@ def test_ramps_of_sparse_columns_are_those_of_dense_ones():
         found = PiecewiseLinear().fit(rows).transform(rows)
         assert np.array_equal(found, expected)
     y = x.toarray().sum(axis=1)
-    model = MoERegressor(n_experts=1, random_state=0)
+    model = MoERegressor(LinearExpert(), n_experts=1, random_state=0)
     model.set_params(expert_features="piecewise-linear")
     found = model.fit(x.tocsr(), y).predict(x.tocsr())
     np.testing.assert_allclose(found, clone(model).fit(x.toarray(), y).predict(x))

@@ -9,7 +9,7 @@ from ...experts._base import traits
 from ...experts._foreign import fit_expert
 from ...experts._glm import target_units
 from .._variances import Designs
-from .fused import NO_ROWS
+from .penalties import NO_ROWS
 
 # With fewer rows than this an expert may be unable to answer.
 FEW_ROWS = 50

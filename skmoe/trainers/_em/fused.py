@@ -5,14 +5,12 @@ sufficient statistics) and to *maximise* given the statistics (M-step).  Paramet
 are one flat vector, so that accelerators can extrapolate them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.special import log_softmax
 
 from ..._kernels.em import Rule, Statistics, gaussian_pass
 from ..._numerics.design import FEW_COLUMNS, n_varying, read_only, take_rows
-from ..._numerics.evidence import LEAST_EFFECTIVE, ridge_of_softmax, ridge_of_values
+from ..._numerics.evidence import ridge_of_values
 from ..._numerics.grams import weighted_grams
 from ..._numerics.linalg import (
     MOST_SPENT,
@@ -28,6 +26,7 @@ from ..._numerics.multinomial import fit_multinomial
 from ..._numerics.products import linear
 from ...engines import map_rows
 from ...mixture import e_step
+from .penalties import NO_ROWS, NOTHING, ChosenPenalties, take_slots
 
 # Newton steps that bring the gate near the starting responsibilities.
 START_STEPS = 4
@@ -36,21 +35,9 @@ START_STEPS = 4
 ROWS_PER_CHANNEL = 2
 # And so many where its spread is next to nothing, as it is where y has no noise.
 ROWS_IF_NARROW = 10
-# Share of all rows below which an expert has none.
-NO_ROWS = 1e-10
 
 
-class ByEvidence(NamedTuple):
-    """Whose penalties are chosen anew while EM runs."""
-
-    gate: bool = False
-    experts: bool = False
-
-
-NOTHING = ByEvidence()
-
-
-class LinearMixture:
+class LinearMixture(ChosenPenalties):
     """Linear experts and a tree of softmax gates on row blocks; see the two subclasses.
 
     A flat gate is a tree of one node.
@@ -93,12 +80,7 @@ class LinearMixture:
         self.gate, self.expert = gate, expert
         self.target, self.weight = target, weight
         self.tree, self.kept = tree, list(range(tree.n_leaves))
-        self.gate_penalty = spread_over(gate_penalty, tree.n_slots)
-        self.expert_penalty = spread_over(expert_penalty, tree.n_leaves)
-        self.by_evidence = by_evidence
-        # Effective coefficients of each slot and expert, as the penalties were chosen.
-        self.gate_spent = np.zeros(tree.n_slots)
-        self.expert_spent = np.zeros(tree.n_leaves)
+        self.set_penalties(gate_penalty, expert_penalty, by_evidence)
         self.n_active = tree.n_leaves if n_active is None else n_active
         self.hard, self.n_jobs, self.settles = hard, n_jobs, False
         self.total_weight = weight.sum()
@@ -109,15 +91,6 @@ class LinearMixture:
     def n_experts(self):
         """Number of leaves."""
         return self.tree.n_leaves
-
-    #: Move of the logarithms of penalties after which they stay.
-    penalty_rest = 0.05
-
-    @property
-    def renews(self):
-        """Whether penalties are chosen anew while it runs."""
-        gate = self.by_evidence.gate and self.gate_channels > 1
-        return gate or self.by_evidence.experts
 
     @property
     def biased(self):
@@ -159,16 +132,11 @@ class LinearMixture:
     def without(self, k):
         """The same problem without the expert in position ``k``."""
         tree, slots = self.tree.without(k)
-        gate, expert = self.gate_penalty, self.expert_penalty
-        # The slot of an only leaf is new, and has nothing to pay for.
         return self.with_rule(
             tree=tree,
             kept=self.kept[:k] + self.kept[k + 1 :],
             n_active=min(self.n_active, self.n_experts - 1),
-            gate_penalty=gate._replace(ridge=take_slots(gate.ridge, slots)),
-            gate_spent=take_slots(self.gate_spent, slots),
-            expert_penalty=expert._replace(ridge=np.delete(expert.ridge, k)),
-            expert_spent=np.delete(self.expert_spent, k),
+            **self.penalties_without(k, slots),
         )
 
     def drop(self, theta, k):
@@ -275,52 +243,6 @@ class LinearMixture:
                 self.gate_penalty.lasso,
             )
         return updated
-
-    def node_ridge(self, slots):
-        """Penalty of the gate of a node, by its slots."""
-        return self.gate_penalty.ridge[slots.start]
-
-    # -- penalties ------------------------------------------------------------
-
-    def gate_penalties(self, ridges, spent):
-        """What ``with_rule`` takes to set penalties and effective coefficients of the
-        gates, by node."""
-        widths = self.tree.widths
-        ridge = np.repeat(np.array(ridges, dtype=float), widths)
-        share = np.repeat(np.array(spent, dtype=float) / widths, widths)
-        penalty = self.gate_penalty._replace(ridge=ridge)
-        return {"gate_penalty": penalty, "gate_spent": share}
-
-    def renewed(self, theta, statistics):
-        """The problem with the penalties that evidence asks for, its parameters, and
-        how far the logarithms of the penalties moved."""
-        parts, moves, changes = self.unpack(theta), [0.0], {}
-        if self.by_evidence.gate and self.gate_channels > 1:
-            found = self._gate_ridges(parts[0], statistics)
-            old, spent = self.gate_penalty, self.gate_spent
-            ridge, spent, moved = renewal(found, old.ridge, spent)
-            changes |= {"gate_penalty": old._replace(ridge=ridge), "gate_spent": spent}
-            moves.append(moved)
-        if self.by_evidence.experts:
-            found = self._expert_ridges(parts, statistics)
-            old, spent = self.expert_penalty, self.expert_spent
-            ridge, spent, moved = renewal(found, old.ridge, spent)
-            changes["expert_penalty"] = old._replace(ridge=ridge)
-            changes["expert_spent"] = spent
-            moves.append(moved)
-        return self.with_rule(**changes), theta, max(moves)
-
-    def _gate_ridges(self, coef, statistics):
-        """Penalties that the evidence of each node asks for, by slot."""
-        curves, found = self.tree.curves(self.gate_channels), []
-        for node, slots in enumerate(self.tree.slots):
-            chosen = ridge_of_softmax(
-                statistics.gate_gram[:, curves[node] : curves[node + 1]],
-                coef[slots],
-                self.node_ridge(slots),
-            )
-            found += shared_by(chosen, slots)
-        return found
 
     def _shares(self, mass):
         """Intercepts (S, 1) that give the leaves these masses."""
@@ -546,36 +468,3 @@ class LinearGaussianMixture(LinearMixture):
         coef, unit = np.zeros((n * d, self.expert_channels)), np.zeros((n, d))
         mass = weights.sum(axis=0)
         return self._solve(grams, cross, square, mass, coef, unit)
-
-
-def take_slots(coef, slots):
-    """Rows (S, ...) that belong to slots, for renumbered ones; zero for new ones."""
-    slots = np.asarray(slots)
-    taken = coef[slots]
-    taken[slots < 0] = 0.0
-    return taken
-
-
-def spread_over(penalty, n):
-    """A penalty with its ridge for each of ``n``."""
-    return penalty._replace(ridge=np.full(n, float(penalty.ridge)))
-
-
-def shared_by(chosen, slots):
-    """What evidence says of a node's gate, for each of its slots."""
-    width = slots.stop - slots.start
-    if chosen is None:
-        return [None] * width
-    return [chosen._replace(effective=chosen.effective / width)] * width
-
-
-def renewal(found, ridge, spent):
-    """Penalties and effective coefficients (m,) as evidence finds them, and how far the
-    logarithms moved; where it finds nothing they stay."""
-    pairs = list(zip(ridge, spent, strict=True))
-    after = [old if own is None else own for own, old in zip(found, pairs, strict=True)]
-    new, effective = np.array(after).T.reshape(2, -1)
-    # Of a penalty that leaves nothing it does not matter how large it is.
-    counts = (effective > LEAST_EFFECTIVE) & (ridge > 0) & (new > 0)
-    moves = np.abs(np.log(new[counts] / ridge[counts]))
-    return new, effective, float(moves.max(initial=0.0))

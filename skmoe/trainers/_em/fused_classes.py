@@ -13,7 +13,8 @@ from ..._numerics.linalg import (
     use_exact_newton,
 )
 from ..._numerics.multinomial import fit_multinomial
-from .fused import NO_ROWS, START_STEPS, LinearMixture
+from .fused import START_STEPS, LinearMixture
+from .penalties import NO_ROWS
 
 
 class LinearCategoricalMixture(LinearMixture):

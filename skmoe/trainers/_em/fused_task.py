@@ -16,8 +16,9 @@ from ..._numerics.design import (
 from ..._numerics.linalg import Penalty, use_products
 from ...experts._base import traits
 from .._rows import is_numeric
-from .fused import ByEvidence, LinearGaussianMixture
+from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
+from .penalties import ByEvidence
 from .wide import WideCategoricalMixture, WideGaussianMixture
 
 

@@ -18,8 +18,9 @@ from ..._numerics.iterative import conjugate_gradients, preconditioner
 from ..._numerics.linalg import Penalty, ridge_diagonals, shortened
 from ..._numerics.multinomial import MOST_CONTRASTS, ByProducts, contrasts, log_weights
 from ..._numerics.products import gather, linear, regress
-from .fused import LinearGaussianMixture, shared_by
+from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
+from .penalties import shared_by
 
 # Share of the slope that a joint Newton step leaves: the curvature is not worth more.
 NEWTON_RESIDUAL = 0.3
