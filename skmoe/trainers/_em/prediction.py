@@ -62,9 +62,6 @@ class PredictionMixture(RefitMixture):
     it models the columns.
     """
 
-    #: Penalties are those of EM, whose evidence is about the density.
-    renews = False
-
     def evaluate(self, parts):
         """Penalised objective per unit of weight, and the ``Means``."""
         value, found = super().evaluate(parts)
@@ -186,7 +183,7 @@ class PredictionMixture(RefitMixture):
         # Targets must not be negative.
         mass = np.maximum((1.0 - SHARE) + SHARE * spread, lack.max(axis=1))
         targets = np.maximum(mass[:, None] * state.gate + slope, 0.0)
-        own = copy.copy(gate) if gate.renews else copy.deepcopy(gate)
+        own = copy.copy(gate) if gate.steps else copy.deepcopy(gate)
         own.update(rows.gate_view, targets, rows.weight)
         return own
 
@@ -214,6 +211,7 @@ def for_prediction(trainer, task, fit, n_active):
         return _told(fit, "the mean of one expert is that of its likelihood")
     problem = _problem(trainer, task, fit, n_active)
     start = Parts(fit.gate, *fit.objective_parts)
+    # Penalties stay those of EM, since their evidence is about the density.
     run = run_em(problem, start, Plain(), max_iter=STEPS, tol=trainer.tol)
     settle(problem, run, trainer.tol)
     _, before = problem.evaluate(Parts(fit.gate, fit.experts, fit.likelihoods))
