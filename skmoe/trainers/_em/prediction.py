@@ -21,6 +21,8 @@ from .refit import NEGLIGIBLE, Parts, RefitMixture
 SHARE = 0.5
 # Steps after EM: more of them fit the mean of the training rows, and no others.
 STEPS = 10
+# Nats per row by which the objective must rise for them to be kept.
+LEAST_GAIN = 0.0
 # Share of experts that predict, below which a row is as good as noise.
 LEAST_EXPLAINED = 1e-12
 
@@ -145,14 +147,19 @@ class PredictionMixture(RefitMixture):
         free = self.fits.is_biased(number)
         if self.settles and not free:
             return expert
-        variance = likelihood.penalty_variance(len(state.errors))
-        density = (1.0 - SHARE) * state.resp[:, k]
-        mean = SHARE * state.shares[:, k] * np.mean(variance / state.errors)
-        share = density + mean
+        # In units of the expert's variances, by which its penalty is divided, too.
+        ratio = likelihood.penalty_variance(len(state.errors)) / state.errors
+        density, mean = (1.0 - SHARE) * state.resp[:, k], SHARE * state.shares[:, k]
+        # One weight for all outputs: that of the one that curves most.
+        share = density + mean * ratio.max()
         share[share < NEGLIGIBLE * share.max()] = 0.0
-        part = np.divide(mean, share, out=np.zeros_like(mean), where=share > 0)
-        wanted = state.predictions[:, k] + state.rest
-        target = rows.y + part[:, None] * (wanted - rows.y)
+        now = state.predictions[:, k]
+        slope = density[:, None] * (rows.y - now)
+        slope += mean[:, None] * ratio * state.rest
+        served = share[:, None] > 0
+        target = now + np.divide(
+            slope, share[:, None], out=np.zeros_like(slope), where=served
+        )
         fits = copy.copy(self.fits)
         labels = target.reshape(rows.labels.shape)
         fits.task = self.task.with_rows(y=target, labels=labels)
@@ -218,13 +225,14 @@ def for_prediction(trainer, task, fit, n_active):
     after, weight = run.statistics, problem.total_weight
     gained = before.log_error - after.log_error
     paid = (before.log_likelihood - after.log_likelihood) / weight
+    rise = SHARE * gained - (1.0 - SHARE) * paid
     record = {
         "n_iter": len(run.bounds),
         "before": _measures(before, weight),
         "after": _measures(after, weight),
     }
     # What is no number pays nothing.
-    if not (gained > 0 and SHARE * gained > (1.0 - SHARE) * paid):
+    if not (gained > 0 and rise > LEAST_GAIN):
         return _told(fit, "the squared error fell by too little", **record)
     moved = replace(
         fit,
