@@ -7,8 +7,8 @@ rows train and up to 4000 others test.  EM(objective="prediction") stands beside
 EM(objective="likelihood") with four linear experts, on dummies of categories, and with
 four additive ones, on the table as it is; ridge regression and boosted trees see the
 same rows as dummies.  Errors are RMSE over the standard deviation of the test target,
-densities nats per row; nothing is tuned.  PLANTED are rows of a mixture of linear experts,
-where the likelihood is the best objective for the mean, too.
+densities nats per row; nothing is tuned.  PLANTED are rows of a mixture of linear
+experts, where the likelihood is the best objective for the mean, too.
 """
 
 import argparse

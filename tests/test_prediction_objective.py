@@ -227,6 +227,15 @@ def test_steps_that_do_not_pay_are_not_taken(monkeypatch):
     np.testing.assert_array_equal(model.log_density(X, y), before.log_density(X, y))
 
 
+@pytest.mark.parametrize("slope", [0.0, 2.0])
+def test_targets_without_noise_leave_nothing_to_gain(slope):
+    X, _ = wide_and_narrow(100)
+    y = 1.0 + slope * X[:, 0]
+    model = fitted(X, y, experts=LinearExpert(alpha=0))
+    np.testing.assert_allclose(model.predict(X), y, atol=1e-6)
+    assert np.all(np.isfinite(model.log_density(X, y)))
+
+
 def test_only_the_gate_moves_beside_experts_of_others():
     X, y = wide_and_narrow()
     frozen = FrozenEstimator(Ridge().fit(X[:50], y[:50]))

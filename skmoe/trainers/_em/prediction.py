@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ...experts._base import traits
+from ...likelihoods._base import least_variance, weighted_variance
 from .loop import Plain, run_em, settle
 from .refit import NEGLIGIBLE, Parts, RefitMixture
 
@@ -23,6 +24,8 @@ SHARE = 0.5
 STEPS = 10
 # Nats per row by which the objective must rise for them to be kept.
 LEAST_GAIN = 0.0
+# Share of the variance of y that the mean leaves at least: y may be without noise.
+LEAST_ERROR = 1e-12
 # Share of experts that predict, below which a row is as good as noise.
 LEAST_EXPLAINED = 1e-12
 
@@ -85,6 +88,8 @@ class PredictionMixture(RefitMixture):
         mean = np.einsum("nk,nkd->nd", shares, own)
         rest, away = rows.y - mean, own - mean[:, None]
         errors = np.average(rest**2, axis=0, weights=rows.weight)
+        spread = weighted_variance(rows.y, rows.weight)
+        errors = np.maximum(errors, least_variance(LEAST_ERROR, spread, rows.y))
         return Means(
             *found[:2],
             gate,
@@ -92,7 +97,7 @@ class PredictionMixture(RefitMixture):
             np.stack(predictions, axis=1),
             away,
             rest,
-            np.maximum(errors, np.finfo(float).tiny),
+            errors,
         )
 
     def maximise(self, parts, statistics):
