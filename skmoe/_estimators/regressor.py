@@ -118,7 +118,8 @@ classifier, default="softmax"
         ``removed`` says which ``expert`` was removed after which ``iteration``, at what
         ``load`` and for what ``reason``; ``restart`` has the iterations at which it
         went on without it, ``soft_bound`` the objective of soft training before a
-        router limited the experts of a row.
+        router limited the experts of a row, and ``prediction`` what
+        ``EM(objective="prediction")`` did at the end.
     gate_features_ : fitted transformer or None
         What turns X into what the gate sees; None for X as it is.
     expert_features_ : list of fitted transformers or None, length K

@@ -73,6 +73,8 @@ class BaseGate(Stamped):
     #: the fit in that order.  Where not, as in a frozen gate, EM asks the gate which
     #: group of rows to start in which place.
     exchangeable = False
+    #: Whether it models the columns, so that a fit follows more than its weights.
+    generative = False
     #: Whether ``route`` finds other experts than top-k of the log-weights would.
     follows_paths = False
     #: How much weight of rows the penalty outweighs: for a network, its ridge penalty.

@@ -60,7 +60,7 @@ class GaussianGate(BaseGate):
     [-1.5, 1.5]
     """
 
-    exchangeable = True
+    exchangeable = generative = True
 
     def __init__(self, covariance="full", alpha=1.0):
         self.covariance = covariance

@@ -70,6 +70,11 @@ class TreeGate(BaseGate):
         return self.gate.exchangeable
 
     @property
+    def generative(self):
+        """Whether the nodes' gates model the columns."""
+        return self.gate.generative
+
+    @property
     def penalty_rows(self):
         """How much weight of rows the penalty of a node's gate outweighs."""
         return self.gate.penalty_rows

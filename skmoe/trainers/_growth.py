@@ -18,8 +18,8 @@ from ._task import Report, Task, Trainer, counts_of
 
 # Share of the rows on which splits are judged.
 HELD_OUT = 0.2
-# A split tries this long to show what it is worth.
-BRIEF = {"max_iter": 50, "max_refits": 3, "short_iter": 5}
+# A split tries this long to show what it is worth, which is its likelihood.
+BRIEF = {"max_iter": 50, "max_refits": 3, "short_iter": 5, "objective": "likelihood"}
 # Responsibility of a leaf for a row below which its split does not see the row.
 SERVED = 1e-3
 # A leaf of less weight, in rows, is not split.

@@ -281,6 +281,9 @@ class Trainer(Stamped):
     #: Whether a noise component is fitted.
     fits_noise = True
 
+    #: Whether routers may mask experts in training by rules of their own.
+    fits_masks = True
+
     #: Of "gate" and "experts", those whose penalty of absolute values is minded.
     fits_lasso = ("gate", "experts")
 
@@ -343,6 +346,12 @@ def _check_router(recipe, trainer):
             f"{type(router).__name__} got overflow='shared', but the mixture has no "
             "shared expert; pass one as shared_expert, or use overflow='next' or "
             "'drop'."
+        )
+    if router.masks_training and not trainer.fits_masks:
+        raise ValueError(
+            f"{type(trainer).__name__} got router={router!r}, which routes training "
+            "rows in another way than those of predict, whose squared error its "
+            "objective minds; use TopKRouter, or objective='likelihood'."
         )
     if trainer.kind not in router.trainers:
         others = " or ".join(repr(name) for name in router.trainers)

@@ -10,11 +10,13 @@ from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
-from .drivers import FusedDriver, RefitDriver
+from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
+from .prediction import for_prediction
 
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
+OBJECTIVES = "likelihood", "prediction"
 
 
 class EM(Trainer):
@@ -43,6 +45,14 @@ class EM(Trainer):
     min_load : float, default=0.005
         An expert responsible for a smaller share of the rows (or less than a tenth
         of an equal share) is removed, with a warning.
+    objective : {"likelihood", "prediction"}, default="likelihood"
+        ``"prediction"`` ends a regression with a few joint steps of gate and experts
+        for the squared error of the combined prediction as well as for the likelihood,
+        each of which is half of their objective.  They are kept if the error of the
+        training rows falls, and this objective rises, else the fit stays as it was;
+        ``history_["prediction"]`` tells.  Linear and additive experts of a Gaussian
+        likelihood move, with others the gate alone.  In a classifier nothing changes:
+        the log-loss of its probabilities is the likelihood.
 
     References
     ----------
@@ -72,6 +82,7 @@ class EM(Trainer):
         accelerate=True,
         short_iter=10,
         min_load=0.005,
+        objective="likelihood",
     ):
         self.max_iter = max_iter
         self.max_refits = max_refits
@@ -79,9 +90,20 @@ class EM(Trainer):
         self.accelerate = accelerate
         self.short_iter = short_iter
         self.min_load = min_load
+        self.objective = objective
+
+    @property
+    def fits_masks(self):
+        """Whether routers may mask experts in training by rules of their own."""
+        return self.objective == "likelihood"
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
+        if self.objective not in OBJECTIVES:
+            raise ValueError(
+                f"{type(self).__name__} got objective={self.objective!r}, but expected "
+                "'likelihood' or 'prediction'."
+            )
         for name in ("max_iter", "max_refits", "short_iter"):
             value = vars(self)[name]
             if not isinstance(value, (int, np.integer)) or value < 1:
@@ -106,7 +128,11 @@ class EM(Trainer):
         check_supported(task, self)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         trainer = self.for_recipe(recipe)
-        fit = by_load(task, driver(trainer, task).fit())
+        fit = driver(trainer, task).fit()
+        if self.objective == "prediction":
+            n_active = task_active(task, len(fit.kept))
+            fit = for_prediction(trainer, task, fit, n_active)
+        fit = by_load(task, fit)
         trainer._warn(fit, task)
         return fit
 
@@ -144,7 +170,7 @@ class HardEM(EM):
 
     Parameters
     ----------
-    max_iter, max_refits, tol, accelerate, short_iter, min_load
+    max_iter, max_refits, tol, accelerate, short_iter, min_load, objective
         As in :class:`EM`; hard assignments are never extrapolated.
 
     References
