@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -489,3 +490,16 @@ def test_text_for_a_part_that_reads_numbers_is_named(bends):
     ):
         with pytest.raises(ValueError, match=r"text columns \['town'\]; encode them"):
             MoERegressor(n_experts=2, **parts).fit(frame, bends[1])
+
+
+def test_what_was_fitted_on_dense_columns_reads_sparse_ones():
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((60, 3), density=0.3, rng=rng).tocsr()
+    dense = X.toarray()
+    model = MoERegressor(n_experts=1, expert_features="piecewise-linear")
+    expected = model.fit(dense, dense.sum(axis=1)).predict(dense)
+    for kind in (X, X.tocsc(), X.tocoo(), sparse.csr_matrix(X)):
+        np.testing.assert_allclose(model.predict(kind), expected, atol=1e-12)
+    X.data[0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict(X)

@@ -164,8 +164,9 @@ class View(NamedTuple):
         if self.transformer is not None:
             seen = table.view(self.transformer)
             return table.finite(seen, self.transformer) if self.numbers else seen
-        if self.fill is not None and table.has_gaps and np.isnan(table.numbers).any():
-            return np.where(np.isnan(table.numbers), self.fill, table.numbers)
+        gaps = table.gaps() if self.fill is not None else None
+        if gaps is not None:
+            return np.where(gaps, self.fill, table.numbers)
         if not self.numbers:
             return table.raw
         if self.dropped:

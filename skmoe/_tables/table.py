@@ -150,6 +150,16 @@ class Table:
         """Number of rows."""
         return self.raw.shape[0]
 
+    def gaps(self):
+        """Where numbers are missing (n, p), or None if nowhere.
+
+        Sparse columns hold zeros for what they do not hold, and no gaps.
+        """
+        if not self.has_gaps or sparse.issparse(self.numbers):
+            return None
+        missing = np.isnan(self.numbers)
+        return missing if missing.any() else None
+
     def view(self, transformer):
         """The transformed columns, computed once per transformer."""
         key = id(transformer)
