@@ -200,6 +200,15 @@ class PredictionMixture(RefitMixture):
         return own
 
 
+def pays_for_mean(recipe):
+    """Whether the finish pays by itself: where all experts are curves of numbers."""
+    likelihood = recipe.likelihood
+    squares = likelihood.least_squares and not likelihood.models_variance
+    own = [traits(expert) for expert in recipe.experts]
+    curves = all((e.steps and not e.follows_likelihood) or e.is_noise for e in own)
+    return squares and curves and not recipe.router.masks_training and len(own) > 1
+
+
 def for_prediction(trainer, task, fit, n_active):
     """The fit after last steps for its mean, or as it was where they do not pay.
 

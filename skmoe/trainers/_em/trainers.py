@@ -12,11 +12,11 @@ from .._order import by_load
 from .._task import Task, Trainer, check_supported
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
-from .prediction import for_prediction
+from .prediction import for_prediction, pays_for_mean
 
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
-OBJECTIVES = "likelihood", "prediction"
+OBJECTIVES = None, "likelihood", "prediction"
 
 
 class EM(Trainer):
@@ -45,8 +45,10 @@ class EM(Trainer):
     min_load : float, default=0.005
         An expert responsible for a smaller share of the rows (or less than a tenth
         of an equal share) is removed, with a warning.
-    objective : {"likelihood", "prediction"}, default="likelihood"
-        ``"prediction"`` ends a regression with a few joint steps of gate and experts
+    objective : {None, "likelihood", "prediction"}, default=None
+        ``None`` is ``"prediction"`` for numbers by additive experts, whose density that
+        costs nothing on average, and ``"likelihood"`` for all others.  ``"prediction"``
+        ends a regression with a few joint steps of gate and experts
         for the squared error of the combined prediction as well as for the likelihood,
         each of which is half of their objective.  They are kept if the error of the
         training rows falls, and this objective rises, else the fit stays as it was;
@@ -82,7 +84,7 @@ class EM(Trainer):
         accelerate=True,
         short_iter=10,
         min_load=0.005,
-        objective="likelihood",
+        objective=None,
     ):
         self.max_iter = max_iter
         self.max_refits = max_refits
@@ -95,14 +97,14 @@ class EM(Trainer):
     @property
     def fits_masks(self):
         """Whether routers may mask experts in training by rules of their own."""
-        return self.objective == "likelihood"
+        return self.objective != "prediction"
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
         if self.objective not in OBJECTIVES:
             raise ValueError(
                 f"{type(self).__name__} got objective={self.objective!r}, but expected "
-                "'likelihood' or 'prediction'."
+                "None, 'likelihood' or 'prediction'."
             )
         for name in ("max_iter", "max_refits", "short_iter"):
             value = vars(self)[name]
@@ -129,7 +131,7 @@ class EM(Trainer):
         driver = FusedDriver if fits_fused(task) else RefitDriver
         trainer = self.for_recipe(recipe)
         fit = driver(trainer, task).fit()
-        if self.objective == "prediction":
+        if trainer.objective == "prediction":
             n_active = task_active(task, len(fit.kept))
             fit = for_prediction(trainer, task, fit, n_active)
         fit = by_load(task, fit)
@@ -137,11 +139,15 @@ class EM(Trainer):
         return fit
 
     def for_recipe(self, recipe):
-        """The trainer with what it leaves to the parts, which is ``tol``."""
-        if self.tol is not None:
-            return self
-        curved = recipe.gate.steps or any(traits(e).steps for e in recipe.experts)
-        return copy.copy(self).set_params(tol=CURVED_TOL if curved else DEFAULT_TOL)
+        """The trainer with what it leaves to the parts: ``tol`` and ``objective``."""
+        trainer = copy.copy(self)
+        if self.tol is None:
+            curved = recipe.gate.steps or any(traits(e).steps for e in recipe.experts)
+            trainer.tol = CURVED_TOL if curved else DEFAULT_TOL
+        if self.objective is None:
+            own = pays_for_mean(recipe)
+            trainer.objective = "prediction" if own else "likelihood"
+        return trainer
 
     def _warn(self, fit, task):
         lost = sorted(set(range(task.recipe.n_experts)) - set(fit.kept))
