@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from records import never_falls
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -71,13 +72,6 @@ def mixture(gate, router, trainer, expert="linear", **more):
         **more,
     }
     return MoERegressor(clone(EXPERTS[expert]), **arguments)
-
-
-def never_falls(model):
-    """Whether the objective falls nowhere but where penalties are chosen anew."""
-    bounds = np.array(model.lower_bounds_)
-    falls = np.flatnonzero(np.diff(bounds) < -1e-9 * np.abs(bounds).max()) + 1
-    return set(falls) <= set(model.history_["renewed"])
 
 
 @pytest.mark.parametrize(("gate", "router", "trainer"), MONOTONE)

@@ -442,7 +442,9 @@ def test_routers_outlive_experts_that_lose_their_rows(name, trainer):
     y = np.where(columns[:, 0] > 0, 1.0, -1.0) + 1e-3 * rng.normal(size=60)
     trainer = (EM if trainer == "em" else HardEM)(min_load=0.9)
     router = clone(ROUTERS[name])
-    model = MoERegressor(n_experts=4, router=router, trainer=trainer, random_state=0)
+    expert = LinearExpert(alpha=1.0)
+    own = {"router": router, "trainer": trainer, "random_state": 0}
+    model = MoERegressor(expert, n_experts=4, **own)
     model.fit(columns, y)
     routing = model.route(columns)
     assert routing.indices.max() < model.n_experts_

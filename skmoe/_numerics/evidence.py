@@ -326,14 +326,19 @@ class RidgePart:
     effective_ = 0.0
 
     @property
+    def is_chosen(self):
+        """Whether ``alpha`` is no number; a lasso then has that of the start."""
+        return isinstance(self.alpha, str) and self.alpha == EVIDENCE
+
+    @property
     def by_evidence(self):
         """Whether the penalty is chosen so that the evidence has its maximum."""
-        return isinstance(self.alpha, str) and self.alpha == EVIDENCE
+        return self.is_chosen and self.l1_ratio == 0
 
     @property
     def strength(self):
         """The penalty as it stands, in units of rows."""
-        if not self.by_evidence:
+        if not self.is_chosen:
             return self.alpha
         return vars(self).get("alpha_", self.start_alpha)
 

@@ -279,7 +279,7 @@ def check_penalty(part):
     """Raise ``ValueError`` for an ``alpha`` or ``l1_ratio`` that makes no sense."""
     name = type(part).__name__
     number = np.isscalar(part.alpha) and not isinstance(part.alpha, str)
-    if not part.by_evidence and not (number and 0 <= part.alpha < np.inf):
+    if not part.is_chosen and not (number and 0 <= part.alpha < np.inf):
         raise ValueError(
             f"{name} got alpha={part.alpha!r}, but expected 'evidence', or a finite "
             "number >= 0; 0 is the unpenalised maximum-likelihood estimate."
@@ -288,11 +288,6 @@ def check_penalty(part):
         raise ValueError(
             f"{name} got l1_ratio={part.l1_ratio!r}, but expected a number in [0, 1]: "
             "0 for ridge, 1 for lasso."
-        )
-    if part.by_evidence and part.l1_ratio > 0:
-        raise ValueError(
-            f"{name} got alpha='evidence' with l1_ratio={part.l1_ratio!r}, but "
-            "evidence chooses a ridge only; use l1_ratio=0, or a number for alpha."
         )
 
 

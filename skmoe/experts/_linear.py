@@ -66,7 +66,7 @@ class LinearExpert(RidgePart, BuiltInExpert):
         :class:`sklearn.linear_model.Ridge`.  ``0`` is maximum likelihood.
         ``"evidence"`` chooses it for each expert, while EM runs, so that the marginal
         likelihood has its maximum [3]_, as :class:`sklearn.linear_model.BayesianRidge`
-        does; trainers other than EM, and models of a variance, take 1.
+        does; trainers by gradient, models of a variance and a lasso take 1.
     l1_ratio : float, default=0.0
         Share of the penalty that is a lasso, which sets coefficients to zero:
         ``alpha * l1_ratio * sum |b|`` nats, where b are coefficients of standardised

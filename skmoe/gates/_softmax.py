@@ -44,7 +44,8 @@ class SoftmaxGate(RidgePart, BaseGate):
     alpha : float or "evidence", default="evidence"
         Penalty on standardised coefficients, in units of rows; intercepts are free.
         ``0`` is maximum likelihood.  ``"evidence"`` chooses it, while EM runs, so that
-        the marginal likelihood has its maximum [4]_; trainers by gradient take 0.1.
+        the marginal likelihood has its maximum [4]_; trainers by gradient and a lasso
+        take 0.1.
     l1_ratio : float, default=0.0
         Share of the penalty that is a lasso, which sets coefficients to zero [3]_:
         ``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|^2)`` nats.
