@@ -228,7 +228,8 @@ def attributes_of(model, learned, task, fit):
     """
     names = [task.recipe.names[k] for k in fit.kept]
     router = task.recipe.router if fit.router is None else fit.router
-    learned, shared, choice = learned.after(task, fit), learned.shared, learned.choice
+    learned, shared = learned.after(task, fit), learned.shared
+    told = {} if learned.choice is None else {AUTO_KEY: learned.choice}
     counts = counts_of(task.rows, fit) + [0 if shared is None else shared.n_parameters]
     read = {k: v for k, v in vars(model).items() if k in COLUMNS}
     if learned.target.classes is not None:
@@ -249,9 +250,7 @@ def attributes_of(model, learned, task, fit):
         "n_iter_": fit.n_iter,
         "converged_": fit.converged,
         "expert_load_": fit.load,
-        "history_": fit.history
-        if choice is None
-        else {**fit.history, AUTO_KEY: choice},
+        "history_": {**fit.history, **told},
         "n_parameters_": None if None in counts else _total(counts),
         "_learned": learned,
     }
