@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     StrOptions,
 )
+from sklearn.utils._pprint import _EstimatorPrettyPrinter as Printer
 from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_feature_names_in as check_names_in
@@ -28,6 +29,12 @@ def own_request(estimator):
     return getattr(routing, "_self_request", routing)
 
 
+def printed_as_estimator(kind):
+    """Class decorator: long parameters break lines in spite of an own ``__repr__``."""
+    Printer._dispatch[kind.__repr__] = Printer._pprint_estimator
+    return kind
+
+
 __all__ = [
     "HasMethods",
     "Interval",
@@ -39,6 +46,7 @@ __all__ = [
     "check_sample_weight",
     "fit_context",
     "own_request",
+    "printed_as_estimator",
     "raise_for_params",
     "routing_enabled",
     "safe_indexing",

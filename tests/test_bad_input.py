@@ -53,7 +53,7 @@ BAD_DATA = [
 @pytest.mark.parametrize(("X", "y", "message"), BAD_DATA)
 def test_bad_data(X, y, message):
     with pytest.raises(ValueError, match=message):
-        MoERegressor().fit(X, y)
+        MoERegressor(n_experts=4).fit(X, y)
 
 
 BAD_WEIGHTS = [
@@ -68,7 +68,7 @@ BAD_WEIGHTS = [
 @pytest.mark.parametrize(("weight", "message"), BAD_WEIGHTS)
 def test_bad_weights(weight, message):
     with pytest.raises(ValueError, match=message):
-        MoERegressor().fit(X, Y, sample_weight=weight)
+        MoERegressor(n_experts=4).fit(X, Y, sample_weight=weight)
 
 
 BAD_PARAMETERS = [

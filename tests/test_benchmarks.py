@@ -281,3 +281,27 @@ def test_published_says_what_it_needs(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             published.main()
         assert needed in capsys.readouterr().err
+
+
+def test_defaults_are_measured_by_the_rule(tmp_path):
+    import defaults
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"a": rng.normal(size=100), "kind": rng.choice(["x", "y"], 100)}
+    )
+    frame["target"] = frame.a + rng.normal(size=100)
+    frame.to_parquet(tmp_path / "small.parquet")
+    names = [name for name in defaults.all_models() if "additive" not in name]
+    rows = defaults.run_cell(tmp_path, "small", 60, 0, names)
+    assert [row["error"] for row in rows] == [None] * len(names)
+    assert defaults.run_cell(tmp_path, "small", 90, 0, names) == []
+    found = pd.DataFrame(rows)
+    auto, one = (defaults.name_of("linear", size) for size in ("auto", 1))
+    found.loc[found.model == auto, "loss"] = (
+        1.05 * found.loss[found.model == one].item()
+    )
+    also = found.assign(model=found.model.str.replace("linear,", "additive,"))
+    shown = defaults.report(pd.concat([found, also]).drop_duplicates("model"))
+    assert "1.050 small" in shown
+    assert "1 of 1" in shown

@@ -86,6 +86,7 @@ ORDERS = {
         "answers",
         "members",
         "training",
+        "choice",
         "fitted",
         "evaluation",
         "predictive",

@@ -8,4 +8,4 @@ NAME = "skmoe additive"
 def make(classify, seed, pool):
     """Four experts on the raw table."""
     kind = MoEClassifier if classify else MoERegressor
-    return kind("additive", gate="additive", random_state=seed)
+    return kind("additive", 4, gate="additive", random_state=seed)

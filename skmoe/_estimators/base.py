@@ -18,15 +18,18 @@ from .._sklearn import (
     StrOptions,
     VisualBlock,
     fit_context,
+    printed_as_estimator,
     raise_for_params,
     routing_enabled,
     safe_indexing,
 )
-from .._warnings import tells_once, warn
+from .._warnings import quietly, tells_once, warn
+from ..exceptions import ExpertCollapseWarning
 from ..experts._noise import NOISE
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
+from .choice import sized
 from .evaluation import Evaluation
 from .fitted import (
     Learned,
@@ -34,11 +37,15 @@ from .fitted import (
     attributes_of,
     check_same,
     commit,
+    members_of,
     previous_fits,
     read_before,
+    settled,
 )
 from .parameters import ExpertParameters, refuse_classes
 from .parts import (
+    AUTO,
+    BOUND,
     EXPERTS,
     MOST_EXPERTS,
     SHARED,
@@ -72,6 +79,16 @@ from .views import Reading, fit_views, training_views, what_all_allow
 FREEZE = ("experts", "gate")
 # Experts that the picture of a mixture shows.
 MOST_SHOWN = 50
+
+
+def few_of(model):
+    """How many experts a fit kept where there might be more; None where it did not."""
+    choice = None if model._learned is None else model._learned.choice
+    if model.n_experts != AUTO or choice is None:
+        return None
+    # Members of an average have about the same number.
+    n_left = members_of(model)[0].n_experts_ - bool(asked_of(model).noise)
+    return n_left if n_left < BOUND else None
 
 
 def can_partial_fit(model):
@@ -129,6 +146,7 @@ def checked(fit):
     return transactional(kinds_first)
 
 
+@printed_as_estimator
 class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParameters):
     """Parameters, and the course of a fit, whatever the task.
 
@@ -148,7 +166,10 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             tuple,
             None,
         ],
-        "n_experts": [Interval(numbers.Integral, 1, MOST_EXPERTS, closed="both")],
+        "n_experts": [
+            Interval(numbers.Integral, 1, MOST_EXPERTS, closed="both"),
+            StrOptions({AUTO}),
+        ],
         "gate": [str, HasMethods(["fit"])],
         "router": [
             Interval(numbers.Integral, 1, None, closed="left"),
@@ -190,8 +211,13 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             router.add(**{SPLITTER: self.trainer.splitter}, method_mapping=splitting)
         return router.add(**named, method_mapping=mapping)
 
+    def __repr__(self, N_CHAR_MAX=700):
+        text, few = super().__repr__(N_CHAR_MAX), few_of(self)
+        return text if few is None else f"{text}  # {few} of at most {BOUND} experts"
+
     def _sk_visual_block_(self):
-        named = asked_of(self).by_name
+        few = few_of(self)
+        named = asked_of(self, few).by_name
         notes = {
             member.name: f"{member.name} (left out: {member.dropped})"
             for member in vars(self).get("expert_pool_", ())
@@ -200,6 +226,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         names = [notes.get(name, name) for name in named][:MOST_SHOWN]
         if len(named) > MOST_SHOWN:
             names[-1] += f" and {len(named) - MOST_SHOWN} more"
+        if few is not None:
+            names[0] += f" ({few} of at most {BOUND} experts)"
         return VisualBlock("parallel", [*named.values()][:MOST_SHOWN], names=names)
 
     # ``set_output`` wraps the method only where the class defines it itself.
@@ -209,9 +237,9 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     # -- fitting -----------------------------------------------------------------
 
-    def _resolve(self):
+    def _resolve(self, n_experts=None):
         """Objects for what the user wrote, checked and cloned."""
-        return resolve(asked_of(self), flat_gate)
+        return resolve(asked_of(self, n_experts), flat_gate)
 
     def _previous(self, parts):
         """Earlier fits to continue from, one per member, or None."""
@@ -224,12 +252,12 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         given = given_rows(table, *self._target.read(y, table, sample_weight, self))
         parts = self._screen(parts, given)
         goes_on = self.warm_start and parts.trainer.continues
+        parts, is_open = settled(self, parts, goes_on, resp)
         previous = self._previous(parts) if goes_on else None
         if previous is not None:
             check_same(before, as_read(self, given.target), owner)
         check_size(parts, given.weight)
         views = fit_views(reading, parts.by_name(), given, self.random_state)
-        warn_of_weights(parts, given)
         fit_params, split_params = route_fit_params(self, parts, fit_params)
         seen = training_views(views, table, parts)
         task = make_task(self, parts, given, seen, resp)
@@ -245,10 +273,17 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         own = fit_params.get(SHARED, {})
         shared, offset = fit_shared_of(self, parts, given, views, own)
         task = positive_rows(with_shared(task, offset))
-        learned = Learned(views, given.target, shared, widths)
+        choice = None if previous is None else self._learned.choice
+        if is_open:
+            parts, task, views, choice = sized(self, parts, task, views, given.target)
+        warn_of_weights(parts, given)
+        learned = Learned(views, given.target, shared, widths, choice=choice)
         snapshot = functools.partial(attributes_of, self, learned, task)
         reporter = Reporter(self, X, y, snapshot)
-        commit(self, learned, task, train(self, parts, task, previous, reporter))
+        # Where so many are the most there may be, nobody expects all of them.
+        kinds = () if choice is None else ExpertCollapseWarning
+        call = train, self, parts, task, previous, reporter
+        commit(self, learned, task, quietly(*call, kinds=kinds))
         reporter.end()
         return self
 
@@ -258,7 +293,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
                 f"partial_fit got n_members={self.n_members}, but expected 1; train "
                 "the members one by one and average their predictions."
             )
-        before, parts = read_before(self), self._resolve()
+        before = read_before(self)
+        parts, _ = settled(self, self._resolve(), goes_on=True)
         check_freeze(freeze, parts.names)
         (previous,) = self._previous(parts) or (None,)
         reading = Reading(parts.asked, parts.gate.node_gate)
@@ -281,6 +317,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         task = make_task(self, parts, given, seen)
         task = positive_rows(with_shared(task, offset))
         learned = Learned(views, given.target, shared, widths_of(parts.names, seen))
+        if previous is not None:
+            learned = learned._replace(choice=self._learned.choice)
         fit = train_batch(self, parts, task, previous, freeze)
         commit(self, learned, task, [fit])
         return self

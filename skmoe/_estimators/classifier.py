@@ -27,8 +27,13 @@ estimators or (name, estimator), default=None
         tables, made for ``trainer="two-stage"``.  What is set of a preset, as by
         ``set_params(experts__alpha=1.0)``, puts its object in its place, here and in
         the parameters below.
-    n_experts : int, default=4
-        Number of experts; ignored where ``experts`` is a list.
+    n_experts : int or "auto", default="auto"
+        Number of experts; ignored where ``experts`` is a list.  ``"auto"`` is as many
+        as rows that are held out say they pay, at most four: one, unless the log-loss
+        of two or four is better by more than noise.  The fit is then that of this
+        number, which ``history_["n_experts"]`` explains and ``warm_start`` keeps.
+        Responsibilities that are given, and features that are given to experts by
+        name, settle the number; ``partial_fit`` begins with four.
     gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         What weighs the experts for each row. A scikit-learn classifier is fitted to
@@ -103,7 +108,11 @@ classifier, default="softmax"
         ``removed`` says which ``expert`` was removed after which ``iteration``, at what
         ``load`` and for what ``reason``; ``restart`` has the iterations at which it
         went on without it, ``soft_bound`` the objective of soft training before a
-        router limited the experts of a row.
+        router limited the experts of a row.  With ``n_experts="auto"`` the entry
+        ``n_experts`` is a dict of what was ``chosen`` out of which ``candidates``,
+        the ``reason``, and what was ``compared``: for each number of experts beside
+        one whether it ``pays``, how many were left (``n_left``), and what held-out
+        rows gain by them, with standard errors.
     gate_features_ : fitted transformer or None
         What turns X into what the gate sees; None for X as it is.
     expert_features_ : list of fitted transformers or None, length K
@@ -147,7 +156,7 @@ classifier, default="softmax"
     def __init__(
         self,
         experts=None,
-        n_experts=4,
+        n_experts="auto",
         *,
         gate="softmax",
         router=None,

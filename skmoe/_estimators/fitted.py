@@ -7,16 +7,21 @@ from sklearn.base import clone
 
 from .. import mixture
 from ..experts._base import BuiltInExpert
+from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..trainers._task import Fit, counts_of
 from .answers import Seen, fitted_mixture
 from .members import MembersGate, MembersRouter
+from .parts import AUTO, BOUND, SHARED, has_own_names
 from .shared import SharedExpert
+from .training import parts_of_size
 from .views import Views
 
 # What scikit-learn's validation of X has set; members and snapshots need it, too.
 COLUMNS = ("n_features_in_", "feature_names_in_")
+# Where ``history_`` keeps how many experts pay.
+AUTO_KEY = "n_experts"
 
 
 class Learned(NamedTuple):
@@ -32,6 +37,7 @@ class Learned(NamedTuple):
     n_asked : int, experts asked for
     state : what the trainer needs to continue, or None
     before : experts and likelihoods at the maximum of the penalised objective, or None
+    choice : record of how many experts pay, or None where their number was given
     """
 
     views: Views
@@ -42,6 +48,7 @@ class Learned(NamedTuple):
     n_asked: int = 0
     state: object = None
     before: object = None
+    choice: dict | None = None
 
     def after(self, task, fit):
         """The same after training, for the experts that are left."""
@@ -79,6 +86,42 @@ def previous_fits(model, parts):
         )
     _check_kinds(parts, members, owner)
     return [_as_fit(m, n_experts) for m in members]
+
+
+def is_open(model, parts):
+    """Whether rows are to say how many experts a mixture has.
+
+    They are not where the experts, or the classes of a frozen gate, are counted.
+    """
+    asked, gate = parts.asked, parts.gate.node_gate
+    features = asked.expert_features
+    named = isinstance(features, dict) and bool({*features} - {SHARED})
+    counted = named or has_own_names(asked.experts)
+    frozen = gate.foreign is not None and holds_frozen(gate.foreign)
+    return model.n_experts == AUTO and not counted and not frozen
+
+
+def settled(model, parts, goes_on, resp=None):
+    """Parts of as many experts as are known, and whether rows are to say how many.
+
+    Parameters
+    ----------
+    model : mixture
+    parts : ResolvedParts of as many experts as there may be
+    goes_on : bool, whether training goes on from an earlier fit, if there is one
+    resp : (n, K) responsibilities to start from, or None
+    """
+    if not is_open(model, parts):
+        return parts, False
+    noise = bool(parts.asked.noise)
+    if resp is not None:
+        size = np.shape(resp)[1] - noise
+    elif goes_on and model._learned is not None:
+        size = model._learned.n_asked - noise
+    else:
+        return parts._replace(least_rows=1), True
+    parts = parts if size <= BOUND else model._resolve(size)
+    return parts_of_size(parts, max(size, 1)), False
 
 
 def members_of(model):
@@ -186,6 +229,7 @@ def attributes_of(model, learned, task, fit):
     names = [task.recipe.names[k] for k in fit.kept]
     router = task.recipe.router if fit.router is None else fit.router
     learned, shared = learned.after(task, fit), learned.shared
+    told = {} if learned.choice is None else {AUTO_KEY: learned.choice}
     counts = counts_of(task.rows, fit) + [0 if shared is None else shared.n_parameters]
     read = {k: v for k, v in vars(model).items() if k in COLUMNS}
     if learned.target.classes is not None:
@@ -206,7 +250,7 @@ def attributes_of(model, learned, task, fit):
         "n_iter_": fit.n_iter,
         "converged_": fit.converged,
         "expert_load_": fit.load,
-        "history_": fit.history,
+        "history_": {**fit.history, **told},
         "n_parameters_": None if None in counts else _total(counts),
         "_learned": learned,
     }

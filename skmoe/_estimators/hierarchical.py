@@ -92,7 +92,7 @@ class Hierarchy:
         shape = shape_of(self.branching)
         return 1 if shape is None else n_leaves(shape)
 
-    def _resolve(self):
+    def _resolve(self, n_experts=None):
         asked = asked_of(self)
         if asked.pool is not None:
             raise ValueError(

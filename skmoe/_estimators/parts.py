@@ -65,6 +65,8 @@ LIKELIHOODS = {
 }
 # Pools stand above the mixtures, which are among their members: the package fills in.
 POOLS = {}
+# Value of ``n_experts`` by which rows that are held out say how many, and the most.
+AUTO, BOUND = "auto", 4
 # Value of ``noise`` by which its share is the same for every row.
 CONSTANT = "constant"
 # More are no mixture, and would exhaust memory before anything is read.
@@ -173,12 +175,13 @@ class Asked:
         return None if name == SHARED else self.expert_features
 
 
-def asked_of(model):
-    """What the user wrote, of a mixture."""
+def asked_of(model, n_experts=None):
+    """What the user wrote, of a mixture; "auto" is as many experts as there may be."""
     given = model.get_params(deep=False)
     own = {f.name: given[f.name] for f in fields(Asked) if f.name in given}
     # A tree of gates says itself how many leaves it has.
-    own["n_experts"] = model.n_experts
+    known = model.n_experts if n_experts is None else n_experts
+    own["n_experts"] = BOUND if known == AUTO else known
     return Asked(type(model).__name__, model._classify, frozenset(given), **own)
 
 

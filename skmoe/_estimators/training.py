@@ -126,6 +126,23 @@ def make_task(model, parts, given, views, resp=None):
     return Task(rows, recipe, Start(n_init=model.n_init, resp=resp))
 
 
+def kept_of(parts, n_experts):
+    """Numbers of the first ``n_experts`` experts, and of noise if there is some."""
+    most = len(parts.experts) - bool(parts.asked.noise)
+    return [*range(min(n_experts, most)), *range(most, len(parts.experts))]
+
+
+def parts_of_size(parts, n_experts):
+    """The parts with so many of the experts; the router serves no more."""
+    kept = kept_of(parts, n_experts)
+    return parts._replace(
+        names=[parts.names[k] for k in kept],
+        experts=[parts.experts[k] for k in kept],
+        gate=parts.gate.only(kept),
+        router=parts.router.resized(len(kept)),
+    )
+
+
 def seeded(parts, random_state, member=0):
     """Copies of what may be random, with the seeds of one member."""
     experts = [e if is_frozen(e) else clone(e) for e in parts.experts]
@@ -240,6 +257,16 @@ def train_batch(model, parts, task, previous, freeze):
     return own.numbered(fit)
 
 
+def told_by(model):
+    """What prints a text if the user asked for it."""
+
+    def tell(text):
+        if model.verbose:
+            print(f"[{type(model).__name__}] {text}")
+
+    return tell
+
+
 class Reporter:
     """Tells the user, and callbacks, how training comes on.
 
@@ -252,17 +279,12 @@ class Reporter:
     """
 
     def __init__(self, model, X, y, attributes):
-        self.model, self.attributes = model, attributes
+        self.model, self.attributes, self.tell = model, attributes, told_by(model)
         self.given, self.context = {"estimator": model, "X": X, "y": y}, None
         # Where scikit-learn keeps those that were set.
         if vars(model).get("_skl_callbacks"):
             self.context = model._init_callback_context(max_subtasks=None)
             self.context.call_on_fit_task_begin(**self.given)
-
-    def tell(self, text):
-        """Print if the user asked for it."""
-        if self.model.verbose:
-            print(f"[{type(self.model).__name__}] {text}")
 
     def report_of(self, task):
         """What a trainer calls after each iteration; true asks it to stop."""

@@ -112,11 +112,11 @@ class Rows:
 
     def numeric_views(self):
         """Float arrays (gate's, experts') to start from; None if there is none."""
-        found = [v for v in (self.gate_view, *self.expert_views) if _is_numbers(v)]
+        found = [v for v in (self.gate_view, *self.expert_views) if is_numbers(v)]
         if not found:
             return None
-        gate = self.gate_view if _is_numbers(self.gate_view) else found[0]
-        experts = self.shared_view if _is_numbers(self.shared_view) else gate
+        gate = self.gate_view if is_numbers(self.gate_view) else found[0]
+        experts = self.shared_view if is_numbers(self.shared_view) else gate
         return gate, experts
 
     def indicators(self):
@@ -134,7 +134,7 @@ def is_numeric(view):
     return isinstance(view, np.ndarray) or sparse.issparse(view)
 
 
-def _is_numbers(view):
+def is_numbers(view):
     """Whether a start can read a view: finite numbers, sparse only where many."""
     if not is_numeric(view) or view.dtype.kind != "f":
         return False

@@ -290,6 +290,10 @@ class Trainer(Stamped):
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
 
+    def brief(self, recipe):
+        """The trainer for fits that are only compared, no finer than that takes."""
+        return self
+
     def fit(self, rows, recipe, start, report):
         """Train the parts of a recipe on rows; returns a ``Fit``.
 

@@ -17,6 +17,8 @@ from .prediction import for_prediction, pays_for_mean
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
 OBJECTIVES = None, "likelihood", "prediction"
+# The same for fits that are only compared.
+BRIEF_TOL = 1e-5
 
 
 class EM(Trainer):
@@ -148,6 +150,11 @@ class EM(Trainer):
             own = pays_for_mean(recipe)
             trainer.objective = "prediction" if own else "likelihood"
         return trainer
+
+    def brief(self, recipe):
+        """The trainer for fits that are only compared."""
+        own = self.for_recipe(recipe)
+        return copy.copy(own).set_params(tol=max(own.tol, BRIEF_TOL))
 
     def _warn(self, fit, task):
         lost = sorted(set(range(task.recipe.n_experts)) - set(fit.kept))
