@@ -16,6 +16,7 @@ from sklearn.linear_model import Ridge
 
 from skmoe import HierarchicalMoEClassifier, HierarchicalMoERegressor, MoERegressor
 from skmoe._kernels.door import check_range
+from skmoe.experts import LinearExpert
 from skmoe.mixture import dispatch
 from skmoe.routers import (
     BalancedRouter,
