@@ -223,9 +223,7 @@ class RefitDriver(Driver):
         return problem.alternates()
 
     def _parts(self, theta, problem):
-        # Only a next step has to do with what parts by steps keep for it.
-        experts = [e.at_rest() if traits(e).steps else e for e in theta.experts]
-        return theta._replace(gate=theta.gate.at_rest(), experts=experts)
+        return theta.at_rest()
 
     def _without(self, problem, run, k):
         left, gate = run.theta.without(k), run.theta.gate.dropped(k)

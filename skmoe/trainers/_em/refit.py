@@ -31,6 +31,11 @@ class Parts(NamedTuple):
     experts: list
     likelihoods: list
 
+    def at_rest(self):
+        """The parts without what those by steps keep for the next one."""
+        experts = [e.at_rest() if traits(e).steps else e for e in self.experts]
+        return self._replace(gate=self.gate.at_rest(), experts=experts)
+
     def without(self, k):
         """The parts without the expert in position ``k``, of the same gate."""
         experts, likelihoods = self.experts, self.likelihoods
