@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from ._kernels.routing import group_slots
+from ._kernels.vector import softmax_rows
 from ._numerics.bisection import MOST_HALVINGS, middle
 
 # Log-density of a row that is as good as impossible; sums over rows stay numbers.
@@ -66,8 +67,8 @@ def e_step(log_gate, log_prob, *, hard=False):
         row, resp = joint.max(axis=1), np.zeros_like(joint)
         np.put_along_axis(resp, joint.argmax(axis=1)[:, None], 1.0, axis=1)
     else:
-        row = logsumexp(joint, axis=1)
-        resp = np.exp(joint - row[:, None])
+        resp, row = np.ascontiguousarray(joint), np.empty(len(joint))
+        softmax_rows(resp, row)
     return np.where(impossible, LEAST_DENSITY, row), resp
 
 

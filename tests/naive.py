@@ -343,6 +343,17 @@ def hats(bins):
     return out
 
 
+def penalised_system(Z, basis, weight, strengths):
+    """Weighted Gram matrix of columns with penalties, curves held at mean zero."""
+    eye, mass = np.eye(Z.shape[1]), weight.sum()
+    H = Z.T @ (weight[:, None] * Z) + 1e-9 * mass * eye
+    for block, strength in zip(basis.blocks, strengths, strict=True):
+        H[block.slots, block.slots] += strength * block.matrix
+    for slots in basis.slots():
+        H[slots, slots] += mass / (slots.stop - slots.start)
+    return H
+
+
 def log_evidence(Z, basis, y, strengths, variance):
     """Log marginal likelihood of a regression on curves, up to a constant.
 

@@ -52,6 +52,7 @@ ORDERS = {
         "evidence",
         "network",
         "curves",
+        "systems",
         "additive",
     ],
     "_tables": [

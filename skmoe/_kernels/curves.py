@@ -10,118 +10,280 @@ from ._jit import jit
 
 # Unsigned indices are not looked at for being negative.
 ONE = np.uint64(1)
+# Rows that are gone through at a time, so that what is known of them stays near.
+BLOCK = 2048
 
 
 @jit
-def look_up(codes, starts, table, out):
-    """Add to each row of ``out`` (n, m) the rows of ``table`` that its bins number.
+def look_up(codes, starts, table, out, first, last):
+    """Add to rows ``first : last`` of ``out`` (n, m) what their bins stand for.
 
     ``codes`` (p, n) are numbers of bins within each column, whose rows of ``table``
     (bins, m) begin at ``starts``.
     """
+    for begin in range(first, last, BLOCK):
+        end = min(last, begin + BLOCK)
+        _look_up(codes[:, begin:end], starts, table, out[begin:end])
+
+
+@jit
+def _look_up(codes, starts, table, out):
     n_columns, n_rows = codes.shape
     n_sets = out.shape[1]
     for j in range(n_columns):
-        start = np.uint64(starts[j])
+        start, own = np.uint64(starts[j]), codes[j]
+        if n_sets == 1:
+            for i in range(n_rows):
+                out[i, 0] += table[start + np.uint64(own[i]), 0]
+            continue
         for i in range(n_rows):
-            row = start + np.uint64(codes[j, i])
+            row = start + np.uint64(own[i])
             for m in range(n_sets):
                 out[i, m] += table[row, m]
 
 
 @jit
-def sum_bins(codes, starts, values, sums):
-    """Add rows of ``values`` (n, m) to the ``sums`` (bins, m) of their bins."""
+def sum_bins(codes, starts, values, sums, first, last):
+    """Add rows ``first : last`` of ``values`` (n, m) to ``sums`` (bins, m) of bins."""
+    for begin in range(first, last, BLOCK):
+        end = min(last, begin + BLOCK)
+        _sum_bins(codes[:, begin:end], starts, values[begin:end], sums)
+
+
+@jit
+def _sum_bins(codes, starts, values, sums):
     n_columns, n_rows = codes.shape
     n_sets = values.shape[1]
     for j in range(n_columns):
-        start = np.uint64(starts[j])
+        start, own = np.uint64(starts[j]), codes[j]
+        if n_sets == 1:
+            for i in range(n_rows):
+                sums[start + np.uint64(own[i]), 0] += values[i, 0]
+            continue
         for i in range(n_rows):
-            row = start + np.uint64(codes[j, i])
+            row = start + np.uint64(own[i])
             for m in range(n_sets):
                 sums[row, m] += values[i, m]
 
 
 @jit
-def sum_pair(first, second, starts, hats, weights, sums):
-    """Weighted products of the hats of two columns, summed into ``sums`` (a, b, m).
+def multiply(codes, starts, table, intercept, weights, sums, total, first, last):
+    """Weighted sums over rows ``first : last`` of what rows of a table add up to.
+
+    It is ``look_up`` and ``sum_bins`` at once, a few rows at a time.
 
     Parameters
     ----------
-    first, second : (n,) numbers of bins
-    starts : where the bins of the two columns begin
-    hats : (slots, left, right), what each bin stands for
+    table : (bins, m)
+    intercept : (m,), which each row has besides
     weights : (n, m)
-    sums : (a + 1, b + 1, m)
-        A slot more than the columns have, where the right neighbour of the last is.
+    sums : (bins, m), added to
+    total : (m,), added to: sums over all rows
     """
-    slots, left, right = hats
-    start, other_start = np.uint64(starts[0]), np.uint64(starts[1])
-    n_rows, n_sets = weights.shape
-    for i in range(n_rows):
-        u, v = start + np.uint64(first[i]), other_start + np.uint64(second[i])
-        a, b = np.uint64(slots[u]), np.uint64(slots[v])
-        low_low, low_high = left[u] * left[v], left[u] * right[v]
-        high_low, high_high = right[u] * left[v], right[u] * right[v]
+    n_sets = weights.shape[1]
+    rows = np.empty((min(BLOCK, last - first), n_sets))
+    for begin in range(first, last, BLOCK):
+        end = min(last, begin + BLOCK)
+        part, own = rows[: end - begin], codes[:, begin:end]
+        part[:] = intercept
+        _look_up(own, starts, table, part)
+        for i in range(end - begin):
+            for m in range(n_sets):
+                part[i, m] *= weights[begin + i, m]
+                total[m] += part[i, m]
+        _sum_bins(own, starts, part, sums)
+
+
+@jit
+def tables(touched, left, right, coef, out):
+    """What bins stand for (bins, m), of coefficients (m, q) that they touch."""
+    n_sets, last = coef.shape[0], coef.shape[1] - 1
+    for u in range(len(touched)):
+        at = touched[u]
+        following = min(at + 1, last)
         for m in range(n_sets):
-            weight = weights[i, m]
-            sums[a, b, m] += weight * low_low
-            sums[a, b + ONE, m] += weight * low_high
-            sums[a + ONE, b, m] += weight * high_low
-            sums[a + ONE, b + ONE, m] += weight * high_high
+            out[u, m] = left[u] * coef[m, at] + right[u] * coef[m, following]
 
 
 @jit
-def sum_pair_once(first, second, starts, hats, weights, sums):
-    """``sum_pair`` for weights (n,) and sums (a + 1, b + 1)."""
+def untabled(touched, left, right, sums, out):
+    """Add sums (bins, m) of bins to the coefficients (m, q) that they touch."""
+    n_sets, last = out.shape[0], out.shape[1] - 1
+    for u in range(len(touched)):
+        at = touched[u]
+        following = min(at + 1, last)
+        for m in range(n_sets):
+            out[m, at] += left[u] * sums[u, m]
+            out[m, following] += right[u] * sums[u, m]
+
+
+@jit
+def bands(touched, left, right, sums, diagonal, above):
+    """Add the Gram matrix of each column with itself, by sums (bins, m) of weights.
+
+    ``diagonal`` and ``above`` (m, q): a row touches neighbours only.
+    """
+    n_sets = diagonal.shape[0]
+    for u in range(len(touched)):
+        at, low, high = touched[u], left[u], right[u]
+        for m in range(n_sets):
+            diagonal[m, at] += sums[u, m] * low * low
+            if high != 0.0:
+                diagonal[m, at + 1] += sums[u, m] * high * high
+                above[m, at] += sums[u, m] * low * high
+
+
+@jit
+def _own(codes, start, hats, width, weight, rows):
+    """Of rows: where the cells of their slot begin, and what they add to it."""
+    offsets, low, high = rows
     slots, left, right = hats
-    start, other_start = np.uint64(starts[0]), np.uint64(starts[1])
-    for i in range(weights.shape[0]):
-        u, v = start + np.uint64(first[i]), other_start + np.uint64(second[i])
-        weight, a, b = weights[i], np.uint64(slots[u]), np.uint64(slots[v])
-        low, high = weight * left[u], weight * right[u]
-        sums[a, b] += low * left[v]
-        sums[a, b + ONE] += low * right[v]
-        sums[a + ONE, b] += high * left[v]
-        sums[a + ONE, b + ONE] += high * right[v]
+    for i in range(len(codes)):
+        u = np.uint64(start) + np.uint64(codes[i])
+        offsets[i] = np.uint64(slots[u]) * np.uint64(width)
+        low[i], high[i] = weight[i] * left[u], weight[i] * right[u]
 
 
 @jit
-def sum_grams(codes, starts, slots, left, right, first, weights, grams):
-    """Weighted Gram matrices of hats, lower triangles by blocks of columns.
+def sum_single(rows, codes, start, places, pairs, cells):
+    """Products of hats of two columns, added to the four corners of their cell.
+
+    Parameters
+    ----------
+    rows : offsets, low, high
+        Where the cells of a row begin, and what it adds to them, of one column.
+    codes : (n,) numbers of bins of the other column, which begin at ``start``
+    places : (bins,) which cell they stand for
+    pairs : (bins, 2) how much of its lower corner, and how much of the upper one
+    cells : (cells, 4)
+        Side by side, so that they are added at once.
+    """
+    offsets, low, high = rows
+    begin = np.uint64(start)
+    for i in range(len(codes)):
+        v = begin + np.uint64(codes[i])
+        cell = offsets[i] + np.uint64(places[v])
+        one, other = pairs[v, 0], pairs[v, 1]
+        below, above = low[i], high[i]
+        cells[cell, 0] += below * one
+        cells[cell, 1] += below * other
+        cells[cell, 2] += above * one
+        cells[cell, 3] += above * other
+
+
+@jit
+def sum_four(rows, codes, start, places, pairs, weights, width, cells):
+    """As ``sum_single`` for four weights of a row; ``cells`` have one corner each."""
+    offsets, low, high = rows
+    begin, below = np.uint64(start), np.uint64(width)
+    for i in range(len(codes)):
+        v = begin + np.uint64(codes[i])
+        a = offsets[i] + np.uint64(places[v])
+        one, other = pairs[v, 0], pairs[v, 1]
+        p, q, r, s = weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
+        part = low[i] * one
+        cells[a, 0] += p * part
+        cells[a, 1] += q * part
+        cells[a, 2] += r * part
+        cells[a, 3] += s * part
+        b, part = a + ONE, low[i] * other
+        cells[b, 0] += p * part
+        cells[b, 1] += q * part
+        cells[b, 2] += r * part
+        cells[b, 3] += s * part
+        c, part = a + below, high[i] * one
+        cells[c, 0] += p * part
+        cells[c, 1] += q * part
+        cells[c, 2] += r * part
+        cells[c, 3] += s * part
+        d, part = c + ONE, high[i] * other
+        cells[d, 0] += p * part
+        cells[d, 1] += q * part
+        cells[d, 2] += r * part
+        cells[d, 3] += s * part
+
+
+@jit
+def sum_column(codes, starts, hats, places, pairs, first, columns, a, weights, grams):
+    """Weighted Gram matrices of one column with those before it, and itself.
 
     Parameters
     ----------
     codes : (p, n) numbers of bins within each column
     starts : (p + 1,) where the bins of each column begin
-    slots, left, right : (bins,) what each bin stands for, within its column
-    first : (p + 1,) where the coefficients of each column begin
-    weights : (n, m)
-    grams : (m, q, q), of which blocks below the diagonal, and on it, are filled
+    hats : (slots, left, right), each (bins,)
+        What a bin stands for, within its column.
+    places : (bins,) the coefficient that a bin touches, among those asked for
+    pairs : (bins, 2), ``left`` and ``right`` side by side
+    first : (len(columns) + 1,) where the coefficients of the columns begin
+    columns : numbers of the columns that are asked for
+    a : position among them
+    weights : (m, n)
+    grams : (m, q, q)
+        Of which the lower triangles are filled.
     """
-    n_columns, n_sets = codes.shape[0], weights.shape[1]
-    hats, widest = (slots, left, right), 0
-    for j in range(n_columns):
-        widest = max(widest, first[j + 1] - first[j] + 1)
-    sums = np.empty(widest * widest * n_sets)
-    single = np.ascontiguousarray(weights[:, 0])
-    for a in range(n_columns):
-        height = first[a + 1] - first[a]
-        for b in range(a + 1):
-            width, at = first[b + 1] - first[b], (starts[a], starts[b])
-            cells = (height + 1) * (width + 1)
-            sums[: cells * n_sets] = 0.0
-            if n_sets == 1:
-                block = sums[:cells].reshape((height + 1, width + 1))
-                sum_pair_once(codes[a], codes[b], at, hats, single, block)
-            else:
-                stack = sums[: cells * n_sets].reshape((height + 1, width + 1, n_sets))
-                sum_pair(codes[a], codes[b], at, hats, weights, stack)
-            for m in range(n_sets):
-                for i in range(height):
-                    for j in range(width):
-                        cell = i * (width + 1) + j
-                        grams[m, first[a] + i, first[b] + j] = sums[cell * n_sets + m]
+    n_rows, n_sets = codes.shape[1], weights.shape[0]
+    height, width = first[a + 1] - first[a], first[a + 1]
+    rows = np.empty(BLOCK, np.uint64), np.empty(BLOCK), np.empty(BLOCK)
+    cells = np.empty(((height + 1) * width + 1, 4))
+    for m in range(n_sets):
+        cells[:] = 0.0
+        for begin in range(0, n_rows, BLOCK):
+            end = min(n_rows, begin + BLOCK)
+            n = end - begin
+            own = rows[0][:n], rows[1][:n], rows[2][:n]
+            at = codes[columns[a], begin:end]
+            weight = weights[m, begin:end]
+            _own(at, starts[columns[a]], hats, width, weight, own)
+            for b in range(a + 1):
+                other = codes[columns[b], begin:end]
+                start = starts[columns[b]]
+                sum_single(own, other, start, places, pairs, cells)
+        _corners(cells, height, width, first[a], grams[m])
+
+
+@jit
+def _corners(cells, height, width, top, gram):
+    """Rows ``top :`` of a Gram matrix from the corners of cells."""
+    for i in range(height):
+        for j in range(width):
+            cell = i * width + j
+            total = cells[cell, 0]
+            if j > 0:
+                total += cells[cell - 1, 1]
+            if i > 0:
+                total += cells[cell - width, 2]
+                if j > 0:
+                    total += cells[cell - width - 1, 3]
+            gram[top + i, j] = total
+
+
+@jit
+def sum_column_by_four(
+    codes, starts, hats, places, pairs, first, columns, a, weights, grams
+):
+    """As ``sum_column`` for weights (m, n, 4), and grams (4 m, q, q)."""
+    n_rows, n_sets = codes.shape[1], weights.shape[0]
+    height, width = first[a + 1] - first[a], first[a + 1]
+    rows = np.empty(BLOCK, np.uint64), np.empty(BLOCK), np.empty(BLOCK)
+    cells, ones = np.empty(((height + 1) * width + 2, 4)), np.ones(BLOCK)
+    for m in range(n_sets):
+        cells[:] = 0.0
+        for begin in range(0, n_rows, BLOCK):
+            end = min(n_rows, begin + BLOCK)
+            n = end - begin
+            own = rows[0][:n], rows[1][:n], rows[2][:n]
+            at = codes[columns[a], begin:end]
+            _own(at, starts[columns[a]], hats, width, ones[:n], own)
+            for b in range(a + 1):
+                other, start = codes[columns[b], begin:end], starts[columns[b]]
+                part = weights[m, begin:end]
+                sum_four(own, other, start, places, pairs, part, width, cells)
+        for k in range(4):
+            for i in range(height):
+                for j in range(width):
+                    value = cells[i * width + j, k]
+                    grams[4 * m + k, first[a] + i, j] = value
 
 
 @jit

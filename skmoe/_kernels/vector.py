@@ -143,6 +143,33 @@ def log_softmax_rows(values):
 
 
 @jit
+def softmax_rows(values, total):
+    """Softmax of each row of ``values`` (n, K), in place; ``total`` (n,) is set to the
+    log-sum-exp."""
+    n_rows, n_channels = values.shape
+    height = max(1, SCRATCH // n_channels)
+    scratch = np.empty(height * n_channels)
+    for first in range(0, n_rows, height):
+        last = min(n_rows, first + height)
+        for r in range(first, last):
+            peak = values[r, 0]
+            for k in range(1, n_channels):
+                value = values[r, k]
+                peak = value if value > peak else peak
+            for k in range(n_channels):
+                values[r, k] -= peak
+            total[r] = peak
+        exp_inplace(values[first:last].reshape(-1), scratch)
+        for r in range(first, last):
+            own = 0.0
+            for k in range(n_channels):
+                own += values[r, k]
+            for k in range(n_channels):
+                values[r, k] /= own
+            total[r] += np.log(own)
+
+
+@jit
 def one_hot_columns(values):
     """Replace each column by the indicator of its first maximum."""
     n_channels, n_rows = values.shape

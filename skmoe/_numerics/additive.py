@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .curves import System, by_evidence
 from .linalg import shortened
-from .multinomial import log_weights
+from .multinomial import softmax_of
+from .systems import TIGHT, by_evidence, system_for
 
 SMALLEST_STEP = 2.0**-10
 # Curvature that a row has at least, of what it has where all is undecided.
@@ -57,17 +57,17 @@ class Regression:
         # Penalties are relative to the variance, so that y may have any unit.
         self.unit = likelihood.penalty_variance(y.shape[1])[:, None]
 
-    def value(self, coef):
-        """Log-likelihood, in nats."""
-        prediction = self.inverse(self.bins.linear(coef))
+    def value(self, sums):
+        """Log-likelihood, in nats, of sums (n, n_outputs) of curves."""
+        prediction = self.inverse(sums)
         return self.weight @ self.likelihood.log_prob(self.y, prediction, self.size)
 
-    def system(self, coef):
-        """Curvatures (m, q, q) and slopes (m, q), in units of the variance."""
-        prediction = self.inverse(self.bins.linear(coef))
+    def derivatives(self, sums):
+        """Curvatures and slopes (n, m) in the sums, in units of the variance."""
+        prediction = self.inverse(sums)
         slope, curvature = self.likelihood.derivatives(self.y, prediction, self.size)
         weight = self.weight[:, None] * self.unit.T
-        return self.bins.grams(weight * curvature), self.bins.gather(weight * slope)
+        return weight * curvature, weight * slope
 
     def nats(self, paid):
         """A penalty (m,) in nats."""
@@ -91,15 +91,14 @@ class LeastSquares(Regression):
         self.bins, self.y, self.weight = bins, y, weight
         self.unit = np.reshape(unit, (-1, 1))
 
-    def value(self, coef):
+    def value(self, sums):
         """Half the sum of squares, less than which is better."""
-        squares = (self.y - self.bins.linear(coef)) ** 2
+        squares = (self.y - sums) ** 2
         return -0.5 * float(np.sum(self.weight @ squares / self.unit[:, 0]))
 
-    def system(self, coef):
-        grams = self.bins.grams(self.weight[:, None])
-        rest = self.weight[:, None] * (self.y - self.bins.linear(coef))
-        return np.repeat(grams, self.y.shape[1], axis=0), self.bins.gather(rest)
+    def derivatives(self, sums):
+        weight = self.weight[:, None]
+        return np.broadcast_to(weight, sums.shape), weight * (self.y - sums)
 
 
 class Softmax:
@@ -117,28 +116,40 @@ class Softmax:
 
     def __init__(self, bins, targets, offset=0.0):
         self.bins, self.targets, self.offset = bins, targets, offset
-        self.mass = targets.sum(axis=1, keepdims=True)
+        self.mass, self._known = targets.sum(axis=1, keepdims=True), None
         # Diagonal blocks of the Hessian curve less than it does along differences of
         # the classes: by this factor, where all are as likely.
         self.factor = targets.shape[1] / max(targets.shape[1] - 1, 1)
         # Two classes have mirrored curves.
         self.n_solved = 1 if targets.shape[1] == 2 else None
 
-    def _log_proba(self, coef):
-        return log_weights(self.bins.linear(coef) + self.offset)
+    def value(self, sums):
+        """Log-likelihood, in nats, of sums (n, n_classes) of curves."""
+        if self._known is not None and self._known[0] is sums:
+            return self._known[1]
+        return self._at(sums)[0]
 
-    def value(self, coef):
-        """Log-likelihood, in nats."""
-        rows = np.where(self.targets > 0, self._log_proba(coef), 0.0)
-        return float(np.vdot(self.targets, rows))
+    def _at(self, sums):
+        """Log-likelihood, and shares of the classes (n, n_classes)."""
+        logits = sums + self.offset if np.ndim(self.offset) else sums
+        proba, total = softmax_of(logits)
+        if logits is not sums:
+            # Where a class is impossible nobody has it.
+            logits = np.where(self.targets > 0, logits, 0.0)
+        value = float(np.vdot(self.targets, logits) - self.mass[:, 0] @ total)
+        return value, proba
 
-    def system(self, coef):
-        """Curvatures (m, q, q), without those between classes, and slopes (m, q)."""
-        proba = np.exp(self._log_proba(coef))[:, : self.n_solved]
+    def derivatives(self, sums):
+        """Curvatures (n, m), without those between classes, and slopes (n, m)."""
+        value, proba = self._at(sums)
+        # Where a step begins, its value is asked for, too.
+        self._known = sums, value
+        proba = proba[:, : self.n_solved]
+        rest = self.mass * proba
+        np.subtract(self.targets[:, : self.n_solved], rest, out=rest)
         curved = np.maximum(proba * (1.0 - proba), LEAST_CERTAIN)
-        rest = self.targets[:, : self.n_solved] - self.mass * proba
-        grams = self.bins.grams(self.factor * self.mass * curved)
-        return grams, self.bins.gather(rest)
+        curved *= self.factor * self.mass
+        return curved, rest
 
     def nats(self, paid):
         """A penalty (m,) in nats."""
@@ -164,42 +175,61 @@ def paid(model, coef, strengths):
     return model.nats(0.5 * np.sum(strengths * squares, axis=1))
 
 
-def stepped(model, coef, strengths, n_steps):
-    """Coefficients after Newton steps, none of which lowers the penalised objective."""
+def stepped(model, coef, strengths, n_steps, known=None, tolerance=TIGHT):
+    """Coefficients after Newton steps, none of which lowers the penalised objective.
 
-    def objective(at):
-        return model.value(at) - paid(model, at, strengths)
+    Parameters
+    ----------
+    model : Regression or Softmax
+    coef : (m, q)
+    strengths : (m, blocks)
+    n_steps : int
+    known : System or None
+        Of an earlier step, which serves while weights are nearly the same.
+    tolerance : float
+        Share of a residual at which products end, if there are any.
 
-    basis, value, own = model.bins.basis, None, slice(model.n_solved)
+    Returns
+    -------
+    coef : (m, q)
+    known : System
+    """
+    bins, own, value = model.bins, slice(model.n_solved), None
+    sums = bins.linear(coef)
     for _ in range(n_steps):
-        grams, slope = model.system(coef)
+        weights, rest = model.derivatives(sums)
+        known, fresh = system_for(known, bins, weights, strengths[own])
+        slope = bins.gather(rest) - bins.basis.penalised(coef[own], strengths[own])
         # Curves without a mean would be held there beside the penalties.
-        slope -= basis.penalised(coef[own], strengths[own])
-        slope -= basis.held(coef[own], grams[:, -1, -1])
-        move = model.spread(System(basis, grams, strengths[own]).solve(slope))
+        slope -= bins.basis.held(coef[own], weights.sum(axis=0))
+        move = model.spread(known.solve(slope, bins, weights, fresh, tolerance))
         if model.exact:
-            return coef + move
-        step, trial = 1.0, objective(coef + move)
-        value = objective(coef) if value is None else value
+            return coef + move, known
+        moved = bins.linear(move)
+        if value is None:
+            value = model.value(sums) - paid(model, coef, strengths)
+        step, trial = 1.0, -np.inf
         while not trial >= value and step > SMALLEST_STEP:
+            trial = model.value(sums + step * moved)
+            trial -= paid(model, coef + step * move, strengths)
             step /= 2
-            trial = objective(coef + step * move)
         if not trial >= value:
-            return coef
-        coef, gain, value = coef + step * move, trial - value, trial
+            return coef, known
+        coef, sums = coef + 2 * step * move, sums + 2 * step * moved
+        gain, value = trial - value, trial
         if gain <= SMALLEST_GAIN * abs(value):
             break
-    return coef
+    return coef, known
 
 
-def weighed(model, coef, strengths):
-    """The ``Evidence`` of a fit for its penalties."""
-    basis = model.bins.basis
-    grams, _ = model.system(coef)
-    system = System(basis, grams, strengths[: model.n_solved])
-    covariances = system.covariances()
-    effective, squares = system.effective(covariances), basis.squares(coef)
-    variances = np.stack([np.diag(own) for own in covariances]) * model.unit
+def weighed(model, coef, strengths, known=None):
+    """The ``Evidence`` of a fit for its penalties, and the system that tells it."""
+    own = strengths[: model.n_solved]
+    weights, _ = model.derivatives(model.bins.linear(coef))
+    known, _ = system_for(known, model.bins, weights, own)
+    effective, variances = known.spent(model.bins, weights)
+    squares, variances = model.bins.basis.squares(coef), variances * model.unit
     times = len(coef) // len(effective)
     effective, variances = (np.repeat(x, times, axis=0) for x in (effective, variances))
-    return Evidence(by_evidence(effective, squares, model.unit), effective, variances)
+    found = by_evidence(effective, squares, model.unit)
+    return Evidence(found, effective, variances), known

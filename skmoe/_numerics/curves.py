@@ -5,21 +5,13 @@ there.  Rows are kept as numbers of bins, and all sums over rows go through thes
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
-from .._kernels.curves import add_hats, look_up, sum_bins, sum_grams
-
-# Of the weight of all rows, what keeps empty knots from making a system singular.
-LEAST_CURVATURE = 1e-9
-# Strengths between which evidence looks for the best, in units of rows.
-STRENGTHS = 1e-4, 1e7
-# Where a trace ends, so that the product with a strength is a number.
-LARGEST_TRACE = 1e290
-# Where all strengths start.
-START_STRENGTH = 10.0
+from .._kernels import bands
+from .._kernels import curves as kernels
 
 
 class CurveRows:
@@ -54,13 +46,26 @@ class Block(NamedTuple):
     Attributes
     ----------
     slots : slice of the coefficients
-    matrix : (b, b) ndarray, S
-    rank : int, of S
+    kind : STEPS between neighbours, LEVELS from their mean, or RIDGE
     """
 
     slots: slice
-    matrix: np.ndarray
-    rank: int
+    kind: int
+
+    @property
+    def rank(self):
+        """Rank of S."""
+        n = self.slots.stop - self.slots.start
+        return n if self.kind == bands.RIDGE else n - 1
+
+    @property
+    def matrix(self):
+        """S, (b, b), which only tests need."""
+        n = self.slots.stop - self.slots.start
+        if self.kind == bands.STEPS:
+            steps = np.diff(np.eye(n), axis=0)
+            return steps.T @ steps
+        return np.eye(n) - (1.0 / n if self.kind == bands.LEVELS else 0.0)
 
 
 @dataclass(frozen=True)
@@ -97,38 +102,45 @@ class Basis:
         """Number of columns."""
         return len(self.first) - 1
 
+    @cached_property
+    def penalties(self):
+        """Where penalties begin and end, and their kinds, as kernels read them."""
+        begins = np.array([own.slots.start for own in self.blocks], dtype=np.int64)
+        ends = np.array([own.slots.stop for own in self.blocks], dtype=np.int64)
+        return begins, ends, np.array([own.kind for own in self.blocks], dtype=np.int64)
+
+    @cached_property
+    def ranks(self):
+        """Ranks (blocks,) of the penalties."""
+        return np.array([own.rank for own in self.blocks], dtype=float)
+
+    @cached_property
+    def owners(self):
+        """The column (blocks,) that a penalty is of."""
+        begins = self.penalties[0]
+        return np.searchsorted(self.first, begins, side="right") - 1
+
     def penalised(self, coef, strengths):
         """Products ``P w`` (m, q) of coefficients with penalties (m, blocks)."""
-        out = np.zeros_like(coef)
-        for block, own in zip(self.blocks, strengths.T, strict=True):
-            out[:, block.slots] += own[:, None] * (coef[:, block.slots] @ block.matrix)
+        out = np.zeros(coef.shape)
+        coef, strengths = np.ascontiguousarray(coef), np.ascontiguousarray(strengths)
+        bands.add_products(*self.penalties, strengths, coef, out)
         return out
 
-    def add_penalty(self, gram, strengths, mass):
-        """Add penalties, and hold curves at mean zero, in a matrix (q, q), in place.
+    def held(self, coef, mass):
+        """What holds the means of curves (m, q) at zero, by masses (m,).
 
         What is held there the intercept has, so that it costs no fit anything.
         """
-        for block, strength in zip(self.blocks, strengths, strict=True):
-            gram[block.slots, block.slots] += strength * block.matrix
-        for slots in self.slots():
-            gram[slots, slots] += mass / max(slots.stop - slots.start, 1)
-
-    def held(self, coef, mass):
-        """What ``add_penalty`` makes of the means of curves (m, q), for masses (m,)."""
-        out = np.zeros_like(coef)
-        for slots in self.slots():
-            out[:, slots] = (mass * coef[:, slots].mean(axis=1))[:, None]
+        out = np.zeros(coef.shape)
+        bands.add_means(self.first, mass, np.ascontiguousarray(coef), out)
         return out
 
     def squares(self, coef):
         """``w' S w`` of each block, (m, blocks), of coefficients (m, q)."""
-        each = [
-            np.einsum("mi,ij,mj->m", own, block.matrix, own)
-            for block in self.blocks
-            for own in [coef[:, block.slots]]
-        ]
-        return np.array(each).reshape(len(self.blocks), len(coef)).T
+        out = np.empty((len(coef), len(self.blocks)))
+        bands.sum_squares(*self.penalties, np.ascontiguousarray(coef), out)
+        return out
 
 
 class Places(CurveRows):
@@ -153,7 +165,7 @@ class Places(CurveRows):
         out = np.repeat(coef[:, -1][None], self.shape[0], axis=0)
         table = np.zeros((coef.shape[1] + 1, len(coef)))
         table[: coef.shape[1] - 1] = coef[:, :-1].T
-        add_hats(self.slots, self.share, table, out)
+        kernels.add_hats(self.slots, self.share, table, out)
         return out
 
 
@@ -181,39 +193,99 @@ class Bins(CurveRows):
         hats = self.starts, self.slots, self.left, self.right
         return Bins(self.encoding, codes, *hats)
 
-    def _touched(self):
-        """Number of the coefficient that each bin touches, among all."""
-        return self.slots + np.repeat(self.basis.first[:-1], np.diff(self.starts))
+    @cached_property
+    def _hats(self):
+        """What bins stand for, with the number of their coefficients among all."""
+        touched = self.slots + np.repeat(self.basis.first[:-1], np.diff(self.starts))
+        return touched, self.left, self.right
 
     def linear(self, coef):
-        values, at = np.vstack([coef[:, :-1].T, np.zeros(len(coef))]), self._touched()
-        table = self.left[:, None] * values[at] + self.right[:, None] * values[at + 1]
-        out = np.repeat(coef[:, -1][None], self.shape[0], axis=0)
-        look_up(self.codes, self.starts, table, out)
+        coef = np.ascontiguousarray(coef)
+        table = np.empty((self.starts[-1], len(coef)))
+        kernels.tables(*self._hats, coef, table)
+        out = np.empty((self.shape[0], len(coef)))
+        out[:] = coef[:, -1]
+        kernels.look_up(self.codes, self.starts, table, out, 0, len(out))
         return out
 
     def gather(self, values):
         """Sums (m, q) over rows of ``values`` (n, m) times hats and a one."""
-        sums = np.zeros((self.starts[-1], values.shape[1]))
-        sum_bins(self.codes, self.starts, np.ascontiguousarray(values), sums)
-        out, at = np.zeros((self.basis.n_coef + 1, values.shape[1])), self._touched()
-        np.add.at(out, at, self.left[:, None] * sums)
-        np.add.at(out, at + 1, self.right[:, None] * sums)
-        out[-1] = values.sum(axis=0)
-        return out.T
+        sums = self._sums(values)
+        out = np.zeros((values.shape[1], self.basis.n_coef + 1))
+        kernels.untabled(*self._hats, sums, out)
+        out[:, -1] = values.sum(axis=0)
+        return out
 
-    def grams(self, weights):
+    def multiplied(self, weights, coef):
+        """Products (m, q) of Gram matrices by weights (n, m) with ``coef`` (m, q)."""
+        coef, weights = np.ascontiguousarray(coef), np.ascontiguousarray(weights)
+        table = np.empty((self.starts[-1], len(coef)))
+        kernels.tables(*self._hats, coef, table)
+        sums, total = np.zeros(table.shape), np.zeros(len(coef))
+        kernels.multiply(
+            self.codes,
+            self.starts,
+            table,
+            np.ascontiguousarray(coef[:, -1]),
+            weights,
+            sums,
+            total,
+            0,
+            self.shape[0],
+        )
+        out = np.zeros((len(coef), self.basis.n_coef + 1))
+        kernels.untabled(*self._hats, sums, out)
+        out[:, -1] = total
+        return out
+
+    def _sums(self, values):
+        """Sums (bins, m) of rows of ``values`` (n, m)."""
+        sums = np.zeros((self.starts[-1], values.shape[1]))
+        values = np.ascontiguousarray(values)
+        kernels.sum_bins(self.codes, self.starts, values, sums, 0, len(values))
+        return sums
+
+    def bands(self, weights):
+        """Of Gram matrices for weights (n, m), what is on and beside the diagonal
+        within each column, and the last row: three arrays (m, q)."""
+        sums, shape = self._sums(weights), (weights.shape[1], self.basis.n_coef + 1)
+        diagonal, above, last = (np.zeros(shape) for _ in range(3))
+        kernels.bands(*self._hats, sums, diagonal, above)
+        kernels.untabled(*self._hats, sums, last)
+        last[:, -1] = diagonal[:, -1] = weights.sum(axis=0)
+        return diagonal, above, last
+
+    def grams(self, weights, columns=None):
         """Weighted Gram matrices (m, q, q) of hats and a one, for weights (n, m).
 
         Only their lower triangles are filled.
+
+        Parameters
+        ----------
+        weights : (n, m)
+        columns : ascending numbers of those whose hats are asked for; None for all
         """
-        n_channels = self.basis.n_coef + 1
-        grams = np.zeros((weights.shape[1], n_channels, n_channels))
-        weights = np.ascontiguousarray(weights)
-        hats = self.slots, self.left, self.right
-        sum_grams(self.codes, self.starts, *hats, self.basis.first, weights, grams)
-        grams[:, -1] = self.gather(weights)
-        return grams
+        basis, n_sets = self.basis, weights.shape[1]
+        if columns is None:
+            columns = np.arange(basis.n_columns)
+        sizes = np.diff(basis.first)
+        first = np.concatenate([[0], np.cumsum(sizes[columns])])
+        shift = np.zeros(basis.n_columns, dtype=np.int64)
+        shift[columns] = first[:-1]
+        places = self.slots + np.repeat(shift, np.diff(self.starts))
+        pairs = np.column_stack([self.left, self.right])
+        sum_column, own = kernels.sum_column, weights.T
+        if n_sets > 2:
+            sum_column, own = kernels.sum_column_by_four, _by_four(weights)
+        hats, own = (self.slots, self.left, self.right), np.ascontiguousarray(own)
+        n_grams = n_sets if own.ndim == 2 else 4 * len(own)
+        grams = np.zeros((n_grams, first[-1] + 1, first[-1] + 1))
+        known = self.codes, self.starts, hats, places, pairs, first, columns
+        for a in range(len(columns)):
+            sum_column(*known, a, own, grams)
+        asked = np.repeat(np.isin(np.arange(basis.n_columns), columns), sizes)
+        grams[:n_sets, -1] = self.gather(weights)[:, np.append(asked, True)]
+        return grams[:n_sets]
 
     def random_slopes(self, weight, n_sets, rng):
         """Coefficients (n_sets, q) whose sums have about unit variance in the rows.
@@ -233,82 +305,10 @@ class Bins(CurveRows):
         return coef / np.sqrt(max(basis.n_columns, 1))
 
 
-class System:
-    """Penalised curvatures of sets of curves, factorised.
-
-    Parameters
-    ----------
-    basis : Basis
-    grams : (m, q, q)
-        Curvatures of the likelihood, lower triangles; overwritten.
-    strengths : (m, blocks)
-        Penalties in the units of the curvatures.
-    """
-
-    def __init__(self, basis, grams, strengths):
-        self.basis, self.strengths = basis, strengths
-        self._factors = [
-            self._factor(gram, own) for gram, own in zip(grams, strengths, strict=True)
-        ]
-
-    def _factor(self, gram, strengths):
-        """Factor of a penalised curvature, which is made regular."""
-        mass = max(gram[-1, -1], np.finfo(float).tiny)
-        self.basis.add_penalty(gram, strengths, mass)
-        diagonal, more = np.diag(gram).copy(), LEAST_CURVATURE * mass
-        while True:
-            np.fill_diagonal(gram, diagonal + more)
-            # Of a transpose LAPACK needs no copy.
-            factor, failed = dpotrf(gram.T, lower=False, clean=False)
-            if not failed:
-                return factor
-            more *= 1e2
-
-    def solve(self, right):
-        """Solutions (m, q) for right-hand sides (m, q)."""
-        pairs = zip(self._factors, right, strict=True)
-        return np.stack([dpotrs(factor, own, lower=False)[0] for factor, own in pairs])
-
-    def covariances(self):
-        """Inverses of the penalised curvatures, a list of upper triangles (q, q)."""
-        return [dpotri(own, lower=False)[0] for own in self._factors]
-
-    def effective(self, covariances):
-        """Effective degrees of freedom (m, blocks), by the inverses."""
-        spent = [
-            block.rank - self.strengths[:, k] * _traces(covariances, block)
-            for k, block in enumerate(self.basis.blocks)
-        ]
-        spent = np.array(spent).reshape(len(self.basis.blocks), len(covariances))
-        return np.maximum(spent.T, 0.0)
-
-
-def _traces(covariances, block):
-    """Traces (m,) of the matrix of a penalty times covariances of its coefficients.
-
-    What nothing determines may have a covariance beyond all numbers.
-    """
-    found = [np.vdot(_whole(own, block.slots), block.matrix) for own in covariances]
-    return np.clip(np.nan_to_num(found), 0.0, LARGEST_TRACE)
-
-
-def _whole(upper, slots):
-    """A block on the diagonal of a symmetric matrix, of which one triangle is known."""
-    block = upper[slots, slots]
-    return np.triu(block) + np.triu(block, 1).T
-
-
-def by_evidence(effective, squares, unit):
-    """Strengths (m, blocks) at which the evidence has its maximum for these fits.
-
-    Parameters
-    ----------
-    effective : (m, blocks)
-        Effective degrees of freedom.
-    squares : (m, blocks)
-        ``w' S w`` of the coefficients.
-    unit : (m, 1) or float
-        Variance that the penalties are relative to.
-    """
-    tiny = np.finfo(float).tiny
-    return np.clip(effective * unit / np.maximum(squares, tiny), *STRENGTHS)
+def _by_four(weights):
+    """Weights (n, m) as (m / 4, n, 4), four of which kernels add as one."""
+    n_rows, n_sets = weights.shape
+    out = np.zeros((-(-n_sets // 4), n_rows, 4))
+    for k in range(n_sets):
+        out[k // 4, :, k % 4] = weights[:, k]
+    return out

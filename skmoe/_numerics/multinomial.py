@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import helmert
 
 from .._kernels.multinomial import multinomial_pass
-from .._kernels.vector import log_softmax_rows
+from .._kernels.vector import log_softmax_rows, softmax_rows
 from ..engines import map_rows
 from .design import read_only
 from .grams import without_flat
@@ -38,6 +38,14 @@ def log_weights(logits):
         logits = logits.copy()
     log_softmax_rows(logits)
     return logits
+
+
+def softmax_of(logits):
+    """Softmax (n, K) of logits, and their log-sum-exp (n,)."""
+    proba = np.array(logits, dtype=np.float64, order="C")
+    total = np.empty(len(proba))
+    softmax_rows(proba, total)
+    return proba, total
 
 
 def multinomial_statistics(design, targets, weight, coef, offset, n_jobs=None):

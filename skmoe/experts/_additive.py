@@ -3,7 +3,6 @@
 import copy
 
 import numpy as np
-from scipy.special import softmax
 
 from .._numerics.additive import (
     MOST_ROUNDS,
@@ -14,6 +13,8 @@ from .._numerics.additive import (
     stepped,
 )
 from .._numerics.design import target_scales
+from .._numerics.multinomial import softmax_of
+from .._numerics.systems import ROUGH
 from ..likelihoods import Gaussian
 from ..likelihoods._links import INVERSE_LINKS
 from ._base import BuiltInExpert
@@ -197,12 +198,12 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         self
         """
         model, coef, strengths, mass = self._model(view, y, weight, previous, **given)
-        n_steps = ROUND_STEPS
+        n_steps, system = ROUND_STEPS, None
         if previous is not None:
             vars(self).update(previous._known(view.encoding))
-            n_steps = self._steps_on
-        coef = stepped(model, coef, strengths, n_steps)
-        return self._keep(model, coef, strengths, mass)
+            n_steps, system = self._steps_on, previous._known_system(view.encoding)
+        coef, system = stepped(model, coef, strengths, n_steps, system, ROUGH)
+        return self._keep(model, coef, strengths, mass, system)
 
     def _model(self, view, y, weight, previous, likelihood=None, size=None):
         """Model of the rows, where its fit starts, and the mass of their curves."""
@@ -313,7 +314,7 @@ class AdditiveClassifierExpert(AdditiveExpert):
 
     def predict_proba(self, X):
         """Class probabilities (n, n_classes)."""
-        return softmax(self._sums(X), axis=1)
+        return softmax_of(self._sums(X))[0]
 
     def predict(self, X):
         """Most probable labels (n,)."""

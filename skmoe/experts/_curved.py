@@ -1,5 +1,6 @@
 """What additive experts and gates share: parameters, readings, penalties, curves."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from .._numerics.additive import (
     stepped,
     weighed,
 )
-from .._numerics.curves import START_STRENGTH, CurveRows
+from .._numerics.curves import CurveRows
+from .._numerics.systems import START_STRENGTH
 from ._curves import CurveEncoding
 
 EVIDENCE = "evidence"
@@ -108,8 +110,20 @@ class CurvedPart:
         coef = np.zeros((n_sets, bins.basis.n_coef + 1))
         return coef, self._start_strengths(n_sets, len(bins.basis.blocks))
 
-    def _keep(self, model, coef, strengths, mass):
+    def _known_system(self, encoding):
+        """The system of the last step, which serves the next one on the same curves."""
+        known = "_coef" in vars(self) and encoding is self.encoding_
+        return self._system if known else None
+
+    def at_rest(self):
+        """A copy without what only the next step needs."""
+        part = copy.copy(self)
+        part._system = None
+        return part
+
+    def _keep(self, model, coef, strengths, mass, system):
         """Set a fit as it stands, before what its evidence says is known."""
+        self._system = system
         self.encoding_, self._coef, self.alpha_ = model.bins.encoding, coef, strengths
         self._squares = model.bins.basis.squares(coef)
         self.n_features_in_ = model.bins.shape[1]
@@ -124,7 +138,7 @@ class CurvedPart:
         """Set what the evidence of the fit says; returns how far penalties moved."""
         # Of a curve that is flat, evidence asks for more than there are numbers.
         with np.errstate(over="ignore"):
-            found = weighed(model, self._coef, self.alpha_)
+            found, self._system = weighed(model, self._coef, self.alpha_, self._system)
         before, self.effective_ = self.alpha_, found.effective
         if self.alpha == EVIDENCE:
             self.alpha_ = found.strengths
@@ -170,14 +184,15 @@ class CurvedPart:
 
 def settled(part, model, coef, strengths, mass):
     """Fit a part outside of a mixture: steps and penalties until neither gains."""
-    value = -np.inf
+    value, system, bins = -np.inf, None, model.bins
     for _ in range(MOST_ROUNDS):
-        coef = stepped(model, coef, strengths, ROUND_STEPS)
-        part._keep(model, coef, strengths, mass)
+        coef, system = stepped(model, coef, strengths, ROUND_STEPS, system)
+        part._keep(model, coef, strengths, mass, system)
         moved = part._learn(model)
-        strengths, before = part.alpha_, value
-        value = model.value(coef) - paid(model, coef, strengths)
+        strengths, system, before = part.alpha_, part._system, value
+        value = model.value(bins.linear(coef)) - paid(model, coef, strengths)
         gain = abs(value - before)
         if gain <= SMALLEST_GAIN * mass[-1] and moved < 0.1:
             break
+    part._system = None
     return part

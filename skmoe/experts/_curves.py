@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from .._kernels.bands import LEVELS, RIDGE, STEPS
 from .._numerics.curves import Basis, Bins, Block, Places
 from .._stamp import Stamped
 from .._tables.frames import column_names
@@ -12,9 +13,8 @@ from ._encoding import ordinal_encoding
 
 # Values of a column that are told apart in training, so that a cell is a byte.
 MOST_BINS = 255
-# Coefficients that columns share out among their knots, and the most that are solved
-# for: time grows with their third power.
-MANY_COEFFICIENTS, MOST_COEFFICIENTS = 1000, 5000
+# Levels of a column that are told apart; rarer ones are taken together.
+MOST_LEVELS = 60_000
 
 
 class Column(NamedTuple):
@@ -86,13 +86,11 @@ class Column(NamedTuple):
         n, found = len(self.knots), []
         slots = slice(first, first + n)
         if n > 1 and self.levels is not None:
-            found.append(Block(slots, np.eye(n) - 1.0 / n, n - 1))
+            found.append(Block(slots, LEVELS))
         elif n > 1:
-            steps = np.diff(np.eye(n), axis=0)
-            found.append(Block(slots, steps.T @ steps, n - 1))
+            found.append(Block(slots, STEPS))
         if self.gaps:
-            gaps = slice(first + n, first + n + 1)
-            found.append(Block(gaps, np.ones((1, 1)), 1))
+            found.append(Block(slice(first + n, first + n + 1), RIDGE))
         return found
 
 
@@ -106,7 +104,6 @@ class CurveEncoding(Stamped):
     Parameters
     ----------
     n_knots : int, default=32
-        Of many columns fewer, so that all have about a thousand coefficients.
     held : bool, default=True
         Whether curves stay level beyond the last knots, or go on straight.
 
@@ -123,21 +120,19 @@ class CurveEncoding(Stamped):
     def fit(self, X, sample_weight=None):
         """Find knots and levels of raw columns; returns self."""
         _refuse_sparse(X)
-        self.encoder_ = ordinal_encoding(np.nan).fit(X)
+        self.encoder_ = ordinal_encoding(np.nan, MOST_LEVELS).fit(X)
         values = self.encoder_.transform(X)
         weight = np.ones(len(values)) if sample_weight is None else sample_weight
         counts, levels = weight > 0, self._levels()
         names = [str(column_names(X)[j]) for j in self._order(values.shape[1])]
-        n_knots = np.clip(MANY_COEFFICIENTS // max(len(levels), 1), 2, self.n_knots)
         self.columns_ = [
-            _column(name, own, column[counts], weight[counts], int(n_knots))
+            _column(name, own, column[counts], weight[counts], self.n_knots)
             for name, own, column in zip(names, levels, values.T, strict=True)
         ]
         first = np.cumsum([0, *(own.n_coef for own in self.columns_)])
         each = zip(self.columns_, first, strict=False)
         blocks = [block for own, at in each for block in own.blocks(at)]
         levels = [own.levels is not None for own in self.columns_]
-        _refuse_too_many(first[-1], len(names))
         self.basis_ = Basis(first, blocks, levels)
         return self
 
@@ -267,16 +262,6 @@ def _block_kinds(basis, columns):
         gap = block.slots.start - basis.first[j] == len(own.knots)
         found.append((own.name, own.levels is not None, bool(gap)))
     return found
-
-
-def _refuse_too_many(n_coef, n_columns):
-    """Raise ``ValueError`` for more coefficients than can be solved for."""
-    if n_coef > MOST_COEFFICIENTS:
-        raise ValueError(
-            f"Additive parts got {n_columns} columns with {n_coef} knots and levels in "
-            f"all, but expected at most {MOST_COEFFICIENTS}; select columns by "
-            "expert_features and gate_features, or use linear parts."
-        )
 
 
 def _level_names(categories, rare):

@@ -96,17 +96,17 @@ class TableEncoder(TransformerMixin, Stamped):
 
     def _parts(self, X):
         """Text columns and numeric ones, as two arrays."""
-        text, numbers = [], []
+        text, n_text = [], self.kinds_.count(Kind.TEXT)
+        # A column of Fortran's order is one piece, for who goes on column by column.
+        numbers, k = np.empty((len(X), len(self.kinds_) - n_text), order="F"), 0
         for j, column in enumerate(as_columns(X)):
             kind = self.kinds_[j]
             if kind == Kind.TEXT:
                 text.append(column_text(column))
-            elif kind is None:
-                numbers.append(np.zeros(len(X)))
-            else:
-                numbers.append(finite_numbers(column, kind, self.names_[j]))
-        empty = np.empty((len(X), 0))
-        return (np.column_stack(part) if part else empty for part in (text, numbers))
+                continue
+            own = 0.0 if kind is None else finite_numbers(column, kind, self.names_[j])
+            numbers[:, k], k = own, k + 1
+        return np.column_stack(text) if text else np.empty((len(X), 0)), numbers
 
     def transform(self, X):
         """Encoded columns (n, m), text first."""
@@ -213,13 +213,13 @@ def numeric_encoding(scaler=None):
     return _as_arrays(TableEncoder(one_hot, make_pipeline(imputer, scaler)))
 
 
-def ordinal_encoding(unknown):
-    """Raw columns for trees: categories first, as numbers, then the numeric ones."""
+def ordinal_encoding(unknown, most=MOST_TREE_CATEGORIES):
+    """Raw columns with categories first, as at most so many numbers, for trees."""
     ordinal = OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=unknown,
         encoded_missing_value=unknown,
-        max_categories=MOST_TREE_CATEGORIES,
+        max_categories=most,
     )
     return _as_arrays(TableEncoder(ordinal))
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .._numerics.additive import ROUND_STEPS, Softmax, stepped
 from .._numerics.multinomial import log_weights
+from .._numerics.systems import ROUGH
 from ..experts._curved import CurvedPart, settled
 from ..experts._terms import SumOfCurves
 from ._base import BaseGate
@@ -86,9 +87,12 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
     def update(self, X, resp, sample_weight=None):
         """One guarded Newton step from the current curves, a few from none."""
         model, fresh = self._model(X, resp, sample_weight), "_coef" not in vars(self)
-        coef, strengths = self._first(model) if fresh else self._on(model.bins.encoding)
-        coef = stepped(model, coef, strengths, ROUND_STEPS if fresh else 1)
-        return self._keep(model, coef, strengths, self._mass(model))
+        encoding = model.bins.encoding
+        system = None if fresh else self._known_system(encoding)
+        coef, strengths = self._first(model) if fresh else self._on(encoding)
+        n_steps = ROUND_STEPS if fresh else 1
+        coef, system = stepped(model, coef, strengths, n_steps, system, ROUGH)
+        return self._keep(model, coef, strengths, self._mass(model), system)
 
     def renewed(self, X, resp, sample_weight=None):
         """A copy with the penalties by evidence, and how far they moved."""
@@ -106,6 +110,7 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
         for name in ("_coef", "alpha_", "_squares", "effective_", "_variances"):
             if name in vars(gate):
                 setattr(gate, name, vars(gate)[name][order])
+        gate._system = None
         return gate
 
     def dropped(self, k):

@@ -191,6 +191,10 @@ class BaseGate(Stamped):
         """Logarithms of the expert weights, shape (n, K); rows sum to one."""
         raise NotImplementedError
 
+    def at_rest(self):
+        """The gate without what only a next step would need."""
+        return self
+
     def log_joint(self, X):
         """Log-weights as the E-step uses them; unnormalised for generative gates."""
         return self.predict_log_proba(X)

@@ -1,7 +1,8 @@
 """Class probabilities."""
 
+import copy
+
 import numpy as np
-from sklearn.base import clone
 
 from ._base import Likelihood
 
@@ -42,7 +43,7 @@ class Categorical(Likelihood):
         self, y, predictions, weights, *, priors=None, size=None, previous=None, **_
     ):
         """One copy per expert; there is nothing to fit."""
-        return [clone(self) for _ in predictions]
+        return [copy.copy(self) for _ in predictions]
 
     def log_prob(self, y, prediction, size=None):
         """Log-probability of integer codes ``y`` (n,) under ``prediction`` (n, C)."""

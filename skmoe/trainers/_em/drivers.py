@@ -223,7 +223,7 @@ class RefitDriver(Driver):
         return problem.alternates()
 
     def _parts(self, theta, problem):
-        return theta
+        return theta.at_rest()
 
     def _without(self, problem, run, k):
         left, gate = run.theta.without(k), run.theta.gate.dropped(k)

@@ -1,5 +1,7 @@
 """How each expert is fitted in an M-step, by what it declares."""
 
+import copy
+
 import numpy as np
 from sklearn.base import clone
 
@@ -65,8 +67,8 @@ class ExpertFits:
         expert, view = task.recipe.experts[number], task.rows.expert_views[number]
         if traits(expert).steps:
             view, more = self._for_step(number, likelihood)
-            labels = task.rows.labels
-            return clone(expert).step(view, labels, weight, previous=previous, **more)
+            own, labels = copy.copy(expert), task.rows.labels
+            return own.step(view, labels, weight, previous=previous, **more)
         if traits(expert).is_linear:
             return self._fit_linear(number, weight, previous, likelihood, settle)
         if task.rows.log_prior is not None:

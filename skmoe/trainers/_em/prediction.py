@@ -248,14 +248,15 @@ def for_prediction(trainer, task, fit, n_active):
     # What is no number pays nothing.
     if not (gained > 0 and rise > LEAST_GAIN):
         return _told(fit, "the squared error fell by too little", **record)
+    parts = run.theta.at_rest()
     moved = replace(
         fit,
-        gate=run.theta.gate,
-        experts=run.theta.experts,
-        likelihoods=run.theta.likelihoods,
+        gate=parts.gate,
+        experts=parts.experts,
+        likelihoods=parts.likelihoods,
         log_likelihood=float(after.log_likelihood),
         load=problem.load(after),
-        router=task.recipe.fitted_router(run.theta.gate, task.rows.gate_view),
+        router=task.recipe.fitted_router(parts.gate, task.rows.gate_view),
         before=fit.objective_parts,
     )
     return _told(moved, None, **record)

@@ -31,6 +31,11 @@ class Parts(NamedTuple):
     experts: list
     likelihoods: list
 
+    def at_rest(self):
+        """The parts without what those by steps keep for the next one."""
+        experts = [e.at_rest() if traits(e).steps else e for e in self.experts]
+        return self._replace(gate=self.gate.at_rest(), experts=experts)
+
     def without(self, k):
         """The parts without the expert in position ``k``, of the same gate."""
         experts, likelihoods = self.experts, self.likelihoods
@@ -70,7 +75,7 @@ class RefitMixture:
         self.masks = task.recipe.router.masks_training
         self.total_weight = task.rows.weight.sum()
         self.kept = list(range(task.recipe.n_experts))
-        self.fits, self._constant = ExpertFits(task), {}
+        self.fits, self._constant, self._last = ExpertFits(task), {}, {}
 
     def with_rule(self, **changes):
         """The same problem with another ``n_active`` or ``hard``."""
@@ -157,7 +162,12 @@ class RefitMixture:
             self._constant[number] = prediction
             return prediction
         if rows is None or len(rows) == len(task.rows.weight):
-            return task.rows.answer_of(expert, view, offset)
+            # Dispersions and the next E-step ask for the same.
+            known, answer = self._last.get(number, (None, None))
+            if known is not expert:
+                answer = task.rows.answer_of(expert, view, offset)
+                self._last[number] = expert, answer
+            return answer
         # Other rows have weight zero; what stands there must only be a prediction.
         if task.rows.classes is None:
             out = np.zeros(task.rows.y.shape)
