@@ -102,7 +102,7 @@ def rivals():
 
 
 def compare(X, y):
-    """Print cross-validated errors and what a fit costs."""
+    """Print cross-validated errors, and what a fit costs beside boosted trees."""
     folds = KFold(5, shuffle=True, random_state=0)
     scoring = ("neg_root_mean_squared_error", "r2")
     found = {}
@@ -113,16 +113,15 @@ def compare(X, y):
         rmse = -scores["test_neg_root_mean_squared_error"].mean()
         found[name] = rmse, scores["test_r2"].mean(), seconds
     trees = found["boosted trees"]
-    print(f"{'':30}{'RMSE':>9}{'R2':>7}{'fit s':>8}{'times the cost of trees':>26}")
+    print(f"{'':30}{'RMSE':>8}{'R2':>7}{'cost of a fit':>16}")
     for name, (rmse, r2, seconds) in found.items():
         cost = seconds / trees[2]
-        print(f"{name:30}{rmse:9.4g}{r2:7.3f}{seconds:8.2f}{cost:26.1f}")
+        print(f"{name:30}{rmse:8.4g}{r2:7.3f}{cost:10.1f} trees")
     least = min(own[0] for own in found.values())
     if trees[0] == least:
         print(
-            "Boosted trees err least here: they let any columns interact, where experts"
-            "\nadd up and only the gate lets columns interact. What the mixture has"
-            "\ninstead can be read:"
+            "\nBoosted trees err least here: in them any columns interact, while experts"
+            "\nadd up and only the gate lets columns interact. But mixtures can be read."
         )
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .curves import System, by_evidence
+from .curves import System, by_evidence, centred_variances
 from .linalg import shortened
 from .multinomial import log_weights
 
@@ -25,7 +25,7 @@ class Evidence(NamedTuple):
     ----------
     strengths : (m, blocks), at which its evidence has a maximum
     effective : (m, blocks), effective degrees of freedom
-    variances : (m, q), of the coefficients
+    variances : (m, q), of the coefficients around the mean of their curve
     """
 
     strengths: np.ndarray
@@ -192,14 +192,14 @@ def stepped(model, coef, strengths, n_steps):
     return coef
 
 
-def weighed(model, coef, strengths):
-    """The ``Evidence`` of a fit for its penalties."""
+def weighed(model, coef, strengths, mass):
+    """The ``Evidence`` of a fit for its penalties, of rows with masses (q,)."""
     basis = model.bins.basis
     grams, _ = model.system(coef)
     system = System(basis, grams, strengths[: model.n_solved])
     covariances = system.covariances()
     effective, squares = system.effective(covariances), basis.squares(coef)
-    variances = np.stack([np.diag(own) for own in covariances]) * model.unit
+    variances = centred_variances(basis, covariances, mass) * model.unit
     times = len(coef) // len(effective)
     effective, variances = (np.repeat(x, times, axis=0) for x in (effective, variances))
     return Evidence(by_evidence(effective, squares, model.unit), effective, variances)

@@ -298,6 +298,24 @@ def _whole(upper, slots):
     return np.triu(block) + np.triu(block, 1).T
 
 
+def centred_variances(basis, covariances, mass):
+    """Variances (m, q) of coefficients, those of curves around their mean over rows.
+
+    Parameters
+    ----------
+    basis : Basis
+    covariances : list of m upper triangles (q, q)
+    mass : (q,) weight of the rows at each coefficient, last that of all
+    """
+    found = np.stack([np.diag(own) for own in covariances])
+    share = mass / max(mass[-1], np.finfo(float).tiny)
+    for slots in basis.slots():
+        for variance, own in zip(found, covariances, strict=True):
+            with_mean = _whole(own, slots) @ share[slots]
+            variance[slots] += share[slots] @ with_mean - 2.0 * with_mean
+    return np.maximum(found, 0.0)
+
+
 def by_evidence(effective, squares, unit):
     """Strengths (m, blocks) at which the evidence has its maximum for these fits.
 

@@ -127,7 +127,7 @@ class CurvedPart:
         """Set what the evidence of the fit says; returns how far penalties moved."""
         # Of a curve that is flat, evidence asks for more than there are numbers.
         with np.errstate(over="ignore"):
-            found = weighed(model, self._coef, self.alpha_)
+            found = weighed(model, self._coef, self.alpha_, self._shares)
         before, self.effective_ = self.alpha_, found.effective
         if self.alpha == EVIDENCE:
             self.alpha_ = found.strengths
