@@ -120,8 +120,8 @@ def compare(X, y):
     least = min(own[0] for own in found.values())
     if trees[0] == least:
         print(
-            "\nBoosted trees err least here: in them any columns interact, while experts"
-            "\nadd up and only the gate lets columns interact. But mixtures can be read."
+            "\nBoosted trees err least: in them any columns interact, while experts add"
+            "\nup, and only the gate lets columns interact. But a mixture can be read."
         )
 
 

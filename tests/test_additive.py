@@ -114,7 +114,7 @@ def test_strengths_climb_the_evidence(bins):
         least = LeastSquares(bins, target, weight, [variance])
         grams, right = least.system(np.zeros((1, bins.basis.n_coef + 1)))
         coef = System(bins.basis, grams, strengths[None]).solve(right)
-        strengths = weighed(least, coef, strengths[None]).strengths[0]
+        strengths = weighed(least, coef, strengths[None], grams[0, -1]).strengths[0]
     best = evidence(strengths)
     for k in np.flatnonzero(strengths < 1e5):
         for factor in (0.5, 2.0):
