@@ -1,12 +1,12 @@
 """What evidence says of curves: bands hold the truth, penalties suit the data."""
 
+import naive
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.interpolate import make_smoothing_spline
 from sklearn.model_selection import KFold
 
-import naive
 from skmoe import MoERegressor
 from skmoe._numerics.additive import LeastSquares, weighed
 from skmoe.experts import AdditiveExpert
