@@ -9,7 +9,7 @@ random rows.  DIR holds NAME.parquet with the target in the last column.  Nothin
 tuned per table; the models are the files of benchmarks/rivals, those that are slow
 (SLOW) only when named by --models.  A run that was stopped goes on where it stopped,
 and a fixed seed gives the same losses again.  Loss is the RMSE in regression and the
-log-loss in classification; seconds are those of one core.
+log-loss in classification; seconds are those of processors.
 """
 
 import argparse

@@ -116,7 +116,8 @@ def test_strengths_climb_the_evidence(bins):
         weights, rest = least.derivatives(np.zeros(target.shape))
         system, _ = system_for(None, bins, weights, strengths[None])
         coef = system.solve(bins.gather(rest), bins, weights)
-        found, _ = weighed(least, coef, strengths[None], system)
+        mass = bins.gather(weights)[0]
+        found, _ = weighed(least, coef, strengths[None], mass, system)
         strengths = found.strengths[0]
     best = evidence(strengths)
     for k in np.flatnonzero(strengths < 1e5):
@@ -381,7 +382,7 @@ def systems_of(bins, y, monkeypatch):
         monkeypatch.setattr(systems, "LOOSE", loose)
         system, _ = system_for(None, bins, weights, strengths)
         coef = system.solve(bins.gather(rest), bins, weights)
-        yield coef, system.spent(bins, weights)[0]
+        yield coef, system.spent(bins, weights, bins.gather(weights)[0])[0]
 
 
 def test_products_solve_what_a_factor_does(monkeypatch):
@@ -403,7 +404,8 @@ def test_a_factor_is_of_the_penalised_system(bins):
     right, inverse = rng.normal(size=(1, len(H))), np.linalg.inv(H)
     solved = system.solve(right, bins, weight[:, None])
     np.testing.assert_allclose(solved[0], inverse @ right[0], atol=1e-9)
-    spent, variances = system.spent(bins, weight[:, None])
+    # Without rows at the coefficients there is no mean to be taken out.
+    spent, variances = system.spent(bins, weight[:, None], np.zeros(len(H)))
     traces = [
         np.trace(own.matrix @ inverse[own.slots, own.slots])
         for own in bins.basis.blocks

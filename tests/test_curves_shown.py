@@ -20,6 +20,7 @@ from skmoe.inspection import (
     curve_importance,
     explain,
     explain_text,
+    regimes,
 )
 from skmoe.trainers import EM
 
@@ -236,7 +237,7 @@ def test_importance_of_columns_of_their_own_and_of_names_that_clash():
 
 
 def test_display(model):
-    display = CurveDisplay.from_estimator(model, X, ["hour", "heat", "day"])
+    display = CurveDisplay.from_estimator(model, features=["hour", "heat", "day"])
     assert [own.get_title() for own in display.axes_] == ["hour", "heat", "day"]
     lines = [line for line in display.axes_[0].lines if len(line.get_xdata()) > 9]
     curve = model.experts_[0].curves_[
@@ -252,6 +253,72 @@ def test_display(model):
     labels = [own.get_text() for own in display.figure_.legends[0].get_texts()]
     assert [own.split()[0] for own in labels] == list(model.named_experts_)
     display.figure_.canvas.draw()
+
+
+def test_curves_fade_where_their_expert_is_not_asked():
+    own = MoERegressor("additive", 2, gate="additive", random_state=0)
+    rng = np.random.RandomState(0)
+    x, where = rng.uniform(-1, 1, (600, 2)).T
+    y = np.where(where < 0, 3 + x, -3 - x) + 0.1 * rng.normal(size=600)
+    rows = pd.DataFrame({"x": x, "where": where})
+    own.fit(rows, y)
+    low = int(own.predict_experts(rows[where < -0.5]).mean(axis=0).argmax())
+    names = list(own.named_experts_)
+    labels = {names[1]: "second", names[0]: "first"}
+    display = CurveDisplay.from_estimator(own, rows, labels=labels, level=True)
+    panel = next(each for each in display.panels if each.feature == "where")
+    faded = panel.faded[names[low]]
+    assert faded[0] == pytest.approx(1.0, abs=0.05)
+    assert faded[-1] < 0.1
+    lines = panel.curves[names[low]].values
+    assert lines[0] == pytest.approx(3.0, abs=0.3)
+    assert [own.split()[0] for own in display.labels.values()] == ["second", "first"]
+    pieces = display.axes_[display.panels.index(panel)].collections[0]
+    alpha = pieces.get_colors()[:, 3]
+    assert alpha.max() > 0.9
+    assert alpha.min() < 0.2
+    display.figure_.canvas.draw()
+
+
+def test_gaps_have_errors(model):
+    for expert in model.experts_:
+        each = {curve.name: curve for curve in expert.curves_}
+        assert each["heat"].gap_error > 0
+        assert np.isnan(each["hour"].gap_error)
+    display = CurveDisplay.from_estimator(model, features=["heat"])
+    bars = [own for own in display.axes_[0].collections if len(own.get_paths()) == 1]
+    assert len(bars) >= 2
+
+
+def test_regimes_are_named_by_what_defines_them():
+    rng = np.random.RandomState(0)
+    hour, heat = rng.randint(0, 24, 1200), rng.normal(15, 8, 1200)
+    day = rng.choice(["Mon", "Tue", "Wed", "Sat", "Sun"], 1200)
+    work = ~np.isin(day, ["Sat", "Sun"]) & (hour >= 6) & (hour <= 20)
+    y = np.where(work, 100.0 + 5 * heat, 2.0 * heat) + rng.normal(size=1200)
+    rows = pd.DataFrame({"hour": hour, "heat": heat, "day": day})
+    own = MoERegressor("additive", 2, gate="additive", random_state=0).fit(rows, y)
+    found = pd.DataFrame(regimes(own, rows)).sort_values("answer")
+    assert "hour 6–20" in found["regime"].iloc[1]
+    assert "day not Sat or Sun" in found["regime"].iloc[1]
+    assert "heat" not in " ".join(found["regime"])
+    assert found["load"].sum() == pytest.approx(1.0)
+    assert found["holds"].iloc[1] > 0.95
+    assert found["pure"].iloc[1] > 0.95
+    weighted = regimes(own, rows, sample_weight=work + 1e-9)
+    assert max(weighted["load"]) > 0.95
+
+
+def test_regimes_of_classes_gaps_and_one_expert(classifier):
+    found = regimes(classifier, X)
+    assert set(found["answer"]) <= set(classifier.classes_)
+    rng = np.random.RandomState(0)
+    rows = pd.DataFrame({"heat": np.where(rng.rand(400) < 0.4, np.nan, rng.rand(400))})
+    y = np.where(rows["heat"].isna(), 9.0, -2 * rows["heat"]) + 0.1 * rng.rand(400)
+    own = MoERegressor("additive", 2, gate="additive", random_state=0).fit(rows, y)
+    assert "heat missing" in regimes(own, rows)["regime"]
+    alone = MoERegressor("additive", 1, random_state=0).fit(rows, y)
+    assert regimes(alone, rows)["regime"] == ["all rows"]
 
 
 def test_display_draws_what_matters(model):

@@ -26,9 +26,9 @@ def forget():
 
 def timed(call, *arguments):
     """Result of a call, and its seconds with those of what was remembered."""
-    _CREDIT[0], started = 0.0, time.perf_counter()
+    _CREDIT[0], started = 0.0, time.process_time()
     result = call(*arguments)
-    return result, time.perf_counter() - started + _CREDIT[0]
+    return result, time.process_time() - started + _CREDIT[0]
 
 
 def _recall(memory, key, make):
@@ -36,10 +36,10 @@ def _recall(memory, key, make):
         value, seconds = memory[key]
         _CREDIT[0] += seconds
         return value
-    before, started = _CREDIT[0], time.perf_counter()
+    before, started = _CREDIT[0], time.process_time()
     value = make()
     # Credit that was given meanwhile is part of the price.
-    memory[key] = value, time.perf_counter() - started + _CREDIT[0] - before
+    memory[key] = value, time.process_time() - started + _CREDIT[0] - before
     return value
 
 

@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
-from skmoe._tables.table import text_columns
+from skmoe._tables.columns import text_columns
 
 
 class NativeCategories(BaseEstimator):

@@ -25,7 +25,7 @@ class Evidence(NamedTuple):
     ----------
     strengths : (m, blocks), at which its evidence has a maximum
     effective : (m, blocks), effective degrees of freedom
-    variances : (m, q), of the coefficients
+    variances : (m, q), of the coefficients around the mean of their curve
     """
 
     strengths: np.ndarray
@@ -222,12 +222,13 @@ def stepped(model, coef, strengths, n_steps, known=None, tolerance=TIGHT):
     return coef, known
 
 
-def weighed(model, coef, strengths, known=None):
-    """The ``Evidence`` of a fit for its penalties, and the system that tells it."""
+def weighed(model, coef, strengths, mass, known=None):
+    """The ``Evidence`` of a fit for its penalties, of rows with masses (q,), and the
+    system that tells it."""
     own = strengths[: model.n_solved]
     weights, _ = model.derivatives(model.bins.linear(coef))
     known, _ = system_for(known, model.bins, weights, own)
-    effective, variances = known.spent(model.bins, weights)
+    effective, variances = known.spent(model.bins, weights, mass)
     squares, variances = model.bins.basis.squares(coef), variances * model.unit
     times = len(coef) // len(effective)
     effective, variances = (np.repeat(x, times, axis=0) for x in (effective, variances))

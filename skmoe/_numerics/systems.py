@@ -256,12 +256,20 @@ class System:
         traces = np.clip(np.nan_to_num(traces), 0.0, LARGEST_TRACE)
         return np.maximum(self.basis.ranks - self.strengths * traces, 0.0)
 
-    def spent(self, bins, weights):
-        """Effective degrees of freedom (m, blocks), and variances (m, q)."""
+    def spent(self, bins, weights, mass):
+        """Effective degrees of freedom (m, blocks), and variances (m, q).
+
+        Those of curves are around their means over rows of masses (q,).
+        """
         traces, variances = self._traces.copy(), self._variances.copy()
+        share = mass / max(mass[-1], np.finfo(float).tiny)
         for m, (index, places, factor) in enumerate(self._dense):
             covariance = dpotri(factor, lower=False)[0]
             variances[m, index] = np.diag(covariance)
+            for slots in self.basis.slots():
+                if places[slots.start] >= 0:
+                    mean = _mean_of(covariance, places[slots], share[slots])
+                    variances[m, slots] += mean
             bands.traces_dense(*self.basis.penalties, places, covariance, traces[m])
         if self._meets:
             traces += self._beyond(bins, weights)
@@ -290,6 +298,17 @@ class System:
             differs = probe * (whole - apart)
             total += np.add.reduceat(differs, basis.penalties[0], axis=1)
         return total / N_PROBES
+
+
+def _mean_of(covariance, places, share):
+    """What variances change by if the mean over rows is taken out of a curve.
+
+    The upper triangle of the covariance is known.
+    """
+    own = slice(places[0], places[-1] + 1)
+    block = np.triu(covariance[own, own])
+    with_mean = (block + np.triu(block, 1).T) @ share
+    return share @ with_mean - 2.0 * with_mean
 
 
 def by_evidence(effective, squares, unit):

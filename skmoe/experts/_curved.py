@@ -36,6 +36,8 @@ class Curve(NamedTuple):
     standard_errors : ndarray of the shape of ``values``
     gap : float or ndarray of shape (n_outputs,)
         Value where there is a gap; NaN if training had none.
+    gap_error : float or ndarray of shape (n_outputs,)
+        Its standard error.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Curve(NamedTuple):
     values: np.ndarray
     standard_errors: np.ndarray
     gap: float | np.ndarray
+    gap_error: float | np.ndarray
 
 
 class CurvedPart:
@@ -138,7 +141,9 @@ class CurvedPart:
         """Set what the evidence of the fit says; returns how far penalties moved."""
         # Of a curve that is flat, evidence asks for more than there are numbers.
         with np.errstate(over="ignore"):
-            found, self._system = weighed(model, self._coef, self.alpha_, self._system)
+            found, self._system = weighed(
+                model, self._coef, self.alpha_, self._shares, self._system
+            )
         before, self.effective_ = self.alpha_, found.effective
         if self.alpha == EVIDENCE:
             self.alpha_ = found.strengths
@@ -167,19 +172,21 @@ class CurvedPart:
 
     def _curve(self, column, first, mean):
         slots = slice(first, first + len(column.knots))
-        values = self._coef[:, slots] - mean
-        errors = np.full_like(values, np.nan)
+        errors = np.full_like(self._coef, np.nan)
         if "_variances" in vars(self):
-            errors = np.sqrt(np.maximum(self._variances[:, slots], 0.0))
-        gap = np.full(len(values), np.nan)
+            errors = np.sqrt(np.maximum(self._variances, 0.0))
+        values, own_errors = self._coef[:, slots] - mean, errors[:, slots]
+        gap = gap_error = np.full(len(values), np.nan)
         if column.gaps:
             gap = self._coef[:, slots.stop] - mean[:, 0]
+            gap_error = errors[:, slots.stop]
         knots, levels = column.knots, None
         if column.levels is not None:
             knots, levels = None, [column.levels[int(k)] for k in column.knots]
         if len(values) == 1:
-            values, errors, gap = values[0], errors[0], float(gap[0])
-        return Curve(column.name, knots, levels, values, errors, gap)
+            values, own_errors = values[0], own_errors[0]
+            gap, gap_error = float(gap[0]), float(gap_error[0])
+        return Curve(column.name, knots, levels, values, own_errors, gap, gap_error)
 
 
 def settled(part, model, coef, strengths, mass):

@@ -5,6 +5,7 @@ from ._additive import curve_importance
 from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
+from ._regimes import regimes
 from ._sentences import explain_text
 from ._tables import expert_usage, explain, gate_importance
 from ._trees import export_text, plot_tree
@@ -23,6 +24,7 @@ __all__ = [
     "export_text",
     "gate_importance",
     "plot_tree",
+    "regimes",
 ]
 
 public(
@@ -40,4 +42,5 @@ public(
     export_text,
     gate_importance,
     plot_tree,
+    regimes,
 )

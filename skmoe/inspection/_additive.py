@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from .._estimators.answers import read
+from .._numerics.curves import CurveRows
 from .._tables.frames import column_labels, column_names, one_column
 from .._tables.table import relative_weights
 from .._tables.values import Kind
@@ -196,6 +197,37 @@ def _order(columns, loads):
     tiny = np.finfo(float).tiny
     scaled = sum(own / max(own.max(initial=0.0), tiny) for own in total)
     return np.argsort(-scaled, kind="stable")
+
+
+def presence(part, table, weight):
+    """Mean weight (b,) of rows around each knot or level, by column.
+
+    Parameters
+    ----------
+    part : Part
+    table : Table
+    weight : (n,) ndarray, such as the gate weight of an expert
+
+    Returns
+    -------
+    dict of (b,) ndarray by name
+    """
+    rows, encoding = part.view.of(table), part.fitted.encoding_
+    if not isinstance(rows, CurveRows):
+        rows = encoding.places(rows)
+    found, columns = {}, zip(part.names, encoding.columns_, strict=True)
+    for j, (name, column) in enumerate(columns):
+        size, at = encoding.basis_.n_coef + 3, rows.slots[j]
+        hats = (at, 1.0 - rows.share[j]), (at + 1, rows.share[j])
+        taken, mass = (
+            sum(np.bincount(slot, own * hat, size) for slot, hat in hats)
+            for own in (weight, np.ones(len(weight)))
+        )
+        first = encoding.basis_.first[j]
+        slots = slice(first, first + len(column.knots))
+        none = np.zeros(len(column.knots))
+        found[name] = np.divide(taken[slots], mass[slots], none, where=mass[slots] > 0)
+    return found
 
 
 def additive_terms(model, X):

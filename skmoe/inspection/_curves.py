@@ -1,8 +1,10 @@
 """A picture of curves: one panel per column, one colour per expert."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from .._estimators.answers import fitted_mixture
+from .._estimators.answers import fitted_mixture, read
 from .._sklearn import check_matplotlib_support
 from ._additive import (
     curve_importance,
@@ -10,6 +12,7 @@ from ._additive import (
     curved_gate,
     missing,
     mixture_of,
+    presence,
 )
 from ._panels import BAND, Drawing, Panel
 from ._tables import _feature_names
@@ -22,6 +25,10 @@ ADDS = {
 }
 # Share of the largest importance below which a column is flat.
 FLAT = 1e-3
+# Opacity below which a curve has no say in the limits of the picture.
+HARDLY_SEEN = 0.2
+# Letters of a label beyond which labels stand below each other, beside the panels.
+LONG_LABEL = 30
 
 
 class CurveDisplay:
@@ -30,7 +37,9 @@ class CurveDisplay:
     Bands and bars are values plus and minus 1.96 standard errors.  Numbers have lines,
     with ticks at the bottom where their knots are; categories have points in the order
     of their values; gaps have a point to the right of a line.  All panels
-    share their axis of values, so that columns that matter are seen to.
+    share their axis of values, so that columns that matter are seen to.  Lines are as
+    wide as their expert has load.  Where rows are given, a curve fades where its expert
+    is hardly asked.
 
     Parameters
     ----------
@@ -39,6 +48,8 @@ class CurveDisplay:
     labels : dict of str by expert
         For the legend.
     ylabel : str
+    level : bool, default=False
+        Whether the level of each expert is in its curves.
 
     Attributes
     ----------
@@ -58,10 +69,11 @@ class CurveDisplay:
     (True, ['expert0', 'expert1'])
     """
 
-    def __init__(self, panels, labels, ylabel):
+    def __init__(self, panels, labels, ylabel, level=False):
         self.panels = list(panels)
         self.labels = dict(labels)
         self.ylabel = ylabel
+        self.level = level
 
     @classmethod
     def from_estimator(
@@ -72,6 +84,8 @@ class CurveDisplay:
         *,
         part="experts",
         output=None,
+        labels=None,
+        level=False,
         max_panels=12,
         plot=True,
         ax=None,
@@ -83,8 +97,9 @@ class CurveDisplay:
         ----------
         estimator : fitted mixture, or a search or pipeline around one
         X : array or data frame of shape (n, p), default=None
-            Rows by which columns are ordered, as in :func:`curve_importance`; without
-            them the spread of a curve over its knots and levels says.
+            Rows by which columns are ordered, as in :func:`curve_importance`, and by
+            which curves fade; without them the spread of a curve over its knots and
+            levels says.
         features : list of int or str, default=None
             Columns that are drawn, in this order; by default the ``max_panels`` most
             important ones, without those that are flat.
@@ -93,6 +108,12 @@ class CurveDisplay:
             Which of several outputs of a regressor, by default the first.  In a
             classifier the label whose logits are drawn, around the mean of all
             classes, by default the last.
+        labels : dict of str by expert, default=None
+            What experts are called in the legend, in this order, such as their
+            ``regime`` as :func:`regimes` has it.
+        level : bool, default=False
+            Whether curves of experts begin at what their expert answers where all
+            others have their mean, rather than at zero.
         max_panels : int, default=12
         plot : bool, default=True
             Whether to draw.
@@ -114,19 +135,28 @@ class CurveDisplay:
             raise ValueError(
                 f"CurveDisplay got part={part!r}, but expected 'experts' or 'gate'."
             )
-        model, _ = mixture_of(estimator)
+        model, seen = mixture_of(estimator, X)
         own = fitted_mixture(model)
-        curves, labels, ylabel = _found(model, own, part, output)
-        importance = _spreads(curves)
+        found = _found(model, own, part, output)
+        importance, faded = _spreads(found.curves), {}
         if X is not None:
             importance |= _over_rows(estimator, X, part)
+            faded = _faded(model, seen, part)
         chosen = _chosen(model, importance, features, max_panels)
         times = _times(own, part, model)
+        level = level and part == "experts"
         panels = [
-            Panel(name, importance[name], curves[name], name in times)
+            Panel(
+                name,
+                importance[name],
+                found.raised(name) if level else found.curves[name],
+                name in times,
+                _widths(found.loads),
+                faded.get(name),
+            )
             for name in chosen
         ]
-        display = cls(panels, labels, ylabel)
+        display = cls(panels, found.named(labels, level), found.ylabel, level)
         return display.plot(ax=ax, **line_kw) if plot else display
 
     def plot(self, ax=None, **line_kw):
@@ -147,9 +177,14 @@ class CurveDisplay:
 
     def _limits(self):
         """Range of all curves, with a margin; wide bands are cut off."""
-        values = [np.append(c.values, c.gap) for p in self.panels for c in _all(p)]
-        errors = [BAND * c.standard_errors for p in self.panels for c in _all(p)]
-        values = np.concatenate([np.zeros(1), *values])
+        seen = [
+            (curve, panel.opacity(name) > HARDLY_SEEN)
+            for panel in self.panels
+            for name, curve in panel.curves.items()
+        ]
+        values = [np.append(own.values[kept], own.gap) for own, kept in seen]
+        errors = [BAND * own.standard_errors[kept] for own, kept in seen]
+        values = np.concatenate([np.zeros(1 - self.level), *values])
         low, high = np.nanmin(values), np.nanmax(values)
         typical = np.nan_to_num(np.concatenate([np.zeros(1), *errors]))
         margin = 0.08 * (high - low) + np.quantile(typical, 0.9)
@@ -164,15 +199,14 @@ class CurveDisplay:
             for name, label in self.labels.items()
         ]
         options = {"ncols": min(len(handles), 4), "frameon": False, "handles": handles}
-        if self.ax_ is None:
+        if self.ax_ is None and max(map(len, self.labels.values())) > LONG_LABEL:
+            options |= {"ncols": 1, "fontsize": "small"}
+            self.figure_.legend(loc="outside right upper", **options)
+        elif self.ax_ is None:
             self.figure_.legend(loc="outside upper center", **options)
         else:
             place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.06)}
             self.ax_.legend(fontsize="small", **place, **options)
-
-
-def _all(panel):
-    return panel.curves.values()
 
 
 def _grid(ax, n_panels):
@@ -199,12 +233,50 @@ def _grid(ax, n_panels):
     return figure, axes
 
 
+class _Found(NamedTuple):
+    """What is drawn.
+
+    Attributes
+    ----------
+    curves : dict of dict of Curve, by column and expert
+    loads : dict of float by expert
+    levels : dict of float by expert, empty of gates and classes
+    ylabel : str, what the curves add to
+    """
+
+    curves: dict
+    loads: dict
+    levels: dict
+    ylabel: str
+
+    def raised(self, name):
+        """Curves of a column at the levels of their experts."""
+        each = self.curves[name].items()
+        return {expert: _raised(own, self.levels[expert]) for expert, own in each}
+
+    def named(self, labels, level):
+        """Labels of the experts."""
+        labels = {} if labels is None else labels
+        known = [name for name in labels if name in self.loads]
+        named = {
+            name: f"{labels.get(name, name)} ({self.loads[name]:.0%})"
+            for name in dict.fromkeys([*known, *self.loads])
+        }
+        if level:
+            return named
+        ends = {name: f", level {own:.3g}" for name, own in self.levels.items()}
+        return {name: own + ends.get(name, "") for name, own in named.items()}
+
+
+def _raised(curve, level):
+    return curve._replace(values=curve.values + level, gap=curve.gap + level)
+
+
 def _found(model, own, part, output):
-    """Curves by column and expert, labels of experts, and what curves add to."""
+    """The ``_Found`` of a part."""
     names = list(model.named_experts_)
-    loads = dict(zip(names, model.expert_load_, strict=True))
-    labels = {name: f"{name} ({loads[name]:.0%})" for name in names}
-    curves = {}
+    loads = dict(zip(names, map(float, model.expert_load_), strict=True))
+    curves, levels = {}, {}
     if part == "gate":
         gate = curved_gate(own)
         if gate is None:
@@ -212,24 +284,42 @@ def _found(model, own, part, output):
         for curve in map(_centred, gate.curves):
             own = (_of_set(curve, k) for k in range(len(names)))
             curves[curve.name] = dict(zip(names, own, strict=True))
-        return curves, labels, "adds to gate logit"
+        return _Found(curves, loads, {}, "adds to gate logit")
     parts = curved_experts(model, own)
     if not parts:
         raise missing(model, part)
+    is_class = own.target.classes is not None
     for name, each in parts.items():
         place = _place(own.target.classes, each.fitted, output)
-        level = each.fitted.level[place]
-        if own.target.classes is None:
-            labels[name] += f", level {level:.3g}"
-        for curve in each.curves:
-            if own.target.classes is not None:
-                curve = _centred(curve)
+        levels[name] = float(each.fitted.level[place])
+        for curve in map(_centred, each.curves) if is_class else each.curves:
             curves.setdefault(curve.name, {})[name] = _of_set(curve, place)
-    labels = {name: labels[name] for name in parts}
+    loads = {name: loads[name] for name in parts}
     first = next(iter(parts.values())).fitted
-    if own.target.classes is None:
-        return curves, labels, ADDS[first.link]
-    return curves, labels, f"adds to logit of {first.classes_[place]}"
+    if not is_class:
+        return _Found(curves, loads, levels, ADDS[first.link])
+    return _Found(curves, loads, {}, f"adds to logit of {first.classes_[place]}")
+
+
+def _widths(loads):
+    """Widths of lines, in points, by the loads of experts."""
+    most = max(loads.values())
+    return {name: 1.0 + 2.5 * own / most for name, own in loads.items()}
+
+
+def _faded(model, X, part):
+    """How much each expert is asked along a column, by column and expert."""
+    own, table = read(model, X)
+    proba, found = model.gate_proba(X), {}
+    experts, gate = curved_experts(model, own), curved_gate(own)
+    for k, name in enumerate(model.named_experts_):
+        seen = gate if part == "gate" else experts.get(name)
+        if seen is None:
+            continue
+        for column, share in presence(seen, table, proba[:, k]).items():
+            most = max(share.max(initial=0.0), np.finfo(float).tiny)
+            found.setdefault(column, {})[name] = share / most
+    return found
 
 
 def _times(own, part, model):
@@ -277,6 +367,7 @@ def _of_set(curve, k):
         values=curve.values[k],
         standard_errors=curve.standard_errors[k],
         gap=float(curve.gap[k]),
+        gap_error=float(curve.gap_error[k]),
     )
 
 

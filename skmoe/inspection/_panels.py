@@ -8,8 +8,15 @@ import numpy as np
 BAND = 1.96
 # Levels of a column that are shown; of more, those that differ most from the mean.
 MOST_LEVELS = 12
+# Opacity of a curve where its expert is not asked at all.
+FAINTEST = 0.04
 # How far apart points of experts are, in distances of levels.
 SPREAD = 0.5
+
+
+def _short(value):
+    """Two digits of a number."""
+    return np.format_float_positional(value, 2, fractional=False, trim="-")
 
 
 class Panel(NamedTuple):
@@ -21,12 +28,26 @@ class Panel(NamedTuple):
     importance : float, standard deviation of the curves
     curves : dict of Curve by expert, each of one output
     is_time : bool, whether knots are seconds since 1970
+    widths : dict of float by expert, of lines, in points; or None
+    faded : dict of (b,) ndarray by expert, from 0 to 1, opacity of its curve; or None
     """
 
     feature: str
     importance: float
     curves: dict
     is_time: bool = False
+    widths: dict | None = None
+    faded: dict | None = None
+
+    def width(self, name):
+        """Width of the line of an expert, in points."""
+        return 1.6 if self.widths is None else self.widths[name]
+
+    def opacity(self, name):
+        """Opacities (b,) of its curve."""
+        if self.faded is None:
+            return np.ones(len(self.curves[name].values))
+        return FAINTEST + (1.0 - FAINTEST) * self.faded[name] ** 2
 
 
 class Drawing:
@@ -58,7 +79,7 @@ class Drawing:
             self.lines()
         axes.set_title(panel.feature, fontsize="medium")
         axes.annotate(
-            f"sd {panel.importance:.2g}",
+            f"sd {_short(panel.importance)}",
             (0.98, 0.97),
             xycoords="axes fraction",
             ha="right",
@@ -80,11 +101,7 @@ class Drawing:
             if not len(x):
                 continue
             low, high = min(low, x[0]), max(high, x[-1])
-            width = BAND * np.nan_to_num(curve.standard_errors)
-            band = curve.values - width, curve.values + width
-            self.axes.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
-            style = {"color": colour, "linewidth": 1.6, **self.line_kw}
-            self.axes.plot(x, curve.values, **style)
+            self.line(name, x, colour)
             self.axes.plot(
                 x,
                 np.zeros(len(x)),
@@ -96,9 +113,42 @@ class Drawing:
             )
         if self.panel.is_time:
             self.dates()
-        gaps = {n: c.gap for n, c in self.panel.curves.items() if not np.isnan(c.gap)}
+        gaps = {n: c for n, c in self.panel.curves.items() if not np.isnan(c.gap)}
         if gaps and low <= high:
             self.gaps(gaps, low, high)
+
+    def line(self, name, x, colour):
+        """A line with its band, both fainter where the expert is hardly asked."""
+        from matplotlib.collections import LineCollection
+        from matplotlib.colors import to_rgba
+
+        curve, opacity = self.panel.curves[name], self.panel.opacity(name)
+        width = BAND * np.nan_to_num(curve.standard_errors)
+        low, high = curve.values - width, curve.values + width
+        style = {"color": colour, "linewidth": self.panel.width(name), **self.line_kw}
+        band = {"color": colour, "alpha": 0.18, "linewidth": 0}
+        if self.panel.faded is None or len(x) < 2:
+            self.axes.fill_between(x, low, high, **band)
+            self.axes.plot(x, curve.values, **style)
+            return
+        # A line has one opacity: this one is drawn in pieces.
+        (line,) = self.axes.plot(x, curve.values, **style, visible=False)
+        alpha = (opacity[1:] + opacity[:-1]) / 2
+        points = np.column_stack([x, curve.values])
+        self.axes.add_collection(
+            LineCollection(
+                np.stack([points[:-1], points[1:]], axis=1),
+                colors=[to_rgba(line.get_color(), own) for own in alpha],
+                linewidths=line.get_linewidth(),
+                linestyles=line.get_linestyle(),
+                capstyle="butt",
+                zorder=line.get_zorder(),
+            )
+        )
+        for j, own in enumerate(alpha):
+            at = slice(j, j + 2)
+            band["alpha"] = 0.18 * own
+            self.axes.fill_between(x[at], low[at], high[at], **band)
 
     def dates(self):
         """Dates instead of days on the axis."""
@@ -113,9 +163,9 @@ class Drawing:
         """Values of gaps, apart from those of numbers."""
         unit = 0.12 * ((high - low) or 1.0)
         self.axes.axvline(high + 0.5 * unit, color="0.8", linewidth=0.8, linestyle=":")
-        for name, value in gaps.items():
+        for name, curve in gaps.items():
             x = high + (1.1 + self.aside[name]) * unit
-            self.axes.plot(x, value, "D", color=self.colours[name], markersize=4)
+            self.gap(name, x, curve)
         self.axes.annotate(
             "gap",
             (high + 1.1 * unit, 0.02),
@@ -158,9 +208,20 @@ class Drawing:
         """Points of one expert."""
         kept = [j for j, own in enumerate(curve.levels) if own in places]
         x = np.array([places[curve.levels[j]] for j in kept], dtype=float)
-        style = {"color": self.colours[name], "markersize": 4, "linewidth": 1.2}
+        x += self.aside[name]
         errors = BAND * np.nan_to_num(curve.standard_errors[kept])
-        aside = self.aside[name]
-        self.axes.errorbar(x + aside, curve.values[kept], errors, fmt="o", **style)
+        opacity = self.panel.opacity(name)[kept]
+        each = zip(x, curve.values[kept], errors, opacity, strict=True)
+        for at, value, error, alpha in each:
+            self.point(name, at, value, error, "o", float(alpha))
         if not np.isnan(curve.gap):
-            self.axes.plot(len(places) + aside, curve.gap, "D", **style)
+            self.gap(name, len(places) + self.aside[name], curve)
+
+    def gap(self, name, x, curve):
+        """The point of gaps of one expert."""
+        self.point(name, x, curve.gap, BAND * np.nan_to_num(curve.gap_error), "D", 1.0)
+
+    def point(self, name, x, value, error, marker, alpha):
+        """A point with its bar."""
+        style = {"color": self.colours[name], "markersize": 4, "linewidth": 1.2}
+        self.axes.errorbar(x, value, error, fmt=marker, alpha=alpha, **style)
