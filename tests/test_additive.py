@@ -481,3 +481,15 @@ def test_a_column_of_many_levels():
 def test_a_system_is_not_pickled(model):
     for part in (model.gate_, *model.experts_):
         assert part._system is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_regimes_that_differ_by_their_answers_alone_are_found(seed):
+    """The gate's column is none of the experts'."""
+    rng = np.random.default_rng(seed)
+    rows = rng.uniform(-1, 1, size=(400, 2))
+    target = np.where(rows[:, 1] < 0, 20.0, -20.0) + np.sin(3 * rows[:, 0])
+    target += 0.3 * rng.normal(size=400)
+    model = MoERegressor("additive", n_experts=2, gate="additive", random_state=seed)
+    model.set_params(expert_features=[0], gate_features=[1]).fit(rows, target)
+    assert model.score(rows, target) > 0.98

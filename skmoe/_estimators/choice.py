@@ -298,11 +298,19 @@ def content_groups(rows):
 
 
 def _key(view, weight):
-    """A number (n,) for each row of a view, whatever the units of its columns."""
-    primes = np.sqrt(np.arange(2, view.shape[1] + 2))
+    """A number (n,) for each row of a view, whatever the units of its columns, and
+    whatever columns without spread are among them."""
     if isinstance(view, Bins):
-        return primes @ view.codes
-    return view @ (primes * make_design(view, weight).inverse_scale)
+        return _told_apart(np.ptp(view.codes, axis=1) > 0) @ view.codes
+    scale = make_design(view, weight).inverse_scale
+    return view @ (_told_apart(scale > 0) * scale)
+
+
+def _told_apart(counts):
+    """Irrational coefficients (p,) of the columns that count, zeros of others."""
+    out = np.zeros(len(counts))
+    out[counts] = np.sqrt(np.arange(2, counts.sum() + 2))
+    return out
 
 
 def splits_of(rows, groups):

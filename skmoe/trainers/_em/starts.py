@@ -14,6 +14,7 @@ from ...likelihoods import Categorical, Gaussian, Uniform
 from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
 from .. import _partitions
+from .experts import ExpertFits
 from .fused_task import FusedTask
 from .loop import accelerator, rank, run_em
 from .matching import Matcher, by_name
@@ -37,6 +38,9 @@ BEHIND = 0.02
 # best of them are compared again on so many times the rows, after a few iterations.
 ROWS_TO_START, LEAST_SAMPLE = 40, 2000
 GROWTH, AGAIN_ITER = 4, 4
+# What one additive expert leaves, beside columns, in the scores of a soft start, and
+# beyond how many standard deviations of it a row counts no more.
+REST_SHARE, MOST_SPREADS = 0.5, 2.0
 # Penalty of the linear mixture from which other parts start.
 START_ALPHA = 1.0
 # Variance floor of the linear mixture from which experts of counts start: without,
@@ -293,15 +297,34 @@ def soft_starts(task, rng):
     """Responsibilities (n, K) near equal shares, which differ along random directions.
 
     Curves can follow any grouping of few rows, and would: from here all experts begin
-    near the one that fits all rows, and part only where the rows ask for it.
+    near the one that fits all rows, and part only where the rows ask for it.  They do
+    so along the columns, and along what one expert leaves: regimes may differ by their
+    answers alone, where the gate's columns are not the experts'.
     """
     view, n_experts = task.rows.expert_views[0], task.recipe.n_experts
     n_starts = task.start.n_init if task.start.only is None else task.start.only + 1
-    made = [
-        view.linear(view.random_slopes(task.rows.weight, n_experts, rng))
-        for _ in range(n_starts)
-    ]
-    return [softmax(own, axis=1) for own in made][slice(task.start.only, None)]
+    rest, made = REST_SHARE * _unexplained(task), []
+    for _ in range(n_starts):
+        scores = view.linear(view.random_slopes(task.rows.weight, n_experts, rng))
+        scores += rest @ rng.normal(size=(rest.shape[1], n_experts))
+        made.append(softmax(scores, axis=1))
+    return made[slice(task.start.only, None)]
+
+
+def _unexplained(task):
+    """What one expert leaves of the target, (n, m), of unit variance, tails cut off."""
+    rows = task.rows
+    expert = ExpertFits(task).fit(0, np.ones(len(rows.weight)), None)
+    prediction = rows.answer_of(expert, rows.expert_views[0], rows.log_prior)
+    if rows.classes is not None:
+        rest = rows.indicators() - prediction
+    else:
+        size = 1.0 if rows.size is None else rows.size.reshape(len(rows.y), -1)
+        rest = rows.y - size * prediction
+    rest = rest - np.average(rest, axis=0, weights=rows.weight)
+    spread = np.sqrt(np.average(rest**2, axis=0, weights=rows.weight))
+    rest = np.divide(rest, spread, out=np.zeros(rest.shape), where=spread > 0)
+    return np.clip(rest, -MOST_SPREADS, MOST_SPREADS) / np.sqrt(rest.shape[1])
 
 
 def with_noise(task, resp):
