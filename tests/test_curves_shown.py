@@ -127,6 +127,7 @@ def test_terms_of_classes_and_of_outputs(classifier):
     assert "|" in explain_text(both, X[:1])[0]
 
 
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
 def test_terms_beside_a_shared_expert_members_trees_and_frozen_ones():
     tables = {
         "shared": mixture(shared_expert=AdditiveExpert()).fit(X, Y),
@@ -204,6 +205,7 @@ def test_importance(model):
         assert shown == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
 def test_importance_of_columns_of_their_own_and_of_names_that_clash():
     own = MoERegressor(
         [("own", AdditiveExpert()), ("feature", AdditiveExpert()), ("r", Ridge())],
@@ -265,7 +267,9 @@ def test_curves_fade_where_their_expert_is_not_asked():
     low = int(own.predict_experts(rows[where < -0.5]).mean(axis=0).argmax())
     names = list(own.named_experts_)
     labels = {names[1]: "second", names[0]: "first"}
-    display = CurveDisplay.from_estimator(own, rows, labels=labels, level=True)
+    display = CurveDisplay.from_estimator(
+        own, rows, features=["where", "x"], labels=labels, level=True
+    )
     panel = next(each for each in display.panels if each.feature == "where")
     faded = panel.faded[names[low]]
     assert faded[0] == pytest.approx(1.0, abs=0.05)
@@ -297,7 +301,8 @@ def test_regimes_are_named_by_what_defines_them():
     work = ~np.isin(day, ["Sat", "Sun"]) & (hour >= 6) & (hour <= 20)
     y = np.where(work, 100.0 + 5 * heat, 2.0 * heat) + rng.normal(size=1200)
     rows = pd.DataFrame({"hour": hour, "heat": heat, "day": day})
-    own = MoERegressor("additive", 2, gate="additive", random_state=0).fit(rows, y)
+    own = MoERegressor("additive", 2, gate="additive", n_init=3, random_state=0)
+    own.fit(rows, y)
     found = pd.DataFrame(regimes(own, rows)).sort_values("answer")
     assert "hour 6–20" in found["regime"].iloc[1]
     assert "day not Sat or Sun" in found["regime"].iloc[1]
