@@ -5,10 +5,13 @@ on a common scale, penalties do not depend on units, and no copy of X is made.  
 columns stay as they are; ``_products`` centres what it makes of them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import sparse
 
 from .._kernels.em import Design
+from ..engines import TreeSum
 
 CHUNK_ROWS = 16384
 # So few sparse columns, in so few cells, are made dense for training: passes over them
@@ -58,26 +61,80 @@ def counted_weights(weight):
     return weight / unit, float(unit)
 
 
+class Moments(NamedTuple):
+    """Weighted moments of the columns of some rows.
+
+    Attributes
+    ----------
+    weight : float, sum of the weights
+    mean : (p,) array
+    square : (p,) array, weighted sum of squared deviations, in squares of ``unit``
+    unit : (p,) array, powers of two near the largest absolute values
+    """
+
+    weight: float
+    mean: np.ndarray
+    square: np.ndarray
+    unit: np.ndarray
+
+    def scales(self, dtype):
+        """Mean and standard deviation of columns of a type.
+
+        A column without spread has its very value for a mean, and a deviation of zero.
+        """
+        variance = self.square / self.weight
+        return self.mean, rounded_scale(variance, 0.0, self.unit, dtype)
+
+
+def block_moments(X, weight):
+    """``Moments`` of a few rows; rows without weight count for nothing.
+
+    Everything is measured from a row that counts, in units of the largest value: so
+    a constant leaves no rounding, and no square leaves the range of numbers.
+    """
+    X, total = np.asarray(X, dtype=float), float(weight.sum())
+    if not total:
+        return Moments(0.0, *np.zeros((2, X.shape[1])), np.ones(X.shape[1]))
+    unit = powers_above(np.abs(X[weight > 0]).max(axis=0, initial=0.0))
+    at = X[np.argmax(weight)]
+    mean = at + weight @ ((X - at) / unit) / total * unit
+    deviation = (X - mean) / unit
+    rest = weight @ deviation
+    square = weight @ deviation**2 - rest**2 / total
+    return Moments(total, mean, np.maximum(square, 0.0), unit)
+
+
+def merged_moments(one, other):
+    """``Moments`` of the rows of both.
+
+    Chan, T. F., Golub, G. H., LeVeque, R. J. (1979). Updating formulae and a pairwise
+    algorithm for computing sample variances. Stanford, STAN-CS-79-773.
+    """
+    if not one.weight or not other.weight:
+        return one if one.weight else other
+    weight, unit = one.weight + other.weight, np.maximum(one.unit, other.unit)
+    step = (other.mean - one.mean) / unit
+    square = one.square * (one.unit / unit) ** 2 + other.square * (
+        (other.unit / unit) ** 2
+    )
+    square += step**2 * (one.weight * (other.weight / weight))
+    return Moments(
+        weight, one.mean + step * (other.weight / weight) * unit, square, unit
+    )
+
+
 def weighted_moments(X, weight):
     """Weighted mean and standard deviation of the columns, without a copy of X.
 
     A column without spread has its very value for a mean, and a deviation of zero.
-    Everything is measured from a row that counts, in units of the largest value: so
-    a constant leaves no rounding, and no square leaves the range of numbers.
     """
-    counts = counting_rows(weight)
-    weight = np.where(counts, weight / np.max(weight), 0.0)
-    total, unit = weight.sum(), column_units(X, counts)
-    at = np.asarray(X[np.argmax(weight)], dtype=float)
-    mean, variance, rest = np.zeros((3, X.shape[1]))
-    for rows in row_chunks(X.shape[0]):
-        mean += weight[rows] @ ((X[rows] - at) / unit)
-    center = at + mean / total * unit
-    for rows in row_chunks(X.shape[0]):
-        deviation = (X[rows] - center) / unit
-        rest += weight[rows] @ deviation
-        variance += weight[rows] @ deviation**2
-    return center, rounded_scale(variance / total, rest / total, unit, X.dtype)
+    weight = np.where(counting_rows(weight), weight, 0.0)
+    # Exact, so that the unit of the weights leaves no trace.
+    weight = weight / powers_above(np.max(weight, initial=0.0))
+    total = TreeSum(merged_moments)
+    for number, rows in enumerate(row_chunks(X.shape[0])):
+        total.add(number, block_moments(X[rows], weight[rows]))
+    return total.total().scales(X.dtype)
 
 
 def rounded_scale(variance, rest, unit, dtype):
