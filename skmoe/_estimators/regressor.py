@@ -13,6 +13,7 @@ from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
 from .predictive import Predictive
+from .sources import in_batches
 from .target import ValueTarget
 
 
@@ -216,12 +217,16 @@ classifier, default="softmax"
 
     @with_callbacks
     @checked
-    def fit(self, X, y, sample_weight=None, *, offset=None, trials=None, **fit_params):
+    def fit(
+        self, X, y=None, sample_weight=None, *, offset=None, trials=None, **fit_params
+    ):
         """Fit gate and experts together.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n, p)
+        X : array-like or data frame of shape (n, p), or RowSource
+            A :class:`~skmoe.data.RowSource` holds y and weights itself, and is read
+            batch by batch, once per pass.
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
             A weight of zero counts as no row, a weight of two as the row twice: exactly
@@ -274,12 +279,14 @@ classifier, default="softmax"
         """
         return self._partial_fit(X, y, sample_weight, freeze)
 
+    @in_batches
     def predict(self, X, return_std=False, *, offset=None, trials=None):
         """Mean of the mixture.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n, p)
+        X : array-like or data frame of shape (n, p), or RowSource
+            For a source the answer is an iterator over its batches.
         return_std : bool, default=False
             Also return the standard deviation of the mixture: the spread of each
             expert and the disagreement between them.

@@ -63,7 +63,8 @@ def warn_of_weights(parts, given):
     """Warn of experts that take no weights, and of weights that are little."""
     if parts.asked.pool is None:
         warn_without_weight(_weighted_parts(parts, given.weight))
-        warn_of_light_weights(parts, given.weight, given.unit)
+        total = given.weight.sum() * given.unit
+        warn_of_light_weights(parts, total, np.count_nonzero(given.weight))
 
 
 def _weighted_parts(parts, weight):
@@ -78,9 +79,8 @@ def _weighted_parts(parts, weight):
     return found
 
 
-def warn_of_light_weights(parts, weight, unit):
+def warn_of_light_weights(parts, total, n_rows):
     """Warn where the weights of all rows are little beside the penalties."""
-    total, n_rows = weight.sum() * unit, np.count_nonzero(weight)
     own = [traits(expert).penalty_rows for expert in parts.experts]
     against = max(parts.gate.penalty_rows, *own) * len(parts.experts)
     light = total < LIGHT * n_rows and LIGHT * total < against

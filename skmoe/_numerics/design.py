@@ -56,9 +56,14 @@ def counted_weights(weight):
     weight = np.where(counting_rows(weight), weight, 0.0)
     largest = weight.max()
     mean = np.mean(weight[weight > 0] / largest) * largest
+    unit = weight_unit(mean)
+    return weight / unit, unit
+
+
+def weight_unit(mean):
+    """The unit of weights of which this is the mean, for ``counted_weights``."""
     exponent = int(np.frexp(mean)[1])
-    unit = 2.0 ** (exponent - np.clip(exponent, -WEIGHT_BITS, WEIGHT_BITS))
-    return weight / unit, float(unit)
+    return float(2.0 ** (exponent - np.clip(exponent, -WEIGHT_BITS, WEIGHT_BITS)))
 
 
 class Moments(NamedTuple):
@@ -149,7 +154,11 @@ def rounded_scale(variance, rest, unit, dtype):
 
 def target_scales(y, weight):
     """Means and units (n_outputs,) of targets; the unit is one without spread."""
-    center, scale = weighted_moments(y, weight)
+    return unit_scales(*weighted_moments(y, weight))
+
+
+def unit_scales(center, scale):
+    """Means and units of targets by their means and standard deviations."""
     return center, np.where(scale > 0, scale, 1.0)
 
 
@@ -215,7 +224,11 @@ def make_design(X, weight, standardize=True):
         X, moments = canonical_rows(X), sparse_moments
     else:
         X, moments = read_only(X), weighted_moments
-    center, scale = moments(X, weight)
+    return scaled_design(X, *moments(X, weight), standardize)
+
+
+def scaled_design(X, center, scale, standardize=True):
+    """Design of read-only columns with these means and standard deviations."""
     scale = scale if standardize else (scale > 0).astype(float)
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return Design(X, center, inverse)

@@ -9,9 +9,7 @@ from ..._kernels.objectives import LOG_2PI
 from ..._numerics.design import (
     empty_design,
     from_data_scale,
-    make_design,
     read_only,
-    target_scales,
 )
 from ..._numerics.linalg import Penalty, use_products
 from ...experts._base import traits
@@ -58,13 +56,13 @@ class FusedTask:
         self.penalty = Penalty.of(self.expert)
         weight, columns = read_only(task.rows.weight, float), self.form.columns
         alike = self.expert.standardize == self.form.standardize
-        self.expert_design = make_design(view, weight, self.expert.standardize)
+        self.expert_design = task.rows.design(view, self.expert.standardize)
         if columns is None:
             self.gate_design = empty_design(len(weight))
         elif columns is view and alike:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = make_design(columns, weight, self.form.standardize)
+            self.gate_design = task.rows.design(columns, self.form.standardize)
         common = {
             "tree": self.tree,
             "gate_penalty": self.form.penalty,
@@ -75,7 +73,7 @@ class FusedTask:
         make = self._of_values if task.rows.classes is None else self._of_classes
         self.problem = make(self.gate_design, self.expert_design, weight, common)
 
-    def _is_wide(self):
+    def is_wide(self):
         """Whether it is solved by products with the columns of experts and gate.
 
         Sparse ones give nothing else; few of them are dense by now.
@@ -95,7 +93,7 @@ class FusedTask:
         check_range(rows.y, n_classes, "classes")
         offset = np.zeros((0, n_classes)) if rows.log_prior is None else rows.log_prior
         labels = Labels(read_only(rows.y, np.int64), read_only(offset))
-        kind = WideCategoricalMixture if self._is_wide() else LinearCategoricalMixture
+        kind = WideCategoricalMixture if self.is_wide() else LinearCategoricalMixture
         return kind(
             gate,
             expert,
@@ -108,8 +106,8 @@ class FusedTask:
 
     def _of_values(self, gate, expert, weight, common):
         y, likelihood = self.task.rows.y, self.task.recipe.likelihood
-        self.y_center, self.y_scale = target_scales(y, weight)
-        kind = WideGaussianMixture if self._is_wide() else LinearGaussianMixture
+        self.y_center, self.y_scale = self.task.rows.target_scales()
+        kind = WideGaussianMixture if self.is_wide() else LinearGaussianMixture
         return kind(
             gate,
             expert,
