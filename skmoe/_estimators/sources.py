@@ -88,73 +88,78 @@ def fit_source(model, source, **given):
 
 def refuse_others(model, parts, given):
     """Raise ``ValueError`` for what does not train from a source, with the remedy."""
-    asked, arrays = parts.asked, "or give the rows as arrays"
-    told = [repr(own) for own in parts.experts]
     problems = [
         (f"{name}=...", own is not None, "a source holds y and weights itself")
         for name, own in given.items()
     ]
-    problems += [
+    found = [*problems, *_refused_parts(parts), *_refused_parameters(model)]
+    for what, is_there, remedy in found:
+        if is_there:
+            raise ValueError(
+                f"{parts.asked.owner} got a RowSource with {what}; {remedy}, or give "
+                "the rows as arrays."
+            )
+
+
+def _refused_parts(parts):
+    """What the user wrote, whether it is not read in batches, and the remedy."""
+    asked, gate, trainer = parts.asked, type(parts.gate), parts.trainer
+    alike = len({repr(own) for own in parts.experts}) == 1
+    linear = alike and all(traits(own).is_linear for own in parts.experts)
+    ends = isinstance(trainer, EM) and trainer.objective != "prediction"
+    return [
         (
             f"n_experts={asked.n_experts!r}",
             not isinstance(asked.n_experts, Integral),
-            f"give a number, {arrays}",
+            "give a number",
         ),
         (
-            f"experts={asked.experts!r}",
-            not all(traits(own).is_linear for own in parts.experts)
-            or len(set(told)) > 1,
-            f"use LinearExpert, the same for all, and no noise, {arrays}",
+            f"experts={asked.experts!r} and noise={asked.noise!r}",
+            not linear,
+            "use LinearExpert, the same for all, and no noise",
         ),
         (
             f"gate={asked.gate!r}",
-            type(parts.gate) not in (SoftmaxGate, ConstantGate),
-            f"use gate='softmax' or gate='constant' of a flat mixture, {arrays}",
+            gate not in (SoftmaxGate, ConstantGate),
+            "use gate='softmax' or gate='constant' of a flat mixture",
         ),
         (
             f"likelihood={parts.likelihood!r}",
             type(parts.likelihood) not in (Gaussian, Categorical),
-            f"use likelihood='gaussian', {arrays}",
+            "use likelihood='gaussian'",
         ),
         (
             f"router={asked.router!r}",
             type(parts.router) is not DenseRouter,
-            f"use router=None, {arrays}",
+            "use router=None",
         ),
         (
             f"trainer={asked.trainer!r}",
-            not isinstance(parts.trainer, EM)
-            or parts.trainer.objective == "prediction",
-            f"use trainer='em' with the likelihood as its objective, {arrays}",
+            not ends,
+            "use trainer='em' with the likelihood as its objective",
         ),
-        *_refused_parameters(model, asked, arrays),
     ]
-    for what, is_there, remedy in problems:
-        if is_there:
-            raise ValueError(
-                f"{asked.owner} got a RowSource with {what}, which needs all rows at "
-                f"once; {remedy}."
-            )
 
 
-def _refused_parameters(model, asked, arrays):
+def _refused_parameters(model):
     """Parameters of the mixture that must be as they are by default."""
-    values = {
-        "shared_expert": asked.shared_expert,
-        "gate_features": asked.gate_features,
-        "expert_features": asked.expert_features,
-        "class_weight": vars(model).get("class_weight"),
+    remedies = {
+        "shared_expert": (None, "use shared_expert=None"),
+        "gate_features": (None, "use gate_features=None"),
+        "expert_features": (None, "use expert_features=None"),
+        "class_weight": (None, "give the source weights of the rows"),
+        "n_members": (1, "use n_members=1"),
+        "warm_start": (False, "use warm_start=False"),
     }
-    remedies = {"class_weight": "give the weights of the rows in the source"}
-    for name, value in values.items():
-        remedy = remedies.get(name, f"use {name}=None, {arrays}")
-        yield f"{name}={value!r}", value is not None, remedy
-    yield (
-        f"n_members={model.n_members}",
-        model.n_members > 1,
-        f"use n_members=1, {arrays}",
-    )
-    yield "warm_start=True", model.warm_start, f"use warm_start=False, {arrays}"
+    values = {name: vars(model).get(name, own[0]) for name, own in remedies.items()}
+    return [
+        (f"{name}={value!r}", _differs(value, remedies[name][0]), remedies[name][1])
+        for name, value in values.items()
+    ]
+
+
+def _differs(value, default):
+    return value is not None if default is None else value != default
 
 
 class FirstPass:
@@ -223,9 +228,11 @@ class FirstPass:
             X,
             dtype=(np.float64, np.float32),
             order="C",
+            ensure_all_finite=False,
             input_name="X",
             estimator=self.model,
         )
+        check_finite_columns(X, names)
         check_units(X, names)
         if self.n_columns is None:
             self.names, self.n_columns, self.dtype = names, X.shape[1], X.dtype
@@ -303,6 +310,18 @@ def encoded(source, target, dtype, unit):
         yield (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
 
 
+def check_finite_columns(X, names):
+    """Raise ``ValueError`` for NaN or infinity in a batch, by the name of a column."""
+    finite = np.isfinite(X).all(axis=0)
+    if not finite.all():
+        place = int(np.argmin(finite))
+        name = f"x{place}" if names is None else names[place]
+        raise ValueError(
+            f"The source holds NaN or infinity in column {name!r}, but expected "
+            "numbers only; leave such rows out, or fill them."
+        )
+
+
 def row_numbers(weight, n_rows):
     """Weights (n,) of a batch, ones for None."""
     if weight is None:
@@ -347,7 +366,9 @@ densities = functools.partial(in_batches, reads_target=True)
 def check_source_names(model, source):
     """Raise ``ValueError`` for a source whose columns are others than in training."""
     known = vars(model).get("feature_names_in_")
-    if None not in (source.names, known) and list(known) != source.names:
+    if source.names is None or known is None:
+        return
+    if list(known) != source.names:
         raise ValueError(
             f"The source has the columns {source.names}, but {type(model).__name__} "
             f"was fitted with {list(known)}; name those in columns=."

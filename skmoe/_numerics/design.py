@@ -152,13 +152,12 @@ def rounded_scale(variance, rest, unit, dtype):
     return np.where(scale >= SMALLEST_SCALE, scale, 0.0)
 
 
-def target_scales(y, weight):
-    """Means and units (n_outputs,) of targets; the unit is one without spread."""
-    return unit_scales(*weighted_moments(y, weight))
+def target_scales(y, weight, scales=None):
+    """Means and units (n_outputs,) of targets; the unit is one without spread.
 
-
-def unit_scales(center, scale):
-    """Means and units of targets by their means and standard deviations."""
+    ``scales`` are their means and standard deviations, if they are known.
+    """
+    center, scale = weighted_moments(y, weight) if scales is None else scales
     return center, np.where(scale > 0, scale, 1.0)
 
 
@@ -215,20 +214,17 @@ def sparse_units(X, counts):
     return powers_above(largest)
 
 
-def make_design(X, weight, standardize=True):
+def make_design(X, weight, standardize=True, scales=None):
     """Design of the columns of ``X`` (n, p), finite; sparse columns stay sparse.
 
     Without ``standardize`` columns keep their scale, and constant ones still drop out.
+    ``scales`` are means and standard deviations of the columns, if they are known.
     """
     if sparse.issparse(X):
         X, moments = canonical_rows(X), sparse_moments
     else:
         X, moments = read_only(X), weighted_moments
-    return scaled_design(X, *moments(X, weight), standardize)
-
-
-def scaled_design(X, center, scale, standardize=True):
-    """Design of read-only columns with these means and standard deviations."""
+    center, scale = moments(X, weight) if scales is None else scales
     scale = scale if standardize else (scale > 0).astype(float)
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return Design(X, center, inverse)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import sparse
 
-from .._numerics.design import make_design, stays_sparse, target_scales
+from .._numerics.design import stays_sparse
 from .._numerics.grams import Columns
 from .._sklearn import safe_indexing, taken_params
 from ..experts._answers import predict_expert
@@ -43,8 +43,9 @@ class Rows:
     folds: list | None = None
     fit_params: list = field(default_factory=list)
     weight_unit: float = 1.0
-    #: Whether they stand for more rows, which training reads from a source.
-    streamed = False
+    #: Whether they stand for more rows, which training reads from a source; if so,
+    #: means and standard deviations of the columns and outputs of all of those.
+    streamed, column_scales, output_scales = False, None, None
     # What is known of the views, by their number.
     columns: dict = field(default_factory=dict, repr=False)
 
@@ -105,14 +106,6 @@ class Rows:
         if known is None or known.X is not view:
             known = self.columns[id(view)] = Columns(view, self.weight)
         return known
-
-    def design(self, view, standardize):
-        """The columns of a view, and how all rows standardise them."""
-        return make_design(view, np.asarray(self.weight, dtype=float), standardize)
-
-    def target_scales(self):
-        """Means and units (d,) of the outputs of all rows."""
-        return target_scales(self.y, self.weight)
 
     def mean_answer(self, expert, number):
         """Mean over all rows of what a fitted expert, by its number, predicts: of the

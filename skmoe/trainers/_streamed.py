@@ -6,13 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._numerics.design import (
-    Moments,
-    make_design,
-    read_only,
-    scaled_design,
-    unit_scales,
-)
+from .._numerics.design import Moments, make_design
 from .._numerics.grams import Columns
 from ..engines import recut, sum_blocks, unit_rows
 from ._rows import Rows
@@ -73,14 +67,15 @@ class StreamedRows(Rows):
     stream: Any = None
     streamed = True
 
-    def design(self, view, standardize):
-        """The columns of the sample, standardised as all rows are."""
-        scales = self.stream.columns.scales(self.stream.dtype)
-        return scaled_design(read_only(view), *scales, standardize)
+    @property
+    def column_scales(self):
+        """Means and standard deviations (p,) of the columns of all rows."""
+        return self.stream.columns.scales(self.stream.dtype)
 
-    def target_scales(self):
-        """Means and units (d,) of the outputs of all rows."""
-        return unit_scales(*self.stream.outputs.scales(self.y.dtype))
+    @property
+    def output_scales(self):
+        """Means and standard deviations (d,) of the outputs of all rows."""
+        return self.stream.outputs.scales(self.y.dtype)
 
     def mean_answer(self, expert, number):
         """Mean over all rows of what a fitted expert predicts, by one more pass."""
@@ -95,7 +90,7 @@ class StreamedRows(Rows):
         """What a part sees of X, for the count of its parameters."""
         known = super().columns_of(view)
         if not isinstance(known, SampledColumns):
-            varying = np.count_nonzero(self.design(view, True).inverse_scale)
+            varying = np.count_nonzero(self.column_scales[1])
             known = SampledColumns(view, self.weight, varying)
             self.columns[id(view)] = known
         return known

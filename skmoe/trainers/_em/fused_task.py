@@ -1,5 +1,7 @@
 """When the fused EM applies, and how its parameters become fitted parts."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.base import clone
 
@@ -9,7 +11,9 @@ from ..._kernels.objectives import LOG_2PI
 from ..._numerics.design import (
     empty_design,
     from_data_scale,
+    make_design,
     read_only,
+    target_scales,
 )
 from ..._numerics.linalg import Penalty, use_products
 from ...experts._base import traits
@@ -56,13 +60,14 @@ class FusedTask:
         self.penalty = Penalty.of(self.expert)
         weight, columns = read_only(task.rows.weight, float), self.form.columns
         alike = self.expert.standardize == self.form.standardize
-        self.expert_design = task.rows.design(view, self.expert.standardize)
+        design = partial(make_design, scales=task.rows.column_scales)
+        self.expert_design = design(view, weight, self.expert.standardize)
         if columns is None:
             self.gate_design = empty_design(len(weight))
         elif columns is view and alike:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = task.rows.design(columns, self.form.standardize)
+            self.gate_design = design(columns, weight, self.form.standardize)
         common = {
             "tree": self.tree,
             "gate_penalty": self.form.penalty,
@@ -106,7 +111,8 @@ class FusedTask:
 
     def _of_values(self, gate, expert, weight, common):
         y, likelihood = self.task.rows.y, self.task.recipe.likelihood
-        self.y_center, self.y_scale = self.task.rows.target_scales()
+        known = self.task.rows.output_scales
+        self.y_center, self.y_scale = target_scales(y, weight, known)
         kind = WideGaussianMixture if self.is_wide() else LinearGaussianMixture
         return kind(
             gate,
