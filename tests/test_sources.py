@@ -127,6 +127,14 @@ def test_columns_flat_among_the_rows_of_an_expert_have_no_coefficient():
     assert sorted(blind) == [False, True]
 
 
+def test_the_number_of_experts_is_chosen_on_the_sample(rows):
+    X, y, *_ = rows
+    model = MoERegressor(random_state=0).fit(X[:3000], y[:3000])
+    other = MoERegressor(random_state=0).fit(in_batches(X[:3000], y[:3000]))
+    assert_same(model, other)
+    assert other.history_["n_experts"] == model.history_["n_experts"]
+
+
 def test_several_outputs_and_floats_of_32_bits(rows):
     X, y, *_ = rows
     X, Y = (X / [1, 1e3, 1]).astype(np.float32), np.column_stack([y, y**2])

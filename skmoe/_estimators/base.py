@@ -251,6 +251,9 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         if isinstance(X, RowSource):
             given = {"y": y, "sample_weight": sample_weight, "start": resp}
             return fit_source(self, X, **given | sizes | fit_params)
+        return self._fit_rows(X, y, sample_weight, fit_params, sizes, resp)
+
+    def _fit_rows(self, X, y, sample_weight, fit_params, sizes, resp):
         owner, before, parts = type(self).__name__, read_before(self), self._resolve()
         reading = Reading(parts.asked, parts.gate.node_gate)
         table = reading.read(self, X)

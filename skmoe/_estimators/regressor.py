@@ -129,7 +129,8 @@ classifier, default="softmax"
         entry ``n_experts`` is a dict of what was ``chosen`` out of which
         ``candidates``, the ``reason``, and what was ``compared``: for each number of
         experts beside one whether it ``pays``, how many were left (``n_left``), and
-        what held-out rows gain by them, with standard errors.
+        what held-out rows gain by them, with standard errors.  A fit to a
+        ``RowSource`` says how many ``rows`` it read in how many ``passes``.
     gate_features_ : fitted transformer or None
         What turns X into what the gate sees; None for X as it is.
     expert_features_ : list of fitted transformers or None, length K

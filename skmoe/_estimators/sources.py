@@ -1,7 +1,6 @@
 """Fitting to a source of rows, and what a fitted mixture answers of one."""
 
 import functools
-from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_array
@@ -21,13 +20,15 @@ from .._tables.table import check_units, weights_in_range
 from .._warnings import quietly
 from ..data import RowSource
 from ..engines import TreeSum, recut
+from ..exceptions import ExpertCollapseWarning
 from ..experts._base import traits
 from ..gates import ConstantGate, SoftmaxGate
 from ..likelihoods import Categorical, Gaussian
 from ..routers import DenseRouter
 from ..trainers import EM
 from ..trainers._streamed import Stream, StreamedRows
-from .fitted import Learned, attributes_of, commit
+from .choice import sized
+from .fitted import Learned, attributes_of, commit, settled
 from .target import (
     ClassTarget,
     ValueTarget,
@@ -40,6 +41,7 @@ from .training import (
     Reporter,
     check_size,
     make_task,
+    told_by,
     train,
     warn_of_light_weights,
     widths_of,
@@ -72,16 +74,23 @@ def fit_source(model, source, **given):
         model.feature_names_in_ = np.asarray(first.names, dtype=object)
     encoded = target.encode(labels)
     own = Given(table, target, labels, encoded, weight / first.unit, first.unit)
+    parts, is_open = settled(model, parts, goes_on=False)
     check_size(parts, own.weight)
-    warn_of_light_weights(parts, first.total, first.n_rows)
     views = fit_views(reading, parts.by_name(), own, model.random_state)
     seen = training_views(views, table, parts)
-    task = make_task(model, parts, own, seen)
-    task = task.of_rows(StreamedRows(**vars(task.rows), stream=first.stream(target)))
-    learned = Learned(views, target, None, widths_of(parts.names, seen))
+    widths = widths_of(parts.names, seen)
+    task, choice = make_task(model, parts, own, seen), None
+    stream = first.stream(target)
+    if is_open:
+        parts, task, views, choice = sized(model, parts, task, views, target)
+    warn_of_light_weights(parts, first.total, first.n_rows)
+    task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream))
+    learned = Learned(views, target, None, widths, choice=choice)
     snapshot = functools.partial(attributes_of, model, learned, task)
     reporter = Reporter(model, source, None, snapshot)
-    commit(model, learned, task, train(model, parts, task, None, reporter))
+    kinds = () if choice is None else ExpertCollapseWarning
+    call = train, model, parts, task, None, reporter
+    commit(model, learned, task, quietly(*call, kinds=kinds))
     reporter.end()
     return model
 
@@ -108,11 +117,6 @@ def _refused_parts(parts):
     linear = alike and all(traits(own).is_linear for own in parts.experts)
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
-        (
-            f"n_experts={asked.n_experts!r}",
-            not isinstance(asked.n_experts, Integral),
-            "give a number",
-        ),
         (
             f"experts={asked.experts!r} and noise={asked.noise!r}",
             not linear,
@@ -279,7 +283,7 @@ class FirstPass:
 
     def stream(self, target):
         """What training is given to read all rows again."""
-        tell = functools.partial(tell_of, self.model)
+        tell = told_by(self.model)
         n_sample = len(self.sample.rows()[0])
         tell(f"first pass: {self.n_rows} rows, {n_sample} different ones in the sample")
 
@@ -333,12 +337,6 @@ def row_numbers(weight, n_rows):
             "expected a finite number >= 0 for each row; leave out rows without one."
         )
     return weight
-
-
-def tell_of(model, text):
-    """Print if the user asked for it."""
-    if model.verbose:
-        print(f"[{type(model).__name__}] {text}")
 
 
 def in_batches(method, reads_target=False):
