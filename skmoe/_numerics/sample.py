@@ -33,6 +33,10 @@ def label_numbers(labels):
     return np.array(hashes, dtype=float)[codes, None]
 
 
+# Rows that are held, for each that is kept in the end.
+SPARE = 1.5
+
+
 class ContentSample:
     """The rows with the smallest hashes of content, in whatever batches they come.
 
@@ -62,7 +66,7 @@ class ContentSample:
         batch = [np.array(own[rows]) for own in (keys, number, *columns)]
         if len(batch[0]):
             self._held.append(batch)
-        if sum(len(own[0]) for own in self._held) > 2 * self.size:
+        if sum(len(own[0]) for own in self._held) > SPARE * self.size:
             self._held = [self._pruned()]
 
     def rows(self):
@@ -72,10 +76,22 @@ class ContentSample:
 
     def _pruned(self):
         """One batch of different rows, of which there are not too many."""
-        keys, *columns = (np.concatenate(own) for own in zip(*self._held, strict=True))
+        keys = np.concatenate([own[0] for own in self._held])
         keys, first, place = np.unique(keys, return_index=True, return_inverse=True)
-        columns[1] = np.bincount(place, weights=columns[1])[place]
+        weight = np.concatenate([own[2] for own in self._held])
+        weight = np.bincount(place, weights=weight)
         if len(keys) > self.size:
             first, self.limit = first[: self.size], keys[self.size - 1]
         first = np.sort(first)
-        return [keys[place[first]], *(own[first] for own in columns)]
+        kept, number, _, *columns = self._taken(first)
+        return [kept, number, weight[place[first]], *columns]
+
+    def _taken(self, rows):
+        """Held rows by ascending number, without a copy of all that are held."""
+        edges = np.cumsum([0, *(len(own[0]) for own in self._held)])
+        parts = np.split(rows, np.searchsorted(rows, edges[1:-1]))
+        pieces = [
+            [column[part - start] for column in own]
+            for own, part, start in zip(self._held, parts, edges, strict=False)
+        ]
+        return [np.concatenate(own) for own in zip(*pieces, strict=True)]
