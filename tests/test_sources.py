@@ -378,6 +378,34 @@ def test_answers_come_in_batches(rows):
     assert next(model.predict_proba(source)).shape == (700, 3)
 
 
+def test_frames_give_their_names(rows):
+    pandas = pytest.importorskip("pandas")
+    X, y, *_ = rows
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    source = in_batches(frame, pandas.Series(y))
+    model = MoERegressor(n_experts=2, random_state=0).fit(source)
+    assert_same(MoERegressor(n_experts=2, random_state=0).fit(X, y), model)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    found = np.concatenate(list(model.predict(source)))
+    np.testing.assert_allclose(found, model.predict(frame), rtol=1e-12)
+    renamed = frame.rename(columns={"a": "z"})
+    other = RowSource.from_batches(lambda: [(frame, y), (renamed, y)])
+    with pytest.raises(ValueError, match="same columns"):
+        model.fit(other)
+
+
+def test_few_different_rows_count_as_often_as_they_come():
+    X, y = np.tile([[0.0], [1.0], [2.0]], (50, 1)), np.tile([0.0, 1.0, 4.0], 50)
+    model = MoERegressor(n_experts=4, experts=LinearExpert(alpha=1.0), random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = clone(model).fit(in_batches(X, y, sizes=(40,)))
+        model.fit(X, y)
+    np.testing.assert_allclose(other.predict(X), model.predict(X), atol=0.05)
+    with pytest.raises(ValueError, match="n_samples=3 .* 4 experts"):
+        clone(model).fit(in_batches(X[:3], y[:3]))
+
+
 def test_progress_is_told(rows, capsys):
     MoERegressor(n_experts=2, random_state=0, verbose=1).fit(in_batches(*rows[:2]))
     told = capsys.readouterr().out

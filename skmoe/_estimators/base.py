@@ -264,7 +264,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         previous = self._previous(parts) if goes_on else None
         if previous is not None:
             check_same(before, as_read(self, given.target), owner)
-        check_size(parts, given.weight)
+        check_size(parts, int(np.count_nonzero(given.weight)))
         views = fit_views(reading, parts.by_name(), given, self.random_state)
         fit_params, split_params = route_fit_params(self, parts, fit_params)
         seen = training_views(views, table, parts)

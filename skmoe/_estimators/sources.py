@@ -75,7 +75,7 @@ def fit_source(model, source, **given):
     encoded = target.encode(labels)
     own = Given(table, target, labels, encoded, weight / first.unit, first.unit)
     parts, is_open = settled(model, parts, goes_on=False)
-    check_size(parts, own.weight)
+    check_size(parts, first.n_rows)
     views = fit_views(reading, parts.by_name(), own, model.random_state)
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)

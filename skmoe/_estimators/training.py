@@ -47,10 +47,9 @@ def given_rows(table, target, labels, weight):
     return Given(table, target, labels, target.encode(labels), weight, unit)
 
 
-def check_size(parts, weight):
+def check_size(parts, n_rows):
     """Raise ``ValueError`` for fewer rows of positive weight than experts, or two."""
     needed = parts.least_rows or len(parts.experts)
-    n_rows = int(np.count_nonzero(weight))
     if n_rows < needed or n_rows < 2:
         raise ValueError(
             f"{parts.asked.owner} got n_samples={n_rows} with positive weight, "

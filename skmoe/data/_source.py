@@ -76,7 +76,8 @@ class RowSource:
         ----------
         factory : callable
             Returns an iterator of ``(X, y)`` or ``(X, y, sample_weight)``, a fresh one
-            each time, of the same rows.  Batches may be of any size.
+            each time, of the same rows.  Batches may be of any size, and frames.  With
+            ``n_jobs`` above one they are asked for by several threads, one at a time.
 
         Returns
         -------
