@@ -305,3 +305,17 @@ def test_defaults_are_measured_by_the_rule(tmp_path):
     shown = defaults.report(pd.concat([found, also]).drop_duplicates("model"))
     assert "1.050 small" in shown
     assert "1 of 1" in shown
+
+
+def test_rows_from_disk_are_measured_beside_memory(tmp_path):
+    pytest.importorskip("pyarrow")
+    if not Path("/proc/self/status").exists():
+        pytest.skip("private memory is read from /proc")
+    from rows import WAYS, measure, write
+
+    write(tmp_path, 3000, 3)
+    found = {way: measure(way, tmp_path, None) for way in WAYS}
+    for way in ("map", "parquet"):
+        assert found[way]["value"] == pytest.approx(found["memory"]["value"], rel=1e-9)
+        assert found[way]["passes"] > 1
+        assert found[way]["private"] >= 0

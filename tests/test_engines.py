@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
 
 from skmoe.engines import map_rows, single_threaded_blas
+from skmoe.engines._threads import TreeSum, unit_rows
 from skmoe.trainers._partitions import kmeans_partition
 
 if not hasattr(os, "fork"):  # pragma: no cover
@@ -160,3 +162,51 @@ def test_starts_leave_openmp_alone():
         2,
     )
     assert total[0][0] == 9000
+
+
+def rows_of(n_rows, n_jobs, seconds=None):
+    """The sum of random numbers (n, 3) over rows, and the units that were summed."""
+    values, units = np.random.default_rng(0).normal(size=(n_rows, 3)), []
+
+    def accumulate(own, start, stop):
+        if seconds is not None:
+            # The first units take longest, so that the last ones end first.
+            time.sleep(seconds / (1 + start))
+        units.append((start, stop))
+        own[0][:] += values[start:stop].sum(axis=0)
+
+    (total,) = map_rows(accumulate, lambda: (np.zeros(3),), n_rows, n_jobs)
+    np.testing.assert_allclose(total, values.sum(axis=0), atol=1e-8)
+    return total, sorted(units)
+
+
+@pytest.mark.parametrize("n_rows", [1, 4000, 20_000, 70_001])
+def test_sums_do_not_depend_on_threads(n_rows):
+    alone, units = rows_of(n_rows, None)
+    for n_jobs in (2, 5):
+        total, same = rows_of(n_rows, n_jobs, seconds=0.01)
+        np.testing.assert_array_equal(total, alone)
+        assert same == units
+    assert units[0][0] == 0
+    assert units[-1][1] == n_rows
+    assert all(stop % 248 == 0 for _, stop in units[:-1])
+
+
+def test_units_stay_small_however_many_rows_there_are():
+    assert unit_rows(1) == 248
+    assert unit_rows(8191) >= 8191
+    assert 200_000 // 16 <= unit_rows(200_000) < 200_000 // 16 + 248
+    assert unit_rows(10**9) == unit_rows(10**7) == 248 * 256
+
+
+def test_a_tree_of_sums_holds_few_parts_and_keeps_their_order():
+    tree, held = TreeSum(lambda left, right: f"({left}{right})"), []
+    for number in range(11):
+        tree.add(number, chr(97 + number))
+        held.append(len(tree._waiting))
+    assert tree.total() == "((((ab)(cd))((ef)(gh)))((ij)k))"
+    assert max(held) == 3
+    other = TreeSum(lambda left, right: f"({left}{right})")
+    for number in np.random.default_rng(0).permutation(11):
+        other.add(number, chr(97 + number))
+    assert other.total() == tree.total()

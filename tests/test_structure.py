@@ -19,7 +19,7 @@ LONGEST_FUNCTION = 40
 LAYERS = [
     {"exceptions", "_version", "_warnings", "_sklearn", "_stamp"},
     {"_kernels", "engines"},
-    {"_numerics", "_tables"},
+    {"_numerics", "_tables", "data"},
     {"mixture"},
     {"likelihoods"},
     {"experts"},
@@ -46,6 +46,7 @@ ORDERS = {
         "tree",
         "iterative",
         "design",
+        "sample",
         "products",
         "grams",
         "multinomial",
@@ -67,6 +68,7 @@ ORDERS = {
     ],
     "trainers": [
         "_rows",
+        "_streamed",
         "_task",
         "_order",
         "_variances",
@@ -89,6 +91,7 @@ ORDERS = {
         "training",
         "choice",
         "fitted",
+        "sources",
         "evaluation",
         "predictive",
         "base",

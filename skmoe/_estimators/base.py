@@ -24,6 +24,7 @@ from .._sklearn import (
     safe_indexing,
 )
 from .._warnings import quietly, tells_once, warn
+from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
 from ..experts._noise import NOISE
 from ..trainers import TwoStage
@@ -58,6 +59,7 @@ from .parts import (
     seed_experts,
 )
 from .shared import fit_shared
+from .sources import fit_source
 from .training import (
     Reporter,
     check_size,
@@ -246,6 +248,12 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         return previous_fits(self, parts)
 
     def _fit(self, X, y, sample_weight, fit_params, sizes, resp=None):
+        if isinstance(X, RowSource):
+            given = {"y": y, "sample_weight": sample_weight, "start": resp}
+            return fit_source(self, X, **given | sizes | fit_params)
+        return self._fit_rows(X, y, sample_weight, fit_params, sizes, resp)
+
+    def _fit_rows(self, X, y, sample_weight, fit_params, sizes, resp):
         owner, before, parts = type(self).__name__, read_before(self), self._resolve()
         reading = Reading(parts.asked, parts.gate.node_gate)
         table = reading.read(self, X)
@@ -256,7 +264,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         previous = self._previous(parts) if goes_on else None
         if previous is not None:
             check_same(before, as_read(self, given.target), owner)
-        check_size(parts, given.weight)
+        check_size(parts, int(np.count_nonzero(given.weight)))
         views = fit_views(reading, parts.by_name(), given, self.random_state)
         fit_params, split_params = route_fit_params(self, parts, fit_params)
         seen = training_views(views, table, parts)

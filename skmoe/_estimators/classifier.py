@@ -9,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from .._tables.table import relative_weights
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
+from .sources import in_batches
 from .target import ClassTarget
 
 
@@ -190,12 +191,14 @@ classifier, default="softmax"
 
     @with_callbacks
     @checked
-    def fit(self, X, y, sample_weight=None, **fit_params):
+    def fit(self, X, y=None, sample_weight=None, **fit_params):
         """Fit gate and experts together.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n, p)
+        X : array-like or data frame of shape (n, p), or RowSource
+            A :class:`~skmoe.data.RowSource` holds y and weights itself, and is read
+            batch by batch, once per pass.
         y : array-like of shape (n,)
         sample_weight : array-like of shape (n,), default=None
             A weight of zero counts as no row, a weight of two as the row twice: exactly
@@ -242,8 +245,12 @@ classifier, default="softmax"
         """
         return self._partial_fit(X, y, sample_weight, freeze, classes)
 
+    @in_batches
     def predict_proba(self, X):
-        """Class probabilities of the mixture, shape (n, n_classes)."""
+        """Class probabilities of the mixture, shape (n, n_classes).
+
+        Those of a :class:`~skmoe.data.RowSource` are an iterator over its batches.
+        """
         own, seen = answers.see(self, X)
         proba = own.mean(seen)
         return proba / proba.sum(axis=1, keepdims=True)
@@ -253,8 +260,12 @@ classifier, default="softmax"
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
+    @in_batches
     def predict(self, X):
-        """Most probable label, shape (n,)."""
+        """Most probable label, shape (n,).
+
+        Those of a :class:`~skmoe.data.RowSource` are an iterator over its batches.
+        """
         own, seen = answers.see(self, X)
         return self.classes_[own.mean(seen).argmax(axis=1)]
 

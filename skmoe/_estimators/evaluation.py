@@ -10,6 +10,7 @@ from .._tables.table import row_weights
 from ..experts._counts import expert_parameters
 from . import answers
 from .parts import SHARED
+from .sources import densities
 
 
 class Evaluation:
@@ -50,6 +51,7 @@ class Evaluation:
         check_names_in(self, input_features, generate_names=False)
         return np.asarray(list(self.named_experts_), dtype=object)
 
+    @densities
     def log_density(self, X, y, **sizes):
         """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
 
@@ -57,7 +59,8 @@ class Evaluation:
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n, p)
+        X : array-like or data frame of shape (n, p), or RowSource
+            For a source, which holds y, the answer is an iterator over its batches.
         y : array-like of shape (n,) or (n, n_outputs)
         **sizes
             ``offset`` or ``trials`` as in ``fit`` of a regressor.

@@ -13,6 +13,7 @@ from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
 from .predictive import Predictive
+from .sources import in_batches
 from .target import ValueTarget
 
 
@@ -128,7 +129,8 @@ classifier, default="softmax"
         entry ``n_experts`` is a dict of what was ``chosen`` out of which
         ``candidates``, the ``reason``, and what was ``compared``: for each number of
         experts beside one whether it ``pays``, how many were left (``n_left``), and
-        what held-out rows gain by them, with standard errors.
+        what held-out rows gain by them, with standard errors.  A fit to a
+        ``RowSource`` says how many ``rows`` it read in how many ``passes``.
     gate_features_ : fitted transformer or None
         What turns X into what the gate sees; None for X as it is.
     expert_features_ : list of fitted transformers or None, length K
@@ -216,12 +218,16 @@ classifier, default="softmax"
 
     @with_callbacks
     @checked
-    def fit(self, X, y, sample_weight=None, *, offset=None, trials=None, **fit_params):
+    def fit(
+        self, X, y=None, sample_weight=None, *, offset=None, trials=None, **fit_params
+    ):
         """Fit gate and experts together.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n, p)
+        X : array-like or data frame of shape (n, p), or RowSource
+            A :class:`~skmoe.data.RowSource` holds y and weights itself, and is read
+            batch by batch, once per pass.
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
             A weight of zero counts as no row, a weight of two as the row twice: exactly
@@ -274,12 +280,14 @@ classifier, default="softmax"
         """
         return self._partial_fit(X, y, sample_weight, freeze)
 
+    @in_batches
     def predict(self, X, return_std=False, *, offset=None, trials=None):
         """Mean of the mixture.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n, p)
+        X : array-like or data frame of shape (n, p), or RowSource
+            For a source the answer is an iterator over its batches.
         return_std : bool, default=False
             Also return the standard deviation of the mixture: the spread of each
             expert and the disagreement between them.

@@ -47,10 +47,9 @@ def given_rows(table, target, labels, weight):
     return Given(table, target, labels, target.encode(labels), weight, unit)
 
 
-def check_size(parts, weight):
+def check_size(parts, n_rows):
     """Raise ``ValueError`` for fewer rows of positive weight than experts, or two."""
     needed = parts.least_rows or len(parts.experts)
-    n_rows = int(np.count_nonzero(weight))
     if n_rows < needed or n_rows < 2:
         raise ValueError(
             f"{parts.asked.owner} got n_samples={n_rows} with positive weight, "
@@ -63,7 +62,8 @@ def warn_of_weights(parts, given):
     """Warn of experts that take no weights, and of weights that are little."""
     if parts.asked.pool is None:
         warn_without_weight(_weighted_parts(parts, given.weight))
-        warn_of_light_weights(parts, given.weight, given.unit)
+        total = given.weight.sum() * given.unit
+        warn_of_light_weights(parts, total, np.count_nonzero(given.weight))
 
 
 def _weighted_parts(parts, weight):
@@ -78,9 +78,8 @@ def _weighted_parts(parts, weight):
     return found
 
 
-def warn_of_light_weights(parts, weight, unit):
+def warn_of_light_weights(parts, total, n_rows):
     """Warn where the weights of all rows are little beside the penalties."""
-    total, n_rows = weight.sum() * unit, np.count_nonzero(weight)
     own = [traits(expert).penalty_rows for expert in parts.experts]
     against = max(parts.gate.penalty_rows, *own) * len(parts.experts)
     light = total < LIGHT * n_rows and LIGHT * total < against

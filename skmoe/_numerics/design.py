@@ -5,10 +5,13 @@ on a common scale, penalties do not depend on units, and no copy of X is made.  
 columns stay as they are; ``_products`` centres what it makes of them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import sparse
 
 from .._kernels.em import Design
+from ..engines import TreeSum
 
 CHUNK_ROWS = 16384
 # So few sparse columns, in so few cells, are made dense for training: passes over them
@@ -53,31 +56,90 @@ def counted_weights(weight):
     weight = np.where(counting_rows(weight), weight, 0.0)
     largest = weight.max()
     mean = np.mean(weight[weight > 0] / largest) * largest
+    unit = weight_unit(mean)
+    return weight / unit, unit
+
+
+def weight_unit(mean):
+    """The unit of weights of which this is the mean, for ``counted_weights``."""
     exponent = int(np.frexp(mean)[1])
-    unit = 2.0 ** (exponent - np.clip(exponent, -WEIGHT_BITS, WEIGHT_BITS))
-    return weight / unit, float(unit)
+    return float(2.0 ** (exponent - np.clip(exponent, -WEIGHT_BITS, WEIGHT_BITS)))
+
+
+class Moments(NamedTuple):
+    """Weighted moments of the columns of some rows.
+
+    Attributes
+    ----------
+    weight : float, sum of the weights
+    mean : (p,) array
+    square : (p,) array, weighted sum of squared deviations, in squares of ``unit``
+    unit : (p,) array, powers of two near the largest absolute values
+    """
+
+    weight: float
+    mean: np.ndarray
+    square: np.ndarray
+    unit: np.ndarray
+
+    def scales(self, dtype):
+        """Mean and standard deviation of columns of a type.
+
+        A column without spread has its very value for a mean, and a deviation of zero.
+        """
+        variance = self.square / self.weight
+        return self.mean, rounded_scale(variance, 0.0, self.unit, dtype)
+
+
+def block_moments(X, weight):
+    """``Moments`` of a few rows; rows without weight count for nothing.
+
+    Everything is measured from a row that counts, in units of the largest value: so
+    a constant leaves no rounding, and no square leaves the range of numbers.
+    """
+    X, total = np.asarray(X, dtype=float), float(weight.sum())
+    if not total:
+        return Moments(0.0, *np.zeros((2, X.shape[1])), np.ones(X.shape[1]))
+    unit = powers_above(np.abs(X[weight > 0]).max(axis=0, initial=0.0))
+    at = X[np.argmax(weight)]
+    mean = at + weight @ ((X - at) / unit) / total * unit
+    deviation = (X - mean) / unit
+    rest = weight @ deviation
+    square = weight @ deviation**2 - rest**2 / total
+    return Moments(total, mean, np.maximum(square, 0.0), unit)
+
+
+def merged_moments(one, other):
+    """``Moments`` of the rows of both.
+
+    Chan, T. F., Golub, G. H., LeVeque, R. J. (1979). Updating formulae and a pairwise
+    algorithm for computing sample variances. Stanford, STAN-CS-79-773.
+    """
+    if not one.weight or not other.weight:
+        return one if one.weight else other
+    weight, unit = one.weight + other.weight, np.maximum(one.unit, other.unit)
+    step = (other.mean - one.mean) / unit
+    square = one.square * (one.unit / unit) ** 2 + other.square * (
+        (other.unit / unit) ** 2
+    )
+    square += step**2 * (one.weight * (other.weight / weight))
+    return Moments(
+        weight, one.mean + step * (other.weight / weight) * unit, square, unit
+    )
 
 
 def weighted_moments(X, weight):
     """Weighted mean and standard deviation of the columns, without a copy of X.
 
     A column without spread has its very value for a mean, and a deviation of zero.
-    Everything is measured from a row that counts, in units of the largest value: so
-    a constant leaves no rounding, and no square leaves the range of numbers.
     """
-    counts = counting_rows(weight)
-    weight = np.where(counts, weight / np.max(weight), 0.0)
-    total, unit = weight.sum(), column_units(X, counts)
-    at = np.asarray(X[np.argmax(weight)], dtype=float)
-    mean, variance, rest = np.zeros((3, X.shape[1]))
-    for rows in row_chunks(X.shape[0]):
-        mean += weight[rows] @ ((X[rows] - at) / unit)
-    center = at + mean / total * unit
-    for rows in row_chunks(X.shape[0]):
-        deviation = (X[rows] - center) / unit
-        rest += weight[rows] @ deviation
-        variance += weight[rows] @ deviation**2
-    return center, rounded_scale(variance / total, rest / total, unit, X.dtype)
+    weight = np.where(counting_rows(weight), weight, 0.0)
+    # Exact, so that the unit of the weights leaves no trace.
+    weight = weight / powers_above(np.max(weight, initial=0.0))
+    total = TreeSum(merged_moments)
+    for number, rows in enumerate(row_chunks(X.shape[0])):
+        total.add(number, block_moments(X[rows], weight[rows]))
+    return total.total().scales(X.dtype)
 
 
 def rounded_scale(variance, rest, unit, dtype):
@@ -90,9 +152,12 @@ def rounded_scale(variance, rest, unit, dtype):
     return np.where(scale >= SMALLEST_SCALE, scale, 0.0)
 
 
-def target_scales(y, weight):
-    """Means and units (n_outputs,) of targets; the unit is one without spread."""
-    center, scale = weighted_moments(y, weight)
+def target_scales(y, weight, scales=None):
+    """Means and units (n_outputs,) of targets; the unit is one without spread.
+
+    ``scales`` are their means and standard deviations, if they are known.
+    """
+    center, scale = weighted_moments(y, weight) if scales is None else scales
     return center, np.where(scale > 0, scale, 1.0)
 
 
@@ -149,16 +214,17 @@ def sparse_units(X, counts):
     return powers_above(largest)
 
 
-def make_design(X, weight, standardize=True):
+def make_design(X, weight, standardize=True, scales=None):
     """Design of the columns of ``X`` (n, p), finite; sparse columns stay sparse.
 
     Without ``standardize`` columns keep their scale, and constant ones still drop out.
+    ``scales`` are means and standard deviations of the columns, if they are known.
     """
     if sparse.issparse(X):
         X, moments = canonical_rows(X), sparse_moments
     else:
         X, moments = read_only(X), weighted_moments
-    center, scale = moments(X, weight)
+    center, scale = moments(X, weight) if scales is None else scales
     scale = scale if standardize else (scale > 0).astype(float)
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return Design(X, center, inverse)

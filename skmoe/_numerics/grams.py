@@ -47,11 +47,16 @@ def without_flat(coef, design, weight):
     """Coefficients (K, q) of the same values in the weighted rows, none of them on a
     column without spread there."""
     mass, total, square = column_sums(design, weight[:, None])
-    flat, tiny = spread_is_rounding(mass, total, square)[0], np.finfo(float).tiny
+    return without_spreadless(coef, mass[0], total[0], square[0])
+
+
+def without_spreadless(coef, mass, total, square):
+    """The same by the mass of rows, and sums and sums of squares (p,) of columns."""
+    flat = spread_is_rounding(np.array([mass]), total[None], square[None])[0]
     if not coef[:, :-1][:, flat].any():
         return coef
-    coef = coef.copy()
-    coef[:, -1] += coef[:, :-1][:, flat] @ (total[0, flat] / np.maximum(mass[0], tiny))
+    coef, tiny = coef.copy(), np.finfo(float).tiny
+    coef[:, -1] += coef[:, :-1][:, flat] @ (total[flat] / np.maximum(mass, tiny))
     coef[:, :-1][:, flat] = 0.0
     return coef
 

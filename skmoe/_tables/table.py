@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
 from .._sklearn import check_sample_weight
+from ..data import RowSource
 from .columns import (
     ContainerError,
     column_numbers,
@@ -379,6 +380,11 @@ def opened(X, estimator):
 
     Raises ``ValueError`` for what is no table of single values with a name each.
     """
+    if isinstance(X, RowSource):
+        raise ValueError(
+            f"{type(estimator).__name__} got a RowSource where rows are read at once; "
+            "give it to fit, predict or log_density, or loop over source.batches()."
+        )
     if type(X).__name__ == "LazyFrame":
         raise ValueError("X is a LazyFrame, whose rows are not read; give X.collect().")
     if isinstance(X, np.ma.MaskedArray):

@@ -1,6 +1,15 @@
 """Engines: map and sum over row blocks, and independent calls; only they know how."""
 
 from ._calls import run_calls
-from ._threads import map_rows, single_threaded_blas
+from ._stream import recut, sum_blocks
+from ._threads import TreeSum, map_rows, single_threaded_blas, unit_rows
 
-__all__ = ["map_rows", "run_calls", "single_threaded_blas"]
+__all__ = [
+    "TreeSum",
+    "map_rows",
+    "recut",
+    "run_calls",
+    "single_threaded_blas",
+    "sum_blocks",
+    "unit_rows",
+]

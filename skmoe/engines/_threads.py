@@ -1,4 +1,4 @@
-"""In-memory engine: fixed row chunks on threads, summed in a fixed order."""
+"""In-memory engine: units of rows on threads, summed in a fixed tree."""
 
 import functools
 import os
@@ -7,14 +7,16 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import numpy as np
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
-# Chunks depend on the number of rows only, so that sums, and with them every
-# result, are the same for any number of threads.
-MAX_CHUNKS = 16
-MIN_CHUNK_ROWS = 4096
+from .._kernels.blocks import BLOCK_ROWS
+
+# Units depend on the number of rows only, so that sums, and with them every
+# result, are the same for any number of threads.  A unit is whole blocks of the
+# kernels: few rows make so many units at most, of so many rows at least, and more
+# rows make more units.
+FEW_UNITS, LEAST_ROWS, MOST_BLOCKS = 16, 4096, 256
 
 
 @functools.cache
@@ -81,15 +83,58 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@functools.lru_cache(maxsize=16)
-def chunk_edges(n_rows):
-    """Boundaries of the row chunks."""
-    n_chunks = int(np.clip(n_rows // MIN_CHUNK_ROWS, 1, MAX_CHUNKS))
-    return np.linspace(0, n_rows, n_chunks + 1).astype(int)
+def unit_rows(n_rows):
+    """Rows that are summed in one go, of so many."""
+    n_units = min(max(n_rows // LEAST_ROWS, 1), FEW_UNITS)
+    n_blocks = -(-n_rows // (BLOCK_ROWS * n_units))
+    return BLOCK_ROWS * min(max(n_blocks, 1), MOST_BLOCKS)
+
+
+def add_arrays(total, addend):
+    """The sum of two tuples of arrays, in place of the first."""
+    for accumulated, own in zip(total, addend, strict=True):
+        accumulated += own
+    return total
+
+
+class TreeSum:
+    """Sum of numbered parts in one binary tree, in whatever order they come.
+
+    Neighbours are added as soon as both are there, so that hardly more parts are held
+    than the logarithm of their number.
+
+    Parameters
+    ----------
+    merge : callable(left, right) -> part, default=add_arrays
+    """
+
+    def __init__(self, merge=add_arrays):
+        self._merge, self._waiting, self._lock = merge, {}, threading.Lock()
+
+    def add(self, number, part):
+        """Take part ``number``, counted from zero."""
+        level = 0
+        while True:
+            with self._lock:
+                other = self._waiting.pop((level, number ^ 1), None)
+                if other is None:
+                    self._waiting[level, number] = part
+                    return
+            left, right = (other, part) if number % 2 else (part, other)
+            part = self._merge(left, right)
+            level, number = level + 1, number // 2
+
+    def total(self):
+        """The sum of all parts, of which none may be missing."""
+        total = None
+        for place in sorted(self._waiting):
+            part = self._waiting[place]
+            total = part if total is None else self._merge(part, total)
+        return total
 
 
 def map_rows(accumulate, make_statistics, n_rows, n_jobs=None):
-    """Sum of ``accumulate(statistics, start, stop)`` over fixed row chunks.
+    """Sum of ``accumulate(statistics, start, stop)`` over units of rows.
 
     Parameters
     ----------
@@ -105,27 +150,27 @@ def map_rows(accumulate, make_statistics, n_rows, n_jobs=None):
     -------
     tuple of ndarray
     """
-    edges = chunk_edges(n_rows)
-    if len(edges) == 2 and n_jobs in (None, 1):
+    size = unit_rows(n_rows)
+    if n_rows <= size and n_jobs in (None, 1):
         # To ask who else could help costs as much as a pass over few rows.
         statistics = make_statistics()
-        accumulate(statistics, *edges)
+        accumulate(statistics, 0, n_rows)
         return statistics
-    chunks = list(zip(edges[:-1], edges[1:], strict=True))
-    parts = [None] * len(chunks)
-    pending = deque(enumerate(chunks))
+    pending = deque(enumerate(range(0, max(n_rows, 1), size)))
+    total = TreeSum()
 
     def work():
         while pending:
             try:
-                number, chunk = pending.popleft()
+                number, start = pending.popleft()
             except IndexError:
                 return
-            parts[number] = make_statistics()
-            accumulate(parts[number], *chunk)
+            statistics = make_statistics()
+            accumulate(statistics, start, min(start + size, n_rows))
+            total.add(number, statistics)
 
-    _run_on_threads(work, min(effective_n_jobs(n_jobs), len(chunks)))
-    return _sum_in_order(parts)
+    run_on_threads(work, min(effective_n_jobs(n_jobs), len(pending)))
+    return total.total()
 
 
 @functools.cache
@@ -135,7 +180,7 @@ def _helpers(n_threads):
     return ThreadPoolExecutor(n_threads, thread_name_prefix="skmoe")
 
 
-def _run_on_threads(work, n_threads):
+def run_on_threads(work, n_threads):
     """Run ``work`` in the calling thread and in ``n_threads - 1`` others."""
     others = []
     if n_threads > 1:
@@ -146,11 +191,3 @@ def _run_on_threads(work, n_threads):
         # One that another caller kept from starting has nothing left to do.
         if not other.cancel():
             other.result()
-
-
-def _sum_in_order(parts):
-    total = parts[0]
-    for part in parts[1:]:
-        for accumulated, addend in zip(total, part, strict=True):
-            accumulated += addend
-    return total

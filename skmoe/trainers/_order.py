@@ -99,17 +99,9 @@ def _ranked(task, fit, places):
     if not equal.any():
         return order
     runs = np.cumsum(np.r_[True, ~equal])
-    means = [_mean_prediction(task, fit, places[k]) for k in order]
+    numbers = [(fit.experts[k], fit.kept[k]) for k in places[order]]
+    means = [task.rows.mean_answer(*own) for own in numbers]
     return order[np.lexsort((means, runs))]
-
-
-def _mean_prediction(task, fit, place):
-    """Mean over the rows of the first output, or of the last class's probability."""
-    view = task.rows.expert_views[fit.kept[place]]
-    answer = task.rows.answer_of(fit.experts[place], view, task.rows.log_prior)
-    return np.average(
-        answer[:, 0 if task.rows.classes is None else -1], weights=task.rows.weight
-    )
 
 
 def _reordered(task, fit, gate, order):

@@ -43,6 +43,9 @@ class Rows:
     folds: list | None = None
     fit_params: list = field(default_factory=list)
     weight_unit: float = 1.0
+    #: Whether they stand for more rows, which training reads from a source; if so,
+    #: means and standard deviations of the columns and outputs of all of those.
+    streamed, column_scales, output_scales = False, None, None
     # What is known of the views, by their number.
     columns: dict = field(default_factory=dict, repr=False)
 
@@ -103,6 +106,17 @@ class Rows:
         if known is None or known.X is not view:
             known = self.columns[id(view)] = Columns(view, self.weight)
         return known
+
+    def mean_answer(self, expert, number):
+        """Mean over all rows of what a fitted expert, by its number, predicts: of the
+        first output, or of the probability of the last class."""
+        answer = self.answer_of(expert, self.expert_views[number], self.log_prior)
+        return np.average(answer[:, self.told_output], weights=self.weight)
+
+    @property
+    def told_output(self):
+        """Number of the output by which experts are told apart."""
+        return 0 if self.classes is None else -1
 
     @property
     def shared_view(self):

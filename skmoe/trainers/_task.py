@@ -136,6 +136,10 @@ class Task:
         """The same task with other rows, or other weights of them."""
         return replace(self, rows=replace(self.rows, **changes))
 
+    def of_rows(self, rows):
+        """The same task on other rows."""
+        return replace(self, rows=rows)
+
     def with_recipe(self, **changes):
         """The same task with other parts."""
         return replace(self, recipe=replace(self.recipe, **changes))

@@ -5,6 +5,8 @@ sufficient statistics) and to *maximise* given the statistics (M-step).  Paramet
 are one flat vector, so that accelerators can extrapolate them.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.special import log_softmax
 
@@ -173,28 +175,25 @@ class LinearMixture(ChosenPenalties):
         return statistics.mass / self.total_weight
 
     def _accumulate(self, parts):
-        shared = self.expert is self.gate
-        rule = Rule(self.n_active, self.hard, shared, self._exact_expert())
-        branches = self.tree.branches(self.gate_channels)
-
-        def accumulate(statistics, start, stop):
-            self._kernel(
-                self.gate,
-                self.expert,
-                self.target,
-                self.weight,
-                parts,
-                rule,
-                branches,
-                Statistics(*statistics),
-                start,
-                stop,
-            )
-
-        sums = map_rows(
-            accumulate, self._zero_statistics, len(self.weight), self.n_jobs
-        )
+        add, n_rows = partial(self.add_rows, parts), len(self.weight)
+        sums = map_rows(add, self._zero_statistics, n_rows, self.n_jobs)
         return self._split_grams(Statistics(*sums))
+
+    def add_rows(self, parts, statistics, start, stop):
+        """Add what rows ``start : stop`` say to a tuple of sums, in place."""
+        shared = self.expert is self.gate
+        self._kernel(
+            self.gate,
+            self.expert,
+            self.target,
+            self.weight,
+            parts,
+            Rule(self.n_active, self.hard, shared, self._exact_expert()),
+            self.tree.branches(self.gate_channels),
+            Statistics(*statistics),
+            start,
+            stop,
+        )
 
     def _zero_statistics(self):
         shared = self.expert is self.gate

@@ -1,5 +1,7 @@
 """When the fused EM applies, and how its parameters become fitted parts."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.base import clone
 
@@ -58,13 +60,14 @@ class FusedTask:
         self.penalty = Penalty.of(self.expert)
         weight, columns = read_only(task.rows.weight, float), self.form.columns
         alike = self.expert.standardize == self.form.standardize
-        self.expert_design = make_design(view, weight, self.expert.standardize)
+        design = partial(make_design, scales=task.rows.column_scales)
+        self.expert_design = design(view, weight, self.expert.standardize)
         if columns is None:
             self.gate_design = empty_design(len(weight))
         elif columns is view and alike:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = make_design(columns, weight, self.form.standardize)
+            self.gate_design = design(columns, weight, self.form.standardize)
         common = {
             "tree": self.tree,
             "gate_penalty": self.form.penalty,
@@ -75,7 +78,7 @@ class FusedTask:
         make = self._of_values if task.rows.classes is None else self._of_classes
         self.problem = make(self.gate_design, self.expert_design, weight, common)
 
-    def _is_wide(self):
+    def is_wide(self):
         """Whether it is solved by products with the columns of experts and gate.
 
         Sparse ones give nothing else; few of them are dense by now.
@@ -95,7 +98,7 @@ class FusedTask:
         check_range(rows.y, n_classes, "classes")
         offset = np.zeros((0, n_classes)) if rows.log_prior is None else rows.log_prior
         labels = Labels(read_only(rows.y, np.int64), read_only(offset))
-        kind = WideCategoricalMixture if self._is_wide() else LinearCategoricalMixture
+        kind = WideCategoricalMixture if self.is_wide() else LinearCategoricalMixture
         return kind(
             gate,
             expert,
@@ -108,8 +111,9 @@ class FusedTask:
 
     def _of_values(self, gate, expert, weight, common):
         y, likelihood = self.task.rows.y, self.task.recipe.likelihood
-        self.y_center, self.y_scale = target_scales(y, weight)
-        kind = WideGaussianMixture if self._is_wide() else LinearGaussianMixture
+        known = self.task.rows.output_scales
+        self.y_center, self.y_scale = target_scales(y, weight, known)
+        kind = WideGaussianMixture if self.is_wide() else LinearGaussianMixture
         return kind(
             gate,
             expert,

@@ -13,6 +13,7 @@ from .._task import Task, Trainer, check_supported
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
 from .prediction import for_prediction, pays_for_mean
+from .streamed import StreamedDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
@@ -131,6 +132,7 @@ class EM(Trainer):
         task = Task(rows, recipe, start, report)
         check_supported(task, self)
         driver = FusedDriver if fits_fused(task) else RefitDriver
+        driver = StreamedDriver if rows.streamed else driver
         trainer = self.for_recipe(recipe)
         fit = driver(trainer, task).fit()
         if trainer.objective == "prediction":

@@ -1,0 +1,379 @@
+"""Fitting to a source of rows, and what a fitted mixture answers of one."""
+
+import functools
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from .._numerics.design import (
+    CHUNK_ROWS,
+    NEGLIGIBLE_WEIGHT,
+    block_moments,
+    merged_moments,
+    weight_unit,
+)
+from .._numerics.sample import ContentSample, label_numbers, row_keys
+from .._tables.names import text_names
+from .._tables.table import check_units, weights_in_range
+from .._warnings import quietly
+from ..data import RowSource
+from ..engines import TreeSum, recut
+from ..exceptions import ExpertCollapseWarning
+from ..experts._base import traits
+from ..gates import ConstantGate, SoftmaxGate
+from ..likelihoods import Categorical, Gaussian
+from ..routers import DenseRouter
+from ..trainers import EM
+from ..trainers._streamed import Stream, StreamedRows
+from .choice import sized
+from .fitted import Learned, attributes_of, commit, settled
+from .target import (
+    ClassTarget,
+    ValueTarget,
+    checked_labels,
+    checked_numbers,
+    plain_labels,
+)
+from .training import (
+    Given,
+    Reporter,
+    check_size,
+    make_task,
+    told_by,
+    train,
+    warn_of_light_weights,
+    widths_of,
+)
+from .views import Reading, fit_views, training_views
+
+# Cells of the sample that starts and a first run are made on, and its rows.
+SAMPLE_CELLS, LEAST_SAMPLE, LARGEST_SAMPLE = 1 << 22, 20_000, 200_000
+
+
+def sample_rows(n_columns):
+    """Rows of the sample for so many columns."""
+    rows = SAMPLE_CELLS // max(n_columns, 1)
+    return min(max(rows, LEAST_SAMPLE), LARGEST_SAMPLE)
+
+
+def fit_source(model, source, **given):
+    """Fit a mixture to a ``RowSource``; returns the mixture.
+
+    ``given`` are arguments of ``fit`` that a source holds itself, or that it cannot
+    have.
+    """
+    parts = model._resolve()
+    refuse_others(model, parts, given)
+    first = FirstPass(model, source)
+    weight, X, labels = first.sample.rows()
+    reading = Reading(parts.asked, parts.gate.node_gate)
+    table, target = reading.read(model, X), first.target()
+    if first.names is not None:
+        model.feature_names_in_ = np.asarray(first.names, dtype=object)
+    encoded = target.encode(labels)
+    own = Given(table, target, labels, encoded, weight / first.unit, first.unit)
+    parts, is_open = settled(model, parts, goes_on=False)
+    check_size(parts, first.n_rows)
+    views = fit_views(reading, parts.by_name(), own, model.random_state)
+    seen = training_views(views, table, parts)
+    widths = widths_of(parts.names, seen)
+    task, choice = make_task(model, parts, own, seen), None
+    stream = first.stream(target)
+    if is_open:
+        parts, task, views, choice = sized(model, parts, task, views, target)
+    warn_of_light_weights(parts, first.total, first.n_rows)
+    task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream))
+    learned = Learned(views, target, None, widths, choice=choice)
+    snapshot = functools.partial(attributes_of, model, learned, task)
+    reporter = Reporter(model, source, None, snapshot)
+    kinds = () if choice is None else ExpertCollapseWarning
+    call = train, model, parts, task, None, reporter
+    commit(model, learned, task, quietly(*call, kinds=kinds))
+    reporter.end()
+    return model
+
+
+def refuse_others(model, parts, given):
+    """Raise ``ValueError`` for what does not train from a source, with the remedy."""
+    problems = [
+        (f"{name}=...", own is not None, "a source holds y and weights itself")
+        for name, own in given.items()
+    ]
+    found = [*problems, *_refused_parts(parts), *_refused_parameters(model)]
+    for what, is_there, remedy in found:
+        if is_there:
+            raise ValueError(
+                f"{parts.asked.owner} got a RowSource with {what}; {remedy}, or give "
+                "the rows as arrays."
+            )
+
+
+def _refused_parts(parts):
+    """What the user wrote, whether it is not read in batches, and the remedy."""
+    asked, gate, trainer = parts.asked, type(parts.gate), parts.trainer
+    alike = len({repr(own) for own in parts.experts}) == 1
+    linear = alike and all(traits(own).is_linear for own in parts.experts)
+    ends = isinstance(trainer, EM) and trainer.objective != "prediction"
+    return [
+        (
+            f"experts={asked.experts!r} and noise={asked.noise!r}",
+            not linear,
+            "use LinearExpert, the same for all, and no noise",
+        ),
+        (
+            f"gate={asked.gate!r}",
+            gate not in (SoftmaxGate, ConstantGate),
+            "use gate='softmax' or gate='constant' of a flat mixture",
+        ),
+        (
+            f"likelihood={parts.likelihood!r}",
+            type(parts.likelihood) not in (Gaussian, Categorical),
+            "use likelihood='gaussian'",
+        ),
+        (
+            f"router={asked.router!r}",
+            type(parts.router) is not DenseRouter,
+            "use router=None",
+        ),
+        (
+            f"trainer={asked.trainer!r}",
+            not ends,
+            "use trainer='em' with the likelihood as its objective",
+        ),
+    ]
+
+
+def _refused_parameters(model):
+    """Parameters of the mixture that must be as they are by default."""
+    remedies = {
+        "shared_expert": (None, "use shared_expert=None"),
+        "gate_features": (None, "use gate_features=None"),
+        "expert_features": (None, "use expert_features=None"),
+        "class_weight": (None, "give the source weights of the rows"),
+        "n_members": (1, "use n_members=1"),
+        "warm_start": (False, "use warm_start=False"),
+    }
+    values = {name: vars(model).get(name, own[0]) for name, own in remedies.items()}
+    return [
+        (f"{name}={value!r}", _differs(value, remedies[name][0]), remedies[name][1])
+        for name, value in values.items()
+    ]
+
+
+def _differs(value, default):
+    return value is not None if default is None else value != default
+
+
+class FirstPass:
+    """All that training asks of a source before EM, in one pass over its rows.
+
+    Attributes
+    ----------
+    n_rows, total : rows of positive weight, and the sum of their weights
+    unit : float, what a weight of one stands for in training
+    names : list of str or None, of the columns
+    sample : ContentSample of weights, columns and targets
+    """
+
+    def __init__(self, model, source):
+        self.model, self.source = model, source
+        self.names, self.n_columns, self.dtype, self.n_dims = None, None, None, None
+        self.classes, self.sample, self.n_rows = None, None, 0
+        self.lightest, self.heaviest = np.inf, 0.0
+        columns, outputs = TreeSum(merged_moments), TreeSum(merged_moments)
+        for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
+            X, y, weight = block
+            columns.add(number, block_moments(X, weight))
+            if not model._classify:
+                outputs.add(number, block_moments(y.reshape(len(y), -1), weight))
+        if not self.n_rows:
+            raise ValueError(
+                "The source has no rows of positive weight, but expected some; the "
+                "factory must return a fresh iterator each time."
+            )
+        self.columns, self.outputs = columns.total(), outputs.total()
+        self._check_weights()
+
+    def _check_weights(self):
+        self.total = float(self.columns.weight)
+        weights_in_range(np.array([self.total]), "sample_weight of the source")
+        if self.lightest <= NEGLIGIBLE_WEIGHT * self.heaviest:
+            raise ValueError(
+                f"sample_weight of the source goes from {self.lightest:.3g} to "
+                f"{self.heaviest:.3g}, beside which a row is lost; give the lightest "
+                "rows a weight of zero."
+            )
+        self.unit = weight_unit(self.total / self.n_rows)
+
+    def _read(self):
+        """Validated rows of positive weight, of which the sample is drawn."""
+        for X, y, weight in self.source.batches():
+            if not len(X):
+                continue
+            X, y = self._columns(X), self._labels(y, X)
+            weight = row_numbers(weight, len(X))
+            counts = weight > 0
+            if not counts.any():
+                continue
+            if not counts.all():
+                X, y, weight = X[counts], y[counts], weight[counts]
+            self._count(weight, y)
+            numbers = label_numbers(y) if self.model._classify else y
+            keys = row_keys(np.column_stack([X, numbers]))
+            self.sample.add(keys, weight, X, y)
+            yield X, y, weight
+
+    def _columns(self, X):
+        """A batch of X as floats, with as many columns as the first."""
+        names = self.source.names or text_names(X)
+        X = check_array(
+            X,
+            dtype=(np.float64, np.float32),
+            order="C",
+            ensure_all_finite=False,
+            input_name="X",
+            estimator=self.model,
+        )
+        check_finite_columns(X, names)
+        check_units(X, names)
+        if self.n_columns is None:
+            self.names, self.n_columns, self.dtype = names, X.shape[1], X.dtype
+            self.sample = ContentSample(sample_rows(X.shape[1]))
+        if X.shape[1] != self.n_columns or names != self.names:
+            raise ValueError(
+                f"A batch has {X.shape[1]} columns ({names}), but the first one has "
+                f"{self.n_columns} ({self.names}); give the same columns each time."
+            )
+        self.dtype = np.result_type(self.dtype, X.dtype)
+        return X
+
+    def _labels(self, y, X):
+        """A batch of y as ``fit`` takes it."""
+        if self.model._classify:
+            y = checked_labels(y, X)
+            check_classification_targets(y)
+            return y
+        y = checked_numbers(y, X, self.model)
+        if self.n_dims is None:
+            self.n_dims = y.shape[1:]
+        if y.shape[1:] != self.n_dims:
+            raise ValueError(
+                f"A batch has y of shape {y.shape}, but the first one has "
+                f"{('n', *self.n_dims)}; give the same outputs each time."
+            )
+        check_units(y.reshape(len(y), -1), ["y"] * y[:1].size, small=True)
+        return y
+
+    def _count(self, weight, y):
+        self.n_rows += len(weight)
+        self.lightest = min(self.lightest, float(weight.min()))
+        self.heaviest = max(self.heaviest, float(weight.max()))
+        if self.model._classify:
+            known = np.unique(y)
+            before = known if self.classes is None else self.classes
+            self.classes = np.union1d(before, known)
+
+    def target(self):
+        """The target, by all rows."""
+        if self.model._classify:
+            return ClassTarget(self.classes)
+        return ValueTarget(1 + len(self.n_dims), int(np.prod(self.n_dims)))
+
+    def stream(self, target):
+        """What training is given to read all rows again."""
+        tell = told_by(self.model)
+        n_sample = len(self.sample.rows()[0])
+        tell(f"first pass: {self.n_rows} rows, {n_sample} different ones in the sample")
+
+        def read():
+            return encoded(self.source, target, self.dtype, self.unit)
+
+        return Stream(
+            read=read,
+            n_rows=self.n_rows,
+            columns=self.columns._replace(weight=self.total / self.unit),
+            outputs=None if self.model._classify else self.outputs,
+            dtype=self.dtype,
+            whole=self.sample.whole,
+            tell=tell,
+        )
+
+
+def encoded(source, target, dtype, unit):
+    """Rows of positive weight as training reads them, which were checked before."""
+    for X, y, weight in source.batches():
+        if not len(X):
+            continue
+        X = np.ascontiguousarray(X, dtype=dtype)
+        own = np.asarray(y, dtype=float) if target.classes is None else plain_labels(y)
+        y = target.encode(own if own.ndim == 1 or target.classes is None else own[:, 0])
+        weight = row_numbers(weight, len(X)) / unit
+        counts = weight > 0
+        yield (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
+
+
+def check_finite_columns(X, names):
+    """Raise ``ValueError`` for NaN or infinity in a batch, by the name of a column."""
+    finite = np.isfinite(X).all(axis=0)
+    if not finite.all():
+        place = int(np.argmin(finite))
+        name = f"x{place}" if names is None else names[place]
+        raise ValueError(
+            f"The source holds NaN or infinity in column {name!r}, but expected "
+            "numbers only; leave such rows out, or fill them."
+        )
+
+
+def row_numbers(weight, n_rows):
+    """Weights (n,) of a batch, ones for None."""
+    if weight is None:
+        return np.ones(n_rows)
+    weight = np.asarray(weight, dtype=np.float64)
+    if weight.shape != (n_rows,) or not np.all(np.isfinite(weight) & (weight >= 0.0)):
+        raise ValueError(
+            f"A batch of {n_rows} rows has sample_weight of shape {weight.shape}, but "
+            "expected a finite number >= 0 for each row; leave out rows without one."
+        )
+    return weight
+
+
+def in_batches(method, reads_target=False):
+    """A method of rows that answers a ``RowSource`` by an iterator over its batches."""
+
+    @functools.wraps(method)
+    def wrapped(self, X, *args, **kwargs):
+        if not isinstance(X, RowSource):
+            return method(self, X, *args, **kwargs)
+        check_is_fitted(self)
+        check_source_names(self, X)
+        batches = ((own, y) for own, y, _ in X.batches() if len(own))
+        return (
+            answered(self, method, *own[: 1 + reads_target], *args, **kwargs)
+            for own in batches
+        )
+
+    return wrapped
+
+
+#: The same for a method of rows and their target, which a source holds.
+densities = functools.partial(in_batches, reads_target=True)
+
+
+def check_source_names(model, source):
+    """Raise ``ValueError`` for a source whose columns are others than in training."""
+    known = vars(model).get("feature_names_in_")
+    if source.names is None or known is None:
+        return
+    if list(known) != source.names:
+        raise ValueError(
+            f"The source has the columns {source.names}, but {type(model).__name__} "
+            f"was fitted with {list(known)}; name those in columns=."
+        )
+
+
+def answered(model, method, *args, **kwargs):
+    """What a method says of one batch, which is an array where the source has names."""
+    own = functools.partial(method, model, *args, **kwargs)
+    return quietly(own, kinds=UserWarning) if text_names(args[0]) is None else own()

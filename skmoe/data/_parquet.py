@@ -1,0 +1,121 @@
+"""Rows of parquet files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ._source import BATCH_ROWS, RowSource
+
+
+def reader():
+    """pyarrow, with what reads parquet."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            "RowSource.from_parquet needs pyarrow; pip install skmoe[data]."
+        ) from error
+    return pyarrow
+
+
+class ParquetRows(RowSource):
+    """Rows of a parquet file, or of all files of a folder in order of their names."""
+
+    def __init__(self, path, target, columns=None, weight=None):
+        self._arrow, self.weight, self.files = reader(), weight, files_at(path)
+        self.targets = [target] if isinstance(target, str) else list(target)
+        self.one_target = isinstance(target, str)
+        schema = self._arrow.parquet.read_schema(self.files[0])
+        left_out = {*self.targets, weight}
+        if columns is None:
+            columns = [name for name in schema.names if name not in left_out]
+        self.names = list(columns)
+        for file in self.files:
+            self._check(file, self._arrow.parquet.read_schema(file))
+
+    def _check(self, file, schema):
+        """Raise ``ValueError`` unless a file has all columns, and numbers in them."""
+        own = [] if self.weight is None else [self.weight]
+        missing = [
+            name
+            for name in [*self.names, *self.targets, *own]
+            if name not in schema.names
+        ]
+        if missing or not self.names:
+            raise ValueError(
+                f"{file} has the columns {schema.names}, but expected {missing or 'X'} "
+                "among them; name those that it has."
+            )
+        numeric = self._arrow.types
+        for name in [*self.names, *own]:
+            kind = schema.field(name).type
+            known = (numeric.is_integer, numeric.is_floating, numeric.is_boolean)
+            if not any(is_one(kind) for is_one in known):
+                raise ValueError(
+                    f"Column {name!r} of {file} holds {kind}, but expected numbers; "
+                    "leave it out of columns=, or write it as numbers."
+                )
+
+    def batches(self):
+        """Iterator of batches, one file after the other."""
+        own = [] if self.weight is None else [self.weight]
+        asked = list(dict.fromkeys([*self.names, *self.targets, *own]))
+        for path in self.files:
+            # Read-ahead would hold many times the memory of a batch.
+            file = self._arrow.parquet.ParquetFile(
+                path, memory_map=True, pre_buffer=False
+            )
+            with file:
+                for batch in file.iter_batches(BATCH_ROWS, columns=asked):
+                    yield self._arrays(batch)
+
+    def _arrays(self, batch):
+        X = _matrix([_numbers(batch.column(name)) for name in self.names])
+        targets = [self._labels(batch.column(name)) for name in self.targets]
+        y = targets[0] if self.one_target else np.column_stack(targets)
+        weight = None if self.weight is None else _numbers(batch.column(self.weight))
+        return X, y, weight
+
+    def _labels(self, column):
+        """The target as an array, of text where it is text."""
+        types = self._arrow.types
+        if types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if types.is_string(column.type) or types.is_large_string(column.type):
+            # Few different words: one Python string for each, not for each row.
+            words = column.dictionary_encode()
+            if column.null_count:
+                return column.to_numpy(zero_copy_only=False)
+            known = np.array(words.dictionary.to_pylist(), dtype=str)
+            return known[words.indices.to_numpy(zero_copy_only=False)]
+        return column.to_numpy(zero_copy_only=False)
+
+
+def files_at(path):
+    """The file, or the parquet files of a folder in order of their names."""
+    path = Path(path)
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise ValueError(
+            f"RowSource.from_parquet found no file at {str(path)!r}; give that of a "
+            "parquet file, or of a folder of files that end in .parquet."
+        )
+    return files
+
+
+def _numbers(column):
+    """A column as floats, of 32 bits where they are; nulls are NaN."""
+    values = column.to_numpy(zero_copy_only=False)
+    if values.dtype == object:
+        # Truth values with nulls among them.
+        values = np.array([np.nan if own is None else own for own in values])
+    return values if values.dtype == np.float32 else values.astype(np.float64)
+
+
+def _matrix(columns):
+    """Columns as the rows of one array."""
+    X = np.empty((len(columns[0]), len(columns)), dtype=np.result_type(*columns))
+    for place, own in enumerate(columns):
+        X[:, place] = own
+    return X

@@ -1,0 +1,115 @@
+"""Rows of a source, of which training holds a sample and reads the rest again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._numerics.design import Moments, make_design
+from .._numerics.grams import Columns
+from ..engines import recut, sum_blocks, unit_rows
+from ._rows import Rows
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the first pass over a source has found, and further passes.
+
+    Attributes
+    ----------
+    read : callable without arguments
+        Gives batches of columns, encoded targets and weights as training counts them,
+        without rows of weight zero.
+    n_rows : int, rows of positive weight
+    columns : Moments of the columns; its weight is that of all rows
+    outputs : Moments of the outputs, or None for classes
+    dtype : of the columns
+    whole : bool, whether the sample stands for all rows
+    tell : callable of a text
+    """
+
+    read: Callable
+    n_rows: int
+    columns: Moments
+    outputs: Moments | None
+    dtype: np.dtype
+    whole: bool
+    tell: Callable
+
+    def sums(self, accumulate, make_statistics, n_jobs=None):
+        """Sum of ``accumulate(statistics, X, y, weight)`` by one pass over the rows."""
+        blocks = recut(self._counted(), unit_rows(self.n_rows))
+        return sum_blocks(accumulate, make_statistics, blocks, n_jobs)
+
+    def _counted(self):
+        n_rows = 0
+        for batch in self.read():
+            n_rows += len(batch[0])
+            yield batch
+        if n_rows != self.n_rows:
+            raise ValueError(
+                f"The source gave {self.n_rows} rows of positive weight in the first "
+                f"pass and {n_rows} in a later one, but expected the same rows each "
+                "time; let the factory return a fresh iterator of all rows."
+            )
+
+
+@dataclass(frozen=True)
+class StreamedRows(Rows):
+    """A sample of the rows of a source; means and scales are those of all of them.
+
+    Attributes
+    ----------
+    stream : Stream
+    """
+
+    stream: Any = None
+    streamed = True
+
+    @property
+    def column_scales(self):
+        """Means and standard deviations (p,) of the columns of all rows."""
+        return self.stream.columns.scales(self.stream.dtype)
+
+    @property
+    def output_scales(self):
+        """Means and standard deviations (d,) of the outputs of all rows."""
+        return self.stream.outputs.scales(self.y.dtype)
+
+    def mean_answer(self, expert, number):
+        """Mean over all rows of what a fitted expert predicts, by one more pass."""
+
+        def accumulate(total, X, y, weight):
+            total[0][:] += weight @ self.answer_of(expert, X)[:, self.told_output]
+
+        (total,) = self.stream.sums(accumulate, lambda: (np.zeros(1),))
+        return total[0] / self.stream.columns.weight
+
+    def columns_of(self, view):
+        """What a part sees of X, for the count of its parameters."""
+        known = super().columns_of(view)
+        if not isinstance(known, SampledColumns):
+            varying = np.count_nonzero(self.column_scales[1])
+            known = SampledColumns(view, self.weight, varying)
+            self.columns[id(view)] = known
+        return known
+
+
+class SampledColumns(Columns):
+    """Columns of a sample, some of which may vary in other rows only.
+
+    Parameters
+    ----------
+    X, weight : as ``Columns``
+    n_varying : int
+        Columns that vary in all rows.
+    """
+
+    def __init__(self, X, weight, n_varying):
+        super().__init__(X, weight)
+        self.n_varying = n_varying
+
+    def _rank(self, centred):
+        seen = np.count_nonzero(make_design(self.X, self.weight).inverse_scale)
+        return super()._rank(centred) + self.n_varying - seen
