@@ -145,7 +145,11 @@ def test_twicing_shrinks_only_what_rows_do_not_determine():
 def test_warm_start_goes_on_from_the_penalised_maximum():
     X, y = crossing(300, 0.25, 1)
     model = MoERegressor(
-        n_experts=2, gate=SoftmaxGate(), random_state=0, warm_start=True
+        LinearExpert(alpha=1.0),
+        n_experts=2,
+        gate=SoftmaxGate(alpha=0.1),
+        random_state=0,
+        warm_start=True,
     ).fit(X, y)
     first = model.log_likelihood_
     assert model.fit(X, y).n_iter_ <= 3

@@ -353,7 +353,7 @@ class RefitMixture:
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
-        shares = np.where(resp < NEGLIGIBLE * resp.max(axis=0), 0.0, resp)
+        shares = _counting(resp)
         calls = [
             (
                 number,
@@ -379,7 +379,7 @@ class RefitMixture:
         if task.recipe.pooled:
             with unheard():
                 whole = self.fits.fit(number, np.ones(len(resp)), None)
-        for share in resp.T:
+        for share in _counting(resp).T:
             rows = share * task.rows.weight > 0
             if not rows.any():
                 totals.append(0.0)
@@ -401,3 +401,8 @@ class RefitMixture:
     def damp(self, parts, mapped, step):
         """There is nothing between two fits: a move is taken whole or not at all."""
         return mapped
+
+
+def _counting(resp):
+    """Responsibilities (n, K) without those that change no estimate."""
+    return np.where(resp < NEGLIGIBLE * resp.max(axis=0), 0.0, resp)
