@@ -159,7 +159,7 @@ def test_each_step_climbs():
 @pytest.mark.parametrize("parts", [{}, ADDITIVE], ids=["linear", "additive"])
 def test_the_mean_of_fresh_rows_gains_and_their_density_hardly_pays(parts):
     ratios, nats = [], []
-    for seed in range(3):
+    for seed in range(6):
         X, y = smooth(seed=seed)
         fresh = smooth(2000, seed=seed + 10)
         two = [fitted(X, y, own, **parts) for own in ("likelihood", "prediction")]

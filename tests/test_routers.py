@@ -17,6 +17,7 @@ from sklearn.linear_model import Ridge
 from skmoe import HierarchicalMoEClassifier, HierarchicalMoERegressor, MoERegressor
 from skmoe._kernels.door import check_range
 from skmoe.experts import LinearExpert
+from skmoe.gates import SoftmaxGate
 from skmoe.mixture import dispatch
 from skmoe.routers import (
     BalancedRouter,
@@ -445,7 +446,8 @@ def test_routers_outlive_experts_that_lose_their_rows(name, trainer):
     router = clone(ROUTERS[name])
     expert = LinearExpert(alpha=1.0)
     own = {"router": router, "trainer": trainer, "random_state": 0}
-    model = MoERegressor(expert, n_experts=4, **own)
+    gate = SoftmaxGate(alpha=0.1)
+    model = MoERegressor(expert, n_experts=4, gate=gate, **own)
     model.fit(columns, y)
     routing = model.route(columns)
     assert routing.indices.max() < model.n_experts_

@@ -31,10 +31,16 @@ MODELS = {
     "hard": MoERegressor(trainer=HardEM()),
     "gaussian gate": MoERegressor(gate=GaussianGate(), trainer=FEW),
     "mlp": MoERegressor(experts=MLPExpert((3,), max_iter=5), trainer=FEW),
+    # Squares of coefficients lose digits in the smallest unit, and penalties by
+    # evidence, which may be small, more of them.
     "laplace": MoERegressor(LinearExpert(alpha=1.0), likelihood="laplace", trainer=FEW),
-    "student": MoERegressor(likelihood="student-t", trainer=FEW),
+    "student": MoERegressor(
+        LinearExpert(alpha=1.0), likelihood="student-t", trainer=FEW
+    ),
     "full": MoERegressor(likelihood=Gaussian(covariance="full"), trainer=FEW),
-    "spread of x": MoERegressor(likelihood="heteroscedastic", trainer=FEW),
+    "spread of x": MoERegressor(
+        LinearExpert(alpha=1.0), likelihood="heteroscedastic", trainer=FEW
+    ),
     "gradient": MoERegressor(gate=MLPGate((3,)), trainer=Gradient(max_epochs=2)),
     "two stages": MoERegressor(
         experts=[LinearExpert(), LinearExpert(alpha=0)], trainer=TwoStage(cv=2)

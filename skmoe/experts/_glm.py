@@ -182,8 +182,10 @@ class Newton:
         rows = likelihood.log_prob(self.y, self.predictions(coef), self.size)
         slopes = coef[:, :-1]
         variance = likelihood.penalty_variance(len(coef))
-        squares = np.sum((slopes - self.center) ** 2, axis=1)
-        paid = 0.5 * self.penalty.ridge * squares / variance
+        # A step too far has an infinite cost, and is not taken.
+        with np.errstate(over="ignore"):
+            squares = np.sum((slopes - self.center) ** 2, axis=1)
+            paid = 0.5 * self.penalty.ridge * squares / variance
         paid = paid + self.lasso * np.abs(slopes).sum(axis=1)
         return self.weight[self.rows] @ rows[self.rows] - paid.sum()
 

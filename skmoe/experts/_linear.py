@@ -137,7 +137,7 @@ class LinearExpert(RidgePart, BuiltInExpert):
     @property
     def biased_by_ridge(self):
         """Whether the ridge has a share in what it predicts."""
-        return not self.by_evidence and self.alpha > 0 and self.l1_ratio == 0
+        return not self.by_evidence and self.strength > 0 and self.l1_ratio == 0
 
     @property
     def n_channels(self):

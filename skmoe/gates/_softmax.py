@@ -227,6 +227,13 @@ class SoftmaxGate(RidgePart, BaseGate):
         gate.coef_, gate.intercept_ = self.coef_[order], self.intercept_[order]
         return gate
 
+    def dropped(self, k):
+        kept = [j for j in range(len(self.coef_)) if j != k]
+        gate = self.reordered(kept)
+        gate.coef_ = gate.coef_ - gate.coef_.mean(axis=0)
+        gate.n_parameters_ = softmax_parameters(gate.coef_, np.inf)
+        return gate
+
     def predict_log_proba(self, X):
         return log_weights(self.scores(X))
 

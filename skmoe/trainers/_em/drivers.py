@@ -227,7 +227,7 @@ class RefitDriver(Driver):
 
     def _without(self, problem, run, k):
         left, gate = run.theta.without(k), run.theta.gate.dropped(k)
-        if gate is not None and all(traits(e).steps for e in left.experts):
+        if gate is not None and all(goes_on(e) for e in left.experts):
             return left._replace(gate=gate)
         resp = np.maximum(np.delete(run.statistics.resp, k, axis=1), 1e-12)
         resp /= resp.sum(axis=1, keepdims=True)
@@ -317,6 +317,11 @@ class RefitDriver(Driver):
             return parts
         _, statistics = problem.evaluate(parts)
         return problem.maximise(parts, statistics)
+
+
+def goes_on(expert):
+    """Whether an expert that is fitted to other rows goes on from what it was."""
+    return traits(expert).steps or traits(expert).is_linear
 
 
 def with_likelihood(task, likelihood):

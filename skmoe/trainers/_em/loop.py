@@ -106,7 +106,7 @@ def run_em(
         run.follow(earlier)
     accelerator.reset()
     iteration, left, quiet = -1, max_iter, 0
-    renewals = Renewals(run, renews and problem.renews)
+    renewals = Renewals(renews and problem.renews)
     while left > 0:
         iteration, left = iteration + 1, left - 1
         gain = _advance(run.problem, run, accelerator)
@@ -131,11 +131,12 @@ def run_em(
 class Renewals:
     """When penalties are chosen anew by the evidence of the fit as it stands.
 
-    Between two renewals the objective rises; a renewal makes it another one.
+    Between two renewals the objective rises; a renewal makes it another one.  After an
+    expert was removed they begin anew, as fits without a memory do.
     """
 
-    def __init__(self, run, wanted):
-        self.left = MOST_RENEWALS - len(run.renewed) if wanted else 0
+    def __init__(self, wanted):
+        self.left = MOST_RENEWALS if wanted else 0
 
     def due(self, iteration, quiet):
         """Whether they are after this iteration, in which little was gained or not."""
