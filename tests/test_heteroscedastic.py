@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.model_selection import MoERegressorCV
 from skmoe.trainers import EM
@@ -101,9 +102,10 @@ def test_one_variance_for_all_rows_is_the_gaussian(alpha):
     """A penalty that allows no slopes leaves the penalised optimum of the Gaussian."""
     X, y, _ = made(300)
     expert, trainer = LinearExpert(alpha=alpha), EM(tol=1e-10)
-    plain = two("gaussian", experts=expert, trainer=trainer).fit(X, y)
+    own = {"experts": expert, "gate": SoftmaxGate(alpha=0.1), "trainer": trainer}
+    plain = two("gaussian", **own).fit(X, y)
     stiff = HeteroscedasticGaussian(LinearExpert(alpha=1e9))
-    model = two(stiff, experts=expert, trainer=trainer).fit(X, y)
+    model = two(stiff, **own).fit(X, y)
     assert model.log_likelihood_ == pytest.approx(plain.log_likelihood_, abs=1e-3)
     np.testing.assert_allclose(
         sorted(own.reference_[0] for own in model.likelihoods_),

@@ -200,6 +200,7 @@ def test_trials_of_a_picture(regression, classification):
         )
 
 
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
 @pytest.mark.parametrize("options", [{}, {"branching": (2,)}, {"two": True}])
 def test_density_of_counts_and_of_several_outputs(options):
     rng = np.random.default_rng(0)

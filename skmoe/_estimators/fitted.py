@@ -259,7 +259,9 @@ def attributes_of(model, learned, task, fit):
 def _total(counts):
     """Sum of numbers of parameters, which need not be whole where penalties act."""
     total = float(sum(counts))
-    return int(total) if total.is_integer() else total
+    # Parts that share a parameter count a fraction of it each.
+    whole = round(total)
+    return whole if abs(total - whole) < 1e-9 else total
 
 
 def commit(model, learned, task, fits):

@@ -322,8 +322,8 @@ class RidgePart:
 
     #: Strength from which a choice by evidence starts.
     start_alpha = 1.0
-    #: Effective number of coefficients, once evidence has been asked.
-    effective_ = 0.0
+    #: Effective number of coefficients; none until evidence has been asked.
+    effective_ = None
 
     @property
     def is_chosen(self):
@@ -334,6 +334,11 @@ class RidgePart:
     def by_evidence(self):
         """Whether the penalty is chosen so that the evidence has its maximum."""
         return self.is_chosen and self.l1_ratio == 0
+
+    @property
+    def counts_effective(self):
+        """Whether evidence says how many coefficients there are."""
+        return self.by_evidence and self.effective_ is not None
 
     @property
     def strength(self):
@@ -350,12 +355,16 @@ class RidgePart:
 
     def set_penalty(self, chosen):
         """Set the penalty, and what it leaves of the coefficients; returns self."""
-        self.alpha_, self.effective_ = map(float, chosen)
+        ridge, effective = chosen
+        self.alpha_ = float(ridge)
+        if effective is not None and np.isfinite(effective):
+            self.effective_ = float(effective)
         return self
 
     def forget_penalty(self):
         """Start anew, as a second ``fit`` does."""
-        vars(self).pop("alpha_", None)
+        for name in ("alpha_", "effective_"):
+            vars(self).pop(name, None)
 
     def moved_to(self, chosen):
         """A copy with another penalty, and how far its logarithm moved."""

@@ -213,12 +213,11 @@ class LinearExpert(RidgePart, BuiltInExpert):
         A column without a coefficient, or that others sum to, is none.
         """
         slopes = self.coef_.reshape(np.size(self.intercept_), -1)
-        if not self.by_evidence:
-            self.n_parameters_ = self._count(slopes, columns.rank())
+        self.n_parameters_ = self._count(slopes, columns.rank())
         return self.n_parameters_
 
     def _count(self, slopes, rank=np.inf):
-        if self.by_evidence:
+        if self.counts_effective:
             return self.effective_ + len(slopes)
         free = np.minimum(np.count_nonzero(slopes, axis=1), rank).sum()
         return int(free + slopes.shape[0])
@@ -370,7 +369,7 @@ class LinearClassifierExpert(LinearExpert):
         return slopes, intercepts
 
     def _count(self, slopes, rank=np.inf):
-        if self.by_evidence:
+        if self.counts_effective:
             return self.effective_ + len(slopes) - 1
         return softmax_parameters(slopes, rank)
 

@@ -179,9 +179,13 @@ class SoftmaxGate(RidgePart, BaseGate):
 
     def count(self, columns):
         """Free parameters, given the ``Columns`` that the gate was fitted to."""
-        if not self.by_evidence:
-            self.n_parameters_ = softmax_parameters(self.coef_, columns.rank())
+        self.n_parameters_ = self._count(columns.rank())
         return self.n_parameters_
+
+    def _count(self, rank=np.inf):
+        if self.counts_effective:
+            return self.effective_ + len(self.coef_) - 1
+        return softmax_parameters(self.coef_, rank)
 
     def update(self, X, resp, sample_weight=None):
         """One damped Newton step from the current coefficients."""
@@ -216,9 +220,7 @@ class SoftmaxGate(RidgePart, BaseGate):
         self._absolute_norm = float(np.sum(np.abs(slopes)))
         self.coef_, self.intercept_ = to_data_scale(coef, design)
         self.scale_, self.alpha_ = column_scale(design), float(self.strength)
-        self.n_parameters_ = softmax_parameters(self.coef_, np.inf)
-        if self.by_evidence:
-            self.n_parameters_ = self.effective_ + len(self.coef_) - 1
+        self.n_parameters_ = self._count()
         self.n_features_in_ = self.coef_.shape[1]
         return self
 
@@ -231,7 +233,7 @@ class SoftmaxGate(RidgePart, BaseGate):
         kept = [j for j in range(len(self.coef_)) if j != k]
         gate = self.reordered(kept)
         gate.coef_ = gate.coef_ - gate.coef_.mean(axis=0)
-        gate.n_parameters_ = softmax_parameters(gate.coef_, np.inf)
+        gate.n_parameters_ = gate._count()
         return gate
 
     def predict_log_proba(self, X):

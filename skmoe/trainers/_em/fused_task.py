@@ -43,6 +43,11 @@ def _penalised(expert):
     return expert.alpha, expert.l1_ratio, expert.standardize
 
 
+def spent_by(part):
+    """Effective coefficients of a fitted part; NaN where evidence was not asked."""
+    return np.nan if part.effective_ is None else part.effective_
+
+
 class FusedTask:
     """A task in standardised units, and the way back.
 
@@ -197,14 +202,14 @@ class FusedTask:
         changes = {}
         if self.form.by_evidence:
             ridges = [own.strength for own in fit.gate.nodes()]
-            spent = [own.effective_ for own in fit.gate.nodes()]
+            spent = [spent_by(own) for own in fit.gate.nodes()]
             changes = problem.gate_penalties(ridges, spent)
         experts = fit.experts
         if self.expert.by_evidence:
             ridge = np.array([float(own.alpha_) for own in experts])
             old = problem.expert_penalty
             changes["expert_penalty"] = old._replace(ridge=ridge)
-            changes["expert_spent"] = np.array([own.effective_ for own in experts])
+            changes["expert_spent"] = np.array([spent_by(own) for own in experts])
         return problem.with_rule(**changes)
 
     def from_fit(self, fit):

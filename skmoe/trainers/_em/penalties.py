@@ -28,7 +28,7 @@ class ChosenPenalties:
     gate_penalty, expert_penalty : Penalty
         With a ridge for each slot of the tree, and for each expert.
     gate_spent, expert_spent : (S,) and (K,) arrays
-        Effective coefficients, as the penalties were chosen.
+        Effective coefficients, as the penalties were chosen; NaN before.
     by_evidence : ByEvidence
     """
 
@@ -36,8 +36,8 @@ class ChosenPenalties:
         """Set what penalties begin with, one ``Penalty`` for all slots or experts."""
         self.gate_penalty = spread_over(gate, self.tree.n_slots)
         self.expert_penalty = spread_over(experts, self.tree.n_leaves)
-        self.gate_spent = np.zeros(self.tree.n_slots)
-        self.expert_spent = np.zeros(self.tree.n_leaves)
+        self.gate_spent = np.full(self.tree.n_slots, np.nan)
+        self.expert_spent = np.full(self.tree.n_leaves, np.nan)
         self.by_evidence = by_evidence
 
     def penalties_without(self, k, slots):
