@@ -8,8 +8,8 @@ import numpy as np
 SMALLEST_STEP = 1e-4
 SETTLING_STEPS = 20
 # The first iteration after which penalties are chosen anew, every how many it happens
-# then, and how often at most.
-FIRST_RENEWAL, RENEWAL_STEPS, MOST_RENEWALS = 4, 3, 15
+# then, and how often at most; and where each iteration is costly.
+FIRST_RENEWAL, RENEWAL_STEPS, MOST_RENEWALS, FEW_RENEWALS = 4, 3, 15, 4
 # First bound of the step length, and the factor by which the bound moves.
 FIRST_LIMIT = 4.0
 LIMIT_FACTOR = 2.0
@@ -86,7 +86,7 @@ def run_em(
     theta : start
     accelerator : object with ``propose`` and ``reset``
     max_iter : int
-        Counted anew after each choice of penalties.
+        Counted anew after each choice of penalties, unless iterations are costly.
     tol : float
         Converged when two iterations in a row gain less, in nats per unit of weight.
     on_iteration : callable(iteration, run) -> bool
@@ -106,7 +106,7 @@ def run_em(
         run.follow(earlier)
     accelerator.reset()
     iteration, left, quiet = -1, max_iter, 0
-    renewals = Renewals(renews and problem.renews)
+    renewals = Renewals(problem, renews)
     while left > 0:
         iteration, left = iteration + 1, left - 1
         gain = _advance(run.problem, run, accelerator)
@@ -119,7 +119,7 @@ def run_em(
         if renewals.due(iteration, gain < tol):
             renewals.take(run)
             accelerator.reset()
-            left, quiet = max_iter, 0
+            left, quiet = left if problem.costly else max_iter, 0
             continue
         quiet = quiet + 1 if gain < tol else 0
         if quiet == 2 or gain == 0.0:
@@ -135,8 +135,9 @@ class Renewals:
     expert was removed they begin anew, as fits without a memory do.
     """
 
-    def __init__(self, wanted):
-        self.left = MOST_RENEWALS if wanted else 0
+    def __init__(self, problem, wanted):
+        most = FEW_RENEWALS if problem.costly else MOST_RENEWALS
+        self.left = most if wanted and problem.renews else 0
 
     def due(self, iteration, quiet):
         """Whether they are after this iteration, in which little was gained or not."""

@@ -51,6 +51,8 @@ class ChosenPenalties:
             "expert_spent": np.delete(self.expert_spent, k),
         }
 
+    #: Whether an iteration costs fits of estimators of other libraries.
+    costly = False
     #: Move of the logarithms of penalties after which they stay.
     penalty_rest = 0.05
 

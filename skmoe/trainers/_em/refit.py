@@ -9,7 +9,7 @@ from scipy.special import log_softmax, logsumexp
 from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
-from ...experts._base import is_frozen, traits
+from ...experts._base import FOREIGN, is_frozen, traits
 from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
@@ -106,6 +106,12 @@ class RefitMixture:
         """Whether one M-step from known responsibilities is not the optimum."""
         variance = self.task.recipe.likelihood.models_variance
         return len(self.kept) > 1 or variance or self.renews
+
+    @property
+    def costly(self):
+        """Whether an iteration costs fits of estimators of other libraries."""
+        experts = [self.task.recipe.experts[k] for k in self.kept]
+        return not all(is_frozen(e) or traits(e) is not FOREIGN for e in experts)
 
     @property
     def penalty_rest(self):
