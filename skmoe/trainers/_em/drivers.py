@@ -11,6 +11,8 @@ from ...routers._base import best_first
 from .._task import Report
 from .fused_task import FusedTask
 from .loop import (
+    MOST_RENEWALS,
+    RENEWAL_STEPS,
     Plain,
     accelerator,
     after_soft_training,
@@ -79,7 +81,7 @@ class Driver:
         """The best of the runs from all starts, and the problem that it is one of."""
         problem, runs = self._problem(_training_active(self.task)), []
         for theta in self._starts(problem):
-            runs.append(self._run(problem, theta, self._most_iterations()))
+            runs.append(self._run(problem, theta, self._most_iterations(problem)))
             if runs[-1][0].stopped:
                 break
         return max(runs, key=lambda r: rank(r[1], r[0]))
@@ -145,7 +147,7 @@ class Driver:
         """Parameters to go on from without the expert in position ``k``."""
         raise NotImplementedError
 
-    def _most_iterations(self):
+    def _most_iterations(self, problem):
         return self.trainer.max_iter
 
     def _accelerator(self, problem):
@@ -215,9 +217,12 @@ class RefitDriver(Driver):
     def _problem(self, n_active):
         return RefitMixture(self.task, n_active=n_active, hard=self.trainer.hard)
 
-    def _most_iterations(self):
-        cheap = has_cheap_refits(self.task.recipe.experts)
-        return self.trainer.max_iter if cheap else self.trainer.max_refits
+    def _most_iterations(self, problem):
+        if has_cheap_refits(self.task.recipe.experts):
+            return self.trainer.max_iter
+        # Choices of penalties are no refits of the kind that are counted.
+        chosen = problem.renews and not problem.costly
+        return self.trainer.max_refits + chosen * MOST_RENEWALS * RENEWAL_STEPS
 
     def _alternates(self, problem):
         return problem.alternates()

@@ -86,7 +86,6 @@ def run_em(
     theta : start
     accelerator : object with ``propose`` and ``reset``
     max_iter : int
-        Counted anew after each choice of penalties, unless iterations are costly.
     tol : float
         Converged when two iterations in a row gain less, in nats per unit of weight.
     on_iteration : callable(iteration, run) -> bool
@@ -105,10 +104,8 @@ def run_em(
     if earlier is not None:
         run.follow(earlier)
     accelerator.reset()
-    iteration, left, quiet = -1, max_iter, 0
-    renewals = Renewals(problem, renews)
-    while left > 0:
-        iteration, left = iteration + 1, left - 1
+    quiet, renewals = 0, Renewals(problem, renews)
+    for iteration in range(max_iter):
         gain = _advance(run.problem, run, accelerator)
         run.bounds.append(run.value)
         run.loads.append(problem.load(run.statistics))
@@ -119,7 +116,7 @@ def run_em(
         if renewals.due(iteration, gain < tol):
             renewals.take(run)
             accelerator.reset()
-            left, quiet = left if problem.costly else max_iter, 0
+            quiet = 0
             continue
         quiet = quiet + 1 if gain < tol else 0
         if quiet == 2 or gain == 0.0:

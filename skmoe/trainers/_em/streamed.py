@@ -120,7 +120,7 @@ class StreamedDriver(FusedDriver):
         if self.task.rows.stream.whole:
             runs = [self._over_all(*own) for own in starts]
             return max(runs, key=lambda r: rank(r[1], r[0]))
-        limit = self._most_iterations()
+        limit = self._most_iterations(problem)
         runs = [self._run(*own, limit) for own in starts]
         sampled, problem = max(runs, key=lambda r: rank(r[1], r[0]))
         if sampled.stopped:
@@ -132,7 +132,7 @@ class StreamedDriver(FusedDriver):
     def _over_all(self, problem, theta, limit=None):
         """Run over all rows, from where a sample has led."""
         whole = self.kind.over_all(problem, self.fused, self.passes)
-        return self._run(whole, theta, limit or self._most_iterations())
+        return self._run(whole, theta, limit or self._most_iterations(whole))
 
     def _drop_flat(self, run, problem):
         if not problem.keeps_flat:
