@@ -250,8 +250,8 @@ class SelectionDisplay:
     >>> X, y = make_regimes(400, random_state=0)
     >>> search = MoERegressorCV(n_experts=4, criterion="bic").fit(X, y)
     >>> display = SelectionDisplay.from_estimator(search, plot=False)
-    >>> display.sizes, display.chosen
-    (array([1, 2, 3, 4]), (0, 1))
+    >>> display.sizes, display.scores.shape
+    (array([1, 2, 3, 4]), (1, 4))
     """
 
     def __init__(self, sizes, scores, errors, names, chosen, score_name):
