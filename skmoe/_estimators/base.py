@@ -23,9 +23,8 @@ from .._sklearn import (
     routing_enabled,
     safe_indexing,
 )
-from .._warnings import quietly, tells_once, warn
+from .._warnings import tells_once, warn
 from ..data import RowSource
-from ..exceptions import ExpertCollapseWarning
 from ..experts._noise import NOISE
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
@@ -35,9 +34,9 @@ from .evaluation import Evaluation
 from .fitted import (
     Learned,
     as_read,
-    attributes_of,
     check_same,
     commit,
+    fit_and_commit,
     members_of,
     previous_fits,
     read_before,
@@ -61,13 +60,11 @@ from .parts import (
 from .shared import fit_shared
 from .sources import fit_source
 from .training import (
-    Reporter,
     check_size,
     given_rows,
     make_task,
     positive_rows,
     splitting,
-    train,
     train_batch,
     training_size,
     warn_of_weights,
@@ -286,14 +283,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             parts, task, views, choice = sized(self, parts, task, views, given.target)
         warn_of_weights(parts, given)
         learned = Learned(views, given.target, shared, widths, choice=choice)
-        snapshot = functools.partial(attributes_of, self, learned, task)
-        reporter = Reporter(self, X, y, snapshot)
-        # Where so many are the most there may be, nobody expects all of them.
-        kinds = () if choice is None else ExpertCollapseWarning
-        call = train, self, parts, task, previous, reporter
-        commit(self, learned, task, quietly(*call, kinds=kinds))
-        reporter.end()
-        return self
+        return fit_and_commit(self, parts, task, previous, learned, X, y)
 
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None):
         if self.n_members > 1:

@@ -1,11 +1,14 @@
 """What becomes of trained parts: attributes of the estimator, and back."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
+from .._warnings import quietly
+from ..exceptions import ExpertCollapseWarning
 from ..experts._base import BuiltInExpert
 from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
@@ -15,7 +18,7 @@ from .answers import Seen, fitted_mixture
 from .members import MembersGate, MembersRouter
 from .parts import AUTO, BOUND, SHARED, has_own_names
 from .shared import SharedExpert
-from .training import parts_of_size
+from .training import Reporter, parts_of_size, train
 from .views import Views
 
 # What scikit-learn's validation of X has set; members and snapshots need it, too.
@@ -262,6 +265,21 @@ def _total(counts):
     # Parts that share a parameter count a fraction of it each.
     whole = round(total)
     return whole if abs(total - whole) < 1e-9 else total
+
+
+def fit_and_commit(model, parts, task, previous, learned, X, y):
+    """Train all members and set what becomes of it; returns the model.
+
+    ``previous`` are fits to go on from, or None; X and y are what callbacks are told.
+    """
+    snapshot = functools.partial(attributes_of, model, learned, task)
+    reporter = Reporter(model, X, y, snapshot)
+    # Where so many are the most there may be, nobody expects all of them.
+    kinds = () if learned.choice is None else ExpertCollapseWarning
+    call = train, model, parts, task, previous, reporter
+    commit(model, learned, task, quietly(*call, kinds=kinds))
+    reporter.end()
+    return model
 
 
 def commit(model, learned, task, fits):

@@ -20,7 +20,6 @@ from .._tables.table import check_units, weights_in_range
 from .._warnings import quietly
 from ..data import RowSource
 from ..engines import TreeSum, recut
-from ..exceptions import ExpertCollapseWarning
 from ..experts._base import traits
 from ..gates import ConstantGate, SoftmaxGate
 from ..likelihoods import Categorical, Gaussian
@@ -28,7 +27,7 @@ from ..routers import DenseRouter
 from ..trainers import EM
 from ..trainers._streamed import Stream, StreamedRows
 from .choice import sized
-from .fitted import Learned, attributes_of, commit, settled
+from .fitted import Learned, fit_and_commit, settled
 from .target import (
     ClassTarget,
     ValueTarget,
@@ -38,11 +37,9 @@ from .target import (
 )
 from .training import (
     Given,
-    Reporter,
     check_size,
     make_task,
     told_by,
-    train,
     warn_of_light_weights,
     widths_of,
 )
@@ -86,13 +83,7 @@ def fit_source(model, source, **given):
     warn_of_light_weights(parts, first.total, first.n_rows)
     task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream))
     learned = Learned(views, target, None, widths, choice=choice)
-    snapshot = functools.partial(attributes_of, model, learned, task)
-    reporter = Reporter(model, source, None, snapshot)
-    kinds = () if choice is None else ExpertCollapseWarning
-    call = train, model, parts, task, None, reporter
-    commit(model, learned, task, quietly(*call, kinds=kinds))
-    reporter.end()
-    return model
+    return fit_and_commit(model, parts, task, None, learned, source, None)
 
 
 def refuse_others(model, parts, given):

@@ -366,6 +366,21 @@ class RidgePart:
         for name in ("alpha_", "effective_"):
             vars(self).pop(name, None)
 
+    def settle_penalty(self, renewed, refit):
+        """Choose the penalty of a fit outside of a mixture until it stays.
+
+        Parameters
+        ----------
+        renewed : callable, to what ``renewed`` of the part gives
+        refit : callable, which fits the part under its penalty
+        """
+        for _ in range(MOST_ROUNDS if self.by_evidence else 0):
+            other, moved = renewed()
+            self.set_penalty((other.alpha_, other.effective_))
+            refit()
+            if moved < SMALLEST_ROUND:
+                break
+
     def moved_to(self, chosen):
         """A copy with another penalty, and how far its logarithm moved."""
         if chosen is None:

@@ -15,12 +15,9 @@ from .._numerics.additive import (
     weighed,
 )
 from .._numerics.curves import CurveRows
+from .._numerics.evidence import EVIDENCE, LEAST_EFFECTIVE
 from .._numerics.systems import START_STRENGTH
 from ._curves import CurveEncoding
-
-EVIDENCE = "evidence"
-# Where a curve has less of a degree of freedom, its penalty may grow for ever.
-LEAST_EFFECTIVE = 0.05
 
 
 class Curve(NamedTuple):

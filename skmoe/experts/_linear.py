@@ -1,5 +1,6 @@
 """Linear experts: ridge regression and multinomial logistic regression."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,6 @@ from .._numerics.design import (
     to_data_scale,
 )
 from .._numerics.evidence import (
-    MOST_ROUNDS,
-    SMALLEST_ROUND,
     RidgePart,
     probed,
     probed_softmax,
@@ -238,14 +237,10 @@ class LinearExpert(RidgePart, BuiltInExpert):
         self.check()
         self.forget_penalty()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-        design = make_design(X, weight, self.standardize)
-        self.fit_design(design, y, weight)
-        for _ in range(MOST_ROUNDS if self.by_evidence else 0):
-            chosen, moved = self.renewed(design, y, weight)
-            self.set_penalty((chosen.alpha_, chosen.effective_))
-            self.fit_design(design, y, weight)
-            if moved < SMALLEST_ROUND:
-                break
+        rows = make_design(X, weight, self.standardize), y, weight
+        self.fit_design(*rows)
+        refit = partial(self.fit_design, *rows)
+        self.settle_penalty(partial(self.renewed, *rows), refit)
         self.count(Columns(X, weight))
         return self
 

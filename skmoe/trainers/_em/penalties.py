@@ -78,19 +78,17 @@ class ChosenPenalties:
     def renewed(self, theta, statistics):
         """The problem with the penalties that evidence asks for, its parameters, and
         how far the logarithms of the penalties moved."""
-        parts, moves, changes = self.unpack(theta), [0.0], {}
+        parts, changes, moves = self.unpack(theta), {}, [0.0]
         if self.by_evidence.gate and self.gate_channels > 1:
             found = self._gate_ridges(parts[0], statistics)
-            old, spent = self.gate_penalty, self.gate_spent
-            ridge, spent, moved = renewal(found, old.ridge, spent)
-            changes |= {"gate_penalty": old._replace(ridge=ridge), "gate_spent": spent}
+            penalty, spent, moved = renewal(found, self.gate_penalty, self.gate_spent)
+            changes |= {"gate_penalty": penalty, "gate_spent": spent}
             moves.append(moved)
         if self.by_evidence.experts:
             found = self._expert_ridges(parts, statistics)
-            old, spent = self.expert_penalty, self.expert_spent
-            ridge, spent, moved = renewal(found, old.ridge, spent)
-            changes["expert_penalty"] = old._replace(ridge=ridge)
-            changes["expert_spent"] = spent
+            own = self.expert_penalty, self.expert_spent
+            penalty, spent, moved = renewal(found, *own)
+            changes |= {"expert_penalty": penalty, "expert_spent": spent}
             moves.append(moved)
         return self.with_rule(**changes), theta, max(moves)
 
@@ -120,16 +118,17 @@ def shared_by(chosen, slots):
     return [chosen._replace(effective=chosen.effective / width)] * width
 
 
-def renewal(found, ridge, spent):
-    """Penalties and effective coefficients (m,) as evidence finds them, and how far the
+def renewal(found, penalty, spent):
+    """A penalty and effective coefficients (m,) as evidence finds them, and how far the
     logarithms moved; where it finds nothing they stay."""
+    ridge = penalty.ridge
     pairs = list(zip(ridge, spent, strict=True))
     after = [old if own is None else own for own, old in zip(found, pairs, strict=True)]
     new, effective = np.array(after).T.reshape(2, -1)
     # Of a penalty that leaves nothing it does not matter how large it is.
     counts = (effective > LEAST_EFFECTIVE) & (ridge > 0) & (new > 0)
     moves = np.abs(np.log(new[counts] / ridge[counts]))
-    return new, effective, float(moves.max(initial=0.0))
+    return penalty._replace(ridge=new), effective, float(moves.max(initial=0.0))
 
 
 def take_slots(coef, slots):
