@@ -1,6 +1,7 @@
 """The softmax gate: penalised multinomial logistic regression on soft targets."""
 
 import copy
+from functools import partial
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -12,13 +13,7 @@ from .._numerics.design import (
     read_only,
     to_data_scale,
 )
-from .._numerics.evidence import (
-    MOST_ROUNDS,
-    SMALLEST_ROUND,
-    RidgePart,
-    probed_softmax,
-    ridge_of_softmax,
-)
+from .._numerics.evidence import RidgePart, probed_softmax, ridge_of_softmax
 from .._numerics.grams import Columns
 from .._numerics.linalg import Penalty, check_penalty, use_products
 from .._numerics.multinomial import (
@@ -149,13 +144,10 @@ class SoftmaxGate(RidgePart, BaseGate):
         self
         """
         self.forget_penalty()
-        self._newton(X, resp, sample_weight, self.max_iter)
-        for _ in range(MOST_ROUNDS if self.by_evidence else 0):
-            chosen, moved = self.renewed(X, resp, sample_weight)
-            self.set_penalty((chosen.alpha_, chosen.effective_))
-            self._newton(X, resp, sample_weight, self.max_iter)
-            if moved < SMALLEST_ROUND:
-                break
+        rows = X, resp, sample_weight
+        self._newton(*rows, self.max_iter)
+        refit = partial(self._newton, *rows, self.max_iter)
+        self.settle_penalty(partial(self.renewed, *rows), refit)
         self.count(Columns(X, sample_weight))
         return self
 
@@ -215,14 +207,17 @@ class SoftmaxGate(RidgePart, BaseGate):
         """Set coefficients (K, q) of standardised columns."""
         if self.l1_ratio == 0:
             coef = coef - coef.mean(axis=0)
-        slopes = coef[:, :-1]
-        self._squared_norm = float(np.sum(slopes**2))
-        self._absolute_norm = float(np.sum(np.abs(slopes)))
+        self._measure(coef[:, :-1])
         self.coef_, self.intercept_ = to_data_scale(coef, design)
         self.scale_, self.alpha_ = column_scale(design), float(self.strength)
         self.n_parameters_ = self._count()
         self.n_features_in_ = self.coef_.shape[1]
         return self
+
+    def _measure(self, slopes):
+        """Set what penalties refer to, of standardised slopes (K, p)."""
+        self._squared_norm = float(np.sum(slopes**2))
+        self._absolute_norm = float(np.sum(np.abs(slopes)))
 
     def reordered(self, order):
         gate = copy.copy(self)
@@ -232,7 +227,9 @@ class SoftmaxGate(RidgePart, BaseGate):
     def dropped(self, k):
         kept = [j for j in range(len(self.coef_)) if j != k]
         gate = self.reordered(kept)
-        gate.coef_ = gate.coef_ - gate.coef_.mean(axis=0)
+        if self.l1_ratio == 0:
+            gate.coef_ = gate.coef_ - gate.coef_.mean(axis=0)
+        gate._measure(gate.coef_ * gate.scale_)
         gate.n_parameters_ = gate._count()
         return gate
 
