@@ -173,7 +173,7 @@ def main():
     labels = report(model, X, y)
     words = TITLE, arguments.target
     if arguments.data == RENTALS:
-        words = f"Rush hours and free afternoons, nights and rain. {TITLE}", "rentals"
+        words = f"Rush hours, free afternoons, and nights. {TITLE}", "rentals"
     draw(model, X, labels, arguments.picture, *words)
     print(f"{time.perf_counter() - began:.0f} s")
 
