@@ -24,7 +24,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.distillation import distill
-from skmoe.experts import AutoPool
+from skmoe.experts import AutoPool, LinearExpert
 from skmoe.gates import GroupGate, MLPGate, SoftmaxGate
 from skmoe.inspection import GateDisplay, expert_usage, gate_importance
 from skmoe.likelihoods import Gaussian, Uniform
@@ -384,7 +384,13 @@ def test_warm_gradient_takes_the_router(bends):
     "model",
     [
         MoERegressor(n_experts=8),
-        MoERegressor(n_experts=8, n_members=2),
+        # Penalties that are chosen anew would make the bound another one.
+        MoERegressor(
+            LinearExpert(alpha=1.0),
+            gate=SoftmaxGate(alpha=0.1),
+            n_experts=8,
+            n_members=2,
+        ),
         MoERegressor(DecisionTreeRegressor(max_depth=2), n_experts=6, router=3),
         HierarchicalMoERegressor(branching=(2, 4)),
         HierarchicalMoERegressor(branching=(2, 3), noise="constant"),

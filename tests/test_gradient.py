@@ -412,11 +412,24 @@ def test_partial_fit_refuses_what_makes_no_sense(regression):
         MoERegressor(trainer="gradient", n_members=2).partial_fit(X, y)
 
 
-def test_divergence_is_an_error_that_leaves_the_model(regression):
+@pytest.mark.parametrize("batch_size", [32, 400])
+@pytest.mark.parametrize("max_epochs", [1, 20])
+@pytest.mark.parametrize("router", [None, 1])
+def test_divergence_is_an_error_that_leaves_the_model(
+    regression, router, max_epochs, batch_size
+):
     X, y = regression
-    model = MoERegressor(MLPExpert((8,)), trainer=SHORT, random_state=0).fit(X, y)
+    model = MoERegressor(
+        MLPExpert((8,)), trainer=SHORT, router=router, n_experts=3, random_state=0
+    ).fit(X, y)
     before = model.predict(X)
-    wild = Gradient(learning_rate=1e200, clip_norm=None, warmup=0.0)
+    wild = Gradient(
+        learning_rate=1e200,
+        clip_norm=None,
+        warmup=0.0,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+    )
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="learning_rate"):
         model.set_params(trainer=wild).fit(X, y)
     np.testing.assert_array_equal(model.predict(X), before)

@@ -1,6 +1,7 @@
 """One run of gradient training: epochs, validation, record, the way back."""
 
 import copy
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...engines import single_threaded_blas
 from .._em.starts import linear_match, start_responsibilities
 from .._em.trainers import EM
 from .layout import check_continues
-from .task import Phase
+from .task import Diverged, Phase
 
 # Rows whose top expert is followed from epoch to epoch.
 FOLLOWED_ROWS = 2048
@@ -117,6 +118,18 @@ class GradientRun:
         with single_threaded_blas():
             self._train()
 
+    @contextmanager
+    def told(self):
+        """Steps that were too long are told with what makes them shorter."""
+        try:
+            yield
+        except Diverged as error:
+            rate = self.trainer.learning_rate
+            raise ValueError(
+                f"Gradient diverged: {error}; lower learning_rate={rate!r} or set "
+                "clip_norm."
+            ) from None
+
     def _train(self):
         trainer = self.trainer
         n_epochs = trainer.max_epochs
@@ -163,10 +176,7 @@ class GradientRun:
             load = load + routing.load
             overflow += routing.overflow
         if not np.isfinite(total):
-            raise ValueError(
-                f"Gradient diverged: a pass ended with a loss of {total}; lower "
-                f"learning_rate={trainer.learning_rate!r} or set clip_norm."
-            )
+            raise Diverged(f"a pass ended with a loss of {total}")
         return total / len(self.training), load / max(load.sum(), 1), overflow
 
     def _keep_floor(self):
@@ -226,6 +236,8 @@ class GradientRun:
         gate, experts = problem.fitted_parts(theta, phase.temperature)
         self._settle_variances(theta, phase)
         value, load = problem.evaluate(theta, every, phase, likely=True)
+        if not np.isfinite(value):
+            raise Diverged(f"it ended with a loss of {value}")
         return task.made(
             gate,
             experts,

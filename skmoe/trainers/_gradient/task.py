@@ -52,6 +52,10 @@ def is_differentiable(task):
     )
 
 
+class Diverged(Exception):
+    """Training left the finite numbers; the message says where."""
+
+
 class GradientTask(ParameterLayout):
     """Losses of batches and of all rows, and their gradients in the parameters.
 
@@ -107,6 +111,8 @@ class GradientTask(ParameterLayout):
 
     def _route(self, logits, rows, rng, dense, training=True):
         log_gate = log_weights(logits.copy())
+        if np.isnan(log_gate).any():
+            raise Diverged("the gate gave no finite weights")
         if dense:
             indices = np.tile(np.arange(self.n_experts), (len(rows), 1))
             return make_routing(log_gate, indices), log_gate, True

@@ -186,8 +186,9 @@ class Gradient(Trainer):
         # One expert has no role to find; guided epochs would only not stop early.
         guided = self.start == "linear" and state is None and task.recipe.n_experts > 1
         run = GradientRun(self, problem, state, guide=guided or None)
-        run.train()
-        return run.to_fit()
+        with run.told():
+            run.train()
+            return run.to_fit()
 
     def fit_batch(self, rows, recipe, start, report):
         """One pass over further rows, from where the last one ended."""
@@ -200,8 +201,9 @@ class Gradient(Trainer):
         problem = GradientTask(task, self.objective, state)
         whole = np.arange(len(task.rows.weight)), None
         run = GradientRun(self, problem, state, whole, goes_on=state is not None)
-        run.train_once()
-        return run.to_fit()
+        with run.told():
+            run.train_once()
+            return run.to_fit()
 
     def _checked(self, task):
         """The task with a router of its own, and the state to go on from."""
