@@ -16,7 +16,12 @@ from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Binomial, Poisson
 from skmoe.model_selection import MoEClassifierCV, MoERegressorCV, merge_experts
 from skmoe.model_selection._merging import merged, overlap
-from skmoe.model_selection._path import Path, briefly_trained, simplest_within_error
+from skmoe.model_selection._path import (
+    Path,
+    briefly_trained,
+    simplest_within_error,
+    smallest_of_equals,
+)
 from skmoe.model_selection._rows import Rows
 from skmoe.routers import (
     BalancedRouter,
@@ -596,3 +601,20 @@ def test_icl_and_that_of_the_most_probable_expert(regimes):
     bic, icl = model.bic(X, y), model.icl(X, y)
     assert icl == pytest.approx(bic + 2 * entropy)
     assert bic < bic - 2 * np.log(resp.max(axis=1)).sum() < icl
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_size_that_lost_an_expert_is_not_chosen_for_it(seed):
+    # Two regimes: the third expert goes, and leaves the criterion a tenth apart.
+    X, y = make_regimes(400, random_state=seed)
+    search = MoERegressorCV(n_experts=4, criterion="bic").fit(X, y)
+    assert search.best_params_ == {"n_experts": 2}
+    assert search.n_experts_ == 2
+
+
+def test_other_parameters_are_other_candidates():
+    values, slack = np.array([10.0, 9.0, 30.0, 8.9]), 0.0
+    alike = np.array([[2, 0], [2, 1], [3, 0], [2, 1]])
+    assert smallest_of_equals(values, alike, slack) == 1
+    other = np.array([[2, 0], [1, 1], [3, 0], [2, 1]])
+    assert smallest_of_equals(values, other, slack) == 3

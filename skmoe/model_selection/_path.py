@@ -23,6 +23,8 @@ from ._merging import merged, n_explaining, n_noise, trainer_of
 
 # Gain per iteration that ends a fit on the path, in nats per row.
 PATH_TOL = 1e-5
+# Difference of a criterion that tells nothing of two fits of the same mixture.
+BARE_MENTION = 2.0
 # The largest share of all rows that an expert on the path may be asked for.
 MOST_LOST = 0.1
 # An expert with this share, or less, of the spread of another is narrow.
@@ -210,14 +212,24 @@ def simplest_within_error(scores, counts, slack=0.0):
     return int(close[np.argmin(counts[close])])
 
 
-def smallest_of_equals(values, total_weight):
-    """Number of the first candidate that differs from the best by no more than training
-    leaves open.
+def smallest_of_equals(values, became, total_weight):
+    """Number of the first candidate that is the best one, for all that can be told.
+
+    Its criterion differs by no more than training leaves open, or it became the same
+    mixture and the difference is "not worth more than a bare mention": a larger one
+    that lost an expert is the smaller one, with penalties that settled elsewhere.
 
     Parameters
     ----------
     values : (n_candidates,) of a criterion, ascending in size
+    became : (n_candidates, n_traits)
+        Experts that each ended with, and what else tells it from others.
     total_weight : float
+
+    References
+    ----------
+    Kass & Raftery (1995), Bayes factors, JASA 90, section 3.2.
     """
-    slack = 2.0 * PATH_TOL * total_weight
-    return int(np.flatnonzero(values <= values.min() + slack)[0])
+    gap = values - values.min()
+    same = (became == became[np.argmin(values)]).all(axis=1) & (gap <= BARE_MENTION)
+    return int(np.flatnonzero(same | (gap <= 2.0 * PATH_TOL * total_weight))[0])

@@ -265,7 +265,8 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
             **details,
             **ranked(-chosen, counts, left),
         }
-        best = smallest_of_equals(chosen, rows.total_weight)
+        became = np.column_stack([left, np.array(order) % len(grid)])
+        best = smallest_of_equals(chosen, became, rows.total_weight)
         self._commit(best, self._finish(rows, best, models[best]))
 
     def score(self, X, y, sample_weight=None, **sizes):
