@@ -103,33 +103,38 @@ def test_a_rare_level_has_spread():
 
 LINEAR = LinearExpert(alpha=0)
 REGRESSORS = {
-    "default": MoERegressor(n_experts=4),
+    "default": MoERegressor(),
     "one expert": MoERegressor(n_experts=1, experts=LINEAR),
-    "no penalty": MoERegressor(experts=LINEAR, gate=SoftmaxGate(alpha=0)),
+    "no penalty": MoERegressor(experts=LINEAR, gate=SoftmaxGate(alpha=0), n_experts=2),
     "own scale": MoERegressor(
         experts=LinearExpert(alpha=0, standardize=False),
         gate=SoftmaxGate(alpha=0, standardize=False),
+        n_experts=2,
     ),
-    "lasso": MoERegressor(experts=LinearExpert(l1_ratio=0.5)),
-    "hard": MoERegressor(trainer=HardEM()),
-    "gaussian gate": MoERegressor(gate=GaussianGate(alpha=0.0)),
-    "tied gate": MoERegressor(gate=GaussianGate(covariance="tied", alpha=0.0)),
-    "mlp gate": MoERegressor(gate=MLPGate((3,), max_iter=5)),
-    "mlp expert": MoERegressor(experts=MLPExpert((3,), max_iter=5)),
+    "lasso": MoERegressor(experts=LinearExpert(l1_ratio=0.5), n_experts=2),
+    "hard": MoERegressor(trainer=HardEM(), n_experts=2),
+    "gaussian gate": MoERegressor(gate=GaussianGate(alpha=0.0), n_experts=2),
+    "tied gate": MoERegressor(
+        gate=GaussianGate(covariance="tied", alpha=0.0), n_experts=2
+    ),
+    "mlp gate": MoERegressor(gate=MLPGate((3,), max_iter=5), n_experts=2),
+    "mlp expert": MoERegressor(experts=MLPExpert((3,), max_iter=5), n_experts=2),
     "kinds": MoERegressor(experts=[LinearExpert(), LINEAR]),
-    "laplace": MoERegressor(likelihood="laplace"),
-    "student": MoERegressor(likelihood="student-t"),
-    "full": MoERegressor(likelihood=Gaussian(covariance="full")),
-    "spread of x": MoERegressor(likelihood=HeteroscedasticGaussian()),
-    "gradient": MoERegressor(trainer=Gradient(max_epochs=2)),
+    "laplace": MoERegressor(likelihood="laplace", n_experts=2),
+    "student": MoERegressor(likelihood="student-t", n_experts=2),
+    "full": MoERegressor(likelihood=Gaussian(covariance="full"), n_experts=2),
+    "spread of x": MoERegressor(likelihood=HeteroscedasticGaussian(), n_experts=2),
+    "gradient": MoERegressor(trainer=Gradient(max_epochs=2), n_experts=2),
     "two stages": MoERegressor(
         experts=[LinearExpert(), LinearExpert(alpha=9)], trainer=TwoStage(cv=2)
     ),
-    "shared": MoERegressor(shared_expert=LinearExpert()),
-    "top-1": MoERegressor(router=1),
+    "shared": MoERegressor(shared_expert=LinearExpert(), n_experts=2),
+    "top-1": MoERegressor(router=1, n_experts=2),
     "tree": HierarchicalMoERegressor(branching=(2, 2)),
     "ramps": MoERegressor(
-        gate_features="piecewise-linear", expert_features="piecewise-linear"
+        gate_features="piecewise-linear",
+        expert_features="piecewise-linear",
+        n_experts=2,
     ),
     "growth": HierarchicalMoERegressor(branching="grow"),
 }
@@ -146,9 +151,9 @@ def test_regressors_are_blind_to_it(name):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("constant", CONSTANTS)
-def test_default_is_blind_to_any_constant(constant, kind):
+def test_mixtures_are_blind_to_any_constant(constant, kind):
     X, y, weight = rows(constant, kind, 517)
-    assert_blind(MoERegressor(random_state=0).fit(X, y, weight), X[:20])
+    assert_blind(MoERegressor(random_state=0, n_experts=2).fit(X, y, weight), X[:20])
 
 
 @pytest.mark.parametrize("family", ["poisson", "gamma", "negative-binomial"])
@@ -156,7 +161,7 @@ def test_families_are_blind_to_it(family):
     X, y, _ = rows(CONSTANTS[1])
     y = np.exp(0.3 * y)
     y = y if family == "gamma" else np.floor(4.0 * y)
-    model = MoERegressor(experts=LINEAR, likelihood=family, random_state=0)
+    model = MoERegressor(experts=LINEAR, likelihood=family, random_state=0, n_experts=2)
     assert_blind(model.fit(X, y), X[:20])
 
 
@@ -169,7 +174,7 @@ def test_classifiers_are_blind_to_it(trainer, n_classes):
     labels = np.digitize(y, [0.0, 1.0][: n_classes - 1])
     alpha = 0.0 if trainer == "em" else 1.0
     model = MoEClassifier(
-        experts=LinearExpert(alpha=alpha), trainer=trainer, random_state=0
+        experts=LinearExpert(alpha=alpha), trainer=trainer, random_state=0, n_experts=2
     )
     assert_blind(model.fit(X, labels, weight), X[:20])
 
@@ -218,11 +223,13 @@ def test_a_column_that_became_flat_is_nothing_to_a_classifier(alpha, seed):
 
 
 WARM = {
-    "poisson": MoERegressor(likelihood="poisson"),
-    "student": MoERegressor(likelihood="student-t"),
-    "gaussian": MoERegressor(),
-    "classes": MoEClassifier(),
-    "counts of a network": MoERegressor(likelihood="poisson", gate=MLPGate((3,))),
+    "poisson": MoERegressor(likelihood="poisson", n_experts=2),
+    "student": MoERegressor(likelihood="student-t", n_experts=2),
+    "gaussian": MoERegressor(n_experts=2),
+    "classes": MoEClassifier(n_experts=2),
+    "counts of a network": MoERegressor(
+        likelihood="poisson", gate=MLPGate((3,)), n_experts=2
+    ),
 }
 
 
@@ -322,7 +329,7 @@ def stamped(constant=1.7e9, n=200):
 
 ANY = HistGradientBoostingRegressor(max_iter=5)
 FOREIGN = {
-    "gate": MoERegressor(experts=LINEAR, gate=LogisticRegression()),
+    "gate": MoERegressor(experts=LINEAR, gate=LogisticRegression(), n_experts=2),
     "tree of gates": HierarchicalMoERegressor(gate=LogisticRegression()),
     "huber": MoERegressor(experts=HuberRegressor()),
     "kernel": MoERegressor(experts=SVR()),
@@ -330,11 +337,13 @@ FOREIGN = {
     "pipeline": MoERegressor(experts=make_pipeline(StandardScaler(), Ridge())),
     "kinds": MoERegressor(experts=[("a", Ridge()), ("b", LINEAR), ("c", ANY)]),
     "columns": MoERegressor(experts=Ridge(), expert_features=[2, 1, 0]),
-    "shared": MoERegressor(shared_expert=HuberRegressor()),
+    "shared": MoERegressor(shared_expert=HuberRegressor(), n_experts=2),
     "two stages": MoERegressor(
         experts=[("a", HuberRegressor()), ("b", Ridge(9.0))], trainer="two-stage"
     ),
-    "variance": MoERegressor(likelihood=HeteroscedasticGaussian(GammaRegressor())),
+    "variance": MoERegressor(
+        likelihood=HeteroscedasticGaussian(GammaRegressor()), n_experts=2
+    ),
     "classes": MoEClassifier(experts=LogisticRegression()),
 }
 

@@ -76,7 +76,7 @@ def test_planted_spread_is_found():
 
 @pytest.mark.parametrize("likelihood", ["heteroscedastic", BOOSTED])
 @pytest.mark.parametrize(
-    "expert", [None, Ridge(), HistGradientBoostingRegressor(max_iter=20)]
+    "expert", [None, Ridge(), HistGradientBoostingRegressor(max_iter=5)]
 )
 def test_methods_see_the_spread_of_their_rows(likelihood, expert):
     """Each method gives for some rows what it gives for them among all others."""

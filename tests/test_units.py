@@ -27,26 +27,34 @@ def rows(n=200):
 FEW = EM(max_iter=6, max_refits=3)
 MODELS = {
     "default": MoERegressor(),
-    "lasso": MoERegressor(experts=LinearExpert(alpha=1.0, l1_ratio=0.5), trainer=FEW),
-    "hard": MoERegressor(trainer=HardEM()),
-    "gaussian gate": MoERegressor(gate=GaussianGate(), trainer=FEW),
-    "mlp": MoERegressor(experts=MLPExpert((3,), max_iter=5), trainer=FEW),
+    "lasso": MoERegressor(
+        experts=LinearExpert(alpha=1.0, l1_ratio=0.5), trainer=FEW, n_experts=2
+    ),
+    "hard": MoERegressor(trainer=HardEM(), n_experts=2),
+    "gaussian gate": MoERegressor(gate=GaussianGate(), trainer=FEW, n_experts=2),
+    "mlp": MoERegressor(experts=MLPExpert((3,), max_iter=5), trainer=FEW, n_experts=2),
     # Squares of coefficients lose digits in the smallest unit, and penalties by
     # evidence, which may be small, more of them.
-    "laplace": MoERegressor(LinearExpert(alpha=1.0), likelihood="laplace", trainer=FEW),
+    "laplace": MoERegressor(
+        LinearExpert(alpha=1.0), likelihood="laplace", trainer=FEW, n_experts=2
+    ),
     "student": MoERegressor(
-        LinearExpert(alpha=1.0), likelihood="student-t", trainer=FEW
+        LinearExpert(alpha=1.0), likelihood="student-t", trainer=FEW, n_experts=2
     ),
-    "full": MoERegressor(likelihood=Gaussian(covariance="full"), trainer=FEW),
+    "full": MoERegressor(
+        likelihood=Gaussian(covariance="full"), trainer=FEW, n_experts=2
+    ),
     "spread of x": MoERegressor(
-        LinearExpert(alpha=1.0), likelihood="heteroscedastic", trainer=FEW
+        LinearExpert(alpha=1.0), likelihood="heteroscedastic", trainer=FEW, n_experts=2
     ),
-    "gradient": MoERegressor(gate=MLPGate((3,)), trainer=Gradient(max_epochs=2)),
+    "gradient": MoERegressor(
+        gate=MLPGate((3,)), trainer=Gradient(max_epochs=2), n_experts=2
+    ),
     "two stages": MoERegressor(
         experts=[LinearExpert(), LinearExpert(alpha=0)], trainer=TwoStage(cv=2)
     ),
-    "shared": MoERegressor(shared_expert=LinearExpert()),
-    "noise": MoERegressor(noise=True, trainer=FEW),
+    "shared": MoERegressor(shared_expert=LinearExpert(), n_experts=2),
+    "noise": MoERegressor(noise=True, trainer=FEW, n_experts=2),
     "tree": HierarchicalMoERegressor(branching=(2, 2)),
     "grown": HierarchicalMoERegressor(branching="grow"),
 }
@@ -75,7 +83,7 @@ def test_units_change_nothing_but_units(name):
 
 def test_units_of_columns_change_no_class():
     X, y = rows()
-    model = MoEClassifier(random_state=0)
+    model = MoEClassifier(random_state=0, n_experts=2)
     expected = model.fit(X, y > 0).predict_proba(X)
     for unit in UNITS:
         found = model.fit(X * unit, y > 0).predict_proba(X * unit)
@@ -84,7 +92,7 @@ def test_units_of_columns_change_no_class():
 
 def test_tiny_columns_are_columns():
     X, y = rows()
-    model = MoERegressor(random_state=0)
+    model = MoERegressor(random_state=0, n_experts=2)
     expected = model.fit(X, y).predict(X)
     found = model.fit(X * 2.0**-700, y).predict(X * 2.0**-700)
     np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -94,12 +102,14 @@ def test_tiny_columns_are_columns():
 def test_targets_beyond_all_squares_are_refused(unit):
     X, y = rows()
     with pytest.raises(ValueError, match="y has a largest absolute value.*unit"):
-        MoERegressor().fit(X, y * unit)
+        MoERegressor(n_experts=2).fit(X, y * unit)
 
 
 @pytest.mark.parametrize("unit", [1e154, 1e160])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, pd.DataFrame])
-@pytest.mark.parametrize("model", [MoERegressor(), MoEClassifier()])
+@pytest.mark.parametrize(
+    "model", [MoERegressor(n_experts=2), MoEClassifier(n_experts=2)]
+)
 def test_columns_beyond_all_squares_are_refused(model, kind, unit):
     X, y = rows()
     X = np.where(np.arange(3) == 1, X * unit, X)
@@ -109,7 +119,7 @@ def test_columns_beyond_all_squares_are_refused(model, kind, unit):
 
 def test_one_wild_cell_is_refused():
     X, y = rows()
-    model = MoERegressor(random_state=0).fit(X, y)
+    model = MoERegressor(random_state=0, n_experts=2).fit(X, y)
     X[3, 2] = -1e155
     for call in (model.predict, lambda X: model.fit(X, y)):
         with pytest.raises(ValueError, match="x2 has a largest absolute value"):

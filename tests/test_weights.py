@@ -25,20 +25,20 @@ def one_hot_rows(n=160):
 
 
 MODELS = {
-    "default": MoERegressor(),
+    "default": MoERegressor(n_experts=2),
     "no penalty": MoERegressor(experts=FREE, gate=SoftmaxGate(alpha=0)),
-    "gaussian gate": MoERegressor(gate=GaussianGate()),
-    "mlp": MoERegressor(experts=MLPExpert((3,), max_iter=5)),
-    "laplace": MoERegressor(likelihood="laplace", trainer=EM(max_iter=20)),
-    "gradient": MoERegressor(trainer=Gradient(max_epochs=2)),
+    "gaussian gate": MoERegressor(gate=GaussianGate(), n_experts=2),
+    "mlp": MoERegressor(experts=MLPExpert((3,), max_iter=5), n_experts=2),
+    "laplace": MoERegressor(likelihood="laplace", trainer=EM(max_iter=20), n_experts=2),
+    "gradient": MoERegressor(trainer=Gradient(max_epochs=2), n_experts=2),
     "two stages": MoERegressor(experts=[LinearExpert(), FREE], trainer=TwoStage(cv=2)),
     "nested": MoERegressor(
-        experts=[("in", MoERegressor()), ("out", FREE)],
+        experts=[("in", MoERegressor(n_experts=2)), ("out", FREE)],
         trainer=EM(max_iter=5, max_refits=2),
     ),
     "tree": HierarchicalMoERegressor(branching=(2, 2)),
     "growth": HierarchicalMoERegressor(branching="grow", max_leaf_nodes=3),
-    "classes": MoEClassifier(),
+    "classes": MoEClassifier(n_experts=2),
 }
 
 
@@ -106,7 +106,7 @@ def test_weights_that_sum_to_one_are_told_of():
     X, y = one_hot_rows()
     share = np.full(len(y), 1.0 / len(y))
     with pytest.warns(UserWarning, match="sums to 1 for 160 rows.*smaller alpha"):
-        MoERegressor(random_state=0).fit(X, y, share)
+        MoERegressor(random_state=0, n_experts=2).fit(X, y, share)
     with pytest.warns(UserWarning, match="outweigh the data"):
         HierarchicalMoERegressor(random_state=0).fit(X, y, share)
 
@@ -117,7 +117,7 @@ def test_weights_that_sum_to_one_are_told_of():
         (MoERegressor(n_experts=2), 0.5),
         (MoERegressor(n_experts=2), 4.0),
         (MoERegressor(experts=FREE, gate="constant"), 1e-6),
-        (MoERegressor(trainer=Gradient(max_epochs=2)), 1e-6),
+        (MoERegressor(trainer=Gradient(max_epochs=2), n_experts=2), 1e-6),
     ],
 )
 def test_weights_that_serve_are_not_told_of(model, mean):
@@ -130,7 +130,7 @@ def test_relative_weights_turn_no_penalty_into_a_reward(criterion):
     rng = np.random.RandomState(0)
     x = rng.uniform(-2, 2, size=(200, 1))
     y = 1 + x[:, 0] + 0.4 * rng.normal(size=200)
-    model = MoERegressor(LinearExpert(alpha=0), random_state=0)
+    model = MoERegressor(LinearExpert(alpha=0), random_state=0, n_experts=2)
     search = MoERegressorCV(model, criterion=criterion, n_experts=(1, 2))
     expected = search.fit(x, y).cv_results_["mean_test_score"]
     for total in (1.0, 0.5, 1e-80):
