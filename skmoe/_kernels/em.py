@@ -21,7 +21,7 @@ from .blocks import (
     multinomial_curvature,
 )
 from .tree import ascend, descend, node_slopes, node_softmax
-from .vector import log_inplace, one_hot_columns, softmax_columns
+from .vector import copy_row, log_inplace, one_hot_columns, softmax_columns
 
 
 class Design(NamedTuple):
@@ -173,7 +173,9 @@ def add_gate(branches, rule, work, stats):
         for r in range(width):
             work.responsible[k, r] = work.weight[r] * work.joint[k, r]
     # The last channel is all ones.
-    stats.mass[:] += np.dot(work.responsible, work.gate_block[-1])
+    mass = np.dot(work.responsible, work.gate_block[-1])
+    for k in range(n_experts):
+        stats.mass[k] += mass[k]
     ascend(branches, work.responsible, work.slots)
     slopes = work.scratch[:n_slots]
     node_slopes(branches, work.weight, work.slots, work.proba, slopes, work.columns)
@@ -245,7 +247,8 @@ def gaussian_pass(gate, expert, Y, weight, theta, rule, branches, stats, start, 
         means = np.dot(expert_coef, work.expert_block)
         add_gaussian(Y, first, n_rows, means, log_variance, work.joint)
         add_gate(branches, rule, work, stats)
-        work.columns[gate_columns:] = work.responsible
+        for k in range(n_experts):
+            copy_row(work.responsible[k], work.columns[gate_columns + k])
         gaussian_targets(Y, first, n_rows, work.responsible, work.targets, stats.square)
         add_experts(rule, gate_columns, work, stats)
 

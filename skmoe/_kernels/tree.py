@@ -10,7 +10,7 @@ import numpy as np
 
 from ._jit import jit
 from .blocks import BLOCK_ROWS, multinomial_curvature
-from .vector import exp_inplace, log_inplace, subtract_peak
+from .vector import copy_row, exp_inplace, log_inplace, subtract_peak
 
 
 class Branches(NamedTuple):
@@ -45,7 +45,8 @@ def node_softmax(branches, logits, proba, scratch):
     total, peak = np.empty(width), np.empty(width)
     for node in range(bounds.size - 1):
         subtract_peak(logits[bounds[node] : bounds[node + 1]], peak)
-    proba[:] = logits
+    for s in range(bounds[-1]):
+        copy_row(logits[s], proba[s])
     exp_inplace(proba.reshape(-1), scratch.reshape(-1))
     for node in range(bounds.size - 1):
         total[:] = 0.0
@@ -79,7 +80,7 @@ def descend(branches, n_active, logs, prior):
         if n_active < n_leaves:
             keep_paths(branches, level, n_active, logs)
     for k in range(n_leaves):
-        prior[k] = logs[branches.leaves[k]]
+        copy_row(logs[branches.leaves[k]], prior[k])
     if n_active < n_leaves:
         normalise_logs(prior)
 
@@ -128,7 +129,7 @@ def ascend(branches, responsible, mass):
     """Mass of each slot: the sum over the leaves beneath it."""
     mass[:] = 0.0
     for k in range(branches.leaves.size):
-        mass[branches.leaves[k]] = responsible[k]
+        copy_row(responsible[k], mass[branches.leaves[k]])
     for s in range(branches.above.size - 1, -1, -1):
         above = branches.above[s]
         if above >= 0:

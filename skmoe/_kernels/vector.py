@@ -23,6 +23,14 @@ SCRATCH = 1024
 
 
 @jit
+def copy_row(source, target):
+    """Copy a row; an assignment of arrays would compile, for seconds, what it could
+    say of shapes that differ."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@jit
 def exp_inplace(values, scratch):
     """Overwrite ``values`` with ``exp(values)``; needs ``values <= 700``."""
     size = values.size
