@@ -36,6 +36,7 @@ from skmoe.losses import ImportanceLoss, LoadBalancingLoss
 from skmoe.routers import (
     BalancedRouter,
     BiasBalancedRouter,
+    BudgetRouter,
     ExpertChoiceRouter,
     GShardRouter,
     HashRouter,
@@ -408,6 +409,8 @@ CURVED_EXPERTS = {
     "curves-free": lambda: AdditiveExpert(4, alpha=0),
     "curves-mixed": lambda: [AdditiveExpert(8), LinearExpert()],
 }
+# Of every eleventh number, too.
+BUDGETED = 11
 BRANCHINGS = [(2,), (2, 2), (3, 2), (None, (None, None)), "grow"]
 
 
@@ -449,6 +452,14 @@ def _curved(rng, parameters, words):
         )
 
 
+def _budgeted(rng, parameters, words):
+    """A router with costs in place of what was drawn."""
+    words["router"] = "budget"
+    parameters["router"] = BudgetRouter(10.0 ** rng.uniform(-3, 3), 3000.0)
+    if rng.random() < 0.7:
+        parameters["router"] = BudgetRouter(1.0, rng.uniform(1.0, 3.0))
+
+
 def _drawn_columns(rng, X, parameters, words):
     """Columns of gate and experts, of now and then."""
     positions = [0] if np.ndim(X) == 2 and np.shape(X)[1] == 1 else [0, 1]
@@ -472,6 +483,8 @@ def draw(number):
     parameters = _drawn_parts(rng, classify, words)
     if number % CURVED == CURVED - 2:
         _curved(np.random.default_rng([9022, number]), parameters, words)
+    if number % BUDGETED == BUDGETED - 1:
+        _budgeted(np.random.default_rng([9023, number]), parameters, words)
     sizes = {}
     if classify:
         y, words["y"] = class_target(rng, numeric(X))

@@ -13,7 +13,13 @@ from skmoe.experts import LinearExpert
 from skmoe.gates import ClassifierGate, ConstantGate, GaussianGate, GroupGate
 from skmoe.gates._base import BaseGate
 from skmoe.likelihoods import Categorical
-from skmoe.routers import BalancedRouter, ExpertChoiceRouter, HashRouter, TopKRouter
+from skmoe.routers import (
+    BalancedRouter,
+    BudgetRouter,
+    ExpertChoiceRouter,
+    HashRouter,
+    TopKRouter,
+)
 from skmoe.trainers import EM, Gradient, HardEM, TwoStage
 
 pytestmark = pytest.mark.filterwarnings(
@@ -32,6 +38,7 @@ ROUTERS = {
     "top-1": TopKRouter(1, training="sparse"),
     "balanced": BalancedRouter(),
     "choice": ExpertChoiceRouter(),
+    "budget": BudgetRouter(),
     "hash": HashRouter(2),
 }
 

@@ -39,6 +39,7 @@ from skmoe.losses import (
 from skmoe.routers import (
     BalancedRouter,
     BiasBalancedRouter,
+    BudgetRouter,
     DenseRouter,
     ExpertChoiceRouter,
     GShardRouter,
@@ -100,6 +101,8 @@ def test_gates(gate):
             HashRouter(2),
             ExpertChoiceRouter(),
             BiasBalancedRouter(2),
+            BudgetRouter(),
+            BudgetRouter([1.0, 9.0, 2.0, 3.0, 0.1], 2.0),
             TopPRouter(0.7),
         ]
     ),

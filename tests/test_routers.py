@@ -22,6 +22,7 @@ from skmoe.mixture import dispatch
 from skmoe.routers import (
     BalancedRouter,
     BiasBalancedRouter,
+    BudgetRouter,
     DenseRouter,
     ExpertChoiceRouter,
     GShardRouter,
@@ -50,6 +51,7 @@ ROUTERS = {
     "choice": ExpertChoiceRouter(),
     "bias": BiasBalancedRouter(2),
     "top-p": TopPRouter(0.8),
+    "budget": BudgetRouter(),
 }
 
 

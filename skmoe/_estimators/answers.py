@@ -138,7 +138,7 @@ class FittedMixture(NamedTuple):
         if mean is not None:
             return mean if seen.offset is None else mean + seen.offset
         routing = self.route(seen.gate)
-        if routing.indices.shape[1] < self.n_experts:
+        if routing.load.sum() < len(routing.indices) * self.n_experts:
             return self._routed_mean(routing, seen)
         weights, predictions = routing.dense(), self.predictions(seen)
         own = mixture.Components(weights, predictions, self.likelihoods, seen.size)

@@ -328,9 +328,11 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             return parts
         self.expert_pool_ = screened(parts, given)
         kept = [member for member in self.expert_pool_ if not member.dropped]
+        names = [member.name for member in kept]
         return parts._replace(
-            names=[member.name for member in kept],
+            names=names,
             experts=[member.estimator for member in kept],
+            router=parts.router.of_experts(names),
         )
 
 

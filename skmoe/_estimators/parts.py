@@ -239,6 +239,7 @@ def resolve(asked, whole_gate):
     gate = whole_gate(asked, gate, len(experts))
     if asked.noise:
         names, experts = [*names, NOISE], [*experts, NoiseExpert()]
+    router = router.of_experts(names)
     shared = _resolve_shared(asked, names, experts)
     return ResolvedParts(
         asked, gate, names, experts, trainer, router, likelihood, shared

@@ -134,11 +134,12 @@ def kept_of(parts, n_experts):
 def parts_of_size(parts, n_experts):
     """The parts with so many of the experts; the router serves no more."""
     kept = kept_of(parts, n_experts)
+    names = [parts.names[k] for k in kept]
     return parts._replace(
-        names=[parts.names[k] for k in kept],
+        names=names,
         experts=[parts.experts[k] for k in kept],
         gate=parts.gate.only(kept),
-        router=parts.router.resized(len(kept)),
+        router=parts.router.of_experts(names).resized(len(kept)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from .._stamp import public
 from ._additive import curve_importance
+from ._costs import measure_costs
 from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
@@ -23,6 +24,7 @@ __all__ = [
     "explain_text",
     "export_text",
     "gate_importance",
+    "measure_costs",
     "plot_tree",
     "regimes",
 ]
@@ -41,6 +43,7 @@ public(
     explain_text,
     export_text,
     gate_importance,
+    measure_costs,
     plot_tree,
     regimes,
 )

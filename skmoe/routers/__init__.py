@@ -4,6 +4,7 @@ from .._stamp import public
 from ._balanced import BalancedRouter
 from ._base import BaseRouter, Routing, make_routing
 from ._bias import BiasBalancedRouter
+from ._budget import BudgetRouter
 from ._capacity import CapacityRouter, GShardRouter, SwitchRouter
 from ._choice import ExpertChoiceRouter
 from ._dense import DenseRouter
@@ -16,6 +17,7 @@ __all__ = [
     "BalancedRouter",
     "BaseRouter",
     "BiasBalancedRouter",
+    "BudgetRouter",
     "DenseRouter",
     "ExpertChoiceRouter",
     "GShardRouter",
@@ -35,6 +37,7 @@ public(
     make_routing,
     BalancedRouter,
     BiasBalancedRouter,
+    BudgetRouter,
     CapacityRouter,
     DenseRouter,
     ExpertChoiceRouter,

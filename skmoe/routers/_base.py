@@ -87,10 +87,14 @@ class BaseRouter(Stamped):
     plain_top_k = False
     #: Whether the gate decides; otherwise it gets no gradient from the weights.
     gated = True
+    #: Whether experts that are alike otherwise differ to it, and keep their places.
+    tells_apart = False
     #: Share of the epochs of ``Gradient`` in which all experts stay active.
     soft_share = 0.0
     #: Whether ``fit`` learns something: where a class has one of its own.
     learns = False
+    #: Whether ``fit`` takes ``sample_weight`` (n,) as well.
+    reads_weight = False
     #: Whether EM trains within the active experts from the start.
     sparse_training = False
     #: Whether EM trains with all experts and refits briefly within the active ones.
@@ -115,6 +119,14 @@ class BaseRouter(Stamped):
         own = copy.deepcopy(self)
         k = own.get_params(deep=False).get("k")
         return own if k is None else own.set_params(k=min(k, n_experts))
+
+    def of_experts(self, names):
+        """The router of experts of these names, where some may be lost.
+
+        It is asked for before training, and before ``fit``; by default names are
+        nothing to it.
+        """
+        return self
 
     def n_active(self, n_experts):
         """Experts that a row can have at prediction, of so many that there are."""
@@ -146,6 +158,11 @@ class BaseRouter(Stamped):
     def fit(self, log_gate, X=None):
         """Learn what prediction needs from the log-weights of the training rows."""
         return self
+
+    def fit_rows(self, log_gate, X, sample_weight):
+        """``fit`` with what it reads of the training rows."""
+        own = {"sample_weight": sample_weight} if self.reads_weight else {}
+        return self.fit(log_gate, X=X, **own)
 
 
 def routed(router, log_gate, **given):

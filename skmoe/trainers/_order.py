@@ -70,8 +70,9 @@ def by_load(task, fit):
     gate or a router tells apart stay where they are.
     """
     fresh = task.start.warm is None and task.start.resp is None
-    movable = fresh and not task.recipe.named and task.recipe.router.gated
-    if not (movable and task.recipe.gate.exchangeable):
+    router, gate = task.recipe.router, task.recipe.gate
+    alike = router.gated and not router.tells_apart and gate.exchangeable
+    if not (fresh and alike and not task.recipe.named):
         return fit
     order = _order(task, fit)
     if np.array_equal(order, np.arange(len(order))):
@@ -110,7 +111,7 @@ def _reordered(task, fit, gate, order):
         history["load"] = [_moved(load, fit.kept, order) for load in history["load"]]
     router = fit.router
     if router is not None:
-        router = task.recipe.fitted_router(gate, task.rows.gate_view)
+        router = task.recipe.fitted_router(gate, task.rows, fit.kept)
     return replace(
         fit,
         gate=gate,

@@ -71,14 +71,18 @@ class Recipe:
         lists = "names", "experts", "expert_seeds"
         parts = {name: vars(self)[name] for name in lists}
         parts = {k: [own[i] for i in kept] for k, own in parts.items() if own}
-        return replace(self, gate=self.gate.only(kept), **parts)
+        router = self.router.of_experts(parts["names"])
+        return replace(self, gate=self.gate.only(kept), router=router, **parts)
 
-    def fitted_router(self, gate, view):
-        """The router with what it learns from the gate's log-weights of all rows."""
-        router = copy.deepcopy(self.router)
+    def fitted_router(self, gate, rows, kept):
+        """The router of the experts that are left, by number, with what it learns from
+        the gate's log-weights of rows."""
+        names = [self.names[k] for k in kept]
+        router = copy.deepcopy(self.router).of_experts(names)
         if not router.learns:
             return router
-        return router.fit(gate.predict_log_proba(view), X=view)
+        view = rows.gate_view
+        return router.fit_rows(gate.predict_log_proba(view), view, rows.weight)
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,8 @@ class Task:
         found.setdefault("n_iter", len(bounds))
         found.setdefault("history", {})
         if "router" not in found:
-            found["router"] = self.recipe.fitted_router(gate, self.rows.gate_view)
+            kept = found["kept"]
+            found["router"] = self.recipe.fitted_router(gate, self.rows, kept)
         found["log_likelihood"] = float(found["log_likelihood"])
         return Fit(gate, experts, likelihoods, lower_bounds=bounds, **found)
 

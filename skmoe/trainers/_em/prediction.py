@@ -256,7 +256,7 @@ def for_prediction(trainer, task, fit, n_active):
         likelihoods=parts.likelihoods,
         log_likelihood=float(after.log_likelihood),
         load=problem.load(after),
-        router=task.recipe.fitted_router(parts.gate, task.rows.gate_view),
+        router=task.recipe.fitted_router(parts.gate, task.rows, fit.kept),
         before=fit.objective_parts,
     )
     return _told(moved, None, **record)

@@ -216,8 +216,9 @@ class GradientRun:
             log_gate = self.problem.log_gate(
                 self.theta, self.training, phase.temperature
             )
-            self.task.recipe.router.fit(
-                log_gate, X=self.task.rows.gate_view[self.training]
+            rows, own = self.task.rows, self.training
+            self.task.recipe.router.fit_rows(
+                log_gate, rows.gate_view[own], rows.weight[own]
             )
 
     def _jacobian(self):
@@ -232,7 +233,8 @@ class GradientRun:
         theta, phase = self._final()
         every = np.arange(len(task.rows.weight))
         log_gate = problem.log_gate(theta, every, phase.temperature)
-        task.recipe.router.fit(log_gate, X=task.rows.gate_view)
+        rows = task.rows
+        task.recipe.router.fit_rows(log_gate, rows.gate_view, rows.weight)
         gate, experts = problem.fitted_parts(theta, phase.temperature)
         self._settle_variances(theta, phase)
         value, load = problem.evaluate(theta, every, phase, likely=True)
