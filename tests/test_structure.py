@@ -32,6 +32,7 @@ LAYERS = [
         "inspection",
         "datasets",
         "distillation",
+        "export",
         "model_selection",
         "testing",
         "transfer",

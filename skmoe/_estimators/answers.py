@@ -9,6 +9,7 @@ from .. import mixture
 from .._sklearn import safe_indexing
 from ..engines import run_calls
 from ..experts._answers import predict_expert
+from ..experts._base import traits
 from ..routers._base import routed
 from . import routed as routed_linear
 from .shared import SharedExpert
@@ -93,7 +94,7 @@ class FittedMixture(NamedTuple):
             (expert, view, *asked, seen.offset)
             for expert, view in zip(self.experts, seen.experts, strict=True)
         ]
-        return run_calls(predict_expert, calls, self.n_jobs)
+        return ask(predict_expert, calls, self.experts, self.n_jobs)
 
     def predictions(self, seen):
         """Predictions (n, K, d) of all experts."""
@@ -156,11 +157,22 @@ class FittedMixture(NamedTuple):
             part = self.likelihoods[k].mean(part, None if size is None else size[rows])
             return routing.weights[rows, slots][:, None] * part
 
-        parts = run_calls(predict, groups, self.n_jobs)
+        asked = [self.experts[k] for k, _, _ in groups]
+        parts = ask(predict, groups, asked, self.n_jobs)
         out = np.zeros((len(routing.indices), parts[0].shape[1]))
         for (_, rows, _), part in zip(groups, parts, strict=True):
             out[rows] += part
         return out
+
+
+def ask(function, calls, experts, n_jobs):
+    """Answers to calls, one per expert, in their order.
+
+    Experts that are at hand come first: to fetch the others may send them away.
+    """
+    order = np.argsort([traits(expert).waits for expert in experts], kind="stable")
+    found = run_calls(function, [calls[i] for i in order], n_jobs)
+    return [found[i] for i in np.argsort(order)]
 
 
 def fitted_mixture(model):

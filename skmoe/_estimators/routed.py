@@ -6,6 +6,7 @@ from .._kernels.predict import routed_linear_mean, sparse_linear_mean
 from .._numerics.design import read_only
 from ..engines import map_rows, single_threaded_blas
 from ..experts import LinearExpert
+from ..experts._base import traits
 from ..gates import SoftmaxGate
 
 
@@ -17,21 +18,33 @@ def predict(own, seen):
     experts, router = own.experts, own.router
     if router.n_active(len(experts)) >= len(experts):
         return None
-    if not are_linear(experts, seen.experts):
+    coef, X = _stack(experts, seen.experts), seen.experts[0]
+    if coef is None:
         return None
-    coef, X = stacked_coefficients(experts), seen.experts[0]
     if type(own.gate) is SoftmaxGate and router.plain_top_k and X is seen.gate:
         return _top_mean(own, X, coef)
     return _routed_mean(X, own.route(seen.gate), coef, own.n_jobs)
 
 
-def are_linear(experts, views):
-    """Whether all experts are linear regressions on the same dense columns."""
-    return (
-        all(type(expert) is LinearExpert for expert in experts)
-        and isinstance(views[0], np.ndarray)
-        and all(view is views[0] for view in views)
-    )
+def _stack(experts, views):
+    """Coefficients (K, d, p + 1) of linear regressions on the same dense columns.
+
+    None where experts are others.
+    """
+    X = views[0]
+    if not isinstance(X, np.ndarray) or any(view is not X for view in views):
+        return None
+    return stacked_coefficients(experts) if are_linear(experts) else _kept(experts)
+
+
+def _kept(experts):
+    """Coefficients that linear experts keep together elsewhere, or None."""
+    return traits(experts[0]).stack
+
+
+def are_linear(experts):
+    """Whether all experts are linear regressions."""
+    return all(type(expert) is LinearExpert for expert in experts)
 
 
 def _top_mean(own, X, experts):

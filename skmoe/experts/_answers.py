@@ -20,6 +20,12 @@ def predict_expert(expert, view, classes, n_outputs, offset=None):
     ``offset`` is what a shared expert adds to the prediction, or to the
     log-probabilities.
     """
+    with traits(expert).lent(expert) as own:
+        return _prediction(own, view, classes, n_outputs, offset)
+
+
+def _prediction(expert, view, classes, n_outputs, offset):
+    """``predict_expert`` of an expert that is at hand."""
     if classes is None:
         prediction = predicted_values(expert, view, n_outputs)
         return prediction if offset is None else prediction + offset

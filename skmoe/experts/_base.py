@@ -1,5 +1,7 @@
 """What is asked of any expert, and what the built-in ones share."""
 
+from contextlib import nullcontext
+
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
@@ -45,6 +47,16 @@ class ExpertTraits:
     #: Columns with some spread, and intercept, of a fitted linear expert; its fit is to
     #: at least so many rows, or owed to few.
     n_channels = 0
+
+    #: Whether others are asked first, because it has to be fetched.
+    waits = False
+    #: Coefficients (K, d, p + 1) of all experts of its mixture, where these are linear
+    #: regressions that are not at hand themselves.
+    stack = None
+
+    def lent(self, expert):
+        """A context that gives the expert itself for the time of an answer."""
+        return nullcontext(expert)
 
     def penalty(self, variance=1.0, unit=1.0):
         """Penalty in nats of a fitted expert.
