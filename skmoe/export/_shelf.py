@@ -105,7 +105,7 @@ class Shelf:
         return number not in self._coming and self._make_room(self.stored[number].size)
 
     def _make_room(self, size):
-        """Let go of unused experts to make room for ``size`` bytes; whether it is there."""
+        """Let go of unused experts to have ``size`` bytes; whether these are free."""
         if self.budget is None:
             return True
         for number in [k for k in self._held if not self._users[k]]:

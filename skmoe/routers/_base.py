@@ -132,6 +132,10 @@ class BaseRouter(Stamped):
         """Experts that a row can have at prediction, of so many that there are."""
         return n_experts
 
+    def prefers_one(self, n_experts):
+        """Whether two stages train the gate as if every row had one expert only."""
+        return self.n_active(n_experts) == 1 < n_experts
+
     def route(self, log_gate, *, X=None, rng=None, training=False):
         """Routing of rows with gate log-weights ``log_gate`` (n, K)."""
         raise NotImplementedError

@@ -53,7 +53,7 @@ def gate_stage(task, predictions, calibrate, max_iter, objective, offsets=True):
     is_network = task.recipe.gate.differentiable
     if by_gradient and is_network and isinstance(task.rows.gate_view, np.ndarray):
         n_experts = task.recipe.n_experts
-        alone = task.recipe.router.n_active(n_experts) == 1 < n_experts
+        alone = task.recipe.router.prefers_one(n_experts)
         kind = AloneStage if alone else NetworkStage
     else:
         kind = ResponsibilityStage
