@@ -162,7 +162,7 @@ class Pair:
         return own.judged(router, self.costs)
 
     def as_good_at(self, error, cost):
-        """Least cost of a budget that is as good as top-k, relative to that of top-k."""
+        """Least cost of a budget that is as good as top-k, in costs of top-k."""
         curve = [self.budgeted(cost * own) for own in GRID]
         good = [own for error_at, own in curve if error_at <= error]
         return min(good, default=np.nan) / cost

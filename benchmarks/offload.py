@@ -7,8 +7,8 @@ A gate knows the segment of each row, and each segment has one expert (router=1)
 kinds of experts, of so many megabytes: forests, which scikit-learn copies from their
 file when they are loaded, and networks, whose weights stay maps of it.  Segments are as
 popular as Zipf's law says: the share of the r-th is in proportion to 1 / r^s.  Traffic
-is either requests, each of some rows of one segment, or bulk, calls with rows of all
-segments.  Each side answers the same calls in a process of its own, in which it is the
+is either requests, each of 500 rows of one segment, or bulk, calls with 200 000 rows of
+all segments; a tenth of these for networks, which take longer.  Each side answers the same calls in a process of its own, in which it is the
 only model; the first requests, in which the most popular experts come, do not count.
 Throughput is rows per second of process time on disk over that in memory (which other
 work on the machine disturbs less than time itself; reading is from the page cache);
@@ -38,12 +38,13 @@ from skmoe.gates import GroupGate
 
 MB = 1_000_000
 N_COLUMNS, N_TRAIN = 10, 20_000
+ROWS_SHARE = {"forest": 1, "network": 10}
 # Name: exponent of Zipf's law, rows per call, whether a call is of one segment, calls,
 # of which so many are not measured.
 TRAFFIC = {
-    "requests, s = 1": (1.0, 500, True, 300, 100),
-    "requests, s = 1.5": (1.5, 500, True, 300, 100),
-    "requests, s = 2": (2.0, 500, True, 300, 100),
+    "requests, s = 1": (1.0, 500, True, 200, 80),
+    "requests, s = 1.5": (1.5, 500, True, 200, 80),
+    "requests, s = 2": (2.0, 500, True, 200, 80),
     "bulk, s = 1.5": (1.5, 200_000, False, 2, 1),
 }
 
@@ -87,7 +88,7 @@ def mixture(kind, n_experts, megabytes):
         (f"segment{k}", FrozenEstimator(shifted(expert, 100.0 * k)))
         for k in range(n_experts)
     ]
-    segment = np.repeat(np.arange(n_experts), 10)
+    segment = np.repeat(np.arange(n_experts), 2)
     X = np.column_stack([segment, rng.normal(size=(len(segment), N_COLUMNS))])
     gate = GroupGate(0, alpha=0.0)
     return MoERegressor(experts, gate=gate, router=1).fit(X, 100.0 * segment)
@@ -105,9 +106,10 @@ def calls(n_experts, exponent, n_rows, alone, n_calls):
         yield np.column_stack([np.broadcast_to(segment, n_rows), columns])
 
 
-def answer(side, folder, name, n_experts, budget):
+def answer(side, folder, name, n_experts, budget, share):
     """Figures of one side under one kind of traffic, in a process of its own."""
-    *traffic, n_calls, n_first = TRAFFIC[name]
+    exponent, n_rows, alone, n_calls, n_first = TRAFFIC[name]
+    traffic = exponent, n_rows // share, alone
     on_disk = side == "disk"
     if on_disk:
         model = OffloadedRegressor(str(folder / "offloaded"), budget * MB)
@@ -143,7 +145,7 @@ def run_kind(kind, folder, arguments):
     offload(model, folder / "offloaded", arguments.budget * MB)
     del model
     for name in TRAFFIC:
-        sizes = arguments.experts, arguments.budget
+        sizes = arguments.experts, arguments.budget, ROWS_SHARE[kind]
         memory, disk = (ask(side, folder, name, *sizes) for side in ("memory", "disk"))
         misses = disk["loads"] / disk["asked"]
         print(
@@ -162,7 +164,7 @@ def main():
     parser.add_argument("--budget", type=int, default=400)
     parser.add_argument("--kinds", nargs="*", default=["forest", "network"])
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--answer", nargs=5)
+    parser.add_argument("--answer", nargs=6)
     arguments = parser.parse_args()
     if arguments.answer:
         side, folder, name, *sizes = arguments.answer

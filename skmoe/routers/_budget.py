@@ -81,11 +81,11 @@ class BudgetRouter(BaseRouter):
     >>> import numpy as np
     >>> from skmoe.routers import BudgetRouter
     >>> log_gate = np.log([[0.7, 0.3], [0.2, 0.8], [0.45, 0.55]])
-    >>> router = BudgetRouter([1.0, 5.0], budget=2.5).fit(log_gate)
+    >>> router = BudgetRouter([1.0, 5.0], budget=3.0).fit(log_gate)
     >>> router.route(log_gate).indices.tolist()
-    [[0], [1], [0]]
+    [[0, -1], [1, 0], [0, -1]]
     >>> round(router.mean_cost_, 3)
-    2.333
+    2.667
     """
 
     soft_share = 1.0
