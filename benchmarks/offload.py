@@ -8,11 +8,13 @@ kinds of experts, of so many megabytes: forests, which scikit-learn copies from 
 file when they are loaded, and networks, whose weights stay maps of it.  Segments are as
 popular as Zipf's law says: the share of the r-th is in proportion to 1 / r^s.  Traffic
 is either requests, each of 500 rows of one segment, or bulk, calls with 200 000 rows of
-all segments; a tenth of these for networks, which take longer.  Each side answers the same calls in a process of its own, in which it is the
-only model; the first requests, in which the most popular experts come, do not count.
-Throughput is rows per second of process time on disk over that in memory (which other
-work on the machine disturbs less than time itself; reading is from the page cache);
-memory is private, the highest beyond that before the calls.
+all segments; a tenth of these for networks, which take longer.
+
+Each side answers the same calls in a process of its own, in which it is the only model;
+the first requests, in which the most popular experts come, do not count.  Throughput is
+rows per second of process time on disk over that in memory (which other work on the
+machine disturbs less than time itself; reading is from the page cache); memory is
+private, the highest beyond that before the calls.
 """
 
 import argparse

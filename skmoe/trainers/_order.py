@@ -111,7 +111,9 @@ def _reordered(task, fit, gate, order):
         history["load"] = [_moved(load, fit.kept, order) for load in history["load"]]
     router = fit.router
     if router is not None:
-        router = task.recipe.fitted_router(gate, task.rows, fit.kept)
+        rows = task.rows
+        given = rows.gate_view, fit.kept, rows.weight
+        router = task.recipe.fitted_router(gate, *given)
     return replace(
         fit,
         gate=gate,

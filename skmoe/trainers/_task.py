@@ -74,15 +74,21 @@ class Recipe:
         router = self.router.of_experts(parts["names"])
         return replace(self, gate=self.gate.only(kept), router=router, **parts)
 
-    def fitted_router(self, gate, rows, kept):
-        """The router of the experts that are left, by number, with what it learns from
-        the gate's log-weights of rows."""
-        names = [self.names[k] for k in kept]
+    def fitted_router(self, gate, view, kept=None, weight=None):
+        """The router with what it learns from the gate's log-weights of all rows.
+
+        Parameters
+        ----------
+        gate : fitted gate
+        view : what it sees of the rows
+        kept : numbers of the experts that are left, or None for all
+        weight : (n,) weights of the rows, or None for one each
+        """
+        names = self.names if kept is None else [self.names[k] for k in kept]
         router = copy.deepcopy(self.router).of_experts(names)
         if not router.learns:
             return router
-        view = rows.gate_view
-        return router.fit_rows(gate.predict_log_proba(view), view, rows.weight)
+        return router.fit_rows(gate.predict_log_proba(view), view, weight)
 
 
 @dataclass(frozen=True)
@@ -196,8 +202,9 @@ class Task:
         found.setdefault("n_iter", len(bounds))
         found.setdefault("history", {})
         if "router" not in found:
-            kept = found["kept"]
-            found["router"] = self.recipe.fitted_router(gate, self.rows, kept)
+            view, weight = self.rows.gate_view, self.rows.weight
+            own = self.recipe.fitted_router(gate, view, found["kept"], weight)
+            found["router"] = own
         found["log_likelihood"] = float(found["log_likelihood"])
         return Fit(gate, experts, likelihoods, lower_bounds=bounds, **found)
 

@@ -248,7 +248,8 @@ def for_prediction(trainer, task, fit, n_active):
     # What is no number pays nothing.
     if not (gained > 0 and rise > LEAST_GAIN):
         return _told(fit, "the squared error fell by too little", **record)
-    parts = run.theta.at_rest()
+    parts, rows = run.theta.at_rest(), task.rows
+    given = rows.gate_view, fit.kept, rows.weight
     moved = replace(
         fit,
         gate=parts.gate,
@@ -256,7 +257,7 @@ def for_prediction(trainer, task, fit, n_active):
         likelihoods=parts.likelihoods,
         log_likelihood=float(after.log_likelihood),
         load=problem.load(after),
-        router=task.recipe.fitted_router(parts.gate, task.rows, fit.kept),
+        router=task.recipe.fitted_router(parts.gate, *given),
         before=fit.objective_parts,
     )
     return _told(moved, None, **record)
