@@ -409,7 +409,7 @@ CURVED_EXPERTS = {
     "curves-free": lambda: AdditiveExpert(4, alpha=0),
     "curves-mixed": lambda: [AdditiveExpert(8), LinearExpert()],
 }
-# Of every eleventh number, too.
+# Of every eleventh number, those that leave four.
 BUDGETED = 11
 BRANCHINGS = [(2,), (2, 2), (3, 2), (None, (None, None)), "grow"]
 
@@ -483,7 +483,7 @@ def draw(number):
     parameters = _drawn_parts(rng, classify, words)
     if number % CURVED == CURVED - 2:
         _curved(np.random.default_rng([9022, number]), parameters, words)
-    if number % BUDGETED == BUDGETED - 1:
+    if number % BUDGETED == 4:
         _budgeted(np.random.default_rng([9023, number]), parameters, words)
     sizes = {}
     if classify:

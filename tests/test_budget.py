@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
-from skmoe import MoERegressor
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
+from skmoe.inspection import measure_costs
 from skmoe.routers import BudgetRouter
 from skmoe.routers._base import routed
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 K = 5
 LOG_GATE = np.log(np.random.default_rng(0).dirichlet(np.full(K, 0.5), size=203))
 COSTS = np.array([1.0, 8.0, 2.5, 4.0, 0.5])
@@ -177,3 +180,45 @@ class Spied(Ridge):
     def predict(self, X):
         Spied.rows += len(X)
         return super().predict(X)
+
+
+@pytest.mark.parametrize(("budget", "router"), [(1.1, 1), (2.5, None)])
+def test_two_stages_train_the_gate_that_a_budget_needs(regression, budget, router):
+    """Of one expert per row, or of combinations, as the routers of these do."""
+    X, y = regression[0][:150], regression[1][:150]
+    experts = [Ridge(), Ridge(100.0), LinearExpert()]
+    model = MoERegressor(experts, trainer="two-stage", random_state=0)
+    own = clone(model).set_params(router=BudgetRouter(1.0, budget)).fit(X, y)
+    other = clone(model).set_params(router=router).fit(X, y)
+    found = [m.gate_.predict_log_proba(X) for m in (own, other)]
+    np.testing.assert_array_equal(*found)
+    if router == 1:
+        dense = clone(model).fit(X, y).gate_.predict_log_proba(X)
+        assert not np.allclose(found[0], dense)
+
+
+def test_members_and_trees_have_budgets_of_their_own(regression):
+    X, y = regression
+    router = BudgetRouter([1.0, 3.0], 2.0)
+    pair = MoERegressor(n_experts=2, n_members=2, router=router, random_state=0)
+    load = pair.fit(X, y).route(X).load
+    assert load @ [1, 3, 1, 3] <= 2 * 2.0 * len(X) * (1 + 1e-9)
+    tree = HierarchicalMoERegressor(branching=(2,), router=router, random_state=0)
+    assert tree.fit(X, y).route(X).load @ [1, 3] <= 2.0 * len(X) * (1 + 1e-9)
+
+
+def test_costs_are_measured_by_name(regression):
+    X, y = regression
+    model = MoERegressor([("a", Ridge()), ("b", LinearExpert())], noise=True)
+    with pytest.raises(NotFittedError):
+        measure_costs(model, X)
+    costs = measure_costs(model.fit(X, y), X, n_repeats=1)
+    assert list(costs) == list(model.named_experts_)
+    assert all(own > 0 for own in costs.values())
+    budget = 2.0 * max(costs.values())
+    model.set_params(router=BudgetRouter(costs, budget)).fit(X, y)
+    assert model.router_.mean_cost_ <= budget * (1 + 1e-9)
+    labels = MoEClassifier(n_experts=2, random_state=0).fit(X, y > 0)
+    assert len(measure_costs(labels, X)) == labels.n_experts_
+    with pytest.raises(ValueError, match="n_repeats=0"):
+        measure_costs(model, X, n_repeats=0)
