@@ -50,8 +50,8 @@ def offload(model, folder, budget=None):
         any number of processes may read them at the same time.
     budget : int, default=None
         Bytes that the experts in memory may have in files, no fewer than the largest
-        has; None for any.  Memory that an expert takes beyond its file, as trees do
-        while they are loaded, does not count.
+        has; None for any.  Memory that an expert takes beyond its file, as while it is
+        loaded or computes, does not count.
 
     Returns
     -------
