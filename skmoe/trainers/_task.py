@@ -279,6 +279,9 @@ class Trainer(Stamped):
     #: Whether training goes on with one batch of rows after another (``fit_batch``).
     takes_batches = False
 
+    #: Whether it fits the first of them to the end, as ``fit`` does.
+    fits_first_batch = False
+
     #: Likelihoods of values that the trainer fits; None for all.
     likelihoods = None
 
@@ -314,7 +317,7 @@ class Trainer(Stamped):
         """One pass over further rows, from where the last one ended."""
         raise ValueError(
             f"partial_fit got trainer={self!r}, which needs all rows at once; use "
-            "trainer='gradient'."
+            "trainer='em' or trainer='gradient'."
         )
 
 

@@ -94,6 +94,9 @@ class LinearMixture(ChosenPenalties):
         """Number of leaves."""
         return self.tree.n_leaves
 
+    #: Whether the M-step of the experts is exact from any parameters.
+    solves_experts = False
+
     @property
     def biased(self):
         """Whether a ridge has a share in coefficients and variances."""
@@ -159,8 +162,12 @@ class LinearMixture(ChosenPenalties):
         """Penalised log-likelihood per unit of weight, and the statistics."""
         parts = self.unpack(theta)
         statistics = self._accumulate(parts)
-        value = statistics.total[0] - self._penalty(parts)
-        return value / self.total_weight, statistics
+        return self.value(theta, statistics), statistics
+
+    def value(self, theta, statistics):
+        """Penalised log-likelihood per unit of weight."""
+        paid = self._penalty(self.unpack(theta))
+        return (statistics.total[0] - paid) / self.total_weight
 
     def log_likelihood(self, statistics):
         """Weighted log-likelihood on the scale that the problem sees."""
@@ -309,6 +316,7 @@ class LinearGaussianMixture(LinearMixture):
     """
 
     _kernel = staticmethod(gaussian_pass)
+    solves_experts = True
 
     def __init__(self, *args, floor, shared_variance=False, **kwargs):
         super().__init__(*args, **kwargs)

@@ -65,14 +65,14 @@ class FusedTask:
         self.penalty = Penalty.of(self.expert)
         weight, columns = read_only(task.rows.weight, float), self.form.columns
         alike = self.expert.standardize == self.form.standardize
-        design = partial(make_design, scales=task.rows.column_scales)
-        self.expert_design = design(view, weight, self.expert.standardize)
+        design = partial(self._design, weight)
+        self.expert_design = design(view, self.expert.standardize)
         if columns is None:
             self.gate_design = empty_design(len(weight))
         elif columns is view and alike:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = design(columns, weight, self.form.standardize)
+            self.gate_design = design(columns, self.form.standardize)
         common = {
             "tree": self.tree,
             "gate_penalty": self.form.penalty,
@@ -82,6 +82,9 @@ class FusedTask:
         }
         make = self._of_values if task.rows.classes is None else self._of_classes
         self.problem = make(self.gate_design, self.expert_design, weight, common)
+
+    def _design(self, weight, view, standardize):
+        return make_design(view, weight, standardize, self.task.rows.scales_of(view))
 
     def is_wide(self):
         """Whether it is solved by products with the columns of experts and gate.
