@@ -92,16 +92,23 @@ def few_of(model):
 
 
 def can_partial_fit(model):
-    """Whether the trainer of a mixture learns from one batch after another."""
+    """Whether a trainer learns the parts of a mixture batch by batch."""
     trainer = model.trainer
     if isinstance(trainer, type):
         # Not an instance, which the method itself refuses.
         return True
     kind = TRAINERS.get(trainer) if isinstance(trainer, str) else type(trainer)
-    if kind is None or not kind.takes_batches:
+    refused = f"trainer={trainer!r}; use trainer='em' or trainer='gradient'"
+    if kind is not None and kind.takes_batches:
+        try:
+            parts = model._resolve()
+        except (TypeError, ValueError):
+            # The method itself says what is wrong.
+            return True
+        refused = parts.trainer.refused_batches(parts, model.n_members)
+    if refused is not None:
         raise AttributeError(
-            f"{type(model).__name__} has no partial_fit with trainer={trainer!r}; use "
-            "trainer='em' or trainer='gradient'."
+            f"{type(model).__name__} has no partial_fit with {refused}."
         )
     return True
 

@@ -279,7 +279,7 @@ class Trainer(Stamped):
     #: Whether training goes on with one batch of rows after another (``fit_batch``).
     takes_batches = False
 
-    #: Whether it fits the first of them to the end, as ``fit`` does.
+    #: Whether it fits the first of those to the end, as ``fit`` does.
     fits_first_batch = False
 
     #: Likelihoods of values that the trainer fits; None for all.
@@ -296,6 +296,10 @@ class Trainer(Stamped):
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
+
+    def refused_batches(self, parts, n_members):
+        """What it does not learn batch by batch, and the remedy; None if nothing."""
+        return
 
     def brief(self, recipe):
         """The trainer for fits that are only compared, no finer than that takes."""

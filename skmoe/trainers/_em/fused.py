@@ -160,8 +160,7 @@ class LinearMixture(ChosenPenalties):
 
     def evaluate(self, theta):
         """Penalised log-likelihood per unit of weight, and the statistics."""
-        parts = self.unpack(theta)
-        statistics = self._accumulate(parts)
+        statistics = self._accumulate(self.unpack(theta))
         return self.value(theta, statistics), statistics
 
     def value(self, theta, statistics):

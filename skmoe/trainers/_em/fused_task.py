@@ -26,16 +26,23 @@ from .wide import WideCategoricalMixture, WideGaussianMixture
 
 def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
-    recipe = task.recipe
-    first, form = recipe.experts[0], recipe.gate.linear_form(task.rows.gate_view)
+    form = task.recipe.gate.linear_form(task.rows.gate_view)
     return (
         form is not None
-        and not recipe.router.masks_training
-        and all(traits(e).is_linear for e in recipe.experts)
-        and all(_penalised(e) == _penalised(first) for e in recipe.experts)
-        and recipe.likelihood.has_fused_pass
+        and are_linear(task.recipe)
         and is_numeric(task.rows.shared_view)
         and (form.columns is None or is_numeric(form.columns))
+    )
+
+
+def are_linear(parts):
+    """Whether experts are linear and alike, so that one pass serves all."""
+    first = parts.experts[0]
+    return (
+        not parts.router.masks_training
+        and all(traits(e).is_linear for e in parts.experts)
+        and all(_penalised(e) == _penalised(first) for e in parts.experts)
+        and parts.likelihood.has_fused_pass
     )
 
 

@@ -26,9 +26,9 @@ from ..._numerics.linalg import curvature_products
 from ..._warnings import warn
 from ...engines import single_threaded_blas
 from .._rows import Rows
-from .drivers import training_active
+from .drivers import task_active
 from .fused import ROWS_PER_CHANNEL
-from .fused_task import FusedTask, fits_fused
+from .fused_task import FusedTask, are_linear, fits_fused
 
 # Batches of which there is a record.
 MOST_RECORDS = 1000
@@ -102,8 +102,9 @@ class Memory:
         """Factor of the sums when a batch of some weight is added."""
         if step is not None:
             return 1.0 - step
-        share = (weight / (self.seen + weight)) ** exponent
-        return min(weight * (1.0 - share) / (share * self.weight), 1.0)
+        # Of equal batches the last one then has the share t ** -exponent in the sums.
+        share = weight / (self.seen + weight)
+        return (1.0 - share**exponent) / (1.0 - share) ** exponent
 
 
 @dataclass(frozen=True)
@@ -128,27 +129,36 @@ class BatchRows(Rows):
         return self.scales.outputs
 
 
-def check_batches(trainer, task):
-    """Raise ``ValueError`` for what keeps no sums over rows."""
+def refused(trainer, parts):
+    """What keeps no sums over rows, and the remedy; None if nothing."""
     if trainer.objective == "prediction":
-        raise ValueError(
-            f"partial_fit got trainer={trainer!r}, whose objective asks for all rows "
-            "at once; use objective='likelihood'."
+        return (
+            f"trainer={trainer!r}, whose objective asks for all rows at once; use "
+            "objective='likelihood'"
         )
-    if not keeps_sums(trainer, task):
-        own = task.recipe
+    if are_linear(parts) and parts.gate.linear_form(None) is not None:
+        return None
+    return (
+        f"experts {parts.experts!r}, gate={parts.gate!r}, router={parts.router!r} and "
+        f"likelihood={parts.likelihood!r}, of which {type(trainer).__name__} keeps no "
+        "sums over rows; use equal LinearExperts of a Gaussian or of classes, "
+        "gate='softmax' or 'constant', and a router such as TopKRouter, or call fit"
+    )
+
+
+def check_columns(task):
+    """Raise ``ValueError`` for columns of which too much would have to be kept."""
+    if not fits_fused(task) or FusedTask(task).is_wide():
         raise ValueError(
-            f"partial_fit got experts {own.experts!r}, gate={own.gate!r}, "
-            f"router={own.router!r} and likelihood={own.likelihood!r}, of which "
-            f"{type(trainer).__name__} keeps no sums over rows; use equal "
-            "LinearExperts of a Gaussian or of classes, gate='softmax' or 'constant', "
-            "a router such as TopKRouter and dense columns, or call fit."
+            "partial_fit got columns of which the sums over rows would be too large, "
+            "or that its parts do not share; under EM give all experts the same dense "
+            "columns, and fewer of them, or call fit."
         )
 
 
 def keeps_sums(trainer, task):
     """Whether the M-step takes sums over rows, and no more."""
-    plain = trainer.objective != "prediction" and not task.rows.streamed
+    plain = refused(trainer, task.recipe) is None and not task.rows.streamed
     return plain and fits_fused(task) and not FusedTask(task).is_wide()
 
 
@@ -239,7 +249,8 @@ class Batch:
         rows = BatchRows(**vars(task.rows), scales=scales)
         self.trainer, self.task = trainer, task.of_rows(rows)
         self.fused = FusedTask(self.task, hard=trainer.hard)
-        problem = self.fused.problem.with_rule(n_active=training_active(self.task))
+        n_active = task_active(self.task, self.task.recipe.n_experts)
+        problem = self.fused.problem.with_rule(n_active=n_active)
         self.problem = self.fused.going_on(problem, task.start.warm)
         self.theta = self.fused.from_fit(task.start.warm)
 

@@ -13,7 +13,7 @@ from .._task import Task, Trainer, check_supported
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
 from .prediction import for_prediction, pays_for_mean
-from .stepwise import check_batches, keeps_sums, learned, remembered
+from .stepwise import check_columns, keeps_sums, learned, refused, remembered
 from .streamed import StreamedDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
@@ -60,14 +60,14 @@ class EM(Trainer):
         likelihood move, with others the gate alone.  In a classifier nothing changes:
         the log-loss of its probabilities is the likelihood.
     step_exponent : float, default=0.6
-        In ``partial_fit``, how fast what came before counts for less: a batch of weight
-        w, after which the weight of all rows is W, has a share of ``(w / W) **
-        step_exponent`` in the sums.  In (0.5, 1]; 1 is for sums of all rows.
+        In ``partial_fit``, how fast what came before counts for less: of t batches of
+        equal weight the last one has the share ``t ** -step_exponent`` in the sums.  In
+        (0.5, 1]; with 1 all rows count alike.
     step : float, default=None
         In ``partial_fit``, the share of what came before that each batch drops, in
         (0, 1], in place of a falling one: a constant step follows rows that drift.  One
         forgets all.  If given, ``fit`` keeps the sums from which ``partial_fit`` goes
-        on (about half of the squared number of columns, for each expert twice).
+        on (about the square of the number of columns, for each expert).
 
     References
     ----------
@@ -167,12 +167,21 @@ class EM(Trainer):
             fit = remembered(trainer, task, fit)
         return fit
 
+    def refused_batches(self, parts, n_members):
+        """What has no sums over rows to go on from, and the remedy; None if nothing."""
+        if n_members > 1:
+            return (
+                f"n_members={n_members}, but one; train the members one by one and "
+                "average their predictions"
+            )
+        return refused(self, parts)
+
     def fit_batch(self, rows, recipe, start, report):
         """A fit to the first rows, then one step with each batch."""
         self.check()
         task, trainer = Task(rows, recipe, start, report), self.for_recipe(recipe)
         check_supported(task, self)
-        check_batches(trainer, task)
+        check_columns(task)
         if start.warm is not None:
             return learned(trainer, task)
         if start.freeze is not None:
