@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import runpy
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -349,3 +352,14 @@ def test_failed_calls_leave_the_model():
     assert not hasattr(apart, "gate_")
     np.testing.assert_array_equal(model.predict(X), before)
     assert pickle.dumps(model._learned.state) == memory
+
+
+def test_the_example_of_a_stream_runs(tmp_path, monkeypatch, capsys):
+    example = Path(__file__).parent.parent / "examples" / "stream.py"
+    if not example.exists():
+        pytest.skip("not a source tree")
+    picture = tmp_path / "stream.png"
+    monkeypatch.setattr(sys, "argv", [str(example), "--picture", str(picture)])
+    runpy.run_path(str(example), run_name="__main__")
+    assert "constant step: 0.69 nats per row before" in capsys.readouterr().out
+    assert picture.exists()

@@ -312,7 +312,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             *self._target.read_batch(y, table, sample_weight, self, earlier, classes),
         )
         if previous is None:
-            return self._first_batch(parts, given, reading, freeze, is_open)
+            return first_batch(self, parts, given, reading, freeze, is_open)
         n_outputs = {"n_outputs": given.target.n_outputs}
         check_same(before, n_outputs, type(self).__name__)
         shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
@@ -323,24 +323,6 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         widths, choice = widths_of(parts.names, seen), self._learned.choice
         learned = Learned(views, given.target, shared, widths, choice=choice)
         fit = train_batch(self, parts, task, previous, freeze)
-        commit(self, learned, task, [fit])
-        return self
-
-    def _first_batch(self, parts, given, reading, freeze, is_open):
-        if parts.trainer.fits_first_batch:
-            check_size(parts, int(np.count_nonzero(given.weight)))
-        views = fit_views(reading, parts.by_name(), given, self.random_state)
-        shared, offset = fit_shared_of(self, parts, given, views, {})
-        seen = training_views(views, given.table, parts)
-        task = make_task(self, parts, given, seen)
-        task, choice = positive_rows(with_shared(task, offset)), None
-        widths = widths_of(parts.names, seen)
-        if is_open and parts.trainer.fits_first_batch:
-            parts, task, views, choice = sized(self, parts, task, views, given.target)
-        learned = Learned(views, given.target, shared, widths, choice=choice)
-        # Where so many are the most there may be, nobody expects all of them.
-        kinds = () if choice is None else ExpertCollapseWarning
-        fit = quietly(train_batch, self, parts, task, None, freeze, kinds=kinds)
         commit(self, learned, task, [fit])
         return self
 
@@ -365,6 +347,26 @@ def fit_from(model, X, y, sample_weight=None, *, resp, **sizes):
     ``sizes`` are ``offset`` or ``trials`` of a regressor.
     """
     return model._fit(X, y, sample_weight, {}, sizes, resp)
+
+
+def first_batch(model, parts, given, reading, freeze, is_open):
+    """A mixture after the first of its batches."""
+    if parts.trainer.fits_first_batch:
+        check_size(parts, int(np.count_nonzero(given.weight)))
+    views = fit_views(reading, parts.by_name(), given, model.random_state)
+    shared, offset = fit_shared_of(model, parts, given, views, {})
+    seen = training_views(views, given.table, parts)
+    task = make_task(model, parts, given, seen)
+    task, choice = positive_rows(with_shared(task, offset)), None
+    widths = widths_of(parts.names, seen)
+    if is_open and parts.trainer.fits_first_batch:
+        parts, task, views, choice = sized(model, parts, task, views, given.target)
+    learned = Learned(views, given.target, shared, widths, choice=choice)
+    # Where so many are the most there may be, nobody expects all of them.
+    kinds = () if choice is None else ExpertCollapseWarning
+    fit = quietly(train_batch, model, parts, task, None, freeze, kinds=kinds)
+    commit(model, learned, task, [fit])
+    return model
 
 
 def screened(parts, given):

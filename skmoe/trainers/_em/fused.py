@@ -42,8 +42,6 @@ ROWS_IF_NARROW = 10
 class LinearMixture(ChosenPenalties):
     """Linear experts and a tree of softmax gates on row blocks; see the two subclasses.
 
-    A flat gate is a tree of one node.
-
     Parameters
     ----------
     gate, expert : Design
@@ -52,7 +50,7 @@ class LinearMixture(ChosenPenalties):
         Standardised outputs (n, d), or ``Labels``.
     weight : (n,) ndarray
     tree : Tree
-        Its leaves are the experts.
+        Its leaves are the experts; that of a flat gate has one node.
     gate_penalty, expert_penalty : Penalty
         On standardised coefficients; kept with a ridge for each slot of the tree, and
         for each expert.
@@ -163,10 +161,9 @@ class LinearMixture(ChosenPenalties):
         statistics = self._accumulate(self.unpack(theta))
         return self.value(theta, statistics), statistics
 
-    def value(self, theta, statistics):
+    def value(self, theta, sums):
         """Penalised log-likelihood per unit of weight."""
-        paid = self._penalty(self.unpack(theta))
-        return (statistics.total[0] - paid) / self.total_weight
+        return (sums.total[0] - self._penalty(self.unpack(theta))) / self.total_weight
 
     def log_likelihood(self, statistics):
         """Weighted log-likelihood on the scale that the problem sees."""
