@@ -1,4 +1,4 @@
-"""A stream whose rows change: what a constant step follows, and a falling one remembers.
+"""A stream whose rows change: a constant step follows, a falling one remembers.
 
     python examples/stream.py [--picture FILE]
 
@@ -18,7 +18,7 @@ from skmoe import MoERegressor
 from skmoe.trainers import EM
 
 mpl.use("Agg")
-BATCH_ROWS, N_BATCHES, CHANGE = 200, 60, 30
+BATCH_ROWS, N_BATCHES, CHANGE = 200, 45, 20
 
 
 def readings(rng, n_rows, changed):
