@@ -125,7 +125,7 @@ def test_a_pass_comes_near_the_optimum(trained):
     full = clone(MODELS[name]).fit(X, target(name))
     densities = [own.log_density(A, b).mean() for own in (start, model, full)]
     assert densities[1] > densities[0]
-    assert densities[2] - densities[1] < (0.06 if "class" in name else 0.01)
+    assert densities[2] - densities[1] < (0.06 if "class" in name else 0.015)
     assert model.n_iter_ == len(model.lower_bounds_) + 1 == N // SIZE
     np.testing.assert_allclose(model.expert_load_.sum(), 1.0)
 
@@ -167,7 +167,7 @@ def test_a_weight_of_two_is_the_row_twice(name, atol):
 @pytest.mark.parametrize("size", [1, SIZE])
 def test_rows_of_hardly_any_weight_change_hardly_anything(size):
     # With penalties by evidence each step goes on towards the next.
-    model = streamed(clone(MODELS["no penalty"]), batches(X, Y)[:2])
+    model = streamed(clone(MODELS["no penalty"]), batches(X, Y)[:5])
     before = model.predict(X)
     model.partial_fit(X[:size], -Y[:size], sample_weight=np.full(size, 2.0**-60))
     np.testing.assert_allclose(model.predict(X), before, rtol=0, atol=1e-6)
@@ -179,14 +179,14 @@ def test_a_constant_step_follows_drift():
     constant = stepping(MODELS["regressor"], step=0.3)
     falling = clone(MODELS["regressor"])
     for model in (constant, falling):
-        streamed(model, before + after + after)
+        streamed(model, before + 3 * after)
     told = np.array(constant.history_["log_density"])
     # The batch at the change point is a surprise, those after it less and less.
     assert told.argmin() == len(before) - 1
     A, b = rows(seed=4, flip=0.5)
     reached = clone(falling).fit(A, b).log_density(A, b).mean()
     lost = [reached - own.log_density(A, b).mean() for own in (constant, falling)]
-    assert lost[0] < 0.03 < 0.06 < lost[1]
+    assert lost[0] < 0.02 < 0.04 < lost[1]
 
 
 def test_sums_of_all_rows_are_those_of_one_pass():
@@ -195,6 +195,27 @@ def test_sums_of_all_rows_are_those_of_one_pass():
     memory = model._learned.state
     assert memory.weight == memory.seen == N
     assert memory.sums[1].sum() == pytest.approx(N)
+
+
+def test_small_batches_find_their_roles_in_more_rows():
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(6000, 3))
+    slopes, gates = rng.normal(size=(2, 5, 3))
+    own = (2 * A @ gates.T + rng.gumbel(size=(6000, 5))).argmax(axis=1)
+    b = 2 * np.einsum("ij,ij->i", A, slopes[own]) + own + 0.2 * rng.normal(size=6000)
+    model, kept = MoERegressor(LinearExpert(), 5, random_state=0), []
+    for start in range(0, 5000, 100):
+        model.partial_fit(A[start : start + 100], b[start : start + 100])
+        first = model._learned.state.first
+        kept.append(0 if first is None else len(first))
+    # 150 rows for each of five times four coefficients.
+    assert kept[:29] == [*range(100, 3000, 100)]
+    assert not any(kept[29:])
+    full = clone(model).fit(A[:5000], b[:5000])
+    held_out = [own.log_density(A[5000:], b[5000:]).mean() for own in (full, model)]
+    assert held_out[1] > held_out[0] - 0.03
+    constant = stepping(model, step=0.5).partial_fit(A[:100], b[:100])
+    assert constant._learned.state.first is None
 
 
 @pytest.mark.parametrize("freeze", ["experts", "gate", ["expert1"]])
@@ -363,5 +384,5 @@ def test_the_example_of_a_stream_runs(tmp_path, monkeypatch, capsys):
     picture = tmp_path / "stream.png"
     monkeypatch.setattr(sys, "argv", [str(example), "--picture", str(picture)])
     runpy.run_path(str(example), run_name="__main__")
-    assert "constant step: 0.69 nats per row before" in capsys.readouterr().out
+    assert "constant step: 0.68 nats per row before" in capsys.readouterr().out
     assert picture.exists()

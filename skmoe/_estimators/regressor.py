@@ -263,12 +263,13 @@ classifier, default="softmax"
         """Learn from a further batch of rows: a step of EM, or a pass of the gradient.
 
         Under EM, which takes linear experts of a Gaussian under softmax or
-        constant gates, the first call is a fit to its batch, which finds the roles of
-        the experts, and their number if that is ``"auto"``: give it as many rows as you
-        can, at least some for each coefficient of each expert. Each call after it adds
-        the sums of its rows to those so far, which count for less and less
-        (``step_exponent`` and ``step`` of :class:`~skmoe.trainers.EM`), and takes one
-        M-step; no expert is removed. ``history_["log_density"]`` has the mean
+        constant gates, the first call is a fit to its batch, which says how many
+        experts pay if ``n_experts="auto"``. Each call after it adds the sums of its
+        rows to those so far, which count for less and less (``step_exponent`` and
+        ``step`` of :class:`~skmoe.trainers.EM`), and takes one M-step; no expert is
+        removed. Without a constant ``step`` the first rows, 150 for each coefficient of
+        each expert and 20 000 at most, are kept and fitted anew each time they have
+        doubled, so that a small first batch does not settle the roles of the experts. ``history_["log_density"]`` has the mean
         log-density of each of the last thousand batches before it was learned, which
         falls where the rows change, ``lower_bounds_`` the objective of the sums.
 

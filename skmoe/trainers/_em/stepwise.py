@@ -88,6 +88,8 @@ class Memory:
     scales : BatchScales
     n_batches : int
     records : BatchRecords
+    first : Rows so far while they are too few for good starts, or None
+    fitted : float, weight of the rows of the last whole fit
     """
 
     sums: tuple
@@ -97,6 +99,8 @@ class Memory:
     scales: BatchScales
     n_batches: int = 1
     records: BatchRecords = BatchRecords()
+    first: Rows | None = None
+    fitted: float = 0.0
 
     def kept(self, weight, step, exponent):
         """Factor of the sums when a batch of some weight is added."""
@@ -171,7 +175,8 @@ def remembered(trainer, task, fit):
         _, sums = batch.problem.evaluate(batch.theta)
     weight = float(batch.problem.total_weight)
     tell_if_few(batch, weight)
-    memory = Memory(tuple(sums), weight, weight, task.rows.weight_unit, scales)
+    unit = task.rows.weight_unit
+    memory = Memory(tuple(sums), weight, weight, unit, scales, fitted=weight)
     return replace(fit, state=memory)
 
 

@@ -10,10 +10,11 @@ from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
+from .beginning import begun, gone_on
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
 from .prediction import for_prediction, pays_for_mean
-from .stepwise import check_columns, keeps_sums, learned, refused, remembered
+from .stepwise import check_columns, keeps_sums, refused, remembered
 from .streamed import StreamedDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
@@ -183,13 +184,13 @@ class EM(Trainer):
         check_supported(task, self)
         check_columns(task)
         if start.warm is not None:
-            return learned(trainer, task)
+            return gone_on(trainer, task)
         if start.freeze is not None:
             raise ValueError(
                 f"partial_fit got freeze={start.freeze!r} in the first call, before "
                 "which there is nothing to keep; leave it out there."
             )
-        return remembered(trainer, task, self.fit(rows, recipe, start, report))
+        return begun(trainer, task, self.fit(rows, recipe, start, report))
 
     def for_recipe(self, recipe):
         """The trainer with what it leaves to the parts: ``tol`` and ``objective``."""
