@@ -269,9 +269,11 @@ classifier, default="softmax"
         ``step`` of :class:`~skmoe.trainers.EM`), and takes one M-step; no expert is
         removed. Without a constant ``step`` the first rows, 150 for each coefficient of
         each expert and 20 000 at most, are kept and fitted anew each time they have
-        doubled, so that a small first batch does not settle the roles of the experts. ``history_["log_density"]`` has the mean
-        log-density of each of the last thousand batches before it was learned, which
-        falls where the rows change, ``lower_bounds_`` the objective of the sums.
+        doubled, so that a small first batch does not settle the roles of the experts.
+
+        ``history_["log_density"]`` has the mean log-density of each of the last
+        thousand batches before it was learned, which falls where the rows change,
+        ``lower_bounds_`` the objective of the sums.
 
         The first call in which they have any spread fixes how columns and target are
         standardised; the first of all fits the shared expert, if there is one. Later
