@@ -60,7 +60,9 @@ def with_rows(trainer, task, fit, rows):
     if rows is not None:
         own = task.going_on(fit)
         problem = Batch(trainer, own, fit.state.scales).problem
-        enough = WEIGHT_PER_COEFFICIENT * n_varying(problem.expert) * problem.n_experts
+        classes = task.rows.classes
+        lines = problem.n_experts * (1 if classes is None else len(classes) - 1)
+        enough = WEIGHT_PER_COEFFICIENT * n_varying(problem.expert) * lines
         many = rows.weight.sum() >= enough or len(rows) >= MOST_ROWS
         rows = None if many or problem.n_experts == 1 else rows
     return replace(fit, state=replace(fit.state, first=rows))
