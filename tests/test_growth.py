@@ -217,9 +217,9 @@ def test_what_cannot_grow_is_refused():
         HierarchicalMoERegressor(boxes, "grow", criterion="bic").fit(X, y)
     with pytest.raises(ValueError, match="max_leaf_nodes"):
         HierarchicalMoERegressor(branching="grow", max_leaf_nodes=0).fit(X, y)
-    model = HierarchicalMoERegressor(branching="grow", trainer="gradient")
-    with pytest.raises(ValueError, match="partial_fit"):
-        model.partial_fit(X, y)
+    for trainer in ("em", "gradient"):
+        model = HierarchicalMoERegressor(branching="grow", trainer=trainer)
+        assert not hasattr(model, "partial_fit")
 
 
 def test_classes_of_frames_are_held_out_by_rows_not_by_class():

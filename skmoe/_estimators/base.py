@@ -23,8 +23,9 @@ from .._sklearn import (
     routing_enabled,
     safe_indexing,
 )
-from .._warnings import tells_once, warn
+from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
+from ..exceptions import ExpertCollapseWarning
 from ..experts._noise import NOISE
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
@@ -91,16 +92,23 @@ def few_of(model):
 
 
 def can_partial_fit(model):
-    """Whether the trainer of a mixture learns from one batch after another."""
+    """Whether a trainer learns the parts of a mixture batch by batch."""
     trainer = model.trainer
     if isinstance(trainer, type):
         # Not an instance, which the method itself refuses.
         return True
     kind = TRAINERS.get(trainer) if isinstance(trainer, str) else type(trainer)
-    if kind is None or not kind.takes_batches:
+    refused = f"trainer={trainer!r}; use trainer='em' or trainer='gradient'"
+    if kind is not None and kind.takes_batches:
+        try:
+            parts = model._resolve()
+        except (TypeError, ValueError):
+            # The method itself says what is wrong.
+            return True
+        refused = parts.trainer.refused_batches(parts, model.n_members)
+    if refused is not None:
         raise AttributeError(
-            f"{type(model).__name__} has no partial_fit with trainer={trainer!r}; use "
-            "trainer='gradient'."
+            f"{type(model).__name__} has no partial_fit with {refused}."
         )
     return True
 
@@ -292,7 +300,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
                 "the members one by one and average their predictions."
             )
         before = read_before(self)
-        parts, _ = settled(self, self._resolve(), goes_on=True)
+        parts, is_open = settled(self, self._resolve(), goes_on=True)
         check_freeze(freeze, parts.names)
         (previous,) = self._previous(parts) or (None,)
         reading = Reading(parts.asked, parts.gate.node_gate)
@@ -304,19 +312,16 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             *self._target.read_batch(y, table, sample_weight, self, earlier, classes),
         )
         if previous is None:
-            views = fit_views(reading, parts.by_name(), given, self.random_state)
-            shared, offset = fit_shared_of(self, parts, given, views, {})
-        else:
-            n_outputs = {"n_outputs": given.target.n_outputs}
-            check_same(before, n_outputs, type(self).__name__)
-            shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
-            views = views.spread(previous.kept, len(parts.experts))
+            return first_batch(self, parts, given, reading, freeze, is_open)
+        n_outputs = {"n_outputs": given.target.n_outputs}
+        check_same(before, n_outputs, type(self).__name__)
+        shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
+        views = views.spread(previous.kept, len(parts.experts))
         seen = training_views(views, table, parts)
         task = make_task(self, parts, given, seen)
         task = positive_rows(with_shared(task, offset))
-        learned = Learned(views, given.target, shared, widths_of(parts.names, seen))
-        if previous is not None:
-            learned = learned._replace(choice=self._learned.choice)
+        widths, choice = widths_of(parts.names, seen), self._learned.choice
+        learned = Learned(views, given.target, shared, widths, choice=choice)
         fit = train_batch(self, parts, task, previous, freeze)
         commit(self, learned, task, [fit])
         return self
@@ -344,6 +349,26 @@ def fit_from(model, X, y, sample_weight=None, *, resp, **sizes):
     ``sizes`` are ``offset`` or ``trials`` of a regressor.
     """
     return model._fit(X, y, sample_weight, {}, sizes, resp)
+
+
+def first_batch(model, parts, given, reading, freeze, is_open):
+    """A mixture after the first of its batches."""
+    if parts.trainer.fits_first_batch:
+        check_size(parts, int(np.count_nonzero(given.weight)))
+    views = fit_views(reading, parts.by_name(), given, model.random_state)
+    shared, offset = fit_shared_of(model, parts, given, views, {})
+    seen = training_views(views, given.table, parts)
+    task = make_task(model, parts, given, seen)
+    task, choice = positive_rows(with_shared(task, offset)), None
+    widths = widths_of(parts.names, seen)
+    if is_open and parts.trainer.fits_first_batch:
+        parts, task, views, choice = sized(model, parts, task, views, given.target)
+    learned = Learned(views, given.target, shared, widths, choice=choice)
+    # Where so many are the most there may be, nobody expects all of them.
+    kinds = () if choice is None else ExpertCollapseWarning
+    fit = quietly(train_batch, model, parts, task, None, freeze, kinds=kinds)
+    commit(model, learned, task, [fit])
+    return model
 
 
 def screened(parts, given):

@@ -41,7 +41,8 @@ estimators or (name, estimator), default=None
         (and squared errors) of two or four are better by more than noise.  The fit is
         then that of this number, which ``history_["n_experts"]`` explains and
         ``warm_start`` keeps.  Responsibilities that are given, and features that are
-        given to experts by name, settle the number; ``partial_fit`` begins with four.
+        given to experts by name, settle the number; ``partial_fit`` chooses on the
+        first batch under EM, and begins with four under a gradient.
     gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         What weighs the experts for each row. A scikit-learn classifier is fitted to
@@ -259,7 +260,20 @@ classifier, default="softmax"
     @available_if(can_partial_fit)
     @checked
     def partial_fit(self, X, y, sample_weight=None, freeze=None):
-        """One pass of gradient training over further rows.
+        """Learn from a further batch of rows: a step of EM, or a pass of the gradient.
+
+        Under EM, which takes linear experts of a Gaussian under softmax or
+        constant gates, the first call is a fit to its batch, which says how many
+        experts pay if ``n_experts="auto"``. Each call after it adds the sums of its
+        rows to those so far, which count for less and less (``step_exponent`` and
+        ``step`` of :class:`~skmoe.trainers.EM`), and takes one M-step; no expert is
+        removed. Without a constant ``step`` the first rows, 150 for each coefficient of
+        each expert and 20 000 at most, are kept and fitted anew each time they have
+        doubled, so that a small first batch does not settle the roles of the experts.
+
+        ``history_["log_density"]`` has the mean log-density of each of the last
+        thousand batches before it was learned, which falls where the rows change,
+        ``lower_bounds_`` the objective of the sums.
 
         The first call in which they have any spread fixes how columns and target are
         standardised; the first of all fits the shared expert, if there is one. Later
@@ -273,10 +287,25 @@ classifier, default="softmax"
         sample_weight : array-like of shape (n,), default=None
         freeze : None, "experts", "gate" or list of str, default=None
             What stays as it is: all experts, the gate, or the experts named.
+            Under EM not in the first call.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        AttributeError
+            Under a trainer that needs all rows at once, or for parts of which EM keeps
+            no sums over rows.
+        ValueError
+            For rows or parameters that cannot be used, and under EM after a ``fit``
+            that has kept no sums; the model is left as it was.
+
+        References
+        ----------
+        .. [1] Cappé, O., Moulines, E. (2009). On-line expectation-maximization
+           algorithm for latent data models. J. R. Stat. Soc. B 71, 593-613.
         """
         return self._partial_fit(X, y, sample_weight, freeze)
 

@@ -373,6 +373,21 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     return shortened(direction).reshape(coef.shape)
 
 
+def curvature_products(grams, moves):
+    """Curvature as ``newton_direction`` takes it, times moves (K, q) or (m, K, q)."""
+    n_classes, n_channels = moves.shape[-2:]
+    if n_classes == 1:
+        return np.zeros_like(moves)
+    own = moves.reshape(-1, n_classes, n_channels)
+    blocks = unpack_grams(grams, n_channels)
+    blocks = blocks.reshape(len(own), -1, n_channels, n_channels)
+    if use_exact_newton(n_classes, n_channels):
+        products = np.einsum("mkilj,mlj->mki", joint_hessians(blocks, n_classes), own)
+    else:
+        products = np.einsum("mkij,mkj->mki", blocks, own)
+    return products.reshape(moves.shape)
+
+
 def shortened(direction):
     """Directions (m, K, q) in which no coefficient moves further than it may."""
     largest = np.abs(direction).max(axis=(1, 2), keepdims=True)

@@ -3,6 +3,7 @@
 from .._numerics.network import Adam
 from .._stamp import public
 from ._em import EM, HardEM
+from ._em.stepwise import BatchRecords, BatchScales, Memory
 from ._gradient import Gradient
 from ._gradient.layout import Scales
 from ._gradient.run import State
@@ -26,10 +27,13 @@ __all__ = [
 public(
     __name__,
     Adam,
+    BatchRecords,
+    BatchScales,
     EM,
     Fit,
     Gradient,
     HardEM,
+    Memory,
     Recipe,
     Report,
     Rows,

@@ -69,11 +69,11 @@ class GrowingTrainer(Trainer):
         fit.history["growth"] = growth.record
         return fit
 
-    def fit_batch(self, rows, recipe, start, report):
+    def refused_batches(self, parts, n_members):
         """A tree that grows needs all rows at once."""
-        raise ValueError(
-            "partial_fit got branching='grow', but a tree grows on all rows at once; "
-            "give the shape of the tree as branching."
+        return (
+            "branching='grow', since a tree grows on all rows at once; give the shape "
+            "of the tree as branching"
         )
 
 

@@ -43,14 +43,20 @@ class Rows:
     folds: list | None = None
     fit_params: list = field(default_factory=list)
     weight_unit: float = 1.0
-    #: Whether they stand for more rows, which training reads from a source; if so,
-    #: means and standard deviations of the columns and outputs of all of those.
-    streamed, column_scales, output_scales = False, None, None
+    #: Whether they stand for more rows, which training reads from a source.
+    streamed = False
+    #: Means and standard deviations (d,) of the outputs, if they are known beforehand.
+    output_scales = None
     # What is known of the views, by their number.
     columns: dict = field(default_factory=dict, repr=False)
 
     def __len__(self):
         return len(self.weight)
+
+    def scales_of(self, view):
+        """Means and standard deviations (p,) of the columns of a view, if they are
+        known beforehand."""
+        return
 
     @property
     def n_outputs(self):

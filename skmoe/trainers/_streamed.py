@@ -67,8 +67,7 @@ class StreamedRows(Rows):
     stream: Any = None
     streamed = True
 
-    @property
-    def column_scales(self):
+    def scales_of(self, view):
         """Means and standard deviations (p,) of the columns of all rows."""
         return self.stream.columns.scales(self.stream.dtype)
 
@@ -90,7 +89,7 @@ class StreamedRows(Rows):
         """What a part sees of X, for the count of its parameters."""
         known = super().columns_of(view)
         if not isinstance(known, SampledColumns):
-            varying = np.count_nonzero(self.column_scales[1])
+            varying = np.count_nonzero(self.scales_of(view)[1])
             known = SampledColumns(view, self.weight, varying)
             self.columns[id(view)] = known
         return known

@@ -291,6 +291,9 @@ class Trainer(Stamped):
     #: Whether training goes on with one batch of rows after another (``fit_batch``).
     takes_batches = False
 
+    #: Whether it fits the first of those to the end, as ``fit`` does.
+    fits_first_batch = False
+
     #: Likelihoods of values that the trainer fits; None for all.
     likelihoods = None
 
@@ -305,6 +308,10 @@ class Trainer(Stamped):
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
+
+    def refused_batches(self, parts, n_members):
+        """What it does not learn batch by batch, and the remedy; None if nothing."""
+        return
 
     def brief(self, recipe):
         """The trainer for fits that are only compared, no finer than that takes."""
@@ -326,7 +333,7 @@ class Trainer(Stamped):
         """One pass over further rows, from where the last one ended."""
         raise ValueError(
             f"partial_fit got trainer={self!r}, which needs all rows at once; use "
-            "trainer='gradient'."
+            "trainer='em' or trainer='gradient'."
         )
 
 

@@ -42,8 +42,6 @@ ROWS_IF_NARROW = 10
 class LinearMixture(ChosenPenalties):
     """Linear experts and a tree of softmax gates on row blocks; see the two subclasses.
 
-    A flat gate is a tree of one node.
-
     Parameters
     ----------
     gate, expert : Design
@@ -52,7 +50,7 @@ class LinearMixture(ChosenPenalties):
         Standardised outputs (n, d), or ``Labels``.
     weight : (n,) ndarray
     tree : Tree
-        Its leaves are the experts.
+        Its leaves are the experts; that of a flat gate has one node.
     gate_penalty, expert_penalty : Penalty
         On standardised coefficients; kept with a ridge for each slot of the tree, and
         for each expert.
@@ -93,6 +91,9 @@ class LinearMixture(ChosenPenalties):
     def n_experts(self):
         """Number of leaves."""
         return self.tree.n_leaves
+
+    #: Whether the M-step of the experts is exact from any parameters.
+    solves_experts = False
 
     @property
     def biased(self):
@@ -157,10 +158,12 @@ class LinearMixture(ChosenPenalties):
 
     def evaluate(self, theta):
         """Penalised log-likelihood per unit of weight, and the statistics."""
-        parts = self.unpack(theta)
-        statistics = self._accumulate(parts)
-        value = statistics.total[0] - self._penalty(parts)
-        return value / self.total_weight, statistics
+        statistics = self._accumulate(self.unpack(theta))
+        return self.value(theta, statistics), statistics
+
+    def value(self, theta, sums):
+        """Penalised log-likelihood per unit of weight."""
+        return (sums.total[0] - self._penalty(self.unpack(theta))) / self.total_weight
 
     def log_likelihood(self, statistics):
         """Weighted log-likelihood on the scale that the problem sees."""
@@ -309,6 +312,7 @@ class LinearGaussianMixture(LinearMixture):
     """
 
     _kernel = staticmethod(gaussian_pass)
+    solves_experts = True
 
     def __init__(self, *args, floor, shared_variance=False, **kwargs):
         super().__init__(*args, **kwargs)

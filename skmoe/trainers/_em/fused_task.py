@@ -26,16 +26,23 @@ from .wide import WideCategoricalMixture, WideGaussianMixture
 
 def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
-    recipe = task.recipe
-    first, form = recipe.experts[0], recipe.gate.linear_form(task.rows.gate_view)
+    form = task.recipe.gate.linear_form(task.rows.gate_view)
     return (
         form is not None
-        and not recipe.router.masks_training
-        and all(traits(e).is_linear for e in recipe.experts)
-        and all(_penalised(e) == _penalised(first) for e in recipe.experts)
-        and recipe.likelihood.has_fused_pass
+        and are_linear(task.recipe)
         and is_numeric(task.rows.shared_view)
         and (form.columns is None or is_numeric(form.columns))
+    )
+
+
+def are_linear(parts):
+    """Whether experts are linear and alike, so that one pass serves all."""
+    first = parts.experts[0]
+    return (
+        not parts.router.masks_training
+        and all(traits(e).is_linear for e in parts.experts)
+        and all(_penalised(e) == _penalised(first) for e in parts.experts)
+        and parts.likelihood.has_fused_pass
     )
 
 
@@ -65,14 +72,14 @@ class FusedTask:
         self.penalty = Penalty.of(self.expert)
         weight, columns = read_only(task.rows.weight, float), self.form.columns
         alike = self.expert.standardize == self.form.standardize
-        design = partial(make_design, scales=task.rows.column_scales)
-        self.expert_design = design(view, weight, self.expert.standardize)
+        design = partial(self._design, weight)
+        self.expert_design = design(view, self.expert.standardize)
         if columns is None:
             self.gate_design = empty_design(len(weight))
         elif columns is view and alike:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = design(columns, weight, self.form.standardize)
+            self.gate_design = design(columns, self.form.standardize)
         common = {
             "tree": self.tree,
             "gate_penalty": self.form.penalty,
@@ -82,6 +89,9 @@ class FusedTask:
         }
         make = self._of_values if task.rows.classes is None else self._of_classes
         self.problem = make(self.gate_design, self.expert_design, weight, common)
+
+    def _design(self, weight, view, standardize):
+        return make_design(view, weight, standardize, self.task.rows.scales_of(view))
 
     def is_wide(self):
         """Whether it is solved by products with the columns of experts and gate.

@@ -10,9 +10,11 @@ from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
+from .beginning import begun, gone_on
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
 from .prediction import for_prediction, pays_for_mean
+from .stepwise import check_columns, keeps_sums, refused, remembered
 from .streamed import StreamedDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
@@ -58,6 +60,15 @@ class EM(Trainer):
         ``history_["prediction"]`` tells.  Linear and additive experts of a Gaussian
         likelihood move, with others the gate alone.  In a classifier nothing changes:
         the log-loss of its probabilities is the likelihood.
+    step_exponent : float, default=0.6
+        In ``partial_fit``, how fast what came before counts for less: of t batches of
+        equal weight the last one has the share ``t ** -step_exponent`` in the sums.  In
+        (0.5, 1]; with 1 all rows count alike.
+    step : float, default=None
+        In ``partial_fit``, the share of what came before that each batch drops, in
+        (0, 1], in place of a falling one: a constant step follows rows that drift.  One
+        forgets all.  If given, ``fit`` keeps the sums from which ``partial_fit`` goes
+        on (about the square of the number of columns, for each expert).
 
     References
     ----------
@@ -67,6 +78,8 @@ class EM(Trainer):
        for accelerating the convergence of any EM algorithm. Scand. J. Stat. 35.
     .. [3] Biernacki, C., Celeux, G., Govaert, G. (2003). Choosing starting values
        for the EM algorithm. Comput. Stat. Data Anal. 41 (short runs first).
+    .. [4] Cappé, O., Moulines, E. (2009). On-line expectation-maximization algorithm
+       for latent data models. J. R. Stat. Soc. B 71, 593-613.
 
     Examples
     --------
@@ -76,7 +89,7 @@ class EM(Trainer):
     """
 
     hard = False
-    starts_anywhere = True
+    starts_anywhere = takes_batches = fits_first_batch = True
     keeps_sparse = True
 
     def __init__(
@@ -88,6 +101,8 @@ class EM(Trainer):
         short_iter=10,
         min_load=0.005,
         objective=None,
+        step_exponent=0.6,
+        step=None,
     ):
         self.max_iter = max_iter
         self.max_refits = max_refits
@@ -96,6 +111,8 @@ class EM(Trainer):
         self.short_iter = short_iter
         self.min_load = min_load
         self.objective = objective
+        self.step_exponent = step_exponent
+        self.step = step
 
     @property
     def fits_masks(self):
@@ -125,6 +142,13 @@ class EM(Trainer):
                     f"{type(self).__name__} got {name}={value!r}, but expected a "
                     f"number in [0, {top})."
                 )
+        for name, above in (("step", 0.0), ("step_exponent", 0.5)):
+            value = vars(self)[name]
+            if not (value is None and name == "step") and not above < value <= 1:
+                raise ValueError(
+                    f"{type(self).__name__} got {name}={value!r}, but expected a "
+                    f"number in ({above}, 1]."
+                )
 
     def fit(self, rows, recipe, start, report):
         """Train the parts of a recipe on rows; returns a ``Fit``."""
@@ -140,7 +164,33 @@ class EM(Trainer):
             fit = for_prediction(trainer, task, fit, n_active)
         fit = by_load(task, fit)
         trainer._warn(fit, task)
+        if self.step is not None and keeps_sums(trainer, task):
+            fit = remembered(trainer, task, fit)
         return fit
+
+    def refused_batches(self, parts, n_members):
+        """What has no sums over rows to go on from, and the remedy; None if nothing."""
+        if n_members > 1:
+            return (
+                f"n_members={n_members}, but one; train the members one by one and "
+                "average their predictions"
+            )
+        return refused(self, parts)
+
+    def fit_batch(self, rows, recipe, start, report):
+        """A fit to the first rows, then one step with each batch."""
+        self.check()
+        task, trainer = Task(rows, recipe, start, report), self.for_recipe(recipe)
+        check_supported(task, self)
+        check_columns(task)
+        if start.warm is not None:
+            return gone_on(trainer, task)
+        if start.freeze is not None:
+            raise ValueError(
+                f"partial_fit got freeze={start.freeze!r} in the first call, before "
+                "which there is nothing to keep; leave it out there."
+            )
+        return begun(trainer, task, self.fit(rows, recipe, start, report))
 
     def for_recipe(self, recipe):
         """The trainer with what it leaves to the parts: ``tol`` and ``objective``."""
@@ -185,7 +235,8 @@ class HardEM(EM):
 
     Parameters
     ----------
-    max_iter, max_refits, tol, accelerate, short_iter, min_load, objective
+    max_iter, max_refits, tol, accelerate, short_iter, min_load, objective, \
+step_exponent, step
         As in :class:`EM`; hard assignments are never extrapolated.
 
     References

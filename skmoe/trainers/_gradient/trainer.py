@@ -10,7 +10,7 @@ from ...likelihoods import Gaussian
 from ...losses import RouterZLoss
 from .._task import Task, Trainer, check_supported
 from .refit import AlternatingRun
-from .run import GradientRun
+from .run import GradientRun, State
 from .task import GradientTask, Phase, check_gate, is_differentiable
 
 CHOICES = {
@@ -258,7 +258,7 @@ class Gradient(Trainer):
 
 def _state_of(fit):
     """State of an earlier fit, or None without one."""
-    if fit is not None and fit.state is None:
+    if fit is not None and not isinstance(fit.state, State):
         raise ValueError(
             "The mixture was fitted by another trainer, from which Gradient cannot go "
             "on; clone the estimator to start afresh."
