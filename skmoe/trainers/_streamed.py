@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .._numerics.design import Moments, make_design
 from .._numerics.grams import Columns
 from ..engines import recut, sum_blocks, unit_rows
+from ..experts._answers import predict_expert
 from ._rows import Rows
 
 
@@ -78,11 +80,10 @@ class StreamedRows(Rows):
 
     def mean_answer(self, expert, number):
         """Mean over all rows of what a fitted expert predicts, by one more pass."""
-
-        def accumulate(total, X, y, weight):
-            total[0][:] += weight @ self.answer_of(expert, X)[:, self.told_output]
-
-        (total,) = self.stream.sums(accumulate, lambda: (np.zeros(1),))
+        if self.stream.whole:
+            return super().mean_answer(expert, number)
+        answer = expert, self.classes, self.n_outputs, self.told_output
+        (total,) = self.stream.sums(partial(add_answers, answer), zero_total)
         return total[0] / self.stream.columns.weight
 
     def columns_of(self, view):
@@ -93,6 +94,20 @@ class StreamedRows(Rows):
             known = SampledColumns(view, self.weight, varying)
             self.columns[id(view)] = known
         return known
+
+
+def add_answers(answer, total, X, y, weight):
+    """Add what an expert predicts of a block to the sum of its answers, in place.
+
+    ``answer`` are the expert, classes, number of outputs, and which of these it is.
+    """
+    expert, classes, n_outputs, told = answer
+    total[0][:] += weight @ predict_expert(expert, X, classes, n_outputs)[:, told]
+
+
+def zero_total():
+    """One sum, of nothing."""
+    return (np.zeros(1),)
 
 
 class SampledColumns(Columns):

@@ -135,16 +135,19 @@ class Renewals:
     def __init__(self, problem, wanted):
         most = FEW_RENEWALS if problem.costly else MOST_RENEWALS
         self.left = most if wanted and problem.renews else 0
+        dear = problem.sample is not None
+        # Where a sample says where steps lead, each leads to the optimum, nearly.
+        self.first, self.steps = (1, 1) if dear else (FIRST_RENEWAL, RENEWAL_STEPS)
 
     def due(self, iteration, quiet):
         """Whether they are after this iteration, in which little was gained or not."""
-        regular = iteration >= FIRST_RENEWAL and iteration % RENEWAL_STEPS == 0
+        regular = iteration >= self.first and iteration % self.steps == 0
         return self.left > 0 and (regular or quiet)
 
     def take(self, run):
         """Choose the penalties of a run anew, the last time if they hardly move."""
         run.problem, run.theta, moved = run.problem.renewed(run.theta, run.statistics)
-        run.value, run.statistics = run.problem.evaluate(run.theta)
+        run.value, run.statistics = run.problem.revalued(run.theta, run.statistics)
         run.renewed.append(len(run.bounds))
         self.left = self.left - 1 if moved > run.problem.penalty_rest else 0
 

@@ -55,6 +55,9 @@ class ChosenPenalties:
     costly = False
     #: Move of the logarithms of penalties after which they stay.
     penalty_rest = 0.05
+    #: The same problem on a sample of the rows, with the weight of all, where a pass
+    #: over these is dear.
+    sample = None
 
     @property
     def renews(self):
@@ -74,6 +77,12 @@ class ChosenPenalties:
         share = np.repeat(np.array(spent, dtype=float) / widths, widths)
         penalty = self.gate_penalty._replace(ridge=ridge)
         return {"gate_penalty": penalty, "gate_spent": share}
+
+    def revalued(self, theta, statistics):
+        """What ``evaluate`` gives where only the penalties have changed."""
+        total = self.log_likelihood(statistics)
+        value = (total - self._penalty(self.unpack(theta))) / self.total_weight
+        return value, statistics
 
     def renewed(self, theta, statistics):
         """The problem with the penalties that evidence asks for, its parameters, and

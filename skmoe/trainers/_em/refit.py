@@ -69,6 +69,9 @@ class RefitMixture:
         One-hot responsibilities.
     """
 
+    #: A problem on fewer rows that says where steps lead: here there is none.
+    sample = None
+
     def __init__(self, task, *, n_active=None, hard=False):
         self.task, self.hard, self.settles = task, hard, False
         self.n_active = task.recipe.n_experts if n_active is None else n_active
@@ -203,6 +206,10 @@ class RefitMixture:
         value = (total - self._penalty(parts)) / self.total_weight
         pairs = zip(likelihoods, predictions, strict=True)
         return value, EStep(resp, total, [own.row_weight(y, at) for own, at in pairs])
+
+    def revalued(self, parts, statistics):
+        """What ``evaluate`` gives where the penalties have changed."""
+        return self.evaluate(parts)
 
     def at_rows(self, parts):
         """Likelihoods of the training rows."""

@@ -1,11 +1,14 @@
 """EM of linear parts on rows that are read anew in each pass.
 
-Starts, and a first run, happen on the sample that the first pass has drawn; the runs
-after it sum the same statistics over all rows, batch by batch.
+Starts, and first runs, happen on growing parts of the sample that the first pass has
+drawn; the run after them sums the same statistics over all rows, batch by batch, and
+asks the sample where its steps lead.
 """
 
 import time
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +17,26 @@ from ..._numerics.design import empty_design, read_only
 from ..._numerics.grams import without_spreadless
 from ..._numerics.products import column_sums
 from .drivers import FusedDriver
-from .fused import LinearGaussianMixture
+from .fused import LinearGaussianMixture, LinearMixture
 from .fused_classes import LinearCategoricalMixture
 from .loop import rank
+from .sampled import SampleNewton
+
+# Rows of a sample on which runs from all starts are made.
+FIRST_ROWS = 20_000
+# For each row of the sample that is asked where steps lead, so many rows are read.
+ROWS_PER_SAMPLED = 20
+
+
+class At(NamedTuple):
+    """What of a run says where it is.
+
+    Attributes
+    ----------
+    theta : ndarray, parameters
+    """
+
+    theta: np.ndarray
 
 
 class StreamedSums:
@@ -24,19 +44,41 @@ class StreamedSums:
 
     Attributes
     ----------
-    rows : StreamedRows
-    fused : FusedTask, how targets are standardised
+    stream : Stream
+    sample : the same problem on rows of the sample, with the weight of all
     passes : list of float, seconds of the passes so far
     """
 
     @classmethod
     def over_all(cls, problem, fused, passes):
         """The problem of a sample for all rows, with the penalties that it has."""
-        own = object.__new__(cls)
+        own, stream = object.__new__(cls), fused.task.rows.stream
         own.__dict__.update(problem.__dict__)
-        own.fused, own.rows, own.passes = fused, fused.task.rows, passes
-        own.total_weight = own.rows.stream.columns.weight
+        own.stream, own.passes = stream, passes
+        own._know_target(fused)
+        own.total_weight = stream.columns.weight
+        own.sample = adviser(problem, stream)
+        # Blocks bring rows of their own.
+        own.gate = problem.gate._replace(X=problem.gate.X[:0])
+        shared = problem.expert is problem.gate
+        columns = problem.expert._replace(X=problem.expert.X[:0])
+        own.expert = own.gate if shared else columns
+        own.target = own.weight = None
         return own
+
+    def with_rule(self, **changes):
+        """The same problem under other rules, which hold for its sample, too."""
+        other = super().with_rule(**changes)
+        if other.sample is not None:
+            other.sample = other.sample.with_rule(**changes)
+        return other
+
+    def kernel(self):
+        """The problem without its rows, as it may be sent to where blocks are."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.stream = other.sample = other.passes = None
+        return other
 
     def on_block(self, X, y, weight):
         """The same problem, with the same standardisation, on a block of rows."""
@@ -49,50 +91,102 @@ class StreamedSums:
         part.target, part.weight = self._block_target(y), read_only(weight)
         return part
 
+    def add_block(self, parts, statistics, *block):
+        """Add what a block of rows says to a tuple of sums, in place."""
+        self.on_block(*block).add_rows(parts, statistics, 0, len(block[0]))
+
+    def add_columns(self, at, statistics, *block):
+        """Add masses, and sums of columns and squares by experts, in place."""
+        part = self.on_block(*block)
+        weights = part.responsibilities(at) * part.weight[:, None]
+        sums = column_sums(part.expert, weights)
+        for total, own in zip(statistics, sums, strict=True):
+            total += own
+
+    def zero_columns(self):
+        """What ``add_columns`` begins with."""
+        shape = self.n_experts, self.expert_channels - 1
+        return np.zeros(shape[0]), np.zeros(shape), np.zeros(shape)
+
     def _accumulate(self, parts):
-        def accumulate(statistics, *block):
-            self.on_block(*block).add_rows(parts, statistics, 0, len(block[0]))
-
-        sums = self._sums(accumulate, self._zero_statistics)
+        kernel = self.kernel()
+        sums = self._sums(partial(kernel.add_block, parts), kernel._zero_statistics)
         return self._split_grams(Statistics(*sums))
-
-    def _sums(self, accumulate, make_statistics):
-        stream, begun = self.rows.stream, time.perf_counter()
-        sums = stream.sums(accumulate, make_statistics, self.n_jobs)
-        self.passes.append(time.perf_counter() - begun)
-        stream.tell(
-            f"pass {len(self.passes)} over {stream.n_rows} rows: "
-            f"{self.passes[-1]:.2f} s"
-        )
-        return sums
 
     def column_sums(self, run):
         """Masses (K,), sums and sums of squares (K, p) of the columns by experts."""
-        shape = self.n_experts, self.expert_channels - 1
+        kernel = self.kernel()
+        return self._sums(
+            partial(kernel.add_columns, At(run.theta)), kernel.zero_columns
+        )
 
-        def accumulate(statistics, *block):
-            part = self.on_block(*block)
-            weights = part.responsibilities(run) * part.weight[:, None]
-            for total, own in zip(
-                statistics, column_sums(part.expert, weights), strict=True
-            ):
-                total += own
+    def _sums(self, accumulate, make_statistics):
+        return timed_sums(
+            self.stream, self.passes, accumulate, make_statistics, self.n_jobs
+        )
 
-        def zeros():
-            return np.zeros(shape[0]), np.zeros(shape), np.zeros(shape)
 
-        return self._sums(accumulate, zeros)
+def timed_sums(stream, passes, accumulate, make_statistics, n_jobs):
+    """Sums of one pass, whose seconds are noted and told."""
+    begun = time.perf_counter()
+    sums = stream.sums(accumulate, make_statistics, n_jobs)
+    passes.append(time.perf_counter() - begun)
+    stream.tell(f"pass {len(passes)} over {stream.n_rows} rows: {passes[-1]:.2f} s")
+    return sums
+
+
+def adviser(problem, stream):
+    """A problem on so much of its sample that to ask it costs less than a pass."""
+    n_rows = max(stream.n_rows // ROWS_PER_SAMPLED, FIRST_ROWS)
+    part = problem.on_rows(spread_rows(len(problem.weight), n_rows))
+    ratio = stream.columns.weight / part.total_weight
+    weight = read_only(part.weight * ratio)
+    return part.with_rule(weight=weight, total_weight=stream.columns.weight)
+
+
+def first_part(problem):
+    """A problem on the first rows of its sample, all of them if they are few."""
+    n_rows = len(problem.weight)
+    if n_rows <= 2 * FIRST_ROWS:
+        return problem
+    return problem.on_rows(spread_rows(n_rows, FIRST_ROWS))
+
+
+def with_rows_of(problem, other):
+    """The experts and penalties of one problem on the rows of another."""
+    names = "gate", "expert", "target", "weight", "total_weight"
+    return problem.with_rule(**{name: vars(other)[name] for name in names})
+
+
+def spread_rows(n_rows, n_wanted):
+    """Numbers of so many rows at most, evenly spread."""
+    n_wanted = min(n_rows, n_wanted)
+    return np.arange(n_wanted) * n_rows // n_wanted
 
 
 class StreamedGaussianMixture(StreamedSums, LinearGaussianMixture):
-    """Gaussian experts on the rows of a stream."""
+    """Gaussian experts on the rows of a stream.
+
+    Attributes
+    ----------
+    shift, unit : (d,) what targets are standardised by
+    """
+
+    def _know_target(self, fused):
+        self.shift, self.unit = fused.y_center, fused.y_scale
 
     def _block_target(self, y):
-        return read_only((y - self.fused.y_center) / self.fused.y_scale)
+        return read_only((y - self.shift) / self.unit)
 
 
 class StreamedCategoricalMixture(StreamedSums, LinearCategoricalMixture):
     """Multinomial logistic experts on the rows of a stream."""
+
+    # The steps of a sample tell a drift from a distance.
+    extrapolates = LinearMixture.extrapolates
+
+    def _know_target(self, fused):
+        """Labels are read as they are."""
 
     def _block_target(self, y):
         return Labels(read_only(y, np.int64), read_only(np.zeros((0, self.n_classes))))
@@ -115,27 +209,40 @@ class StreamedDriver(FusedDriver):
 
     def best(self):
         """The best of the runs from all starts, and the problem that it is one of."""
+        stream = self.task.rows.stream
+        if stream.whole:
+            return super().best()
         problem = self._problem(self.task.recipe.n_experts)
-        starts = [(problem, theta) for theta in self._starts(problem)]
-        if self.task.rows.stream.whole:
-            runs = [self._over_all(*own) for own in starts]
-            return max(runs, key=lambda r: rank(r[1], r[0]))
+        starts = self._starts(problem)
+        small = first_part(problem)
         limit = self._most_iterations(problem)
-        runs = [self._run(*own, limit) for own in starts]
-        sampled, problem = max(runs, key=lambda r: rank(r[1], r[0]))
-        if sampled.stopped:
-            return self._over_all(problem, sampled.theta, limit=1)
-        run, problem = self._over_all(problem, sampled.theta)
-        run.removed = [*sampled.removed, *run.removed]
-        return run, problem
-
-    def _over_all(self, problem, theta, limit=None):
-        """Run over all rows, from where a sample has led."""
+        runs = [self._run(small, theta, limit) for theta in starts]
+        run, small = max(runs, key=lambda r: rank(r[1], r[0]))
+        if small.weight is not problem.weight:
+            run, problem = self._going_on(run, with_rows_of(small, problem))
+        else:
+            problem = small
         whole = self.kind.over_all(problem, self.fused, self.passes)
-        return self._run(whole, theta, limit or self._most_iterations(whole))
+        return self._going_on(run, whole)
+
+    def _accelerator(self, problem):
+        own = super()._accelerator(problem)
+        if problem.sample is None or not self.trainer.accelerate or problem.hard:
+            return own
+        return SampleNewton(problem.sample) if problem.extrapolates else own
+
+    def _going_on(self, earlier, problem):
+        """Run on more rows from where an earlier run has led."""
+        limit = 1 if earlier.stopped else self._most_iterations(problem)
+        run, problem = self._run(problem, earlier.theta, limit)
+        run.removed = [*earlier.removed, *run.removed]
+        return run, problem
 
     def _drop_flat(self, run, problem):
         if not problem.keeps_flat:
+            return
+        if self.task.rows.stream.whole:
+            super()._drop_flat(run, problem)
             return
         gate, coef = problem.unpack(run.theta)
         own = np.split(coef, problem.n_experts)
