@@ -51,6 +51,7 @@ ORDERS = {
         "products",
         "grams",
         "multinomial",
+        "part_sums",
         "evidence",
         "network",
         "curves",

@@ -21,8 +21,6 @@ from .._warnings import quietly
 from ..data import RowSource
 from ..engines import TreeSum, recut
 from ..experts._base import traits
-from ..gates import ConstantGate, SoftmaxGate
-from ..likelihoods import Categorical, Gaussian
 from ..routers import DenseRouter
 from ..trainers import EM
 from ..trainers._streamed import Stream, StreamedRows
@@ -63,7 +61,7 @@ def fit_source(model, source, **given):
     """
     parts = model._resolve()
     refuse_others(model, parts, given)
-    first = FirstPass(model, source)
+    first = FirstPass(model, source, parts.likelihood)
     weight, X, labels = first.sample.rows()
     reading = Reading(parts.asked, parts.gate.node_gate)
     table, target = reading.read(model, X), first.target()
@@ -103,25 +101,27 @@ def refuse_others(model, parts, given):
 
 def _refused_parts(parts):
     """What the user wrote, whether it is not read in batches, and the remedy."""
-    asked, gate, trainer = parts.asked, type(parts.gate), parts.trainer
-    alike = len({repr(own) for own in parts.experts}) == 1
-    linear = alike and all(traits(own).is_linear for own in parts.experts)
+    asked, gate, trainer = parts.asked, parts.gate, parts.trainer
+    streams = all(traits(expert).streams for expert in parts.experts)
+    likelihood = parts.likelihood
+    sums = likelihood.dispersions is not None and likelihood.takes != "trials"
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
         (
             f"experts={asked.experts!r} and noise={asked.noise!r}",
-            not linear,
-            "use LinearExpert, the same for all, and no noise",
+            not streams,
+            "use LinearExpert, and no noise",
         ),
         (
             f"gate={asked.gate!r}",
-            gate not in (SoftmaxGate, ConstantGate),
-            "use gate='softmax' or gate='constant' of a flat mixture",
+            not gate.streams,
+            "use gate='softmax', 'gaussian' or 'constant' of a flat mixture",
         ),
         (
             f"likelihood={parts.likelihood!r}",
-            type(parts.likelihood) not in (Gaussian, Categorical),
-            "use likelihood='gaussian'",
+            not (sums or (likelihood.has_fused_pass and _is_linear(parts))),
+            "use a family whose dispersions are told by name, such as 'gaussian', "
+            "'poisson' or 'student-t'",
         ),
         (
             f"router={asked.router!r}",
@@ -134,6 +134,12 @@ def _refused_parts(parts):
             "use trainer='em' with the likelihood as its objective",
         ),
     ]
+
+
+def _is_linear(parts):
+    """Whether gate and experts are those of the fused EM."""
+    linear = all(traits(expert).is_linear for expert in parts.experts)
+    return linear and parts.gate.linear_form(None) is not None
 
 
 def _refused_parameters(model):
@@ -168,8 +174,8 @@ class FirstPass:
     sample : ContentSample of weights, columns and targets
     """
 
-    def __init__(self, model, source):
-        self.model, self.source = model, source
+    def __init__(self, model, source, likelihood):
+        self.model, self.source, self.likelihood = model, source, likelihood
         self.names, self.n_columns, self.dtype, self.n_dims = None, None, None, None
         self.classes, self.sample, self.n_rows = None, None, 0
         self.lightest, self.heaviest = np.inf, 0.0
@@ -210,6 +216,8 @@ class FirstPass:
                 continue
             if not counts.all():
                 X, y, weight = X[counts], y[counts], weight[counts]
+            if not self.model._classify:
+                self.likelihood.check_target(y.reshape(len(y), -1))
             self._count(weight, y)
             numbers = label_numbers(y) if self.model._classify else y
             keys = row_keys(np.column_stack([X, numbers]))

@@ -27,6 +27,8 @@ class ExpertTraits:
     steps = False
     #: Whether it chooses its penalties anew while EM runs: ``renewed``.
     renews = False
+    #: Whether it gains from sums over rows that come in blocks: ``sums``.
+    streams = False
     #: The unfitted ``CurveEncoding`` by which it sees the table, if it does;
     #: fitted, it then has ``curves_``, ``level``, ``terms`` and ``link``.
     curves = None
@@ -69,6 +71,19 @@ class ExpertTraits:
             Of each output, to which a lasso refers.
         """
         return 0.0
+
+    def sums(self, X, weight, scales, output_scales):
+        """The ``ExpertSums`` of the expert, which was fitted to a sample of the rows.
+
+        Asked for where it ``streams``.
+
+        Parameters
+        ----------
+        X, weight : columns (n, p) and weights (n,) of the sample
+        scales : means and standard deviations (p,) of the columns of all rows
+        output_scales : those of the outputs (d,); None for classes
+        """
+        raise NotImplementedError
 
     def noise_scatter(self, variance):
         """What residuals lack of the noise that the fit followed, (n_outputs,)."""

@@ -41,6 +41,7 @@ from .._numerics.network import Network
 from .._numerics.products import gather, linear, regress
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
+from ._sums import ClassSums, LeastSquaresSums, SlopeSums
 
 
 class LinearStatistics(NamedTuple):
@@ -110,6 +111,7 @@ class LinearExpert(RidgePart, BuiltInExpert):
     """
 
     differentiable = is_linear = is_smooth = reads_sparse = scales_ridge = True
+    streams = True
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
 
@@ -330,6 +332,16 @@ class LinearExpert(RidgePart, BuiltInExpert):
         """Fitted values, shape (n,) or (n, n_outputs)."""
         return self._linear(X)
 
+    def sums(self, X, weight, scales, output_scales):
+        """By Newton steps, which are the solution of least squares."""
+        design = make_design(X, weight, self.standardize, scales)
+        center, unit = output_scales
+        if self.follows_likelihood and self._family().link != "identity":
+            return SlopeSums(self, design, np.zeros(len(unit)), np.ones(len(unit)))
+        unit = np.where(unit > 0, unit, 1.0)
+        kind = SlopeSums if self.follows_likelihood else LeastSquaresSums
+        return kind(self, design, center, unit)
+
     def prior_scatter(self):
         """What the penalty adds to the residual sums of squares, (n_outputs,)."""
         return Penalty.of(self).ridge * self._squared_norms
@@ -372,16 +384,21 @@ class LinearClassifierExpert(LinearExpert):
         """Two mirrored sets of coefficients share the ridge of one log-odds."""
         return 2.0 if len(self.classes_) == 2 else 1.0
 
-    def _class_penalty(self):
+    def class_penalty(self):
+        """Ridge and lasso of the coefficients of each class."""
         ridge, lasso = Penalty.of(self)
         return ridge * self._mirrored(), lasso
+
+    def sums(self, X, weight, scales, output_scales):
+        """By Newton steps."""
+        return ClassSums(self, make_design(X, weight, self.standardize, scales))
 
     def renewed(self, design, y, weight, *, classes=None, offset=None):
         """As in regression; ``offset`` (n, n_classes) is added to the logits, and all
         ``classes`` are those of the expert."""
         labels, codes = np.unique(y, return_inverse=True)
         targets, coef = np.eye(len(labels))[codes], self.standardised(design)
-        near = self._class_penalty()[0]
+        near = self.class_penalty()[0]
         if use_products(design.X, len(labels)):
             model = ByProducts(design, targets * weight[:, None], offset=offset)
             chosen = probed_softmax(model, model.evaluate(coef)[1], coef, near)
@@ -398,7 +415,7 @@ class LinearClassifierExpert(LinearExpert):
         """As in regression; ``offset`` (n, n_classes) is added to the logits."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         n_classes = len(self.classes_)
-        ridge, lasso = self._class_penalty()
+        ridge, lasso = self.class_penalty()
         coef, self.converged_ = fit_multinomial(
             design,
             read_only(np.eye(n_classes)[codes]),
@@ -428,7 +445,7 @@ class LinearClassifierExpert(LinearExpert):
 
     def penalty(self, variance=1.0, unit=1.0):
         """Penalty in nats, whatever the unit."""
-        ridge, lasso = self._class_penalty()
+        ridge, lasso = self.class_penalty()
         squares, absolutes = self._squared_norms.sum(), self._absolute_norms.sum()
         return float(0.5 * ridge * squares + lasso * absolutes)
 

@@ -81,6 +81,8 @@ class BaseGate(Stamped):
     penalty_rows = 0.0
     #: Whether a share of the penalty is a lasso, which only EM fits.
     has_lasso = False
+    #: Whether it gains from sums over rows that come in blocks: ``sums``.
+    streams = False
     #: Estimator of another library that it is made of, if it is.
     foreign = None
     #: Free parameters of a fitted gate; None if they have no count.
@@ -134,6 +136,19 @@ class BaseGate(Stamped):
         """Set what evidence says, by slot (K,); returns self.
 
         Asked for where a ``linear_form`` is ``by_evidence``.
+        """
+        raise NotImplementedError
+
+    def sums(self, X, weight, scales, total):
+        """The ``GateSums`` of the gate, which was fitted to a sample of the rows.
+
+        Asked for where it ``streams``.
+
+        Parameters
+        ----------
+        X, weight : columns (n, p) and weights (n,) of the sample
+        scales : means and standard deviations (p,) of the columns of all rows
+        total : float, weight of all rows
         """
         raise NotImplementedError
 

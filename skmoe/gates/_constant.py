@@ -7,6 +7,7 @@ from scipy.special import log_softmax
 
 from .._numerics.linalg import Penalty
 from ._base import BaseGate, LinearForm
+from ._sums import ConstantSums
 
 
 class ConstantGate(BaseGate):
@@ -30,11 +31,15 @@ class ConstantGate(BaseGate):
     """
 
     numeric = False
-    exchangeable = True
+    exchangeable = streams = True
 
     def linear_form(self, X):
         """No penalty and no columns for the fused EM, which fits this gate itself."""
         return LinearForm(Penalty(0.0), True, None)
+
+    def sums(self, X, weight, scales, total):
+        """By the masses of the experts."""
+        return ConstantSums(self)
 
     def fit(self, X, resp, sample_weight=None):
         """Fit to responsibilities ``resp`` (n, K); returns self."""

@@ -13,6 +13,7 @@ from .._numerics.grams import Columns
 from .._numerics.linalg import SINGULAR, n_pairs, unpack_grams
 from ..engines import map_rows
 from ._base import BaseGate
+from ._sums import GaussianSums
 
 COVARIANCES = ("full", "diag", "tied")
 # Share of the rows below which an expert has no shape of its own.
@@ -60,7 +61,7 @@ class GaussianGate(BaseGate):
     [-1.5, 1.5]
     """
 
-    exchangeable = generative = True
+    exchangeable = generative = streams = True
 
     def __init__(self, covariance="full", alpha=1.0):
         self.covariance = covariance
@@ -82,6 +83,28 @@ class GaussianGate(BaseGate):
                 f"GaussianGate got alpha={self.alpha!r}, but expected a finite number "
                 "of pseudo-rows >= 0; the default is 1."
             )
+
+    def sums(self, X, weight, scales, total):
+        """By second moments."""
+        design = make_design(as_dense(X), weight, scales=scales)
+        return GaussianSums(self, design, weight.sum(), total)
+
+    def moments(self, design, mass):
+        """Second moments (K, q, q) of standardised columns and ones, of which rows of
+        a ``mass`` made the fitted gate."""
+        masses, inverse = mass * self.weights_, design.inverse_scale
+        means = (self.means_ - design.center) * inverse
+        rows = mass if self.covariance == "tied" else masses[:, None, None]
+        scatter = self.covariances_ * inverse[:, None] * inverse * (rows + self.alpha)
+        scatter = scatter - self.alpha * (self._axes @ self._axes.T)
+        if self.covariance == "tied":
+            scatter = scatter * self.weights_[:, None, None]
+        outer = means[:, :, None] * means[:, None, :]
+        moments = np.empty((len(means), means.shape[1] + 1, means.shape[1] + 1))
+        moments[:, :-1, :-1] = scatter + masses[:, None, None] * outer
+        moments[:, -1, :-1] = moments[:, :-1, -1] = masses[:, None] * means
+        moments[:, -1, -1] = masses
+        return moments
 
     def accumulate(self, design, resp, weight):
         """Weighted second moments (K, q, q) of standardised columns and ones."""

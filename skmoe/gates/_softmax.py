@@ -25,6 +25,7 @@ from .._numerics.multinomial import (
 )
 from .._numerics.network import Network
 from ._base import BaseGate, LinearForm
+from ._sums import SoftmaxSums
 
 
 class SoftmaxGate(RidgePart, BaseGate):
@@ -86,7 +87,7 @@ class SoftmaxGate(RidgePart, BaseGate):
     [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]
     """
 
-    differentiable = exchangeable = reads_sparse = True
+    differentiable = exchangeable = reads_sparse = streams = True
     start_alpha = 0.1
 
     def __init__(
@@ -119,6 +120,10 @@ class SoftmaxGate(RidgePart, BaseGate):
     def linear_form(self, X):
         """Penalty and columns for the fused EM, which fits this gate itself."""
         return LinearForm(Penalty.of(self), self.standardize, X, self.by_evidence)
+
+    def sums(self, X, weight, scales, total):
+        """By Newton steps."""
+        return SoftmaxSums(self, make_design(X, weight, self.standardize, scales))
 
     def network(self, n_inputs, n_outputs):
         """Architecture for trainers that follow a gradient: no hidden layers."""

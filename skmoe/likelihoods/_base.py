@@ -1,5 +1,7 @@
 """What a family of densities owes, and what follows from that."""
 
+import copy
+
 import numpy as np
 from scipy import optimize
 from sklearn.base import clone
@@ -149,6 +151,9 @@ class Likelihood(Stamped):
     model_ = None
     #: Whether it is the density of the noise component.
     is_noise = False
+    #: Names of the positive attributes that are its dispersions, which sums over rows
+    #: can improve one by one; None where it has others.
+    dispersions = None
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -370,9 +375,30 @@ class Likelihood(Stamped):
             fitted.append(self.fit_one(y, self.usable(at), weight, **own))
         return fitted
 
+    def dispersion_limits(self, spread):
+        """Least and largest logarithms (m, n_outputs) of the ``dispersions``.
+
+        ``spread`` (n_outputs,) are variances of y, to which a floor may refer.
+        """
+        shape = len(self.dispersions), len(spread)
+        return np.full(shape, -np.inf), np.full(shape, np.inf)
+
+    def with_dispersions(self, values, floored):
+        """A copy of a fitted likelihood with other ``dispersions`` (m, n_outputs)."""
+        fitted = copy.copy(self)
+        for name, own in zip(self.dispersions, values, strict=True):
+            setattr(fitted, name, unboxed(own))
+        fitted.floored_ = floored
+        return fitted
+
     def keeps(self, previous, weight):
         """Whether an expert has no rows, and so keeps the likelihood it had."""
         return previous is not None and not weight.sum() > 0
+
+
+def limits(bounds, n_outputs):
+    """Limits (1, n_outputs) of one dispersion, the same for all outputs."""
+    return tuple(np.full((1, n_outputs), end) for end in bounds)
 
 
 def column(size):

@@ -38,6 +38,7 @@ class Categorical(Likelihood):
 
     n_parameters_ = 0.0
     link, discrete, has_fused_pass = "softmax", True, True
+    dispersions = ()
 
     def fit_dispersions(
         self, y, predictions, weights, *, priors=None, size=None, previous=None, **_

@@ -5,7 +5,7 @@ from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, least_counts
-from ._base import Likelihood, best_positive, column, unboxed
+from ._base import Likelihood, best_positive, column, limits, unboxed
 from ._incomplete import LARGE, incomplete_beta, lag, upper_gamma
 from ._links import positive
 
@@ -67,6 +67,8 @@ class Poisson(Count):
     Poisson()
     """
 
+    dispersions = ()
+
     def variance_of(self, prediction, size=None):
         """Variance of y, (n, n_outputs): the mean."""
         return self.mean(prediction, size)
@@ -111,7 +113,15 @@ class NegativeBinomial(Count):
     NegativeBinomial()
     """
 
-    limit = Poisson
+    limit, dispersions = Poisson, ("theta_",)
+
+    def dispersion_limits(self, spread):
+        """Those between which they are told apart."""
+        return limits(LOG_DISPERSIONS, len(spread))
+
+    def with_dispersions(self, values, floored):
+        """None of them is a floor."""
+        return super().with_dispersions(values, False)
 
     def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         mean, d = self.mean(prediction, size), y.shape[1]

@@ -5,7 +5,7 @@ from scipy import optimize, special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, inverse
-from ._base import Likelihood, unboxed
+from ._base import Likelihood, limits, unboxed
 from ._incomplete import LARGE, lower_gamma
 
 # Brackets of the logarithm of a shape.
@@ -44,6 +44,7 @@ class Gamma(Likelihood):
     """
 
     link, takes, support = "log", "offset", (0.0, np.inf)
+    dispersions = ("shape_",)
 
     def __init__(self, floor=1e-6):
         self.floor = floor
@@ -63,6 +64,15 @@ class Gamma(Likelihood):
                 f"Gamma got y with a least value of {float(np.min(y))!r}, but expected "
                 "positive numbers; use likelihood='gaussian', or drop those rows."
             )
+
+    def dispersion_limits(self, spread):
+        """Shapes whose floor keeps them from growing."""
+        most = min(LOG_SHAPES[1], -np.log(self.floor))
+        return limits((LOG_SHAPES[0], most), len(spread))
+
+    def with_dispersions(self, values, floored):
+        """Its floor is the largest shape."""
+        return super().with_dispersions(values, bool(np.any(values >= 1 / self.floor)))
 
     def _ratio(self, y, prediction, size):
         """Targets over their means."""

@@ -75,6 +75,17 @@ class Gaussian(Likelihood):
         return self.covariance == "diag"
 
     @property
+    def dispersions(self):
+        """Its standard deviation, where each expert and output has its own."""
+        alone = self.variance == "expert" and self.covariance == "diag"
+        return ("sigma_",) if alone else None
+
+    def dispersion_limits(self, spread):
+        """Floors of the standard deviations."""
+        low = 0.5 * np.log(np.maximum(self.floor * spread, np.finfo(float).tiny))
+        return low[None], np.full((1, len(spread)), np.inf)
+
+    @property
     def _full(self):
         """Covariance of the outputs, None where each has its own variance."""
         return vars(self).get("covariance_")

@@ -5,7 +5,7 @@ from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, inverse
-from ._base import Likelihood, best_positive, least_variance, located, unboxed
+from ._base import Likelihood, best_positive, least_variance, limits, located, unboxed
 
 # Degrees of freedom that are told apart: beyond, the density is a normal one.
 LOG_DF = (0.0, np.log(1e6))
@@ -25,6 +25,12 @@ def check_floor(likelihood):
             f"{type(likelihood).__name__} got floor={likelihood.floor!r}, but expected "
             "a fraction of the variance of y in [0, 1); the default is 1e-6."
         )
+
+
+def scale_limits(floor, spread):
+    """Least and largest logarithms (1, n_outputs) of a scale."""
+    low = 0.5 * np.log(np.maximum(floor * spread, np.finfo(float).tiny))
+    return low[None], np.full((1, len(spread)), np.inf)
 
 
 class StudentT(Likelihood):
@@ -69,6 +75,18 @@ class StudentT(Likelihood):
     def __init__(self, df=None, floor=1e-6):
         self.df = df
         self.floor = floor
+
+    @property
+    def dispersions(self):
+        """Its scale, and degrees of freedom that are not given."""
+        return ("sigma_", "df_") if self.df is None else ("sigma_",)
+
+    def dispersion_limits(self, spread):
+        """Floors of the scale, and degrees of freedom that are told apart."""
+        own, df = scale_limits(self.floor, spread), limits(LOG_DF, len(spread))
+        if self.df is not None:
+            return own
+        return tuple(np.vstack(each) for each in zip(own, df, strict=True))
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -218,9 +236,14 @@ class Laplace(Likelihood):
     """
 
     scales_ridge = True
+    dispersions = ("scale_",)
 
     def __init__(self, floor=1e-6):
         self.floor = floor
+
+    def dispersion_limits(self, spread):
+        """Floors of the scale."""
+        return scale_limits(self.floor, spread)
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""

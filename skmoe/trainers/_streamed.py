@@ -58,6 +58,47 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class HeldRows:
+    """Rows of a sample, which stand for all rows of a stream and are summed like them.
+
+    Attributes
+    ----------
+    X, y, weight : arrays of the rows
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, X, y, weight, total):
+        """Rows that have a weight of ``total`` together."""
+        return cls(X, y, weight * (total / weight.sum()))
+
+    def __len__(self):
+        return len(self.weight)
+
+    @property
+    def n_rows(self):
+        """Number of the rows."""
+        return len(self)
+
+    def tell(self, text):
+        """Nothing is said of passes over rows in memory."""
+
+    def on_rows(self, rows):
+        """Some of the rows, with the weight of all."""
+        own = self.X[rows], self.y[rows], self.weight[rows]
+        return self.of(*own, self.weight.sum())
+
+    def sums(self, accumulate, make_statistics, n_jobs=None):
+        """Sum of ``accumulate(statistics, X, y, weight)`` over the rows."""
+        rows = [(self.X, self.y, self.weight)]
+        blocks = recut(rows, unit_rows(len(self)))
+        return sum_blocks(accumulate, make_statistics, blocks, n_jobs)
+
+
+@dataclass(frozen=True)
 class StreamedRows(Rows):
     """A sample of the rows of a source; means and scales are those of all of them.
 
@@ -77,6 +118,11 @@ class StreamedRows(Rows):
     def output_scales(self):
         """Means and standard deviations (d,) of the outputs of all rows."""
         return self.stream.outputs.scales(self.y.dtype)
+
+    def in_memory(self):
+        """The sample as rows that stand for themselves."""
+        own = {key: value for key, value in vars(self).items() if key != "stream"}
+        return Rows(**{**own, "columns": {}})
 
     def mean_answer(self, expert, number):
         """Mean over all rows of what a fitted expert predicts, by one more pass."""

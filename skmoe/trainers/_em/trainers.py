@@ -16,6 +16,7 @@ from .fused_task import fits_fused
 from .prediction import for_prediction, pays_for_mean
 from .stepwise import check_columns, keeps_sums, refused, remembered
 from .streamed import StreamedDriver
+from .streamed_parts import PartsDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
@@ -156,7 +157,8 @@ class EM(Trainer):
         task = Task(rows, recipe, start, report)
         check_supported(task, self)
         driver = FusedDriver if fits_fused(task) else RefitDriver
-        driver = StreamedDriver if rows.streamed else driver
+        if rows.streamed:
+            driver = StreamedDriver if driver is FusedDriver else PartsDriver
         trainer = self.for_recipe(recipe)
         fit = driver(trainer, task).fit()
         if trainer.objective == "prediction":
