@@ -57,6 +57,7 @@ ORDERS = {
         "curves",
         "systems",
         "additive",
+        "curve_sums",
     ],
     "_tables": [
         "values",

@@ -79,7 +79,7 @@ def fit_source(model, source, **given):
     if is_open:
         parts, task, views, choice = sized(model, parts, task, views, target)
     warn_of_light_weights(parts, first.total, first.n_rows)
-    task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream))
+    task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream, X=X))
     learned = Learned(views, target, None, widths, choice=choice)
     return fit_and_commit(model, parts, task, None, learned, source, None)
 
@@ -110,12 +110,12 @@ def _refused_parts(parts):
         (
             f"experts={asked.experts!r} and noise={asked.noise!r}",
             not streams,
-            "use LinearExpert, and no noise",
+            "use LinearExpert or AdditiveExpert, and no noise",
         ),
         (
             f"gate={asked.gate!r}",
             not gate.streams,
-            "use gate='softmax', 'gaussian' or 'constant' of a flat mixture",
+            "use gate='softmax', 'additive', 'gaussian' or 'constant'",
         ),
         (
             f"likelihood={parts.likelihood!r}",

@@ -20,6 +20,9 @@ class PartSums:
     part : fitted gate or expert, with the penalties as they stand
     """
 
+    #: The ``CurveEncoding`` by which the part reads rows; None as they are.
+    encoding = None
+
     def __init__(self, part):
         self.part = part
 

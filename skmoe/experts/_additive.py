@@ -19,6 +19,7 @@ from ..likelihoods import Gaussian
 from ..likelihoods._links import INVERSE_LINKS
 from ._base import BuiltInExpert
 from ._curved import CurvedPart, settled
+from ._sums import CurveClasses, CurveValues
 from ._terms import SumOfCurves
 
 # Below this share of its best row, a row changes no curve.
@@ -71,7 +72,7 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
     """
 
     reads_numbers = False
-    steps = renews = soft_start = scales_ridge = is_smooth = True
+    steps = renews = soft_start = scales_ridge = is_smooth = streams = True
     # Newton steps of an M-step that goes on from the last one.
     _steps_on = ROUND_STEPS
     #: The form of likelihoods whose M-step is no least squares; set beside it.
@@ -224,6 +225,10 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         model, *_ = own._model(view, y, weight, self, **given)
         return own, own._learn(model)
 
+    def sums(self, X, weight, scales, output_scales):
+        """By Newton steps of all curves together."""
+        return CurveValues(self)
+
     def _known(self, encoding):
         """What the last evidence said, which steps keep; of other curves it is mute."""
         if encoding is not self.encoding_:
@@ -308,6 +313,10 @@ class AdditiveClassifierExpert(AdditiveExpert):
         model = Softmax(bins, targets, 0.0 if offset is None else offset[rows])
         begun = self._begun(previous, bins, len(classes))
         return model, *begun, self._mass(bins, weight)
+
+    def sums(self, X, weight, scales, output_scales):
+        """By Newton steps of all curves together."""
+        return CurveClasses(self)
 
     def penalty(self, variance=1.0, unit=1.0):
         return float(np.sum(self._paid()))

@@ -115,6 +115,24 @@ class CurvedPart:
         known = "_coef" in vars(self) and encoding is self.encoding_
         return self._system if known else None
 
+    @property
+    def knot_values(self):
+        """Coefficients (n_sets, q) of the fitted curves, the last an intercept."""
+        return self._coef
+
+    def with_knot_values(self, coef):
+        """A copy with other coefficients, and the same penalties."""
+        part = self.at_rest()
+        part._coef, part._squares = coef, self.encoding_.basis_.squares(coef)
+        return part
+
+    def told(self, evidence, n_parameters, mass):
+        """A copy with what ``Evidence`` says of rows of masses (q,) at the knots, and
+        how far penalties moved."""
+        part = self.at_rest()
+        part.n_parameters_, part._shares = n_parameters, mass
+        return part, part._take(evidence)
+
     def at_rest(self):
         """A copy without what only the next step needs."""
         part = copy.copy(self)
@@ -141,11 +159,15 @@ class CurvedPart:
             found, self._system = weighed(
                 model, self._coef, self.alpha_, self._shares, self._system
             )
+        self.n_parameters_ = model.spent(found.effective)
+        return self._take(found)
+
+    def _take(self, found):
+        """Set what evidence found; returns how far penalties moved."""
         before, self.effective_ = self.alpha_, found.effective
         if self.alpha == EVIDENCE:
             self.alpha_ = found.strengths
         self._variances = found.variances
-        self.n_parameters_ = model.spent(found.effective)
         if self.alpha != EVIDENCE:
             return 0.0
         matters = found.effective > LEAST_EFFECTIVE

@@ -69,7 +69,9 @@ class Column(NamedTuple):
         if self.edges is not None:
             codes = np.searchsorted(self.edges, values, side="right")
         else:
-            codes = np.searchsorted(self.values, values)
+            # Rows that were not there when knots were found may hold other values.
+            most = max(len(self.values) - 1, 0)
+            codes = np.minimum(np.searchsorted(self.values, values), most)
         return np.where(gap, len(self.values), codes)
 
     def as_read_by(self, other):

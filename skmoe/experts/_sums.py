@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._numerics.curve_sums import CurveShares, CurveSums
 from .._numerics.design import from_data_scale, read_only
 from .._numerics.evidence import ridge_of_slopes, ridge_of_softmax, ridge_of_values
 from .._numerics.grams import weighted_grams
@@ -127,6 +128,41 @@ class LeastSquaresSums(SlopeSums):
         right = coef @ gram + slope
         square = sums[2] / self.unit**2 + np.einsum("dq,dq->d", coef, right + slope)
         return ridge_of_values(gram, right.T, square, 0.0)
+
+
+class CurveValues(CurveSums, ExpertSums):
+    """One Newton step of curves of values through a link."""
+
+    def add(self, sums, theta, rows):
+        slope, curvature = rows.likelihood.derivatives(rows.y, rows.prediction)
+        counts, weight = (rows.weight > 0)[:, None], rows.weight[:, None]
+        curved = np.where(counts, weight * curvature, 0.0)
+        slope = np.where(counts, weight * slope, 0.0)
+        self.add_rows(sums, rows.X, curved, slope, rows.weight)
+
+    def moved(self, theta, sums, likelihood):
+        unit = likelihood.penalty_variance(self.n_sets)
+        return theta + self.step(theta, sums, unit).ravel()
+
+    def renewed(self, theta, sums, likelihood):
+        def spent(effective):
+            return float(effective.sum() + len(effective))
+
+        return self.told(theta, sums, likelihood.penalty_variance(self.n_sets), spent)
+
+
+class CurveClasses(CurveShares, ExpertSums):
+    """One Newton step of curves of class logits."""
+
+    def add(self, sums, theta, rows):
+        targets = rows.weight[:, None] * np.eye(self.n_sets)[rows.y]
+        self.add_targets(sums, theta, rows.X, targets)
+
+    def moved(self, theta, sums, likelihood):
+        return self.moved_shares(theta, sums)
+
+    def renewed(self, theta, sums, likelihood):
+        return self.told_shares(theta, sums)
 
 
 class ClassSums(MultinomialSums, ExpertSums):

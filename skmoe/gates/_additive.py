@@ -10,6 +10,7 @@ from .._numerics.systems import ROUGH
 from ..experts._curved import CurvedPart, settled
 from ..experts._terms import SumOfCurves
 from ._base import BaseGate
+from ._sums import CurveGateSums
 
 
 class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
@@ -53,7 +54,7 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
 
     numeric = False
     link = "softmax"
-    exchangeable = steps = renews = True
+    exchangeable = steps = renews = streams = True
 
     def __init__(self, n_knots=12, alpha="evidence", ends="held"):
         self.n_knots = n_knots
@@ -98,6 +99,10 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
         """A copy with the penalties by evidence, and how far they moved."""
         own = copy.copy(self)
         return own, own._learn(own._model(X, resp, sample_weight))
+
+    def sums(self, X, weight, scales, total):
+        """By Newton steps of all curves together."""
+        return CurveGateSums(self)
 
     def count(self, columns):
         return 0.0 if len(self._coef) == 1 else self.n_parameters_

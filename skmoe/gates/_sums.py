@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 
+from .._numerics.curve_sums import CurveShares
 from .._numerics.design import from_data_scale, read_only
 from .._numerics.evidence import ridge_of_softmax
 from .._numerics.linalg import Penalty
@@ -58,6 +59,27 @@ class SoftmaxSums(MultinomialSums, GateSums):
         chosen = ridge_of_softmax(sums[1], self.coef(theta), self.part.strength)
         gate, moved = self.part.moved_to(chosen)
         return self.with_part(gate), moved
+
+
+class CurveGateSums(CurveShares, GateSums):
+    """One Newton step of an additive gate."""
+
+    def __init__(self, gate):
+        super().__init__(gate)
+        self.n_experts = self.n_sets
+
+    def add(self, sums, theta, X, resp, weight):
+        self.add_targets(sums, theta, X, resp * weight[:, None])
+
+    def moved(self, theta, sums):
+        return self.moved_shares(theta, sums)
+
+    def renewed(self, theta, sums):
+        return self.told_shares(theta, sums)
+
+    def without(self, theta, k):
+        gate = self.at(theta).dropped(k)
+        return type(self)(gate), self.vector(gate)
 
 
 class ConstantSums(GateSums):

@@ -105,9 +105,11 @@ class StreamedRows(Rows):
     Attributes
     ----------
     stream : Stream
+    X : (n, p) columns of the sample, as batches of the stream have them
     """
 
     stream: Any = None
+    X: Any = None
     streamed = True
 
     def scales_of(self, view):
@@ -121,7 +123,11 @@ class StreamedRows(Rows):
 
     def in_memory(self):
         """The sample as rows that stand for themselves."""
-        own = {key: value for key, value in vars(self).items() if key != "stream"}
+        own = {
+            key: value
+            for key, value in vars(self).items()
+            if key not in ("stream", "X")
+        }
         return Rows(**{**own, "columns": {}})
 
     def mean_answer(self, expert, number):

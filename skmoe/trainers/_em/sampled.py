@@ -11,6 +11,8 @@ from .loop import Plain, Squarem
 # leave, and the length of the differences that they are.
 MOST_PRODUCTS, LEFT_OF_PRODUCTS, DIFFERENCE = 30, 1e-2, 1e-5
 MOST_MOVES, LEFT_OF_MOVE, LENGTHS = 10, 1e-2, (1.0, 0.5, 0.25, 0.125, 0.0625)
+# Moves by others after the first that was refused; twice as many after the next.
+FIRST_PAUSE = 3
 
 
 class SampleNewton(Plain):
@@ -28,7 +30,8 @@ class SampleNewton(Plain):
 
     def __init__(self, sample):
         self._sample, self._otherwise = sample, Squarem()
-        self._proposed, self._trusted = None, True
+        # Moves that others make after one of its own was refused, and those left.
+        self._proposed, self._pause, self._left = None, FIRST_PAUSE, 0
 
     def reset(self):
         self._otherwise.reset()
@@ -41,8 +44,11 @@ class SampleNewton(Plain):
 
     def propose(self, theta, mapped):
         # What was proposed last was refused if it is not where the run stands.
-        self._trusted &= self._proposed is None or theta is self._proposed
-        if not self._trusted:
+        if self._proposed is not None and theta is not self._proposed:
+            self._left, self._pause = self._pause, 2 * self._pause
+            self._proposed = None
+        if self._left > 0:
+            self._left -= 1
             return self._otherwise.propose(theta, mapped)
         with np.errstate(over="ignore"):
             self._proposed = self._solved(theta, mapped)

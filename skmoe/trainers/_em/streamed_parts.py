@@ -18,6 +18,7 @@ from ...experts._base import traits
 from ...experts._sums import ExpertRows
 from ...likelihoods._sums import DispersionSums
 from ...mixture import e_step, log_prob
+from .._rows import is_numeric
 from .._streamed import HeldRows
 from .drivers import Driver, RefitDriver
 from .loop import Plain
@@ -60,7 +61,6 @@ class PartsMixture:
     """
 
     settles = biased = costly = False
-    penalty_rest = 0.05
 
     def __init__(self, gate, experts, dispersions, kept, task, hard):
         self.gate, self.experts, self.dispersions = gate, experts, dispersions
@@ -197,17 +197,19 @@ class PartsMixture:
 
     def add_block(self, parts, vectors, sums, X, y, weight):
         """Add what a block of rows says to a tuple of sums, in place."""
-        told = self.classes, self.n_outputs
-        statistics = self.named(sums)
-        predictions = [predict_expert(own, X, *told) for own in parts.experts]
+        told, statistics = (self.classes, self.n_outputs), self.named(sums)
+        gate_view, *views = seen_by([self.gate, *self.experts], X)
+        pairs = zip(parts.experts, views, strict=True)
+        predictions = [predict_expert(own, view, *told) for own, view in pairs]
         densities = log_prob(parts.likelihoods, y, predictions)
-        row, resp = e_step(parts.gate.log_joint(X), densities, hard=self.hard)
+        row, resp = e_step(parts.gate.log_joint(gate_view), densities, hard=self.hard)
         statistics.total[0] += weight @ row
         statistics.mass[:] += weight @ resp
         gate, experts, dispersions = vectors
-        self.gate.add(statistics.gate, gate, X, resp, weight)
+        self.gate.add(statistics.gate, gate, gate_view, resp, weight)
         for k, likelihood in enumerate(parts.likelihoods):
-            rows = ExpertRows(X, y, weight * resp[:, k], predictions[k], likelihood)
+            share = weight * resp[:, k]
+            rows = ExpertRows(views[k], y, share, predictions[k], likelihood)
             self.experts[k].add(statistics.experts[k], experts[k], rows)
             self.dispersions[k].add(statistics.dispersions[k], dispersions[k], rows)
 
@@ -258,6 +260,12 @@ class PartsMixture:
         return traits(expert).noise_scatter(likelihood.penalty_variance(self.n_outputs))
 
     @property
+    def penalty_rest(self):
+        """Move of the logarithms of penalties after which they stay, as in memory."""
+        parts = [self.gate, *self.experts]
+        return 0.2 if any(own.encoding is not None for own in parts) else 0.05
+
+    @property
     def renews(self):
         """Whether penalties are chosen anew while it runs."""
         own = any(traits(each.part).renews for each in self.experts)
@@ -276,6 +284,16 @@ class PartsMixture:
             own.append(found)
             moves.append(moved)
         return self.with_rule(gate=gate, experts=own), theta, max(moves)
+
+
+def seen_by(parts, X):
+    """What each of the parts reads of a block of rows; made once for equal curves."""
+    made = {}
+    for own in parts:
+        encoding = own.encoding
+        if encoding is not None and id(encoding) not in made:
+            made[id(encoding)] = encoding.bins(X)
+    return [made.get(id(own.encoding), X) for own in parts]
 
 
 def _each(method, objects, arguments):
@@ -300,7 +318,7 @@ def check_penalties(task):
             "of Gaussian values, or classes; use l1_ratio=0."
         )
     for view in (rows.gate_view, *rows.expert_views):
-        if use_products(view, recipe.n_experts):
+        if is_numeric(view) and use_products(view, recipe.n_experts):
             raise ValueError(
                 f"The source has {view.shape[1]} columns, for which training takes "
                 "many passes per iteration; give fewer columns, or the rows as arrays."
@@ -343,7 +361,7 @@ class PartsDriver(Driver):
         problem = self._problem_of(fit, first.rows.weight.sum())
         parts = Parts(fit.gate, *fit.objective_parts)
         theta, total = problem.pack(parts), problem.total_weight
-        held = HeldRows.of(rows.gate_view, rows.y, rows.weight, total)
+        held = HeldRows.of(rows.X, rows.y, rows.weight, total)
         small = held.on_rows(few)
         earlier = None
         if len(held) > len(small):

@@ -161,7 +161,7 @@ class EM(Trainer):
             driver = StreamedDriver if driver is FusedDriver else PartsDriver
         trainer = self.for_recipe(recipe)
         fit = driver(trainer, task).fit()
-        if trainer.objective == "prediction":
+        if trainer.objective == "prediction" and not rows.streamed:
             n_active = task_active(task, len(fit.kept))
             fit = for_prediction(trainer, task, fit, n_active)
         fit = by_load(task, fit)
