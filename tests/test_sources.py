@@ -349,8 +349,10 @@ def test_what_a_source_holds_is_not_given_beside_it(rows):
         ValueError, match="class_weight='balanced'; give the source weights"
     ):
         MoEClassifier(class_weight="balanced").fit(in_batches(X, labels))
-    with pytest.raises(ValueError, match="flat mixture"):
-        HierarchicalMoERegressor().fit(source, None)
+    with pytest.raises(ValueError, match="branching='grow'; use a shape"):
+        HierarchicalMoERegressor(branching="grow").fit(source, None)
+    with pytest.raises(ValueError, match="in a tree 'softmax', with linear experts"):
+        HierarchicalMoERegressor("additive").fit(source, None)
     with pytest.raises(ValueError, match="rows are read at once"):
         MoERegressor(trainer="gradient").partial_fit(source, y)
     with pytest.raises(ValueError, match="requires y"):
@@ -423,6 +425,21 @@ def test_answers_come_in_batches(rows):
     model = MoEClassifier(n_experts=2, random_state=0).fit(source)
     assert (np.concatenate(list(model.predict(source))) == model.predict(X)).all()
     assert next(model.predict_proba(source)).shape == (700, 3)
+
+
+@pytest.mark.usefixtures("small_samples")
+def test_trees_have_the_optimum_of_arrays():
+    X, y = make_gated_regression(N_ROWS, 3, 4, random_state=0)
+    parts = {"experts": LinearExpert(alpha=0.0), "gate": SoftmaxGate(alpha=1.0)}
+    trainer = EM(tol=1e-11, max_iter=2000)
+    tree = HierarchicalMoERegressor(**parts, trainer=trainer, random_state=0)
+    tree.fit(in_batches(X, y))
+    before, value = tree.predict(X), tree.lower_bounds_[-1]
+    assert tree.history_["passes"] > 1
+    # EM of arrays stays where all rows have led.
+    tree.set_params(warm_start=True).fit(X, y)
+    assert tree.lower_bounds_[-1] == pytest.approx(value, abs=1e-9)
+    np.testing.assert_allclose(tree.predict(X), before, atol=1e-3)
 
 
 @pytest.mark.parametrize("n_sampled", [1500, 6000])

@@ -90,6 +90,8 @@ def refuse_others(model, parts, given):
         (f"{name}=...", own is not None, "a source holds y and weights itself")
         for name, own in given.items()
     ]
+    grows = vars(model).get("branching") == "grow"
+    problems += [("branching='grow'", grows, "use a shape such as (2, 2)")]
     found = [*problems, *_refused_parts(parts), *_refused_parameters(model)]
     for what, is_there, remedy in found:
         if is_there:
@@ -105,6 +107,7 @@ def _refused_parts(parts):
     streams = all(traits(expert).streams for expert in parts.experts)
     likelihood = parts.likelihood
     sums = likelihood.dispersions is not None and likelihood.takes != "trials"
+    fused = _is_fused(parts)
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
         (
@@ -114,12 +117,13 @@ def _refused_parts(parts):
         ),
         (
             f"gate={asked.gate!r}",
-            not gate.streams,
-            "use gate='softmax', 'additive', 'gaussian' or 'constant'",
+            not (gate.streams or fused),
+            "use gate='softmax', 'additive', 'gaussian' or 'constant'; in a tree "
+            "'softmax', with linear experts of values or classes",
         ),
         (
             f"likelihood={parts.likelihood!r}",
-            not (sums or (likelihood.has_fused_pass and _is_linear(parts))),
+            not (sums or fused),
             "use a family whose dispersions are told by name, such as 'gaussian', "
             "'poisson' or 'student-t'",
         ),
@@ -136,10 +140,12 @@ def _refused_parts(parts):
     ]
 
 
-def _is_linear(parts):
-    """Whether gate and experts are those of the fused EM."""
+def _is_fused(parts):
+    """Whether one compiled pass knows gate, a tree as well, and experts, all alike."""
     linear = all(traits(expert).is_linear for expert in parts.experts)
-    return linear and parts.gate.linear_form(None) is not None
+    alike = len({repr(expert) for expert in parts.experts}) == 1
+    known = parts.gate.linear_form(None) is not None
+    return linear and alike and known and parts.likelihood.has_fused_pass
 
 
 def _refused_parameters(model):
