@@ -428,6 +428,16 @@ def test_answers_come_in_batches(rows):
 
 
 @pytest.mark.usefixtures("small_samples")
+def test_all_rows_of_several_outputs_and_32_bits():
+    X, y = make_gated_regression(N_ROWS, 3, 2, random_state=0)
+    X, Y = X.astype(np.float32), np.column_stack([y, y**2])
+    parts = {"experts": LinearExpert(alpha=0.0), "gate": SoftmaxGate(alpha=1.0)}
+    model = MoERegressor(**parts, n_experts=2, trainer=EM(tol=1e-11), random_state=0)
+    other = clone(model).fit(in_batches(X, Y))
+    np.testing.assert_allclose(other.predict(X), model.fit(X, Y).predict(X), atol=1e-3)
+
+
+@pytest.mark.usefixtures("small_samples")
 def test_trees_have_the_optimum_of_arrays():
     X, y = make_gated_regression(N_ROWS, 3, 4, random_state=0)
     parts = {"experts": LinearExpert(alpha=0.0), "gate": SoftmaxGate(alpha=1.0)}

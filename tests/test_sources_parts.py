@@ -190,6 +190,29 @@ def test_a_sample_that_holds_all_rows_is_enough(table):
     assert other.history_["passes"] == 1
 
 
+def test_what_is_summed_may_be_sent_to_another_process(table, monkeypatch):
+    X, eta, weight, _ = table
+    y, sent = drawn("poisson", eta, np.random.default_rng(1)), []
+    whole = streamed_parts.timed_sums
+
+    def pickled(stream, passes, accumulate, make_statistics, n_jobs):
+        own = pickle.dumps((accumulate, make_statistics))
+        sent.append(len(own))
+        return whole(stream, passes, *pickle.loads(own), n_jobs)
+
+    given = {"n_experts": 2, "likelihood": "poisson", "random_state": 0}
+    model = MoERegressor(**given).fit(in_batches(X, y, weight))
+    for module in (streamed, streamed_parts):
+        monkeypatch.setattr(module, "timed_sums", pickled)
+    other = MoERegressor(**given).fit(in_batches(X, y, weight))
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    y = drawn("gaussian", eta, np.random.default_rng(1))
+    MoERegressor(n_experts=2, random_state=0).fit(in_batches(X, y, weight))
+    # Parameters travel, rows do not.
+    assert sent
+    assert max(sent) < 20_000
+
+
 # -- sums ------------------------------------------------------------------------------
 
 
