@@ -98,8 +98,10 @@ class PartsMixture:
     def pack(self, parts):
         """Parameters of fitted parts."""
         vectors = [self.gate.vector(parts.gate)]
-        vectors += _each("vector", self.experts, parts.experts)
-        vectors += _each("vector", self.dispersions, parts.likelihoods)
+        others = [*self.experts, *self.dispersions]
+        fitted = [*parts.experts, *parts.likelihoods]
+        pairs = zip(others, fitted, strict=True)
+        vectors += [own.vector(part) for own, part in pairs]
         return np.concatenate(vectors)
 
     def split(self, theta):
@@ -120,8 +122,8 @@ class PartsMixture:
         gate, experts, dispersions = self.split(theta)
         return Parts(
             self.gate.at(gate),
-            _each("at", self.experts, experts),
-            _each("at", self.dispersions, dispersions),
+            fitted_at(self.experts, experts),
+            fitted_at(self.dispersions, dispersions),
         )
 
     def damp(self, theta, mapped, step):
@@ -242,7 +244,7 @@ class PartsMixture:
         """One step of the gate, of each expert with rows, and of its dispersions."""
         gate, experts, dispersions = self.split(theta)
         moved = [self.gate.moved(gate, statistics.gate)]
-        likelihoods = _each("at", self.dispersions, dispersions)
+        likelihoods = fitted_at(self.dispersions, dispersions)
         alive = statistics.mass > NO_ROWS * self.total_weight
         for k, own in enumerate(self.experts):
             step = own.moved(experts[k], statistics.experts[k], likelihoods[k])
@@ -277,7 +279,7 @@ class PartsMixture:
         gate, experts, dispersions = self.split(theta)
         gate, moved = self.gate.renewed(gate, statistics.gate)
         own, moves = [], [moved]
-        likelihoods = _each("at", self.dispersions, dispersions)
+        likelihoods = fitted_at(self.dispersions, dispersions)
         for k, each in enumerate(self.experts):
             known = experts[k], statistics.experts[k], likelihoods[k]
             found, moved = each.renewed(*known)
@@ -296,9 +298,9 @@ def seen_by(parts, X):
     return [made.get(id(own.encoding), X) for own in parts]
 
 
-def _each(method, objects, arguments):
-    pairs = zip(objects, arguments, strict=True)
-    return [getattr(own, method)(argument) for own, argument in pairs]
+def fitted_at(sums, vectors):
+    """The fitted parts of their parameters."""
+    return [own.at(vector) for own, vector in zip(sums, vectors, strict=True)]
 
 
 def check_penalties(task):
