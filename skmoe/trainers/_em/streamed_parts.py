@@ -381,7 +381,7 @@ class PartsDriver(Driver):
     def _problem_of(self, fit, mass):
         """The problem of what was fitted to rows of the sample with a ``mass``."""
         task, rows = self.task, self.task.rows
-        scales, outputs = rows.column_scales, None
+        scales, outputs = rows.scales_of(rows.X), None
         if rows.classes is None:
             outputs = rows.output_scales
         share = rows.weight * (mass / rows.weight.sum())
