@@ -86,7 +86,9 @@ def cut(sizes, *arrays):
 
 def numbers_of(model):
     """All fitted parameters of a mixture as one vector."""
-    parts = [model.gate_.coef_, model.gate_.intercept_, model.log_likelihood_]
+    gate = sorted(vars(model.gate_).items())
+    parts = [own for _, own in gate if isinstance(own, np.ndarray)]
+    parts.append(model.log_likelihood_)
     for expert in model.experts_:
         parts += [expert.coef_, expert.intercept_]
     parts += [own.sigma_ for own in model.likelihoods_ if hasattr(own, "sigma_")]
@@ -119,6 +121,18 @@ def test_partitions_give_the_classifier_of_a_source(client, rows, sizes):
     model.fit(*cut(sizes, X, labels, weight))
     assert_same(model, MoEClassifier(**asked).fit(source))
     assert model.classes_.tolist() == ["no", "rare", "yes"]
+
+
+@pytest.mark.parametrize("other", [{"likelihood": "poisson"}, {"gate": "gaussian"}])
+def test_other_parts_that_are_summed(client, rows, other):
+    X, _, _, weight = rows
+    counts = np.random.default_rng(1).poisson(np.exp(0.5 * X[:, 0])).astype(float)
+    asked = {**COMMON, **other, "trainer": EM(tol=1e-3)}
+    model = DaskMoERegressor(**asked, client=client)
+    model.fit(*cut(CUTS[1], X, counts, weight))
+    source = RowSource.from_arrays(X, counts, weight)
+    assert_same(model, MoERegressor(**asked).fit(source))
+    assert len(model.history_["communication"]["seconds"]) > 2
 
 
 def test_two_outputs_of_other_chunks(client, rows):
@@ -331,7 +345,7 @@ def test_plain_estimators_refuse_data_frames(rows):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"gate": "gaussian"}, "gate='gaussian'; use gate='softmax'"),
+        ({"gate": "mlp"}, "gate='mlp'; use gate='softmax'"),
         ({"experts": "mlp"}, "use LinearExpert"),
         ({"router": 1}, "router=1"),
         ({"n_members": 2}, "n_members=2"),
