@@ -1,8 +1,11 @@
 """Mixtures on Dask collections: the model of a source, whatever the cluster does."""
 
+import gc
 import os
 import pickle
 import signal
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -28,7 +31,7 @@ COMMON = {"n_experts": 2, "random_state": 0}
 def cluster(**parameters):
     """Two workers of one thread each."""
     return distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, **parameters
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", **parameters
     )
 
 
@@ -302,6 +305,29 @@ def test_the_client_stays_where_it_is(model, client, rows):
     np.testing.assert_array_equal(numbers_of(again.to_local()), numbers_of(model))
 
 
+def freed(client, name=""):
+    """Whether no result of this name is asked for any longer; soon is enough."""
+    for _ in range(100):
+        if not [key for key in client.futures if name in str(key)]:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_rows_do_not_stay_on_the_workers(client, rows):
+    X, y = cut(CUTS[1], *rows[:2])
+    gc.disable()
+    try:
+        DaskMoERegressor(**COMMON, client=client).fit(X, y)
+        assert freed(client)
+        broken = DaskMoERegressor(**COMMON, likelihood="poisson", client=client)
+        with pytest.raises(ValueError, match="expected counts"):
+            broken.fit(X, y)
+        assert freed(client, "encoded_units")
+    finally:
+        gc.enable()
+
+
 def test_bytes_of_a_pass_do_not_depend_on_rows(client, rows):
     X, y, _, _ = rows
     found = []
@@ -412,6 +438,13 @@ def test_without_a_client(rows, monkeypatch):
     monkeypatch.setattr(distributed, "get_client", none)
     with pytest.raises(ValueError, match="got client=None.*distributed.Client"):
         DaskMoERegressor(**COMMON).fit(*cut(CUTS[0], *rows[:2]))
+
+
+def test_without_dask(rows, monkeypatch):
+    lazy = cut(CUTS[0], *rows[:2])
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"pip install skmoe\[dask\]"):
+        DaskMoERegressor(**COMMON).fit(*lazy)
 
 
 # -- workers that die ------------------------------------------------------------------

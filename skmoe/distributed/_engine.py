@@ -111,6 +111,10 @@ class Workers:
         self._note(len(self.rows) * len(text), n_bytes, begun)
         return total.total()
 
+    def let_go(self):
+        """Free the rows on the workers, whoever knows of them still."""
+        self.n_tasks, self.rows = len(self.rows), []
+
     def _submit(self, function, *arguments):
         return self.client.submit(function, *arguments, pure=False)
 
@@ -120,10 +124,10 @@ class Workers:
         self.seconds.append(time.perf_counter() - begun)
 
     def communication(self):
-        """Bytes and seconds of each pass, the first one included."""
+        """Bytes and seconds of each pass, the first one included, after the last."""
         return {
             "workers": self.n_workers,
-            "tasks": len(self.rows),
+            "tasks": self.n_tasks,
             "sent": self.sent,
             "received": self.received,
             "seconds": self.seconds,

@@ -65,8 +65,10 @@ class DaskMixture:
         given = {"start": resp, **sizes, **fit_params}
         refuse_others(self, parts, given, "Dask collections")
         workers = Workers(client_of(self), partitions(self, **rows)[0])
-        first = WorkerPass(self, workers, parts.likelihood)
-        fit_after(self, parts, first, X)
+        try:
+            fit_after(self, parts, WorkerPass(self, workers, parts.likelihood), X)
+        finally:
+            workers.let_go()
         self.history_["communication"] = workers.communication()
         return self
 
