@@ -47,7 +47,8 @@ class Workers:
         self.begun = time.perf_counter()
         client.wait_for_workers(1)
         self.n_workers = len(client.nthreads())
-        n_slots = sum(client.nthreads().values())
+        # The only one may just have died; another will come.
+        n_slots = max(sum(client.nthreads().values()), 1)
         step = -(-len(parts) // n_slots)
         packed = dask().delayed(_tasks.packed, pure=False)
         groups = [parts[k : k + step] for k in range(0, len(parts), step)]
