@@ -319,3 +319,11 @@ def test_rows_from_disk_are_measured_beside_memory(tmp_path):
         assert found[way]["value"] == pytest.approx(found["memory"]["value"], rel=1e-9)
         assert found[way]["passes"] > 1
         assert found[way]["private"] >= 0
+
+
+def test_partitions_of_the_cluster_hold_all_rows():
+    from dask_scale import PARTITIONS, uneven
+
+    for n_parts in PARTITIONS:
+        sizes = uneven(1000, n_parts)
+        assert (len(sizes), sum(sizes), sizes[1]) == (n_parts, 1000, 0)

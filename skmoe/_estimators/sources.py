@@ -62,6 +62,14 @@ def fit_source(model, source, **given):
     parts = model._resolve()
     refuse_others(model, parts, given)
     first = FirstPass(model, source, parts.likelihood)
+    return fit_after(model, parts, first, source)
+
+
+def fit_after(model, parts, first, source):
+    """Fit a mixture to rows of which the first pass is made; returns the mixture.
+
+    ``source`` is what callbacks are told.
+    """
     weight, X, labels = first.sample.rows()
     reading = Reading(parts.asked, parts.gate.node_gate)
     table, target = reading.read(model, X), first.target()
@@ -84,7 +92,7 @@ def fit_source(model, source, **given):
     return fit_and_commit(model, parts, task, None, learned, source, None)
 
 
-def refuse_others(model, parts, given):
+def refuse_others(model, parts, given, what="a RowSource"):
     """Raise ``ValueError`` for what does not train from a source, with the remedy."""
     problems = [
         (f"{name}=...", own is not None, "a source holds y and weights itself")
@@ -93,10 +101,10 @@ def refuse_others(model, parts, given):
     grows = vars(model).get("branching") == "grow"
     problems += [("branching='grow'", grows, "use a shape such as (2, 2)")]
     found = [*problems, *_refused_parts(parts), *_refused_parameters(model)]
-    for what, is_there, remedy in found:
+    for other, is_there, remedy in found:
         if is_there:
             raise ValueError(
-                f"{parts.asked.owner} got a RowSource with {what}; {remedy}, or give "
+                f"{parts.asked.owner} got {what} with {other}; {remedy}, or give "
                 "the rows as arrays."
             )
 
@@ -181,25 +189,37 @@ class FirstPass:
     """
 
     def __init__(self, model, source, likelihood):
+        self._scan(model, source, likelihood)
+        self._finish()
+
+    def _scan(self, model, source, likelihood):
+        """Read all rows of a source."""
+        self._begin(model, source, likelihood)
+        for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
+            self._add_moments(number, *block)
+
+    def _begin(self, model, source, likelihood):
         self.model, self.source, self.likelihood = model, source, likelihood
         self.names, self.n_columns, self.dtype, self.n_dims = None, None, None, None
         self.classes, self.sample, self.n_rows = None, None, 0
         self.lightest, self.heaviest = np.inf, 0.0
-        columns, outputs = TreeSum(merged_moments), TreeSum(merged_moments)
-        for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
-            X, y, weight = block
-            columns.add(number, block_moments(X, weight))
-            if not model._classify:
-                outputs.add(number, block_moments(y.reshape(len(y), -1), weight))
+        self.columns, self.outputs = TreeSum(merged_moments), TreeSum(merged_moments)
+
+    def _add_moments(self, number, X, y, weight):
+        """Take the moments of a block of rows by its number among those of all rows."""
+        self.columns.add(number, block_moments(X, weight))
+        if not self.model._classify:
+            own = block_moments(y.reshape(len(y), -1), weight)
+            self.outputs.add(number, own)
+
+    def _finish(self):
+        """Check what was found of all rows, and find the unit of their weights."""
         if not self.n_rows:
             raise ValueError(
                 "The source has no rows of positive weight, but expected some; the "
                 "factory must return a fresh iterator each time."
             )
-        self.columns, self.outputs = columns.total(), outputs.total()
-        self._check_weights()
-
-    def _check_weights(self):
+        self.columns, self.outputs = self.columns.total(), self.outputs.total()
         self.total = float(self.columns.weight)
         weights_in_range(np.array([self.total]), "sample_weight of the source")
         if self.lightest <= NEGLIGIBLE_WEIGHT * self.heaviest:
