@@ -3,13 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from .._tables.frames import as_table
 from .._tables.table import relative_weights
 from .._tables.values import Kind
 from ..experts._curves import CurveEncoding
-from ._additive import mixture_of
+from ._opened import opened
 from ._tables import gate_importance
 
 # Places along a column of numbers between which the text of a range chooses.
@@ -63,8 +62,7 @@ def regimes(model, X, *, n_columns=2, sample_weight=None, random_state=0):
     >>> sorted(regimes(model, X)["regime"])
     ['x0 0–4', 'x0 5–9']
     """
-    model, X = mixture_of(model, X)
-    X = as_table(X)
+    model, X = opened(model), as_table(X)
     proba = model.gate_proba(X)
     weight = relative_weights(proba, sample_weight)
     weighted = proba * (weight / weight.sum())[:, None]
@@ -277,6 +275,6 @@ def _answers(model, X, weighted):
     prediction = model.predict_experts(X)
     share = weighted / np.maximum(weighted.sum(axis=0), np.finfo(float).tiny)
     mean = np.einsum("nk,nk...->k...", share, prediction)
-    if is_classifier(model):
-        return model.classes_[mean.argmax(axis=1)].tolist()
+    if model.is_classifier:
+        return model.mixture.classes_[mean.argmax(axis=1)].tolist()
     return mean.tolist()

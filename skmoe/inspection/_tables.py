@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import relative_weights
 from ._additive import additive_terms, mixture_of
+from ._opened import opened
 
 
 def expert_usage(model, X, y=None, sample_weight=None, **sizes):
@@ -112,9 +113,9 @@ def gate_importance(model, X, *, n_repeats=5, random_state=None):
     True
     """
     rng = check_random_state(random_state)
-    X = as_table(X)
+    model, X = opened(model), as_table(X)
     base = model.gate_proba(X)
-    names = _feature_names(model, X)
+    names = model.names(X)
     drops = np.empty((len(names), n_repeats))
     for j in range(len(names)):
         for repeat in range(n_repeats):

@@ -1,0 +1,213 @@
+"""Sections on what each expert does: curves, coefficients, or what moves it."""
+
+import numpy as np
+from scipy import sparse
+
+from ..._estimators.answers import fitted_mixture
+from ...experts._base import traits
+from .._additive import curved_experts
+from .._curves import CurveDisplay
+from .._tables import _with_shuffled
+from ._parts import Pictures, Section, Table, Words
+from ._pictures import Curves
+from ._svg import number, percent
+
+# Panels of curves, and classes that have some.
+MOST_PANELS, MOST_CLASSES = 9, 3
+# Coefficients of a table.
+MOST_TERMS = 15
+# Rows by which columns are shuffled, and columns beyond which none is.
+MOST_SHUFFLED, MOST_COLUMNS = 500, 60
+SCALES = {
+    "identity": "y",
+    "log": "the logarithm of y",
+    "logit": "the logit of y",
+    "softmax": "the logit of the class",
+}
+
+
+def expert_section(given):
+    """What can be said of each expert, by its kind."""
+    curved = curved_experts(given.model, fitted_mixture(given.model))
+    parts = [_kinds(given)]
+    if curved:
+        parts += _curves(given)
+    linear = _linear(given)
+    if linear:
+        parts += _coefficients(given, linear)
+    others = [
+        k
+        for k in given.keys.drawn
+        if given.keys.names[k] not in curved and k not in linear
+    ]
+    if others:
+        parts += _moves(given, others)
+    return Section("What each expert does", parts)
+
+
+def _kinds(given):
+    shown = given.keys.order
+    kinds = [type(expert).__name__ for expert in given.own.named_experts_.values()]
+    told = ", ".join(f"{kinds.count(own)} × {own}" for own in dict.fromkeys(kinds))
+    return Words(f"{len(shown)} experts: {told}." if len(shown) > 1 else f"{told}.")
+
+
+# -- curves ----------------------------------------------------------------------
+
+
+def _curves(given):
+    if not given.own.is_classifier:
+        return _panels(given, None, "")
+    labels = given.model.classes_.tolist()
+    shown = labels[-1:] if len(labels) == 2 else labels[:MOST_CLASSES]
+    parts = []
+    for label in shown:
+        parts += _panels(given, label, f"Class {label}. ")
+    if len(shown) < len(labels) > 2:
+        parts.append(Words(f"{len(shown)} of {len(labels)} classes are drawn."))
+    return parts
+
+
+def _panels(given, output, start):
+    options = {"output": output, "max_panels": MOST_PANELS, "plot": False}
+    display = CurveDisplay.from_estimator(given.model, given.table, **options)
+    y = display._limits()
+    note = (
+        f"{start}What a column {display.ylabel}, the most important columns first, "
+        "with bands of 1.96 standard errors, and fainter where the expert is hardly "
+        "asked; all pictures have the same axis of values. "
+    )
+    if len(given.outputs) > 1 and not given.own.is_classifier:
+        note += "Of several outputs the first is drawn. "
+    pictures = [Curves(_named(given, own), y, display.ylabel) for own in display.panels]
+    return [Pictures(pictures, note)]
+
+
+def _named(given, panel):
+    """A panel by the name that a pipeline has for its column."""
+    made = given.own.made
+    if made is None or panel.feature in made:
+        return panel
+    names = {f"x{j}": name for j, name in enumerate(made)}
+    return panel._replace(feature=names.get(panel.feature, panel.feature))
+
+
+# -- coefficients ----------------------------------------------------------------
+
+
+def _linear(given):
+    """Positions of the linear experts that are drawn."""
+    experts = list(given.own.named_experts_.values())
+    return [k for k in given.keys.drawn if traits(experts[k]).is_linear]
+
+
+def _coefficients(given, linear):
+    experts = list(given.own.named_experts_.values())
+    names = {k: column_names_of(given, k, experts[k]) for k in linear}
+    outputs = _outputs(given)
+    parts = []
+    for place, title in outputs:
+        coef = {
+            k: np.atleast_2d(experts[k].coef_)[_row(experts[k], place)] for k in linear
+        }
+        level = {
+            k: np.atleast_1d(experts[k].intercept_)[_row(experts[k], place)]
+            for k in linear
+        }
+        parts.append(_coefficient_table(given, names, coef, level, title))
+    link = "softmax" if given.own.is_classifier else given.model.likelihoods_[0].link
+    note = (
+        f"Coefficients on the scale of {SCALES[link]}, per unit of the column; in "
+        "brackets per standard deviation of the column, by which the columns are in "
+        "order."
+    )
+    if given.own.before:
+        note += " Columns are those that the pipeline makes."
+    return [*parts, Words(note)]
+
+
+def _row(expert, place):
+    return min(place, len(np.atleast_2d(expert.coef_)) - 1)
+
+
+def _outputs(given):
+    """Number and title of each output, or of each class, that has coefficients."""
+    if not given.own.is_classifier:
+        return list(enumerate(given.outputs))[:MOST_CLASSES]
+    labels = given.model.classes_.tolist()
+    found = [(j, f"class {label}") for j, label in enumerate(labels)]
+    return found[-1:] if len(labels) == 2 else found[:MOST_CLASSES]
+
+
+def column_names_of(given, k, expert):
+    """Names of the columns that a linear expert sees."""
+    size = np.atleast_2d(expert.coef_).shape[1]
+    transformer = given.model.expert_features_[k]
+    known = given.own.made if given.own.before else given.own.names(given.rows.X)
+    if transformer is None and known is not None and len(known) == size:
+        return [str(name) for name in known]
+    named = getattr(transformer, "get_feature_names_out", None)
+    return (
+        [f"column {j}" for j in range(size)] if named is None else [*map(str, named())]
+    )
+
+
+def _coefficient_table(given, names, coef, level, title):
+    experts = list(given.own.named_experts_.values())
+    scaled = {
+        k: dict(zip(names[k], coef[k] * experts[k].scale_, strict=True)) for k in coef
+    }
+    plain = {k: dict(zip(names[k], coef[k], strict=True)) for k in coef}
+    columns = list(dict.fromkeys(name for own in names.values() for name in own))
+    size = {n: max(abs(own.get(n, 0.0)) for own in scaled.values()) for n in columns}
+    shown = sorted(columns, key=lambda name: -size[name])[:MOST_TERMS]
+    rows = [
+        [
+            given.keys.names[k],
+            number(level[k]),
+            *(
+                f"{number(plain[k][n])} ({number(scaled[k][n])})"
+                if n in plain[k]
+                else "–"
+                for n in shown
+            ),
+        ]
+        for k in coef
+    ]
+    return Table([f"{title}: expert", "intercept", *shown], rows, list(coef))
+
+
+# -- others ----------------------------------------------------------------------
+
+
+def _moves(given, others):
+    """How much the answers of experts move when a column is shuffled."""
+    X = given.rows.X
+    if sparse.issparse(X) or X.shape[1] > MOST_COLUMNS:
+        return [
+            Words("Of the other experts the table has too many columns to say more.")
+        ]
+    rows = given.rows.drawn(MOST_SHUFFLED, given.rng())
+    names, rng = [str(name) for name in given.own.names(rows.X)], given.rng()
+    base = given.own.predict_experts(rows.X, **rows.sizes)
+    weight = rows.weight[:, None] * given.own.gate_proba(rows.X)
+    weight = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
+    moved = np.empty((len(names), weight.shape[1]))
+    for j in range(len(names)):
+        changed = _with_shuffled(rows.X, j, rng)
+        step = np.abs(given.own.predict_experts(changed, **rows.sizes) - base)
+        step = step if step.ndim == 2 else step.mean(axis=2)
+        moved[j] = np.sum(weight * step, axis=0)
+    order = np.argsort(-moved[:, others].max(axis=1), kind="stable")[:MOST_TERMS]
+    shape = percent if given.own.is_classifier else number
+    table = [
+        [given.keys.names[k], *(shape(moved[j, k]) for j in order)] for k in others
+    ]
+    what = (
+        "its probabilities" if given.own.is_classifier else "its answer, in units of y"
+    )
+    note = (
+        f"Mean change of {what}, where the expert is asked, when the column is "
+        f"shuffled ({len(rows.numbers)} rows)."
+    )
+    return [Table(["expert", *(names[j] for j in order)], table, others), Words(note)]
