@@ -2,20 +2,26 @@
 
 import numpy as np
 from scipy import sparse
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 
 from ..._estimators.answers import fitted_mixture
-from ...experts._base import traits
+from ...experts._base import CorrectedExpert, traits
 from .._additive import curved_experts
 from .._curves import CurveDisplay
 from .._tables import _with_shuffled
 from ._parts import Pictures, Section, Table, Words
 from ._pictures import Curves
-from ._svg import number, percent
+from ._svg import number, percent, short
 
 # Panels of curves, and classes that have some.
 MOST_PANELS, MOST_CLASSES = 9, 3
-# Coefficients of a table.
-MOST_TERMS = 15
+# Coefficients of a table, and letters of their names.
+MOST_TERMS, LONGEST = 15, 60
+# Experts whose classes are named.
+MOST_NAMED = 20
+# Share of the largest coefficient below which one is next to nothing.
+TINY = 1e-4
 # Rows by which columns are shuffled, and columns beyond which none is.
 MOST_SHUFFLED, MOST_COLUMNS = 500, 60
 SCALES = {
@@ -47,9 +53,20 @@ def expert_section(given):
 
 def _kinds(given):
     shown = given.keys.order
-    kinds = [type(expert).__name__ for expert in given.own.named_experts_.values()]
-    told = ", ".join(f"{kinds.count(own)} × {own}" for own in dict.fromkeys(kinds))
-    return Words(f"{len(shown)} experts: {told}." if len(shown) > 1 else f"{told}.")
+    experts = given.own.named_experts_.values()
+    kinds = [_kind(expert) for expert in experts]
+    if len(set(kinds)) == 1:
+        return Words(f"Each is a {kinds[0]}.")
+    each = (f"{given.keys.names[k]} is a {kinds[k]}" for k in shown[:MOST_NAMED])
+    return Words(", ".join(each) + ("." if len(shown) <= MOST_NAMED else " …"))
+
+
+def _kind(expert):
+    """Class of an expert, as the user knows it."""
+    while isinstance(expert, (CorrectedExpert, FrozenEstimator)):
+        expert = expert.estimator
+    expert = expert[-1] if isinstance(expert, Pipeline) else expert
+    return type(expert).__name__
 
 
 # -- curves ----------------------------------------------------------------------
@@ -104,30 +121,37 @@ def _linear(given):
 def _coefficients(given, linear):
     experts = list(given.own.named_experts_.values())
     names = {k: column_names_of(given, k, experts[k]) for k in linear}
-    outputs = _outputs(given)
+    found = {k: coefficients_of(experts[k], given.own.is_classifier) for k in linear}
     parts = []
-    for place, title in outputs:
-        coef = {
-            k: np.atleast_2d(experts[k].coef_)[_row(experts[k], place)] for k in linear
-        }
-        level = {
-            k: np.atleast_1d(experts[k].intercept_)[_row(experts[k], place)]
-            for k in linear
-        }
+    for place, title in _outputs(given):
+        rows = {k: min(place, len(level) - 1) for k, (_, level) in found.items()}
+        coef = {k: found[k][0][row] for k, row in rows.items()}
+        level = {k: found[k][1][row] for k, row in rows.items()}
         parts.append(_coefficient_table(given, names, coef, level, title))
-    link = "softmax" if given.own.is_classifier else given.model.likelihoods_[0].link
+    links = {own.link for own in given.model.likelihoods_}
+    links = ["softmax"] if given.own.is_classifier else sorted(links)
+    scales = " or ".join(SCALES[link] for link in links)
     note = (
-        f"Coefficients on the scale of {SCALES[link]}, per unit of the column; in "
+        f"Coefficients on the scale of {scales}, per unit of the column; in "
         "brackets per standard deviation of the column, by which the columns are in "
         "order."
     )
+    if given.own.is_classifier and len(given.model.classes_) > 2:
+        note += " They are around the mean of all classes."
     if given.own.before:
         note += " Columns are those that the pipeline makes."
     return [*parts, Words(note)]
 
 
-def _row(expert, place):
-    return min(place, len(np.atleast_2d(expert.coef_)) - 1)
+def coefficients_of(expert, is_classifier):
+    """Coefficients (d, p) and intercepts (d,) of a linear expert.
+
+    Of several classes only differences count: they are around the mean of all.
+    """
+    coef, level = np.atleast_2d(expert.coef_), np.atleast_1d(expert.intercept_)
+    if is_classifier and len(level) > 1:
+        return coef - coef.mean(axis=0), level - level.mean()
+    return coef, level
 
 
 def _outputs(given):
@@ -161,20 +185,21 @@ def _coefficient_table(given, names, coef, level, title):
     columns = list(dict.fromkeys(name for own in names.values() for name in own))
     size = {n: max(abs(own.get(n, 0.0)) for own in scaled.values()) for n in columns}
     shown = sorted(columns, key=lambda name: -size[name])[:MOST_TERMS]
-    rows = [
-        [
-            given.keys.names[k],
-            number(level[k]),
-            *(
-                f"{number(plain[k][n])} ({number(scaled[k][n])})"
-                if n in plain[k]
-                else "–"
-                for n in shown
-            ),
-        ]
-        for k in coef
-    ]
-    return Table([f"{title}: expert", "intercept", *shown], rows, list(coef))
+    rows = [["intercept", *(number(level[k]) for k in coef)]]
+    for name in shown:
+        each = (_coefficient(plain[k], scaled[k], name) for k in coef)
+        rows.append([short(name, LONGEST), *each])
+    heads = [None, *coef]
+    header = [title, *(given.keys.names[k] for k in coef)]
+    return Table(header, rows, heads=heads)
+
+
+def _coefficient(plain, scaled, name):
+    if name not in plain:
+        return "–"
+    if abs(scaled[name]) <= TINY * max(map(abs, scaled.values())):
+        return "0"
+    return f"{number(plain[name])} ({number(scaled[name])})"
 
 
 # -- others ----------------------------------------------------------------------
@@ -200,8 +225,8 @@ def _moves(given, others):
         moved[j] = np.sum(weight * step, axis=0)
     order = np.argsort(-moved[:, others].max(axis=1), kind="stable")[:MOST_TERMS]
     shape = percent if given.own.is_classifier else number
-    table = [
-        [given.keys.names[k], *(shape(moved[j, k]) for j in order)] for k in others
+    rows_of = [
+        [short(names[j], LONGEST), *(shape(moved[j, k]) for k in others)] for j in order
     ]
     what = (
         "its probabilities" if given.own.is_classifier else "its answer, in units of y"
@@ -210,4 +235,5 @@ def _moves(given, others):
         f"Mean change of {what}, where the expert is asked, when the column is "
         f"shuffled ({len(rows.numbers)} rows)."
     )
-    return [Table(["expert", *(names[j] for j in order)], table, others), Words(note)]
+    header = ["column", *(given.keys.names[k] for k in others)]
+    return [Table(header, rows_of, heads=[None, *others]), Words(note)]

@@ -11,15 +11,16 @@ border-top:1px solid #ddd}p{max-width:75ch}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.92em;margin:.6em 0}
 th,td{padding:3px 12px 3px 0;text-align:right;vertical-align:top;
 border-bottom:1px solid #eee;font-variant-numeric:tabular-nums}
-tbody th{font-weight:600}thead th{color:#555;font-weight:500}
-th:first-child,td.text{text-align:left}
+tbody th{font-weight:600}th{white-space:nowrap}thead th{color:#555;font-weight:500}
+th:first-child{text-align:left}
 #regimes tr>:nth-child(2){text-align:left;min-width:14em}
-.words tr>*{text-align:left}
+#single-rows td{overflow-wrap:anywhere;text-align:left}#single-rows th{text-align:left}
+#single-rows tbody th{white-space:normal;overflow-wrap:anywhere;max-width:24em}
 td b{display:inline-block;height:.7em;background:#9fb8c9;margin-right:6px}
 i{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.45em}
 .legend span{margin-right:1.2em;white-space:nowrap}
 figure{margin:1em 0}figcaption{color:#555;font-size:.92em;max-width:75ch}
-.pictures{display:flex;flex-wrap:wrap;gap:14px}
+.pictures{display:flex;align-items:flex-start;flex-wrap:wrap;gap:14px}
 .pictures>svg{max-width:100%;height:auto;font:11px system-ui,sans-serif}
 pre{background:#f6f6f6;padding:10px;overflow-x:auto;font-size:.85em}
 select{font:inherit;max-width:100%}nav a{margin-right:1em;white-space:nowrap}

@@ -70,6 +70,7 @@ class Table(NamedTuple):
     header : list of str
     rows : list of lists of str
     experts : list of int or None, one per row, whose first cell is then the expert
+    heads : list of int or None, one per column, whose head is then the expert
     bars : int or None, column whose texts begin with a share in percent
     """
 
@@ -77,10 +78,15 @@ class Table(NamedTuple):
     rows: list
     experts: list | None = None
     bars: int | None = None
+    heads: list | None = None
 
     def html(self, keys):
         """HTML of the part."""
-        head = "".join(f'<th scope="col">{escape(own)}</th>' for own in self.header)
+        heads = self.heads or [None] * len(self.header)
+        head = "".join(
+            f'<th scope="col">{_named(text, k, keys)}</th>'
+            for text, k in zip(self.header, heads, strict=True)
+        )
         experts = self.experts or [None] * len(self.rows)
         body = "".join(
             f"<tr>{self._row(row, k, keys)}</tr>"
@@ -90,8 +96,7 @@ class Table(NamedTuple):
         return f'<div class="wide">{table}</div>'
 
     def _row(self, row, k, keys):
-        first = escape(row[0]) if k is None else keys.swatch(k)
-        cells = [f'<th scope="row">{first}</th>']
+        cells = [f'<th scope="row">{_named(row[0], k, keys)}</th>']
         for j, text in enumerate(row[1:], start=1):
             bar = self._bar(text) if j == self.bars else ""
             cells.append(f"<td>{bar}{escape(text)}</td>")
@@ -100,6 +105,10 @@ class Table(NamedTuple):
     def _bar(self, text):
         share = min(max(float(text.split()[0]), 0.0), 100.0)
         return f'<b style="width:{0.5 * share:.1f}px"></b>'
+
+
+def _named(text, k, keys):
+    return escape(text) if k is None else keys.swatch(k)
 
 
 class Pictures(NamedTuple):

@@ -187,7 +187,7 @@ class Heights(NamedTuple):
         size = len(self.heights)
         top = 1.1 * max(self.heights.max(), 1.0 + self.margin, 1.6)
         x_label = "probability of a smaller y"
-        plot = Plot(self.title, (0, 1), (0, top), x_label, "rows")
+        plot = Plot(self.title, (0, 1), (0, top), x_label, "rows / expected")
         for at, own in enumerate(self.heights):
             ends = (at + 0.04) / size, (at + 0.96) / size
             plot.bar(*ends, 0, own, PALETTE[5], f"{number(own)} of what is expected")

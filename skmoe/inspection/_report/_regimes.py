@@ -16,6 +16,8 @@ MOST_SHUFFLED, MOST_COLUMNS = 4_000, 300
 MOST_LISTED = 60
 # Columns along which the gate is drawn, and places of each.
 MOST_DRAWN, MOST_PLACES = 3, 24
+# Share of gate weights that a column has to move, to be told of.
+HARDLY = 5e-4
 # Columns that are ranked.
 MOST_RANKED = 12
 WIDE = (
@@ -139,14 +141,18 @@ def _along(given, told):
     X, seed = told.rows.X, given.random_state
     importance = gate_importance(given.own, X, n_repeats=2, random_state=seed)
     gate, weight = given.own.gate_proba(X), told.rows.weight / told.rows.weight.sum()
-    columns = _columns(given.own, X, seed)[:MOST_DRAWN]
-    if not columns:
-        return [Words("No column moves the gate.")]
+    moving = [name for name, _ in pairs]
+    columns = [own for own in _columns(given.own, X, seed) if own.name in moving]
     pairs = zip(importance["feature"], importance["importance"], strict=True)
-    rows = [[str(name), percent(own)] for name, own in pairs if own > 0]
+    pairs = [(str(name), own) for name, own in pairs if own > HARDLY]
+    if not pairs:
+        return [
+            Words("No column moves the gate: its weights are the same for all rows.")
+        ]
+    rows = [[name, percent(own)] for name, own in pairs]
     return [
         Pictures(
-            [shares_of(column, gate, weight) for column in columns],
+            [shares_of(own, gate, weight) for own in columns[:MOST_DRAWN]],
             "Mean gate weights of the rows at each value or range of a column, other "
             "columns as they are in these rows. Point at a bar for its numbers.",
         ),

@@ -7,8 +7,8 @@ from ..._sklearn import safe_indexing
 from ...experts._base import traits
 from .._additive import curved_experts, curved_gate
 from .._sentences import SCALES, explain_text
-from ._experts import column_names_of
-from ._svg import number
+from ._experts import coefficients_of, column_names_of
+from ._svg import number, signed
 
 # Terms of a sentence; others are taken together.
 MOST_TERMS = 8
@@ -58,8 +58,8 @@ class LinearWords:
         """What is said of a row."""
         row = self.view[[i]]
         row = row.toarray()[0] if sparse.issparse(row) else row[0]
-        coef = np.atleast_2d(self.expert.coef_)
-        level = np.atleast_1d(self.expert.intercept_) + coef @ self.mean
+        coef, level = coefficients_of(self.expert, self.given.own.is_classifier)
+        level = level + coef @ self.mean
         values = coef * (row - self.mean)
         name = self.given.keys.names[self.k]
         said = f"{name} ({self.given.gate[i, self.k]:.2f}):{SCALES[self.link]} "
@@ -82,18 +82,17 @@ class LinearWords:
             # One set of coefficients speaks for the second class.
             sign = 1.0 if best == 1 else -1.0
             return sign * level, sign * values
-        centred = level - level.mean(), values - values.mean(axis=0)
-        return centred[0][[best]], centred[1][[best]]
+        return level[[best]], values[[best]]
 
     def _listed(self, row, level, values, shared):
         order = np.argsort(-np.abs(values), kind="stable")
         told = [j for j in order[:MOST_TERMS] if values[j]]
         parts = [f"level {number(level)}"]
         parts += [
-            f"{self.names[j]} {number(row[j], 4)}: {values[j]:+.3g}" for j in told
+            f"{self.names[j]} {number(row[j], 4)}: {signed(values[j])}" for j in told
         ]
         if len(told) < len(order):
-            parts.append(f"others: {values[order[len(told) :]].sum():+.3g}")
+            parts.append(f"others: {signed(values[order[len(told) :]].sum())}")
         if shared is not None:
-            parts.append(f"shared expert: {shared:+.3g}")
+            parts.append(f"shared expert: {signed(shared)}")
         return ", ".join(parts)

@@ -7,9 +7,9 @@ import numpy as np
 
 GREY, FAINT = "#767676", "#e2e2e2"
 # Room around a picture, for what stands at its axes.
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 22, 36
+LEFT, RIGHT, TOP, BOTTOM = 46, 16, 22, 36
 # More of it for slanted words.
-SLANTED = 26
+SLANTED = 34
 # Letters that fit below an axis side by side.
 MOST_LETTERS = 34
 
@@ -25,9 +25,17 @@ def number(value, digits=3):
     return f"{value:.{digits}g}"
 
 
+def signed(value):
+    """A number with its sign."""
+    text = number(value)
+    return text if text.startswith(("-", "–")) else f"+{text}"
+
+
 def percent(value):
     """A share in percent."""
-    return "–" if value != value else f"{100 * value:.3g} %"
+    if value != value:
+        return "–"
+    return f"{100 * value:.3g} %" if value >= 5e-5 else "0 %"
 
 
 def date(value):
@@ -118,7 +126,7 @@ class Plot:
         self.segment(at, y, at, y + 3, GREY)
         if slanted:
             self.marks.append(
-                f'<text transform="translate({at + 3:.1f} {y + 10:.0f}) rotate(-28)" '
+                f'<text transform="translate({at + 3:.1f} {y + 10:.0f}) rotate(-42)" '
                 f'text-anchor="end" fill="{GREY}">{escape(short(text, 11))}</text>'
             )
         else:
