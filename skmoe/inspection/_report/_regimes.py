@@ -141,8 +141,6 @@ def _along(given, told):
     X, seed = told.rows.X, given.random_state
     importance = gate_importance(given.own, X, n_repeats=2, random_state=seed)
     gate, weight = given.own.gate_proba(X), told.rows.weight / told.rows.weight.sum()
-    moving = [name for name, _ in pairs]
-    columns = [own for own in _columns(given.own, X, seed) if own.name in moving]
     pairs = zip(importance["feature"], importance["importance"], strict=True)
     pairs = [(str(name), own) for name, own in pairs if own > HARDLY]
     if not pairs:
@@ -150,6 +148,8 @@ def _along(given, told):
             Words("No column moves the gate: its weights are the same for all rows.")
         ]
     rows = [[name, percent(own)] for name, own in pairs]
+    moving = [name for name, _ in pairs]
+    columns = [own for own in _columns(given.own, X, seed) if own.name in moving]
     return [
         Pictures(
             [shares_of(own, gate, weight) for own in columns[:MOST_DRAWN]],
