@@ -56,9 +56,11 @@ def _kinds(given):
     experts = given.own.named_experts_.values()
     kinds = [_kind(expert) for expert in experts]
     if len(set(kinds)) == 1:
-        return Words(f"Each is a {kinds[0]}.")
-    each = (f"{given.keys.names[k]} is a {kinds[k]}" for k in shown[:MOST_NAMED])
-    return Words(", ".join(each) + ("." if len(shown) <= MOST_NAMED else " …"))
+        return Words(f"Kind of all experts: {kinds[0]}.")
+    each = (f"{given.keys.names[k]}: {kinds[k]}" for k in shown[:MOST_NAMED])
+    return Words(
+        "Kinds: " + ", ".join(each) + ("." if len(shown) <= MOST_NAMED else " …")
+    )
 
 
 def _kind(expert):
@@ -146,10 +148,13 @@ def _coefficients(given, linear):
 def coefficients_of(expert, is_classifier):
     """Coefficients (d, p) and intercepts (d,) of a linear expert.
 
-    Of several classes only differences count: they are around the mean of all.
+    Of classes only differences count: of two it is that of the second from the first,
+    of more they are around the mean of all.
     """
     coef, level = np.atleast_2d(expert.coef_), np.atleast_1d(expert.intercept_)
-    if is_classifier and len(level) > 1:
+    if is_classifier and len(level) == 2:
+        return np.diff(coef, axis=0), np.diff(level)
+    if is_classifier:
         return coef - coef.mean(axis=0), level - level.mean()
     return coef, level
 

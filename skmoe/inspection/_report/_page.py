@@ -79,7 +79,7 @@ def page(title, summary, sections, keys):
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in summary
     )
     ids = [_place(own.title) for own in sections]
-    links = "".join(
+    links = " ".join(
         f'<a href="#{place}">{escape(own.title)}</a>'
         for place, own in zip(ids, sections, strict=True)
     )

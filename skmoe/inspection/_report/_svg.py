@@ -11,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 16, 22, 36
 # More of it for slanted words.
 SLANTED = 34
 # Letters that fit below an axis side by side.
-MOST_LETTERS = 34
+MOST_LETTERS = 26
 
 
 def number(value, digits=3):
