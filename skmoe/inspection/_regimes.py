@@ -8,8 +8,8 @@ from .._tables.frames import as_table
 from .._tables.table import relative_weights
 from .._tables.values import Kind
 from ..experts._curves import CurveEncoding
-from ._opened import opened
 from ._tables import gate_importance
+from ._unwrap import unwrap
 
 # Places along a column of numbers between which the text of a range chooses.
 N_PLACES = 24
@@ -62,7 +62,7 @@ def regimes(model, X, *, n_columns=2, sample_weight=None, random_state=0):
     >>> sorted(regimes(model, X)["regime"])
     ['x0 0–4', 'x0 5–9']
     """
-    model, X = opened(model), as_table(X)
+    model, X = unwrap(model), as_table(X)
     proba = model.gate_proba(X)
     weight = relative_weights(proba, sample_weight)
     weighted = proba * (weight / weight.sum())[:, None]

@@ -35,7 +35,7 @@ class Report:
     >>> X, y = make_regimes(200, random_state=0)
     >>> model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
     >>> report(model, X, y)
-    Report of 6 sections, ... kB
+    Report of 5 sections, ... kB
     """
 
     def __init__(self, html):

@@ -5,7 +5,6 @@ from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from ..._estimators.answers import fitted_mixture
 from ...experts._base import CorrectedExpert, traits
 from .._additive import curved_experts
 from .._curves import CurveDisplay
@@ -34,7 +33,7 @@ SCALES = {
 
 def expert_section(given):
     """What can be said of each expert, by its kind."""
-    curved = curved_experts(given.model, fitted_mixture(given.model))
+    curved = curved_experts(given.own, given.parts[0])
     parts = [_kinds(given)]
     if curved:
         parts += _curves(given)
@@ -89,7 +88,7 @@ def _curves(given):
 
 def _panels(given, output, start):
     options = {"output": output, "max_panels": MOST_PANELS, "plot": False}
-    display = CurveDisplay.from_estimator(given.model, given.table, **options)
+    display = CurveDisplay.from_estimator(given.own, given.rows.X, **options)
     y = display._limits()
     note = (
         f"{start}What a column {display.ylabel}, the most important columns first, "
@@ -98,17 +97,8 @@ def _panels(given, output, start):
     )
     if len(given.outputs) > 1 and not given.own.is_classifier:
         note += "Of several outputs the first is drawn. "
-    pictures = [Curves(_named(given, own), y, display.ylabel) for own in display.panels]
+    pictures = [Curves(own, y, display.ylabel) for own in display.panels]
     return [Pictures(pictures, note)]
-
-
-def _named(given, panel):
-    """A panel by the name that a pipeline has for its column."""
-    made = given.own.made
-    if made is None or panel.feature in made:
-        return panel
-    names = {f"x{j}": name for j, name in enumerate(made)}
-    return panel._replace(feature=names.get(panel.feature, panel.feature))
 
 
 # -- coefficients ----------------------------------------------------------------

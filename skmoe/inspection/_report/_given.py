@@ -11,7 +11,7 @@ from ..._estimators import answers
 from ..._sklearn import safe_indexing
 from ..._tables.frames import as_table
 from ..._tables.table import relative_weights
-from .._opened import Opened, opened
+from .._unwrap import Unwrapped, unwrap
 from ._parts import Keys
 
 # Rows that are read; of more, so many are drawn.
@@ -73,13 +73,13 @@ class Given:
 
     Parameters
     ----------
-    own : Opened
+    own : Unwrapped
     rows : Rows
     n_rows : int, rows before some of them were drawn
     random_state : int, of all that is drawn
     """
 
-    def __init__(self, own: Opened, rows, n_rows, random_state):
+    def __init__(self, own: Unwrapped, rows, n_rows, random_state):
         self.own, self.rows, self.n_rows = own, rows, n_rows
         self.random_state = random_state
         self.model = own.mixture
@@ -87,7 +87,7 @@ class Given:
     @classmethod
     def read(cls, estimator, X, y, sample_weight, sizes, random_state):
         """What a user gave, with at most ``MOST_ROWS`` of its rows."""
-        own, rows = opened(estimator), read_rows(X, y, sample_weight, sizes)
+        own, rows = unwrap(estimator), read_rows(X, y, sample_weight, sizes)
         rng = check_random_state(random_state)
         return cls(own, rows.drawn(MOST_ROWS, rng), len(rows.numbers), random_state)
 

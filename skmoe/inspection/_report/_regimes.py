@@ -102,13 +102,12 @@ def serving_section(given, told):
     if not told.is_wide and len(given.keys.names) > 1:
         parts += _along(given, told)
     if len(given.model.gate_.nodes()) > 1 and given.model.n_members == 1:
-        names = given.own.made
         parts += [
             Words(
                 "The tree of gates. In brackets: what draws a row to a branch, in "
                 "logits per standard deviation of the column."
             ),
-            Lines(export_text(given.model, feature_names=names)),
+            Lines(export_text(given.own)),
         ]
     return Section("Who serves whom", parts)
 
@@ -116,7 +115,7 @@ def serving_section(given, told):
 def _usage(given):
     rows = given.rows
     usage = expert_usage(
-        given.model, given.table, rows.y, sample_weight=rows.weight, **rows.sizes
+        given.own, rows.X, rows.y, sample_weight=rows.weight, **rows.sizes
     )
     shown = given.keys.order[:MOST_LISTED]
     columns = {

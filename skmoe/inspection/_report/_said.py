@@ -17,9 +17,9 @@ MOST_TERMS = 8
 def sentences(given, rows):
     """A sentence for each of some rows, empty where there is nothing to say."""
     own, _ = given.parts
-    if curved_experts(given.model, own) or curved_gate(own) is not None:
-        table = safe_indexing(given.table, rows)
-        return explain_text(given.model, table, n_terms=MOST_TERMS)
+    if curved_experts(given.own, own) or curved_gate(given.own, own) is not None:
+        X = safe_indexing(given.rows.X, rows)
+        return explain_text(given.own, X, n_terms=MOST_TERMS)
     experts = list(given.own.named_experts_.values())
     linear = {
         k: LinearWords(given, k)

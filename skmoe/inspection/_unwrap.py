@@ -3,13 +3,18 @@
 from typing import NamedTuple
 
 from sklearn.base import clone, is_classifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._estimators.answers import read
 from .._tables.frames import column_labels, is_frame
 
+# Where searches, and mixtures on disk, have what they stand for.
+INNER = ("best_estimator_", "mixture_")
 
-class Opened(NamedTuple):
+
+class Unwrapped(NamedTuple):
     """A fitted mixture, and what is done to a table before it sees it.
 
     Attributes
@@ -36,6 +41,10 @@ class Opened(NamedTuple):
         for transformer in self.before:
             X = transformer.transform(X)
         return X
+
+    def read(self, X):
+        """The parts of the mixture, and rows as a validated table."""
+        return read(self.mixture, self.seen(X))
 
     def gate_proba(self, X):
         """Gate weights (n, K) of rows."""
@@ -80,8 +89,8 @@ class Opened(NamedTuple):
         return self._replace(before=before), X
 
 
-def opened(estimator):
-    """The ``Opened`` of a mixture, or of a search or pipeline around one.
+def unwrap(estimator):
+    """The ``Unwrapped`` of a mixture, or of a search or pipeline around one.
 
     Raises
     ------
@@ -90,14 +99,14 @@ def opened(estimator):
     NotFittedError
     """
     before = []
-    while not isinstance(estimator, Opened):
+    while not isinstance(estimator, Unwrapped):
         check_is_fitted(estimator)
         if isinstance(estimator, Pipeline):
             if len(estimator) > 1:
                 before.append(estimator[:-1])
             estimator = estimator[-1]
             continue
-        inner = getattr(estimator, "best_estimator_", None)
+        inner = _inner(estimator)
         if inner is None:
             break
         estimator = inner
@@ -108,4 +117,12 @@ def opened(estimator):
             f"got {type(estimator).__name__}, but expected a fitted mixture, or a "
             "search or pipeline whose last step is one; pass that mixture itself."
         )
-    return Opened(estimator, tuple(before))
+    return Unwrapped(estimator, tuple(before))
+
+
+def _inner(estimator):
+    """The estimator that another one stands for, or None."""
+    if isinstance(estimator, FrozenEstimator):
+        return estimator.estimator
+    found = (getattr(estimator, name, None) for name in INNER)
+    return next((own for own in found if own is not None), None)
