@@ -11,7 +11,7 @@ from ._given import Given
 from ._page import framed, page
 from ._quality import quality_section, scores
 from ._refits import comparison_section, stability_section
-from ._regimes import Told, regime_section, serving_section
+from ._regimes import Telling, regime_section, serving_section
 from ._svg import number, short
 
 
@@ -171,11 +171,11 @@ def report(
         check_path(path)
     _check_refits(y, compare, n_seeds)
     given = Given.read(model, X, y, sample_weight, sizes, random_state)
-    told = Told(given)
+    telling = Telling(given)
     sections = [
-        regime_section(given, told),
+        regime_section(given, telling),
         expert_section(given),
-        serving_section(given, told),
+        serving_section(given, telling),
         quality_section(given),
     ]
     if compare:

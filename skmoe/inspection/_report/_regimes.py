@@ -1,17 +1,19 @@
 """Sections on the regimes: in which rows each expert leads, and by which columns."""
 
+from functools import cached_property
+
 import numpy as np
 from scipy import sparse
 
-from .._regimes import EVERYWHERE, _columns, regimes
+from .._regimes import EVERYWHERE, N_REPEATS, telling_columns, told
 from .._tables import expert_usage, gate_importance
 from .._trees import export_text
 from ._parts import Lines, Pictures, Section, Table, Words
 from ._pictures import Shares
 from ._svg import number, percent
 
-# Rows by which columns are shuffled, and columns beyond which none is.
-MOST_SHUFFLED, MOST_COLUMNS = 4_000, 300
+# Rows by which columns are shuffled, cells of them, and columns beyond which none is.
+MOST_SHUFFLED, MOST_CELLS, MOST_COLUMNS = 4_000, 150_000, 300
 # Experts of a table.
 MOST_LISTED = 60
 # Columns along which the gate is drawn, and places of each.
@@ -26,7 +28,7 @@ WIDE = (
 )
 
 
-class Told:
+class Telling:
     """What tells the regimes of some rows apart.
 
     Parameters
@@ -36,16 +38,35 @@ class Told:
 
     def __init__(self, given):
         self.given = given
-        self.rows = given.rows.drawn(MOST_SHUFFLED, given.rng())
-        X = self.rows.X
-        self.is_wide = sparse.issparse(X) or X.shape[1] > MOST_COLUMNS
+        n_columns = given.rows.X.shape[1]
+        self.is_wide = sparse.issparse(given.rows.X) or n_columns > MOST_COLUMNS
+        most = min(MOST_SHUFFLED, MOST_CELLS // n_columns)
+        self.rows = given.rows.drawn(max(most, 1), given.rng())
+        weight = self.rows.weight
+        self.weight = weight / weight.sum()
+
+    @cached_property
+    def gate(self):
+        """Gate weights (n, K)."""
+        return self.given.own.gate_proba(self.rows.X)
+
+    @cached_property
+    def importance(self):
+        """Columns by how much they move the gate."""
+        options = {"n_repeats": N_REPEATS, "random_state": self.given.random_state}
+        return gate_importance(self.given.own, self.rows.X, **options)
+
+    @cached_property
+    def columns(self):
+        """Columns that tell regimes apart, as places."""
+        return telling_columns(self.importance, self.rows.X)
 
     def table(self):
         """The regimes as a dict of columns, without words for a wide table."""
         given, rows = self.given, self.rows
         if not self.is_wide:
-            seed = {"random_state": given.random_state}
-            return regimes(given.own, rows.X, sample_weight=rows.weight, **seed)
+            weighted = self.gate * self.weight[:, None]
+            return told(given.own, rows.X, weighted, self.columns)
         blank, n_experts = [float("nan")], len(given.keys.names)
         return {
             "regime": ["–"] * n_experts,
@@ -54,9 +75,9 @@ class Told:
         }
 
 
-def regime_section(given, told):
+def regime_section(given, telling):
     """The regimes in words, with their loads and means."""
-    found, keys = told.table(), given.keys
+    found, keys = telling.table(), given.keys
     shown = keys.order[:MOST_LISTED]
     rows = [
         [
@@ -80,7 +101,7 @@ def regime_section(given, told):
     parts = [Table(header, rows, shown, 2), Words(note)]
     if len(shown) < len(keys.order):
         parts.append(Words(f"The {len(shown)} of {len(keys.order)} experts with most."))
-    if told.is_wide:
+    if telling.is_wide:
         parts.append(Words(WIDE))
     return Section("Regimes", parts)
 
@@ -96,11 +117,11 @@ def answer_of(given, k):
     return ", ".join(map(number, mean))
 
 
-def serving_section(given, told):
+def serving_section(given, telling):
     """Who serves whom: loads, and gate weights along the columns that matter."""
     parts = [_usage(given)]
-    if not told.is_wide and len(given.keys.names) > 1:
-        parts += _along(given, told)
+    if not telling.is_wide and len(given.keys.names) > 1:
+        parts += _along(telling)
     if len(given.model.gate_.nodes()) > 1 and given.model.n_members == 1:
         parts += [
             Words(
@@ -136,10 +157,8 @@ def _usage(given):
     return Table(["expert", *(title for title, _ in columns.values())], each, shown, 1)
 
 
-def _along(given, told):
-    X, seed = told.rows.X, given.random_state
-    importance = gate_importance(given.own, X, n_repeats=2, random_state=seed)
-    gate, weight = given.own.gate_proba(X), told.rows.weight / told.rows.weight.sum()
+def _along(telling):
+    importance = telling.importance
     pairs = zip(importance["feature"], importance["importance"], strict=True)
     pairs = [(str(name), own) for name, own in pairs if own > HARDLY]
     if not pairs:
@@ -148,10 +167,10 @@ def _along(given, told):
         ]
     rows = [[name, percent(own)] for name, own in pairs]
     moving = [name for name, _ in pairs]
-    columns = [own for own in _columns(given.own, X, seed) if own.name in moving]
+    columns = [own for own in telling.columns if own.name in moving][:MOST_DRAWN]
     return [
         Pictures(
-            [shares_of(own, gate, weight) for own in columns[:MOST_DRAWN]],
+            [shares_of(own, telling.gate, telling.weight) for own in columns],
             "Mean gate weights of the rows at each value or range of a column, other "
             "columns as they are in these rows. Point at a bar for its numbers.",
         ),

@@ -97,7 +97,7 @@ class Plot:
         self.title, self.width, self.height = title, width, height
         room = TOP, height - BOTTOM - SLANTED * slanted
         self.x, self.y = Scale(*x, LEFT, width - RIGHT), Scale(*y, room[1], room[0])
-        self.marks = []
+        self.marks, self.inner, self.dots = [], [], []
         self.labels(x_label, y_label)
         for value in ticks(*y):
             self.grid(value)
@@ -139,12 +139,9 @@ class Plot:
             f'font-weight="{weight}">{escape(text)}</text>'
         )
 
-    def segment(self, x0, y0, x1, y1, colour, width=1.0, dash=""):
+    def segment(self, *place, width=1.0):
         """A line between two places on the page."""
-        self.marks.append(
-            f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" '
-            f'stroke="{colour}" stroke-width="{width:.2g}"{_dashed(dash)}/>'
-        )
+        self.marks.append(_segment(*place, width))
 
     def _points(self, x, y):
         pairs = zip(self.x.at(x), self.y.at(y), strict=True)
@@ -152,26 +149,26 @@ class Plot:
 
     def line(self, x, y, colour, *, width=1.8, dash="", opacity=1.0):
         """A line through points."""
-        self.inside(
+        self.inner.append(
             f'<polyline points="{self._points(x, y)}" fill="none" stroke="{colour}" '
             f'stroke-width="{width:.2g}" stroke-opacity="{opacity:.2g}" '
             f'stroke-linejoin="round"{_dashed(dash)}/>'
         )
 
-    def inside(self, mark):
-        """A mark that is cut off at the axes."""
+    def _inside(self):
+        """Marks that are cut off at the axes."""
         x, y = self.x.start, self.y.end
         width, height = self.x.end - x, self.y.start - y
         place = f"{x:g} {y:g} {width:g} {height:g}"
-        self.marks.append(
+        return (
             f'<svg x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" '
-            f'viewBox="{place}" overflow="hidden">{mark}</svg>'
+            f'viewBox="{place}" overflow="hidden">{"".join(self.inner)}</svg>'
         )
 
     def band(self, x, low, high, colour, opacity=0.16):
         """An area between two lines."""
         around = np.concatenate([x, x[::-1]]), np.concatenate([high, low[::-1]])
-        self.inside(
+        self.inner.append(
             f'<polygon points="{self._points(*around)}" fill="{colour}" '
             f'fill-opacity="{opacity:.2g}"/>'
         )
@@ -180,7 +177,7 @@ class Plot:
         """A rectangle, which says something where it is pointed at."""
         left, right = self.x.at([x0, x1])
         bottom, top = self.y.at([y0, y1])
-        self.marks.append(
+        self.inner.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
             f'height="{max(bottom - top, 0):.1f}" fill="{colour}">{_said(said)}</rect>'
         )
@@ -190,8 +187,8 @@ class Plot:
         at = float(self.x.at(x))
         if low is not None:
             ends = self.y.at([low, high])
-            self.segment(at, ends[0], at, ends[1], colour, 1.4)
-        self.marks.append(
+            self.dots.append(_segment(at, ends[0], at, ends[1], colour, 1.4))
+        self.dots.append(
             f'<circle cx="{at:.1f}" cy="{float(self.y.at(y)):.1f}" r="{size:.2g}" '
             f'fill="{colour}">{_said(said)}</circle>'
         )
@@ -201,8 +198,15 @@ class Plot:
         return (
             f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
             f'height="{self.height}" role="img" aria-label="{escape(self.title)}">'
-            f"{''.join(self.marks)}</svg>"
+            f"{''.join(self.marks)}{self._inside()}{''.join(self.dots)}</svg>"
         )
+
+
+def _segment(x0, y0, x1, y1, colour, width):
+    return (
+        f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" '
+        f'stroke="{colour}" stroke-width="{width:.2g}"/>'
+    )
 
 
 def _dashed(dash):
