@@ -13,7 +13,7 @@ from skmoe.gates import GaussianGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian, Likelihood, StudentT
 from skmoe.likelihoods._sums import DispersionSums
 from skmoe.trainers import EM
-from skmoe.trainers._em import streamed, streamed_parts
+from skmoe.trainers._em import streamed, streamed_parts, summed_parts
 
 N_ROWS = 3000
 
@@ -193,7 +193,7 @@ def test_a_sample_that_holds_all_rows_is_enough(table):
 def test_what_is_summed_may_be_sent_to_another_process(table, monkeypatch):
     X, eta, weight, _ = table
     y, sent = drawn("poisson", eta, np.random.default_rng(1)), []
-    whole = streamed_parts.timed_sums
+    whole = summed_parts.timed_sums
 
     def pickled(stream, passes, accumulate, make_statistics, n_jobs):
         own = pickle.dumps((accumulate, make_statistics))
@@ -202,7 +202,7 @@ def test_what_is_summed_may_be_sent_to_another_process(table, monkeypatch):
 
     given = {"n_experts": 2, "likelihood": "poisson", "random_state": 0}
     model = MoERegressor(**given).fit(in_batches(X, y, weight))
-    for module in (streamed, streamed_parts):
+    for module in (streamed, summed_parts):
         monkeypatch.setattr(module, "timed_sums", pickled)
     other = MoERegressor(**given).fit(in_batches(X, y, weight))
     np.testing.assert_array_equal(other.predict(X), model.predict(X))
@@ -223,7 +223,7 @@ def test_dispersions_climb_to_their_optimum(table, family):
     model = MoERegressor(n_experts=1, likelihood=family, random_state=0)
     known = model.fit(eta[:, None], y[:, 0], weight).likelihoods_[0]
     prediction = model.predict_experts(eta[:, None])[:, :1]
-    rows = streamed_parts.ExpertRows(None, y, weight, prediction, known)
+    rows = summed_parts.ExpertRows(None, y, weight, prediction, known)
     sums = DispersionSums(known, np.var(y, axis=0))
     theta = best = sums.vector(known)
     theta = theta + 0.7

@@ -311,6 +311,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             table,
             *self._target.read_batch(y, table, sample_weight, self, earlier, classes),
         )
+        training_size(parts, given, {})
         if previous is None:
             return first_batch(self, parts, given, reading, freeze, is_open)
         n_outputs = {"n_outputs": given.target.n_outputs}

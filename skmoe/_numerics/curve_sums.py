@@ -93,6 +93,14 @@ class CurveSums(PartSums):
         sums[1][:] += bins.gather(np.ascontiguousarray(slope))
         sums[2][:] += bins.gather(np.ascontiguousarray(weight[:, None]))[0]
 
+    def carried(self, sums, theta, moved):
+        """Of several classes the curvature between them is left out, as in a step."""
+        grams, slope, mass = sums
+        move = (self.coef(moved) - self.coef(theta))[: len(grams)]
+        pairs = zip(grams, move, strict=True)
+        change = np.stack([whole(gram) @ own for gram, own in pairs])
+        return grams, slope - change, mass
+
     def _systems(self, coef, sums, unit):
         """Penalised curvature, penalty and slope of each set that is solved for."""
         for number, (gram, slope) in enumerate(zip(*sums[:2], strict=True)):

@@ -35,6 +35,13 @@ class CurveRows:
         """The same view of some of the rows."""
         raise NotImplementedError
 
+    def followed_by(self, other):
+        """The same view of these rows and others after them.
+
+        Asked for of rows as training sees them.
+        """
+        raise NotImplementedError
+
     def linear(self, coef):
         """Sums (n, m) of curves with coefficients (m, q), last the intercepts."""
         raise NotImplementedError
@@ -189,7 +196,12 @@ class Bins(CurveRows):
         self.shape = codes.shape[1], codes.shape[0]
 
     def take(self, index):
-        codes = np.ascontiguousarray(self.codes[:, index])
+        return self._of(np.ascontiguousarray(self.codes[:, index]))
+
+    def followed_by(self, other):
+        return self._of(np.hstack([self.codes, other.codes]))
+
+    def _of(self, codes):
         hats = self.starts, self.slots, self.left, self.right
         return Bins(self.encoding, codes, *hats)
 

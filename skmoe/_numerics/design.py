@@ -142,6 +142,23 @@ def weighted_moments(X, weight):
     return total.total().scales(X.dtype)
 
 
+def widened_scales(scales, values, seen, weight):
+    """Scales by which columns without spread so far have that of ``values`` (n, p).
+
+    Their centres stay: all rows before, of weight ``seen``, were just there, and are
+    zeros in every sum.
+    """
+    if scales is None or np.all(scales[1] > 0):
+        return scales
+    center, scale = scales[0], scales[1].copy()
+    flat = scale == 0
+    at = center[flat]
+    before = Moments(seen, at, np.zeros(len(at)), powers_above(np.abs(at)))
+    moments = merged_moments(before, block_moments(values[:, flat], weight))
+    scale[flat] = moments.scales(values.dtype)[1]
+    return center, scale
+
+
 def rounded_scale(variance, rest, unit, dtype):
     """Standard deviations by mean squares and means of deviations in some unit."""
     # What rounding left of the mean is no spread.

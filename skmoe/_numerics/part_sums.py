@@ -4,8 +4,8 @@ import copy
 
 import numpy as np
 
-from .design import read_only
-from .linalg import curvature_columns, n_pairs, newton_direction
+from .design import column_scale, read_only, widened_scales
+from .linalg import curvature_columns, curvature_products, n_pairs, newton_direction
 from .multinomial import multinomial_statistics
 
 
@@ -43,6 +43,31 @@ class PartSums:
         other = copy.copy(self)
         other.part = part
         return other
+
+    def carried(self, sums, theta, moved):
+        """Sums as they are when parameters have moved: here they are of none.
+
+        Slopes are those of the quadratics of which they came with the curvature.
+        """
+        return sums
+
+    def widened(self, X, seen, weight):
+        """The same with a scale for columns that have some spread only in rows X
+        (n, p), after others of weight ``seen``; here they stay without one."""
+        return self
+
+
+def widened_design(design, standardize, X, seen, weight):
+    """A design with a scale for columns without spread so far, as ``widened`` says."""
+    if np.all(design.inverse_scale > 0):
+        return design
+    known = design.center, column_scale(design)
+    _, scale = widened_scales(known, X, seen, weight)
+    late = (scale > 0) & (design.inverse_scale == 0)
+    unit = scale if standardize else np.ones(len(scale))
+    inverse = design.inverse_scale.copy()
+    inverse[late] = 1.0 / unit[late]
+    return design._replace(inverse_scale=inverse)
 
 
 class MultinomialSums(PartSums):
@@ -86,6 +111,16 @@ class MultinomialSums(PartSums):
         )
         for total, own in zip(sums, found, strict=True):
             total += own
+
+    def carried(self, sums, theta, moved):
+        slope, grams = sums
+        move = self.coef(moved) - self.coef(theta)
+        return slope - curvature_products(grams, move), grams
+
+    def widened(self, X, seen, weight):
+        other, own = copy.copy(self), (X, seen, weight)
+        other.design = widened_design(self.design, self.part.standardize, *own)
+        return other
 
     def step(self, theta, sums, ridge, lasso=0.0):
         """Parameters after one Newton step."""

@@ -85,6 +85,11 @@ class ExpertTraits:
         """
         raise NotImplementedError
 
+    def with_classes(self, classes, n_rows):
+        """A copy that knows all ``classes``, where it was fitted to ``n_rows`` rows
+        that lack some.  Asked for where it ``streams``."""
+        return self
+
     def noise_scatter(self, variance):
         """What residuals lack of the noise that the fit followed, (n_outputs,)."""
         return np.zeros_like(variance)

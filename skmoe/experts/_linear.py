@@ -1,5 +1,6 @@
 """Linear experts: ridge regression and multinomial logistic regression."""
 
+import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -392,6 +393,18 @@ class LinearClassifierExpert(LinearExpert):
     def sums(self, X, weight, scales, output_scales):
         """By Newton steps."""
         return ClassSums(self, make_design(X, weight, self.standardize, scales))
+
+    def with_classes(self, classes, n_rows):
+        """Unseen classes are as likely as one row in all of them."""
+        if len(self.classes_) == len(classes):
+            return self
+        known, expert = np.searchsorted(classes, self.classes_), copy.copy(self)
+        coef = np.zeros((len(classes), self.coef_.shape[1]))
+        least = self.intercept_.min() - np.log(max(n_rows, 2.0))
+        intercept = np.full(len(classes), least)
+        coef[known], intercept[known] = self.coef_, self.intercept_
+        expert.classes_, expert.coef_, expert.intercept_ = classes, coef, intercept
+        return expert
 
     def renewed(self, design, y, weight, *, classes=None, offset=None):
         """As in regression; ``offset`` (n, n_classes) is added to the logits, and all

@@ -10,7 +10,7 @@ from .._numerics.design import from_data_scale, read_only
 from .._numerics.evidence import ridge_of_slopes, ridge_of_softmax, ridge_of_values
 from .._numerics.grams import weighted_grams
 from .._numerics.linalg import Penalty, solve_centred
-from .._numerics.part_sums import MultinomialSums, PartSums
+from .._numerics.part_sums import MultinomialSums, PartSums, widened_design
 
 
 class ExpertRows(NamedTuple):
@@ -46,6 +46,11 @@ class ExpertSums(PartSums):
     def renewed(self, theta, sums, likelihood):
         """The same with penalties by evidence, and how far they moved."""
         return self, 0.0
+
+    def rescaled(self, sums, ratio):
+        """Sums when the variances (d,) around the expert, as a ridge stands against
+        them, are another one's: by a ratio (d,) of before to now."""
+        return sums
 
 
 class SlopeSums(ExpertSums):
@@ -89,10 +94,25 @@ class SlopeSums(ExpertSums):
         design = self.design._replace(X=read_only(rows.X))
         grams, products = weighted_grams(design, curved, slope)
         squares = np.where(counts, (rows.y - rows.prediction) ** 2, 0.0)
-        for total, own in zip(
-            sums, (grams, products, rows.weight @ squares), strict=True
-        ):
+        squares = rows.weight @ squares / rows.likelihood.penalty_variance(len(grams))
+        for total, own in zip(sums, (grams, products, squares), strict=True):
             total += own
+
+    def carried(self, sums, theta, moved):
+        grams, slope, squares = sums
+        move = self._coef(moved) - self._coef(theta)
+        change = np.einsum("dij,dj->di", grams, move)
+        fallen = np.einsum("dj,dj->d", 2.0 * slope - change, move)
+        return grams, slope - change, squares - fallen
+
+    def rescaled(self, sums, ratio):
+        grams, slope, squares = sums
+        return grams * ratio[:, None, None], slope * ratio[:, None], squares * ratio
+
+    def widened(self, X, seen, weight):
+        other, own = copy.copy(self), (X, seen, weight)
+        other.design = widened_design(self.design, self.part.standardize, *own)
+        return other
 
     def moved(self, theta, sums, likelihood):
         grams, slope, _ = sums
@@ -126,7 +146,8 @@ class LeastSquaresSums(SlopeSums):
         gram = sums[0][0] * variance[0]
         slope = sums[1] * (variance / self.unit)[:, None]
         right = coef @ gram + slope
-        square = sums[2] / self.unit**2 + np.einsum("dq,dq->d", coef, right + slope)
+        square = sums[2] * variance / self.unit**2
+        square += np.einsum("dq,dq->d", coef, right + slope)
         return ridge_of_values(gram, right.T, square, 0.0)
 
 
@@ -139,6 +160,10 @@ class CurveValues(CurveSums, ExpertSums):
         curved = np.where(counts, weight * curvature, 0.0)
         slope = np.where(counts, weight * slope, 0.0)
         self.add_rows(sums, rows.X, curved, slope, rows.weight)
+
+    def rescaled(self, sums, ratio):
+        grams, slope, mass = sums
+        return grams * ratio[:, None, None], slope * ratio[:, None], mass
 
     def moved(self, theta, sums, likelihood):
         unit = likelihood.penalty_variance(self.n_sets)

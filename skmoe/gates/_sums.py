@@ -26,6 +26,10 @@ class GateSums(PartSums):
         """The same with penalties by evidence, and how far they moved."""
         return self, 0.0
 
+    def of_total(self, theta, total):
+        """The same for rows of another weight together, and its parameters there."""
+        return self, theta
+
     def without(self, theta, k):
         """The same, and its parameters, without the expert in position ``k``."""
         left = np.delete(theta.reshape(self.n_experts, -1), k, axis=0)
@@ -122,6 +126,11 @@ class GaussianSums(GateSums):
         self.design = design._replace(X=design.X[:0])
         self.mass, self.total = mass, total
         self.n_experts = len(gate.weights_)
+
+    def of_total(self, theta, total):
+        other = copy.copy(self)
+        other.mass = other.total = total
+        return other, other.vector(self.at(theta))
 
     def vector(self, gate):
         return (gate.moments(self.design, self.mass) / self.mass).ravel()

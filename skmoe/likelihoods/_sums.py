@@ -68,6 +68,13 @@ class DispersionSums:
             sums[0][number] += FIRST @ values / DIFFERENCE
             sums[1][number] += SECOND @ values / DIFFERENCE**2
 
+    def carried(self, sums, theta, moved):
+        """Derivatives at logarithms that have moved, by those at the earlier ones."""
+        first, second = sums
+        move = (moved - theta).reshape(self.shape)
+        # Where the log-likelihood curves upwards no quadratic leads back.
+        return first + np.minimum(second, 0.0) * move, second
+
     def moved(self, theta, sums, prior):
         """Logarithms after one Newton step each, which is no longer than one.
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..._numerics.design import n_varying
+from ..._numerics.curves import CurveRows
 from ..._warnings import unheard
 from .._rows import is_numeric
-from .stepwise import Batch, learned, remembered
+from .batches import going_on, learned, remembered
 
 # Weight for each coefficient of an expert that is enough, and so many rows are at any
 # rate.
@@ -46,10 +46,11 @@ def gone_on(trainer, task):
         again = trainer.fit(own.rows, own.recipe, own.start, own.report)
         again = remembered(trainer, own, again)
     lost = len(again.kept) < len(fit.kept)
-    if lost or likelihood(trainer, own, again) <= likelihood(trainer, own, fit):
+    density, other = (going_on(trainer, own, x).mean_density() for x in (fit, again))
+    if lost or other <= density:
         return replace(fit, state=state)
     sums = again.state
-    state = replace(state, sums=sums.sums, weight=sums.weight, scales=sums.scales)
+    state = replace(state, sums=sums.sums, weight=sums.weight, frame=sums.frame)
     names = "gate", "experts", "likelihoods", "load", "router", "before"
     found = {name: vars(again)[name] for name in names}
     return replace(fit, **found, state=state)
@@ -58,44 +59,50 @@ def gone_on(trainer, task):
 def with_rows(trainer, task, fit, rows):
     """The fit with the rows so far, without them once they are enough."""
     if rows is not None:
-        own = task.going_on(fit)
-        problem = Batch(trainer, own, fit.state.scales).problem
-        classes = task.rows.classes
-        lines = problem.n_experts * (1 if classes is None else len(classes) - 1)
-        enough = WEIGHT_PER_COEFFICIENT * n_varying(problem.expert) * lines
+        batch, classes = going_on(trainer, task, fit), task.rows.classes
+        lines = batch.n_experts * (1 if classes is None else len(classes) - 1)
+        enough = WEIGHT_PER_COEFFICIENT * batch.per_expert * lines
         many = rows.weight.sum() >= enough or len(rows) >= MOST_ROWS
-        rows = None if many or problem.n_experts == 1 else rows
+        rows = None if many or batch.n_experts == 1 else rows
     return replace(fit, state=replace(fit.state, first=rows))
-
-
-def likelihood(trainer, task, fit):
-    """Mean log-density of the rows of a task under a fit."""
-    batch = Batch(trainer, task.going_on(fit), fit.state.scales)
-    _, sums = batch.problem.evaluate(batch.theta)
-    mean = batch.problem.log_likelihood(sums) / batch.problem.total_weight
-    return mean + batch.fused.log_jacobian
 
 
 def kept_rows(rows, unit):
     """Rows to keep, with weights in a unit."""
     # A constant gate may see what is no array, and does not look at it.
-    gate = rows.gate_view if is_numeric(rows.gate_view) else rows.shared_view
+    gate = rows.gate_view if can_join(rows.gate_view) else rows.expert_views[0]
     weight = rows.weight * (rows.weight_unit / unit)
     return replace(
         rows, gate_view=gate, columns={}, weight=weight, weight_unit=float(unit)
     )
 
 
+def can_join(view):
+    """Whether rows of a view can be put together with others."""
+    return is_numeric(view) or isinstance(view, CurveRows)
+
+
+def joined_views(first, view):
+    """The rows of both views of one part."""
+    if isinstance(view, CurveRows):
+        return first.followed_by(view)
+    return np.concatenate([first, view])
+
+
 def joined(first, rows):
     """The rows of both; parts that see the same of them go on to do so."""
-    shared, gate = rows.shared_view, rows.gate_view
-    view = np.concatenate([first.shared_view, shared])
-    same = gate is shared
+    earlier = first.gate_view, *first.expert_views
+    pairs = zip(earlier, (rows.gate_view, *rows.expert_views), strict=True)
+    views, made = [], {}
+    for before, view in pairs:
+        if id(view) not in made:
+            made[id(view)] = joined_views(before, view)
+        views.append(made[id(view)])
     prior = rows.log_prior
     return replace(
         rows,
-        gate_view=view if same else np.concatenate([first.gate_view, gate]),
-        expert_views=[view] * len(rows.expert_views),
+        gate_view=views[0],
+        expert_views=views[1:],
         y=np.concatenate([first.y, rows.y]),
         labels=np.concatenate([first.labels, rows.labels]),
         weight=np.concatenate([first.weight, rows.weight]),

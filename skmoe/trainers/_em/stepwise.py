@@ -7,28 +7,24 @@ quadratic, whose slope is carried along when the parameters move.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._kernels.em import Statistics
 from ..._numerics.design import (
-    Moments,
-    block_moments,
     column_scale,
     make_design,
-    merged_moments,
     n_varying,
-    powers_above,
     weighted_moments,
+    widened_scales,
 )
 from ..._numerics.linalg import curvature_products
 from ..._warnings import warn
-from ...engines import single_threaded_blas
 from .._rows import Rows
 from .drivers import task_active
 from .fused import ROWS_PER_CHANNEL
-from .fused_task import FusedTask, are_linear, fits_fused
+from .fused_task import FusedTask
 
 # Batches of which there is a record.
 MOST_RECORDS = 1000
@@ -81,11 +77,12 @@ class Memory:
 
     Attributes
     ----------
-    sums : tuple of the arrays of ``Statistics``, with slopes at the parameters
+    sums : tuple of arrays, of ``Statistics`` or ``PassSums``, with slopes at the
+        parameters
     weight : float, of the rows that the sums stand for
     seen : float, weight of all rows so far
     unit : float, what a weight of one stands for in units of the user's
-    scales : BatchScales
+    frame : BatchScales or PartsFrame, in terms of which they are sums
     n_batches : int
     records : BatchRecords
     first : Rows so far while they are too few for good starts, or None
@@ -96,7 +93,7 @@ class Memory:
     weight: float
     seen: float
     unit: float
-    scales: BatchScales
+    frame: Any
     n_batches: int = 1
     records: BatchRecords = BatchRecords()
     first: Rows | None = None
@@ -133,53 +130,6 @@ class BatchRows(Rows):
         return self.scales.outputs
 
 
-def refused(trainer, parts):
-    """What keeps no sums over rows, and the remedy; None if nothing."""
-    if trainer.objective == "prediction":
-        return (
-            f"trainer={trainer!r}, whose objective asks for all rows at once; use "
-            "objective='likelihood'"
-        )
-    if are_linear(parts) and parts.gate.linear_form(None) is not None:
-        return None
-    return (
-        f"experts {parts.experts!r}, gate={parts.gate!r}, router={parts.router!r} and "
-        f"likelihood={parts.likelihood!r}, of which {type(trainer).__name__} keeps no "
-        "sums over rows; use equal LinearExperts of a Gaussian or of classes, "
-        "gate='softmax' or 'constant', and a router such as TopKRouter, or call fit"
-    )
-
-
-def check_columns(task):
-    """Raise ``ValueError`` for columns of which too much would have to be kept."""
-    if not fits_fused(task) or FusedTask(task).is_wide():
-        raise ValueError(
-            "partial_fit got columns of which the sums over rows would be too large, "
-            "or that its parts do not share; under EM give all experts the same dense "
-            "columns, and fewer of them, or call fit."
-        )
-
-
-def keeps_sums(trainer, task):
-    """Whether the M-step takes sums over rows, and no more."""
-    plain = refused(trainer, task.recipe) is None and not task.rows.streamed
-    return plain and fits_fused(task) and not FusedTask(task).is_wide()
-
-
-def remembered(trainer, task, fit):
-    """A fit with the sums over its rows, to go on from."""
-    task = task.going_on(fit)
-    scales = scales_of(task)
-    with single_threaded_blas():
-        batch = Batch(trainer, task, scales)
-        _, sums = batch.problem.evaluate(batch.theta)
-    weight = float(batch.problem.total_weight)
-    tell_if_few(batch, weight)
-    unit = task.rows.weight_unit
-    memory = Memory(tuple(sums), weight, weight, unit, scales, fitted=weight)
-    return replace(fit, state=memory)
-
-
 def scales_of(task):
     """``BatchScales`` of the rows of a task."""
     rows, columns = task.rows, task.recipe.gate.linear_form(task.rows.gate_view).columns
@@ -195,96 +145,96 @@ def scales_of(task):
     )
 
 
-def widened(scales, values, seen, weight):
-    """Scales by which columns without spread so far have that of ``values`` (n, p).
+class BaseBatch:
+    """A batch of rows, with the parameters of the fit before.
 
-    Their centres stay: all rows before were just there, and are zeros in every sum.
-    """
-    if scales is None or np.all(scales[1] > 0):
-        return scales
-    center, scale = scales[0], scales[1].copy()
-    flat = scale == 0
-    at = center[flat]
-    before = Moments(seen, at, np.zeros(len(at)), powers_above(np.abs(at)))
-    moments = merged_moments(before, block_moments(values[:, flat], weight))
-    scale[flat] = moments.scales(values.dtype)[1]
-    return center, scale
-
-
-def learned(trainer, task):
-    """The fit after one step with a batch of rows.
-
-    Raises
-    ------
-    ValueError
-        Where the fit before has not kept its sums.
-    """
-    memory = task.start.warm.state
-    if not isinstance(memory, Memory):
-        raise ValueError(
-            "partial_fit goes on from sums over rows, which the fit before has not "
-            f"kept; use trainer={type(trainer).__name__}(step=...) in it, or clone the "
-            "estimator and begin with partial_fit."
-        )
-    rows, seen = task.rows, memory.seen
-    weight = rows.weight * (rows.weight_unit / memory.unit)
-    columns = task.recipe.gate.linear_form(rows.gate_view).columns
-    views = columns, rows.shared_view, rows.y
-    pairs = zip(memory.scales, views, strict=True)
-    scales = BatchScales(*(widened(*own, seen, weight) for own in pairs))
-    with single_threaded_blas():
-        batch = Batch(trainer, task.with_rows(weight=weight), scales)
-        fit = batch.step(memory)
-    # Units of weights may differ from batch to batch.
-    total = fit.log_likelihood * (memory.unit / rows.weight_unit)
-    return replace(fit, log_likelihood=total)
-
-
-class Batch:
-    """The problem of a batch of rows, with the parameters of the fit before.
+    A subclass knows what its sums are, and by which step parameters follow from them.
 
     Parameters
     ----------
     trainer : EM
     task : Task, which goes on from a fit
-    scales : BatchScales
+
+    Attributes
+    ----------
+    weight : float, of the rows
+    frame : what sums are told in: one that goes on from a ``Memory`` takes its frame
+    n_experts, per_expert : int, experts, and coefficients of each
     """
 
-    def __init__(self, trainer, task, scales):
-        rows = BatchRows(**vars(task.rows), scales=scales)
-        self.trainer, self.task = trainer, task.of_rows(rows)
-        self.fused = FusedTask(self.task, hard=trainer.hard)
-        n_active = task_active(self.task, self.task.recipe.n_experts)
-        problem = self.fused.problem.with_rule(n_active=n_active)
-        self.problem = self.fused.going_on(problem, task.start.warm)
-        self.theta = self.fused.from_fit(task.start.warm)
+    #: Kind of the ``frame``.
+    frames = None
+    #: Nats per row from the objective to that on the scale of y.
+    log_jacobian = 0.0
+
+    def __init__(self, trainer, task):
+        self.trainer, self.task = trainer, task
+
+    @classmethod
+    def begun(cls, trainer, task):
+        """The batch of a fit, which has no sums yet."""
+        raise NotImplementedError
+
+    @classmethod
+    def going_on(cls, trainer, task, memory):
+        """A batch whose rows are weighed in the unit of a ``Memory``."""
+        raise NotImplementedError
+
+    def sums(self):
+        """Sums of the rows, a tuple of arrays."""
+        raise NotImplementedError
+
+    def total(self, sums):
+        """Weighted log-likelihood of rows with such sums."""
+        raise NotImplementedError
+
+    def follow(self, sums, weight):
+        """Move parameters, and the frame, to where sums over a weight of rows lead.
+
+        Returns
+        -------
+        value : float, penalised objective per unit of weight before
+        load : (K,) shares of the experts
+        sums : tuple of arrays, carried to where parameters are now
+        """
+        raise NotImplementedError
+
+    def found(self, sums):
+        """Fitted gate, experts and likelihoods, and those at the objective's maximum
+        where they are others, or None."""
+        raise NotImplementedError
+
+    def remembered(self, unit):
+        """The ``Memory`` of a fit to the rows."""
+        tell_if_few(self, self.weight)
+        weight = self.weight
+        frame, sums = self.frame, self.sums()
+        return Memory(sums, weight, weight, unit, frame, fitted=weight)
+
+    def mean_density(self):
+        """Mean log-density of the rows."""
+        return self.total(self.sums()) / self.weight + self.log_jacobian
 
     def step(self, memory):
         """The fit after one step from what is remembered."""
-        trainer, weight = self.trainer, float(self.problem.total_weight)
-        _, batch = self.problem.evaluate(self.theta)
+        trainer, weight, batch = self.trainer, self.weight, self.sums()
         kept = memory.kept(weight, trainer.step, trainer.step_exponent)
         sums = [kept * old + new for old, new in zip(memory.sums, batch, strict=True)]
-        sums, total = Statistics(*sums), kept * memory.weight + weight
+        total = kept * memory.weight + weight
         tell_if_few(self, total)
-        problem = self.problem.with_rule(total_weight=total)
-        theta = self._held(problem.maximise(self.theta, sums))
-        told = batch.total[0] / weight, problem.value(self.theta, sums)
-        sums = carried(problem, sums, self.theta, theta)
-        if problem.renews:
-            problem = problem.renewed(theta, sums)[0]
-        jacobian = self.fused.log_jacobian
-        told = *(float(own + jacobian) for own in told), problem.load(sums)
+        density = self.total(batch) / weight
+        value, load, sums = self.follow(sums, total)
+        told = (float(own + self.log_jacobian) for own in (density, value))
         memory = replace(
             memory,
             sums=tuple(sums),
             weight=total,
             seen=memory.seen + weight,
-            scales=self.task.rows.scales,
+            frame=self.frame,
             n_batches=memory.n_batches + 1,
-            records=memory.records.followed_by(*told),
+            records=memory.records.followed_by(*told, load),
         )
-        return self._to_fit(problem, theta, memory)
+        return self._to_fit(memory)
 
     @property
     def _frozen(self):
@@ -292,6 +242,102 @@ class Batch:
         freeze, names = self.task.start.freeze, self.task.recipe.names
         own = [freeze == "experts" or name in (freeze or ()) for name in names]
         return np.array(own)
+
+    def _to_fit(self, memory):
+        records, warm = memory.records, self.task.start.warm
+        parts, before = self.found(memory.sums)
+        own = warm.experts, warm.likelihoods
+        fit = self.task.made(
+            *self._unfrozen(parts, own),
+            log_likelihood=records.density[-1] * self.weight,
+            lower_bounds=records.bound,
+            load=records.load[-1],
+            n_iter=memory.n_batches,
+            converged=False,
+            history=records.as_history(),
+            state=memory,
+        )
+        if before is not None:
+            fit.before = self._unfrozen(before, warm.objective_parts)[1:]
+        return fit
+
+    def _unfrozen(self, found, before):
+        """Fitted gate, experts and likelihoods; those frozen are what they were."""
+        gate, *found = found
+        if self.task.start.freeze == "gate":
+            gate = self.task.start.warm.gate
+        each = [
+            zip(self._frozen, *own, strict=True)
+            for own in zip(before, found, strict=True)
+        ]
+        return gate, *(
+            [old if stays else new for stays, old, new in own] for own in each
+        )
+
+
+class Batch(BaseBatch):
+    """Rows of equal linear experts, whose sums are those of the fused pass.
+
+    Parameters
+    ----------
+    trainer, task : as of any batch
+    scales : BatchScales
+    """
+
+    frames = BatchScales
+
+    def __init__(self, trainer, task, scales):
+        rows = BatchRows(**vars(task.rows), scales=scales)
+        super().__init__(trainer, task.of_rows(rows))
+        self.frame = scales
+        self.fused = FusedTask(self.task, hard=trainer.hard)
+        n_active = task_active(self.task, self.task.recipe.n_experts)
+        problem = self.fused.problem.with_rule(n_active=n_active)
+        self.problem = self.fused.going_on(problem, task.start.warm)
+        self.theta = self.fused.from_fit(task.start.warm)
+        self.weight = float(self.problem.total_weight)
+        self.n_experts = self.problem.n_experts
+        self.per_expert = n_varying(self.problem.expert)
+        self.log_jacobian = self.fused.log_jacobian
+
+    @classmethod
+    def begun(cls, trainer, task):
+        return cls(trainer, task, scales_of(task))
+
+    @classmethod
+    def going_on(cls, trainer, task, memory):
+        rows = task.rows
+        columns = task.recipe.gate.linear_form(rows.gate_view).columns
+        views = columns, rows.shared_view, rows.y
+        pairs, more = zip(memory.frame, views, strict=True), (memory.seen, rows.weight)
+        scales = BatchScales(*(widened_scales(*own, *more) for own in pairs))
+        return cls(trainer, task, scales)
+
+    def sums(self):
+        return tuple(self.problem.evaluate(self.theta)[1])
+
+    def total(self, sums):
+        return self.problem.log_likelihood(Statistics(*sums))
+
+    def follow(self, sums, weight):
+        sums, theta = Statistics(*sums), self.theta
+        problem = self.problem.with_rule(total_weight=weight)
+        moved = self._held(problem.maximise(theta, sums))
+        value, load = problem.value(theta, sums), problem.load(sums)
+        sums = carried(problem, sums, theta, moved)
+        if problem.renews:
+            problem = problem.renewed(moved, sums)[0]
+        self.problem, self.theta = problem, moved
+        return value, load, sums
+
+    def found(self, sums):
+        problem, theta = self.problem, self.theta
+        parts = self.fused.parts(theta, problem)
+        if not problem.biased:
+            return parts, None
+        own = problem.with_rule(settles=True)
+        settled = self._held(own.maximise(theta, Statistics(*sums)))
+        return self.fused.parts(settled, problem), parts
 
     def _held(self, theta):
         """New parameters, but those of before where parts are frozen."""
@@ -306,40 +352,6 @@ class Batch:
             for pair in experts
         ]
         return np.concatenate([gate.ravel(), *left])
-
-    def _to_fit(self, problem, theta, memory):
-        warm, records, settled = self.task.start.warm, memory.records, theta
-        if problem.biased:
-            own = problem.with_rule(settles=True)
-            settled = self._held(own.maximise(theta, Statistics(*memory.sums)))
-        gate, *parts = self._parts(settled, problem, (warm.experts, warm.likelihoods))
-        fit = self.task.made(
-            gate,
-            *parts,
-            log_likelihood=records.density[-1] * self.problem.total_weight,
-            lower_bounds=records.bound,
-            load=records.load[-1],
-            n_iter=memory.n_batches,
-            converged=False,
-            history=records.as_history(),
-            state=memory,
-        )
-        if settled is not theta:
-            fit.before = self._parts(theta, problem, warm.objective_parts)[1:]
-        return fit
-
-    def _parts(self, theta, problem, before):
-        """Fitted gate, experts and likelihoods; those frozen are what they were."""
-        gate, *found = self.fused.parts(theta, problem)
-        if self.task.start.freeze == "gate":
-            gate = self.task.start.warm.gate
-        each = [
-            zip(self._frozen, *own, strict=True)
-            for own in zip(before, found, strict=True)
-        ]
-        return gate, *(
-            [old if stays else new for stays, old, new in own] for own in each
-        )
 
 
 def carried(problem, sums, theta, moved):
@@ -360,15 +372,13 @@ def carried(problem, sums, theta, moved):
 
 def tell_if_few(batch, weight):
     """Warn of a weight of rows that is too little to tell so many experts apart."""
-    problem, rows = batch.problem, batch.task.rows
-    n_rows = weight / rows.weight.mean()
-    per_expert = n_varying(problem.expert)
-    least = ROWS_PER_CHANNEL * per_expert * problem.n_experts
-    if problem.n_experts > 1 and n_rows < least:
+    n_rows = weight / batch.task.rows.weight.mean()
+    least = ROWS_PER_CHANNEL * batch.per_expert * batch.n_experts
+    if batch.n_experts > 1 and n_rows < least:
         warn(
             f"partial_fit has sums of {n_rows:.0f} rows, but to tell apart "
-            f"{problem.n_experts} experts of {per_expert} coefficients each expected "
-            f"at least {least}; begin with a larger batch, or use a smaller step or "
-            "fewer experts.",
+            f"{batch.n_experts} experts of {batch.per_expert} coefficients each "
+            f"expected at least {least}; begin with a larger batch, or use a smaller "
+            "step or fewer experts.",
             UserWarning,
         )

@@ -10,11 +10,11 @@ from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
+from .batches import check_columns, keeps_sums, refused, remembered
 from .beginning import begun, gone_on
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
 from .prediction import for_prediction, pays_for_mean
-from .stepwise import check_columns, keeps_sums, refused, remembered
 from .streamed import StreamedDriver
 from .streamed_parts import PartsDriver
 
@@ -53,7 +53,8 @@ class EM(Trainer):
         of an equal share) is removed, with a warning.
     objective : {None, "likelihood", "prediction"}, default=None
         ``None`` is ``"prediction"`` for numbers by additive experts, whose density that
-        costs nothing on average, and ``"likelihood"`` for all others.  ``"prediction"``
+        costs nothing on average, and ``"likelihood"`` for all others, in
+        ``partial_fit``, and where a ``step`` is given.  ``"prediction"``
         ends a regression with a few joint steps of gate and experts
         for the squared error of the combined prediction as well as for the likelihood,
         each of which is half of their objective.  They are kept if the error of the
@@ -183,6 +184,8 @@ class EM(Trainer):
         """A fit to the first rows, then one step with each batch."""
         self.check()
         task, trainer = Task(rows, recipe, start, report), self.for_recipe(recipe)
+        # The other objective, unless it was asked for and refused, needs all rows.
+        trainer.objective = "likelihood"
         check_supported(task, self)
         check_columns(task)
         if start.warm is not None:
@@ -192,7 +195,7 @@ class EM(Trainer):
                 f"partial_fit got freeze={start.freeze!r} in the first call, before "
                 "which there is nothing to keep; leave it out there."
             )
-        return begun(trainer, task, self.fit(rows, recipe, start, report))
+        return begun(trainer, task, trainer.fit(rows, recipe, start, report))
 
     def for_recipe(self, recipe):
         """The trainer with what it leaves to the parts: ``tol`` and ``objective``."""
@@ -201,7 +204,7 @@ class EM(Trainer):
             curved = recipe.gate.steps or any(traits(e).steps for e in recipe.experts)
             trainer.tol = CURVED_TOL if curved else DEFAULT_TOL
         if self.objective is None:
-            own = pays_for_mean(recipe)
+            own = self.step is None and pays_for_mean(recipe)
             trainer.objective = "prediction" if own else "likelihood"
         return trainer
 
