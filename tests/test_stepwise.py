@@ -60,8 +60,13 @@ MODELS = {
     "hard": MoERegressor(LinearExpert(), K, trainer="hard-em", random_state=0),
     "tree": HierarchicalMoERegressor(branching=(2, 2), random_state=0),
     "classifier": MoEClassifier(LinearExpert(), K, random_state=0),
-    "tree of classes": HierarchicalMoEClassifier(branching=(2, 2), random_state=0),
+    "tree of classes": HierarchicalMoEClassifier(
+        branching=(2, 2), n_init=2, random_state=0
+    ),
 }
+# The last digits of fits are not what is looked at.
+for name in set(MODELS) - {"hard"}:
+    MODELS[name].set_params(trainer=EM(tol=1e-5))
 
 # A shared expert is fitted to folds of all rows anew, and top-k after soft training.
 PLAIN = [name for name in MODELS if name not in ("shared", "hard", "sparse")]
@@ -109,19 +114,29 @@ def test_one_step_on_all_rows_is_an_iteration(name):
     assert np.abs(after - before).max() > 1e-6
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# What is told by a tree, and by classes, takes long for both together.
+@pytest.fixture(scope="module", params=[*MODELS][:-1])
 def trained(request):
-    """A name, the batches, and the model after them."""
+    """A name, the batches, and models after one, three and all of them."""
     name = request.param
-    parts = batches(X, target(name))
-    return name, parts, streamed(clone(MODELS[name]), parts)
+    parts, models = batches(X, target(name)), [clone(MODELS[name])]
+    streamed(models[0], parts[:1])
+    for few in (parts[1:3], parts[3:]):
+        models.append(went_on(copy.deepcopy(models[-1]), few))
+    return name, parts, models
+
+
+def went_on(model, parts):
+    """The model after further batches."""
+    for A, b in parts:
+        model.partial_fit(A, b)
+    return model
 
 
 @pytest.mark.filterwarnings("ignore:Expert")
 def test_a_pass_comes_near_the_optimum(trained):
-    name, parts, model = trained
+    name, parts, (start, _, model) = trained
     A, b = HELD_OUT[0], target(name, *HELD_OUT)
-    start = streamed(clone(MODELS[name]), parts[:1])
     full = clone(MODELS[name]).fit(X, target(name))
     densities = [own.log_density(A, b).mean() for own in (start, model, full)]
     assert densities[1] > densities[0]
@@ -131,27 +146,25 @@ def test_a_pass_comes_near_the_optimum(trained):
 
 
 def test_pickled_in_the_middle(trained):
-    name, parts, model = trained
-    half = streamed(clone(MODELS[name]), parts[:3])
-    half = pickle.loads(pickle.dumps(half))
-    for A, b in parts[3:]:
-        half.partial_fit(A, b)
+    _, parts, (_, half, model) = trained
+    half = went_on(pickle.loads(pickle.dumps(half)), parts[3:])
     np.testing.assert_array_equal(half.predict(X), model.predict(X))
     assert half.history_["log_density"] == model.history_["log_density"]
 
 
 def test_threads_change_nothing():
-    one, two = (
-        streamed(clone(MODELS["tree"]).set_params(n_jobs=n), batches(X, Y)[:2])
-        for n in (1, 2)
-    )
+    first, second, *_ = batches(X, Y)
+    one = streamed(clone(MODELS["tree"]), [first])
+    two = copy.deepcopy(one).set_params(n_jobs=2)
+    for model in (one, two):
+        model.partial_fit(*second)
     np.testing.assert_array_equal(one.predict(X), two.predict(X))
 
 
 @pytest.mark.parametrize(("name", "atol"), [("regressor", 1e-8), ("classifier", 1e-4)])
 def test_a_weight_of_two_is_the_row_twice(name, atol):
     weight = np.random.default_rng(2).integers(0, 3, N).astype(float)
-    parts = batches(X, target(name), weight)[:4]
+    parts = batches(X, target(name), weight)[:3]
     repeated = [
         [np.repeat(own, w.astype(int), axis=0) for own in (A, b)] for A, b, w in parts
     ]
@@ -204,13 +217,13 @@ def test_small_batches_find_their_roles_in_more_rows():
     own = (2 * A @ gates.T + rng.gumbel(size=(6000, 5))).argmax(axis=1)
     b = 2 * np.einsum("ij,ij->i", A, slopes[own]) + own + 0.2 * rng.normal(size=6000)
     model, kept = MoERegressor(LinearExpert(), 5, random_state=0), []
-    for start in range(0, 5000, 100):
-        model.partial_fit(A[start : start + 100], b[start : start + 100])
+    for start in range(0, 5000, 250):
+        model.partial_fit(A[start : start + 250], b[start : start + 250])
         first = model._learned.state.first
         kept.append(0 if first is None else len(first))
     # 150 rows for each of five times four coefficients.
-    assert kept[:29] == [*range(100, 3000, 100)]
-    assert not any(kept[29:])
+    assert kept[:11] == [*range(250, 3000, 250)]
+    assert not any(kept[11:])
     full = clone(model).fit(A[:5000], b[:5000])
     held_out = [own.log_density(A[5000:], b[5000:]).mean() for own in (full, model)]
     assert held_out[1] > held_out[0] - 0.03
@@ -275,8 +288,8 @@ def test_columns_and_targets_without_spread_at_first():
 
 
 def test_classes_that_come_late():
-    order = np.argsort(LABELS == 2, kind="stable")
-    model = streamed(clone(MODELS["classifier"]), batches(X[order], LABELS[order]))
+    order = np.argsort(LABELS[:2000] == 2, kind="stable")
+    model = streamed(clone(MODELS["classifier"]), batches(X[order], LABELS[order])[:4])
     assert model.predict_proba(X).shape == (N, 3)
     late = order[-100:]
     assert np.mean(model.predict(X[late]) == LABELS[late]) > 0.5
@@ -299,7 +312,7 @@ class Incremental:
 
 @pytest.mark.parametrize("name", ["regressor", "classifier"])
 def test_wrappers_give_classes_each_time(name):
-    parts = batches(X, target(name))[:3]
+    parts = batches(X, target(name))[:2]
     model = streamed(clone(MODELS[name]), parts)
     own = {"classes": [0, 1, 2]} if "class" in name else {}
     found = Incremental(MODELS[name]).fit(parts, **own)
@@ -318,13 +331,17 @@ def test_too_few_rows_are_told():
 
 
 REFUSED = {
-    "student": MoERegressor(n_experts=2, likelihood="student-t"),
-    "poisson": MoERegressor(n_experts=2, likelihood="poisson"),
+    "trials": MoERegressor(n_experts=2, likelihood="binomial"),
+    "variance": MoERegressor(n_experts=2, likelihood="heteroscedastic"),
+    "one variance": MoERegressor("additive", 2, likelihood=Gaussian(variance="shared")),
+    "ridge": MoERegressor(LinearExpert(alpha=1.0), 2, likelihood="student-t"),
+    "lasso": MoERegressor(LinearExpert(l1_ratio=0.5, alpha=1.0), 2, gate="additive"),
+    "lasso of a gate": MoERegressor("additive", 2, gate=SoftmaxGate(1.0, l1_ratio=0.5)),
     "noise": MoERegressor(n_experts=2, noise=True),
-    "additive": MoERegressor("additive", 2),
-    "additive gate": MoERegressor(n_experts=2, gate="additive"),
     "other library": MoERegressor(Ridge(), 2),
-    "gaussian gate": MoERegressor(n_experts=2, gate="gaussian"),
+    "network as gate": MoERegressor("additive", n_experts=2, gate="mlp"),
+    "tree of curves": HierarchicalMoERegressor("additive", branching=(2, 2)),
+    "sparse": MoERegressor("additive", 2, router=1),
     "prediction": MoERegressor(n_experts=2, trainer=EM(objective="prediction")),
     "members": MoERegressor(n_experts=2, n_members=2),
     "growing": HierarchicalMoERegressor(branching="grow"),
@@ -369,7 +386,8 @@ def test_failed_calls_leave_the_model():
     for A, b, more, match in calls:
         with pytest.raises(ValueError, match=match):
             model.partial_fit(A, b, **more)
-    apart = clone(model).set_params(expert_features={"expert0": [0], "expert1": [1]})
+    apart = clone(MODELS["sparse"])
+    apart.set_params(expert_features={"expert0": [0], "expert1": [1]})
     with pytest.raises(ValueError, match="its parts do not share"):
         apart.partial_fit(X, Y)
     assert not hasattr(apart, "gate_")
