@@ -262,11 +262,12 @@ classifier, default="softmax"
     def partial_fit(self, X, y, sample_weight=None, freeze=None):
         """Learn from a further batch of rows: a step of EM, or a pass of the gradient.
 
-        Under EM, which takes linear experts of a Gaussian under softmax or
-        constant gates, the first call is a fit to its batch, which says how many
-        experts pay if ``n_experts="auto"``. Each call after it adds the sums of its
-        rows to those so far, which count for less and less (``step_exponent`` and
-        ``step`` of :class:`~skmoe.trainers.EM`), and takes one M-step; no expert is
+        Under EM, which takes linear and additive experts of all families but binomial
+        under softmax, additive, Gaussian or constant gates, the first call is a fit to
+        its batch, which says how many experts pay if ``n_experts="auto"``. Each call
+        after it adds the sums of its rows to those so far, which count for less and
+        less (``step_exponent`` and ``step`` of :class:`~skmoe.trainers.EM`), and takes
+        one M-step, which is a Newton step where it is no least squares; no expert is
         removed. Without a constant ``step`` the first rows, 150 for each coefficient of
         each expert and 20 000 at most, are kept and fitted anew each time they have
         doubled, so that a small first batch does not settle the roles of the experts.
@@ -276,7 +277,8 @@ classifier, default="softmax"
         ``lower_bounds_`` the objective of the sums.
 
         The first call in which they have any spread fixes how columns and target are
-        standardised; the first of all fits the shared expert, if there is one. Later
+        standardised; the first of all fits the shared expert, if there is one, and
+        fixes the knots and levels of curves. Later
         calls should bring rows that it has not seen: what it leaves of its own rows is
         too small.
 
