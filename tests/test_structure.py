@@ -94,6 +94,7 @@ ORDERS = {
         "training",
         "choice",
         "fitted",
+        "batches",
         "sources",
         "evaluation",
         "predictive",

@@ -3,7 +3,6 @@
 import functools
 
 import numpy as np
-from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,6 +23,7 @@ from ..experts._base import traits
 from ..routers import DenseRouter
 from ..trainers import EM
 from ..trainers._streamed import Stream, StreamedRows
+from .batches import batches_for
 from .choice import sized
 from .fitted import Learned, fit_and_commit, settled
 from .target import (
@@ -61,12 +61,14 @@ def fit_source(model, source, **given):
     """
     parts = model._resolve()
     refuse_others(model, parts, given)
-    first = FirstPass(model, source, parts.likelihood)
-    weight, X, labels = first.sample.rows()
     reading = Reading(parts.asked, parts.gate.node_gate)
+    batches = batches_for(reading, model, source)
+    first = FirstPass(model, source, parts.likelihood, batches)
+    weight, numbers, words, labels = first.sample.rows()
+    X = batches.table(numbers, words)
     table, target = reading.read(model, X), first.target()
-    if first.names is not None:
-        model.feature_names_in_ = np.asarray(first.names, dtype=object)
+    if batches.names is not None:
+        model.feature_names_in_ = np.asarray(batches.names, dtype=object)
     encoded = target.encode(labels)
     own = Given(table, target, labels, encoded, weight / first.unit, first.unit)
     parts, is_open = settled(model, parts, goes_on=False)
@@ -75,7 +77,8 @@ def fit_source(model, source, **given):
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)
     task, choice = make_task(model, parts, own, seen), None
-    stream = first.stream(target)
+    code = batches.coding(views)
+    stream, X = first.stream(target, code), code(X)
     if is_open:
         parts, task, views, choice = sized(model, parts, task, views, target)
     warn_of_light_weights(parts, first.total, first.n_rows)
@@ -176,14 +179,13 @@ class FirstPass:
     ----------
     n_rows, total : rows of positive weight, and the sum of their weights
     unit : float, what a weight of one stands for in training
-    names : list of str or None, of the columns
-    sample : ContentSample of weights, columns and targets
+    sample : ContentSample of weights, numbers, words and targets
     """
 
-    def __init__(self, model, source, likelihood):
+    def __init__(self, model, source, likelihood, batches):
         self.model, self.source, self.likelihood = model, source, likelihood
-        self.names, self.n_columns, self.dtype, self.n_dims = None, None, None, None
-        self.classes, self.sample, self.n_rows = None, None, 0
+        self.batches, self.n_dims, self.classes = batches, None, None
+        self.sample, self.n_rows = None, 0
         self.lightest, self.heaviest = np.inf, 0.0
         columns, outputs = TreeSum(merged_moments), TreeSum(merged_moments)
         for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
@@ -215,44 +217,25 @@ class FirstPass:
         for X, y, weight in self.source.batches():
             if not len(X):
                 continue
-            X, y = self._columns(X), self._labels(y, X)
-            weight = row_numbers(weight, len(X))
-            counts = weight > 0
+            rows = *self.batches.read(X), self._labels(y, X), row_numbers(weight, X)
+            counts = rows[-1] > 0
             if not counts.any():
                 continue
             if not counts.all():
-                X, y, weight = X[counts], y[counts], weight[counts]
-            if not self.model._classify:
-                self.likelihood.check_target(y.reshape(len(y), -1))
-            self._count(weight, y)
-            numbers = label_numbers(y) if self.model._classify else y
-            keys = row_keys(np.column_stack([X, numbers]))
-            self.sample.add(keys, weight, X, y)
-            yield X, y, weight
+                rows = [own[counts] for own in rows]
+            yield self._taken(*rows)
 
-    def _columns(self, X):
-        """A batch of X as floats, with as many columns as the first."""
-        names = self.source.names or text_names(X)
-        X = check_array(
-            X,
-            dtype=(np.float64, np.float32),
-            order="C",
-            ensure_all_finite=False,
-            input_name="X",
-            estimator=self.model,
-        )
-        check_finite_columns(X, names)
-        check_units(X, names)
-        if self.n_columns is None:
-            self.names, self.n_columns, self.dtype = names, X.shape[1], X.dtype
+    def _taken(self, X, words, y, weight):
+        """Rows that count, of which the sample takes its share."""
+        if not self.model._classify:
+            self.likelihood.check_target(y.reshape(len(y), -1))
+        if self.sample is None:
             self.sample = ContentSample(sample_rows(X.shape[1]))
-        if X.shape[1] != self.n_columns or names != self.names:
-            raise ValueError(
-                f"A batch has {X.shape[1]} columns ({names}), but the first one has "
-                f"{self.n_columns} ({self.names}); give the same columns each time."
-            )
-        self.dtype = np.result_type(self.dtype, X.dtype)
-        return X
+        self._count(weight, y)
+        numbers = label_numbers(y) if self.model._classify else y
+        keys = row_keys(np.column_stack([X, numbers]))
+        self.sample.add(keys, weight, X, words, y)
+        return self.batches.measured(X), y, weight
 
     def _labels(self, y, X):
         """A batch of y as ``fit`` takes it."""
@@ -286,53 +269,42 @@ class FirstPass:
             return ClassTarget(self.classes)
         return ValueTarget(1 + len(self.n_dims), int(np.prod(self.n_dims)))
 
-    def stream(self, target):
-        """What training is given to read all rows again."""
+    def stream(self, target, code):
+        """What training is given to read all rows again; ``code`` reads columns."""
         tell = told_by(self.model)
         n_sample = len(self.sample.rows()[0])
         tell(f"first pass: {self.n_rows} rows, {n_sample} different ones in the sample")
 
         def read():
-            return encoded(self.source, target, self.dtype, self.unit)
+            return encoded(self.source, target, code, self.unit)
 
         return Stream(
             read=read,
             n_rows=self.n_rows,
             columns=self.columns._replace(weight=self.total / self.unit),
             outputs=None if self.model._classify else self.outputs,
-            dtype=self.dtype,
+            dtype=self.batches.dtype,
             whole=self.sample.whole,
             tell=tell,
         )
 
 
-def encoded(source, target, dtype, unit):
+def encoded(source, target, code, unit):
     """Rows of positive weight as training reads them, which were checked before."""
     for X, y, weight in source.batches():
         if not len(X):
             continue
-        X = np.ascontiguousarray(X, dtype=dtype)
+        X = code(X)
         own = np.asarray(y, dtype=float) if target.classes is None else plain_labels(y)
         y = target.encode(own if own.ndim == 1 or target.classes is None else own[:, 0])
-        weight = row_numbers(weight, len(X)) / unit
+        weight = row_numbers(weight, X) / unit
         counts = weight > 0
         yield (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
 
 
-def check_finite_columns(X, names):
-    """Raise ``ValueError`` for NaN or infinity in a batch, by the name of a column."""
-    finite = np.isfinite(X).all(axis=0)
-    if not finite.all():
-        place = int(np.argmin(finite))
-        name = f"x{place}" if names is None else names[place]
-        raise ValueError(
-            f"The source holds NaN or infinity in column {name!r}, but expected "
-            "numbers only; leave such rows out, or fill them."
-        )
-
-
-def row_numbers(weight, n_rows):
-    """Weights (n,) of a batch, ones for None."""
+def row_numbers(weight, X):
+    """Weights (n,) of the rows of a batch, ones for None."""
+    n_rows = len(X)
     if weight is None:
         return np.ones(n_rows)
     weight = np.asarray(weight, dtype=np.float64)

@@ -107,8 +107,9 @@ class RowSource:
         target : str or list of str
             Column, or columns, to predict.
         columns : list of str, default=None
-            Columns of X, which hold numbers; None for all that are neither target nor
-            weight.
+            Columns of X, which hold numbers or text; None for all that are neither
+            target nor weight. Text is read through its dictionary, which needs pandas,
+            and is for additive parts, for which nulls are gaps.
         weight : str, default=None
             Column of row weights.
 
@@ -119,7 +120,7 @@ class RowSource:
         Raises
         ------
         ValueError
-            For columns that are not there, or hold no numbers.
+            For columns that are not there, or hold neither numbers nor text.
 
         Examples
         --------

@@ -85,6 +85,10 @@ class ExpertTraits:
         """
         raise NotImplementedError
 
+    def seen(self, X):
+        """What the fitted expert reads of rows as a stream has them."""
+        return X
+
     def noise_scatter(self, variance):
         """What residuals lack of the noise that the fit followed, (n_outputs,)."""
         return np.zeros_like(variance)

@@ -105,7 +105,8 @@ class StreamedRows(Rows):
     Attributes
     ----------
     stream : Stream
-    X : (n, p) columns of the sample, as batches of the stream have them
+    X : (n, p) columns of the sample, as batches of the stream have them: numbers, and
+        codes of levels where curves read tables
     """
 
     stream: Any = None
@@ -154,7 +155,8 @@ def add_answers(answer, total, X, y, weight):
     ``answer`` are the expert, classes, number of outputs, and which of these it is.
     """
     expert, classes, n_outputs, told = answer
-    total[0][:] += weight @ predict_expert(expert, X, classes, n_outputs)[:, told]
+    seen = expert.seen(X)
+    total[0][:] += weight @ predict_expert(expert, seen, classes, n_outputs)[:, told]
 
 
 def zero_total():

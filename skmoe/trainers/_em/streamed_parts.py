@@ -294,7 +294,7 @@ def seen_by(parts, X):
     for own in parts:
         encoding = own.encoding
         if encoding is not None and id(encoding) not in made:
-            made[id(encoding)] = encoding.bins(X)
+            made[id(encoding)] = encoding.binned(X)
     return [made.get(id(own.encoding), X) for own in parts]
 
 
