@@ -23,6 +23,7 @@ from ..experts._base import traits
 from ..routers import DenseRouter
 from ..trainers import EM
 from ..trainers._streamed import Stream, StreamedRows
+from . import answers
 from .batches import batches_for
 from .choice import sized
 from .fitted import Learned, fit_and_commit, settled
@@ -62,8 +63,8 @@ def fit_source(model, source, **given):
     parts = model._resolve()
     refuse_others(model, parts, given)
     reading = Reading(parts.asked, parts.gate.node_gate)
-    batches = batches_for(reading, model, source)
-    first = FirstPass(model, source, parts.likelihood, batches)
+    first = first_pass(model, parts, source)
+    batches = first.batches
     weight, numbers, words, labels = first.sample.rows()
     X = batches.table(numbers, words)
     table, target = reading.read(model, X), first.target()
@@ -85,6 +86,44 @@ def fit_source(model, source, **given):
     task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream, X=X))
     learned = Learned(views, target, None, widths, choice=choice)
     return fit_and_commit(model, parts, task, None, learned, source, None)
+
+
+def first_pass(model, parts, source):
+    """The ``FirstPass`` over a source for the parts of a mixture."""
+    reading = Reading(parts.asked, parts.gate.node_gate)
+    batches = batches_for(reading, model, source)
+
+    def read():
+        return FirstPass(model, source, parts.likelihood, batches)
+
+    return source.remembered((type(batches), repr(parts.likelihood)), read)
+
+
+def first_look(model, source):
+    """What the first pass of ``fit`` finds, for who is to fit several mixtures."""
+    parts = model._resolve()
+    refuse_others(model, parts, {})
+    return first_pass(model, parts, source)
+
+
+class Remembered(RowSource):
+    """A source whose first pass is made once, by what reads it.
+
+    Parameters
+    ----------
+    source : RowSource
+    """
+
+    def __init__(self, source):
+        self.source, self.names, self._known = source, source.names, {}
+
+    def batches(self):
+        return self.source.batches()
+
+    def remembered(self, key, make):
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
 
 def refuse_others(model, parts, given):
@@ -336,6 +375,15 @@ def in_batches(method, reads_target=False):
 
 #: The same for a method of rows and their target, which a source holds.
 densities = functools.partial(in_batches, reads_target=True)
+
+
+def source_parts(model, source):
+    """Log gate weights and log-densities (n, K), and weights (n,), batch by batch."""
+    check_source_names(model, source)
+    for X, y, weight in source.batches():
+        if len(X):
+            own = answered(model, answers.log_parts, X, y)
+            yield *own, row_numbers(weight, X)
 
 
 def check_source_names(model, source):

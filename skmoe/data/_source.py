@@ -38,6 +38,11 @@ class RowSource:
         """Iterator of (X, y, weights) of consecutive rows; weights may be None."""
         raise NotImplementedError
 
+    def remembered(self, key, make):
+        """What ``make()`` finds by a pass; a source that is to be read again for the
+        same ``key`` may remember it."""
+        return make()
+
     @staticmethod
     def from_arrays(X, y, sample_weight=None):
         """Rows of arrays, such as memory maps, which are read piece by piece.
