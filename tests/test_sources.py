@@ -322,7 +322,6 @@ def test_gaps_in_parquet_are_refused_by_name(tmp_path):
         ({"router": 1}, "router=1.*router=None"),
         ({"trainer": "gradient"}, "trainer='gradient'.*trainer='em'"),
         ({"trainer": EM(objective="prediction")}, "trainer=EM.*likelihood"),
-        ({"noise": True}, "no noise"),
         ({"shared_expert": LinearExpert()}, "shared_expert=None"),
         ({"gate_features": [0]}, "gate_features=None"),
         ({"n_members": 2}, "n_members=1"),

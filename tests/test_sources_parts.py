@@ -7,6 +7,7 @@ import pytest
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._estimators import sources
+from skmoe._numerics.sample import row_keys
 from skmoe.data import RowSource
 from skmoe.experts import LinearExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
@@ -119,6 +120,27 @@ def test_gaussian_gates(table, covariance):
     np.testing.assert_allclose(
         other.gate_.covariances_, model.gate_.covariances_, rtol=1e-4, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_noise(table, family):
+    X, eta, weight, _ = table
+    rng = np.random.default_rng(1)
+    y, outliers = drawn(family, eta, rng), rng.random(N_ROWS) < 0.05
+    y[outliers] = np.round(rng.uniform(-40, 40, outliers.sum()))
+    y = np.abs(y) if family == "poisson" else y
+    # The end of the range is in a row that no sample holds.
+    keys = row_keys(np.column_stack([X, np.full(N_ROWS, 60.0)]))
+    y[np.argmax(np.where(weight > 0, keys, np.uint64(0)))] = 60.0
+    parts = {"gate": SoftmaxGate(alpha=1.0), "experts": LinearExpert(alpha=0.0)}
+    given = {"likelihood": family, "noise": True, **parts}
+    model, other = both(MoERegressor, (X, y), weight, **given)
+    assert_near(model, other, lambda own: own.predict(X))
+    noise = [vars(own.likelihoods_[-1]) for own in (model, other)]
+    assert noise[0]["high_"] == noise[1]["high_"] == 60.0
+    assert noise[0]["low_"] == noise[1]["low_"]
+    gone = [own.responsibilities(X, y)[:, -1] for own in (model, other)]
+    np.testing.assert_allclose(*gone, atol=1e-2)
 
 
 def test_classes(table):

@@ -153,9 +153,9 @@ def _refused_parts(parts):
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
         (
-            f"experts={asked.experts!r} and noise={asked.noise!r}",
+            f"experts={asked.experts!r}",
             not streams,
-            "use LinearExpert or AdditiveExpert, and no noise",
+            "use LinearExpert or AdditiveExpert",
         ),
         (
             f"gate={asked.gate!r}",
@@ -217,6 +217,7 @@ class FirstPass:
     Attributes
     ----------
     n_rows, total : rows of positive weight, and the sum of their weights
+    span : (2, d) least and largest outputs, None of classes
     unit : float, what a weight of one stands for in training
     sample : ContentSample of weights, numbers, words and targets
     """
@@ -224,7 +225,7 @@ class FirstPass:
     def __init__(self, model, source, likelihood, batches):
         self.model, self.source, self.likelihood = model, source, likelihood
         self.batches, self.n_dims, self.classes = batches, None, None
-        self.sample, self.n_rows = None, 0
+        self.sample, self.n_rows, self.span = None, 0, None
         self.lightest, self.heaviest = np.inf, 0.0
         columns, outputs = TreeSum(merged_moments), TreeSum(merged_moments)
         for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
@@ -301,6 +302,10 @@ class FirstPass:
             known = np.unique(y)
             before = known if self.classes is None else self.classes
             self.classes = np.union1d(before, known)
+            return
+        ends = y.reshape(len(y), -1)
+        ends = ends if self.span is None else np.vstack([self.span, ends])
+        self.span = np.stack([ends.min(axis=0), ends.max(axis=0)])
 
     def target(self):
         """The target, by all rows."""
@@ -322,6 +327,7 @@ class FirstPass:
             n_rows=self.n_rows,
             columns=self.columns._replace(weight=self.total / self.unit),
             outputs=None if self.model._classify else self.outputs,
+            span=self.span,
             dtype=self.batches.dtype,
             whole=self.sample.whole,
             tell=tell,

@@ -26,6 +26,7 @@ class Stream:
     n_rows : int, rows of positive weight
     columns : Moments of the columns; its weight is that of all rows
     outputs : Moments of the outputs, or None for classes
+    span : (2, d) least and largest outputs, or None for classes
     dtype : of the columns
     whole : bool, whether the sample stands for all rows
     tell : callable of a text
@@ -35,6 +36,7 @@ class Stream:
     n_rows: int
     columns: Moments
     outputs: Moments | None
+    span: np.ndarray | None
     dtype: np.dtype
     whole: bool
     tell: Callable

@@ -224,8 +224,8 @@ class PartsMixture:
         return float(statistics.total[0])
 
     def stays(self):
-        """Which experts may lose all their rows: none."""
-        return np.zeros(self.n_experts, dtype=bool)
+        """Which experts may lose all their rows: noise."""
+        return np.array([traits(own.part).is_noise for own in self.experts])
 
     def is_spike(self, theta, statistics):
         """Whether an expert owes its likelihood to hardly any rows."""
@@ -394,8 +394,15 @@ class PartsDriver(Driver):
             for own, view in zip(experts, views, strict=True)
         ]
         spread = np.ones(1) if outputs is None else outputs[1] ** 2
-        own = [DispersionSums(each, spread) for each in likelihoods]
+        own = [DispersionSums(self._over_all(each), spread) for each in likelihoods]
         return PartsMixture(gate, sums, own, list(fit.kept), task, self.trainer.hard)
+
+    def _over_all(self, likelihood):
+        """A fitted likelihood, that of noise over the range of all rows."""
+        if not likelihood.is_noise:
+            return likelihood
+        discrete = self.task.recipe.likelihood.discrete
+        return likelihood.with_range(self.task.rows.stream.span, discrete)
 
     def _parts(self, theta, problem):
         return problem.parts(theta).at_rest()
