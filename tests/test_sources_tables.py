@@ -167,7 +167,9 @@ def test_parts_that_read_numbers_refuse_text_by_name(rows, tmp_path, parameters)
             ValueError, match="Column 'shop' .* reads numbers only; use experts='add"
         ):
             model.fit(source)
-    with pytest.raises(ValueError, match="NaN or infinity in column 'size'.*is a gap"):
+    with pytest.raises(
+        ValueError, match="NaN or infinity in column 'size'.*read text and gaps"
+    ):
         model.fit(in_batches(frame[["size", "open"]], y))
 
 

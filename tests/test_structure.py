@@ -32,6 +32,7 @@ LAYERS = [
         "inspection",
         "datasets",
         "distillation",
+        "distributed",
         "export",
         "model_selection",
         "testing",

@@ -1,5 +1,7 @@
 """Batches of columns as training reads them: numbers, or tables with text and gaps."""
 
+import copy
+
 import numpy as np
 from sklearn.utils import check_array, murmurhash3_32
 
@@ -21,12 +23,15 @@ from .._tables.frames import (
 from .._tables.names import text_names
 from .._tables.table import check_units
 
+# What reads text and gaps.
+REMEDY = "use experts='additive' with gate='additive' or 'constant', which read text and gaps,"
 
-def batches_for(reading, model, source):
+
+def batches_for(reading, source):
     """What reads the batches of a source for the parts of a mixture."""
-    numbers_only = reading.gate.numeric or reading.numbers_reader is not None
-    kind = NumberBatches if numbers_only else TableBatches
-    return kind(reading, model, source)
+    if reading.gate.numeric or reading.numbers_reader is not None:
+        return NumberBatches(source.names, f"{reading.why_numbers()} {REMEDY}")
+    return TableBatches(source.names)
 
 
 class Batches:
@@ -34,9 +39,10 @@ class Batches:
 
     Parameters
     ----------
-    reading : Reading
-    model : mixture
-    source : RowSource
+    given_names : list of str or None
+        Names of columns that the batches need not have themselves.
+    why : str
+        Why there should be numbers, and what else to do, for messages.
 
     Attributes
     ----------
@@ -45,8 +51,8 @@ class Batches:
     dtype : of the numbers, of all batches together
     """
 
-    def __init__(self, reading, model, source):
-        self.reading, self.model, self.source = reading, model, source
+    def __init__(self, given_names, why=""):
+        self.given_names, self.why = given_names, why
         self.names, self.n_columns, self.dtype = None, None, None
 
     def read(self, X):
@@ -69,6 +75,12 @@ class Batches:
         """A batch of numbers as an array."""
         return np.ascontiguousarray(X, dtype=self.dtype)
 
+    def joined(self, later):
+        """The same after batches that others like it have read."""
+        other = copy.copy(self)
+        other.dtype = np.result_type(self.dtype, later.dtype)
+        return other
+
     def _same(self, names, n_columns, dtype):
         """Raise ``ValueError`` for other columns than those of the first batch."""
         if self.n_columns is None:
@@ -85,7 +97,7 @@ class NumberBatches(Batches):
     """Batches for parts that read numbers only."""
 
     def read(self, X):
-        names = self.source.names or text_names(X)
+        names = self.given_names or text_names(X)
         try:
             numbers = check_array(
                 X,
@@ -93,7 +105,6 @@ class NumberBatches(Batches):
                 order="C",
                 ensure_all_finite=False,
                 input_name="X",
-                estimator=self.model,
             )
         except (TypeError, ValueError) as error:
             self._refuse_text(X, error)
@@ -109,10 +120,8 @@ class NumberBatches(Batches):
         if text:
             name = column_names(X)[column_labels(X).index(text[0])]
             raise ValueError(
-                f"Column {name!r} of the source holds no numbers, but "
-                f"{self.reading.why_numbers()} use experts='additive' with "
-                "gate='additive' or 'constant', which read text, leave the column out, "
-                "or encode it as numbers."
+                f"Column {name!r} of the source holds no numbers, but {self.why} leave "
+                "the column out, or encode it as numbers."
             ) from error
 
     def _check_finite(self, numbers, names):
@@ -120,10 +129,8 @@ class NumberBatches(Batches):
         if not finite.all():
             raise ValueError(
                 f"The source holds NaN or infinity in column "
-                f"{_name_of(names, int(np.argmin(finite)))!r}, but "
-                f"{self.reading.why_numbers()} leave such rows out, fill them, or use "
-                "experts='additive' with gate='additive' or 'constant', for which NaN "
-                "is a gap."
+                f"{_name_of(names, int(np.argmin(finite)))!r}, but {self.why} leave "
+                "such rows out, or fill them."
             )
 
 
@@ -137,8 +144,8 @@ class TableBatches(Batches):
     text : list of int, positions of columns of text
     """
 
-    def __init__(self, reading, model, source):
-        super().__init__(reading, model, source)
+    def __init__(self, given_names):
+        super().__init__(given_names)
         self.text, self._first = None, None
 
     def read(self, X):
@@ -162,7 +169,7 @@ class TableBatches(Batches):
                 f"A batch of X has the shape {X.shape}, but expected rows and columns; "
                 "give two dimensions."
             )
-        self._same(self.source.names or text_names(X), X.shape[1], np.dtype(float))
+        self._same(self.given_names or text_names(X), X.shape[1], np.dtype(float))
         if self.text is None:
             labels = column_labels(X)
             self._refuse_times(X, labels)

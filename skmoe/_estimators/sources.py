@@ -62,8 +62,15 @@ def fit_source(model, source, **given):
     """
     parts = model._resolve()
     refuse_others(model, parts, given)
+    return fit_after(model, parts, first_pass(model, parts, source), source)
+
+
+def fit_after(model, parts, first, source):
+    """Fit a mixture to rows of which the first pass is made; returns the mixture.
+
+    ``source`` is what callbacks are told.
+    """
     reading = Reading(parts.asked, parts.gate.node_gate)
-    first = first_pass(model, parts, source)
     batches = first.batches
     weight, numbers, words, labels = first.sample.rows()
     X = batches.table(numbers, words)
@@ -91,7 +98,7 @@ def fit_source(model, source, **given):
 def first_pass(model, parts, source):
     """The ``FirstPass`` over a source for the parts of a mixture."""
     reading = Reading(parts.asked, parts.gate.node_gate)
-    batches = batches_for(reading, model, source)
+    batches = batches_for(reading, source)
 
     def read():
         return FirstPass(model, source, parts.likelihood, batches)
@@ -126,7 +133,7 @@ class Remembered(RowSource):
         return self._known[key]
 
 
-def refuse_others(model, parts, given):
+def refuse_others(model, parts, given, what="a RowSource"):
     """Raise ``ValueError`` for what does not train from a source, with the remedy."""
     problems = [
         (f"{name}=...", own is not None, "a source holds y and weights itself")
@@ -135,10 +142,10 @@ def refuse_others(model, parts, given):
     grows = vars(model).get("branching") == "grow"
     problems += [("branching='grow'", grows, "use a shape such as (2, 2)")]
     found = [*problems, *_refused_parts(parts), *_refused_parameters(model)]
-    for what, is_there, remedy in found:
+    for other, is_there, remedy in found:
         if is_there:
             raise ValueError(
-                f"{parts.asked.owner} got a RowSource with {what}; {remedy}, or give "
+                f"{parts.asked.owner} got {what} with {other}; {remedy}, or give "
                 "the rows as arrays."
             )
 
@@ -223,25 +230,33 @@ class FirstPass:
     """
 
     def __init__(self, model, source, likelihood, batches):
+        self._begin(model, source, likelihood, batches)
+        for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
+            self._add_moments(number, *block)
+        self._finish()
+
+    def _begin(self, model, source, likelihood, batches):
         self.model, self.source, self.likelihood = model, source, likelihood
         self.batches, self.n_dims, self.classes = batches, None, None
         self.sample, self.n_rows, self.span = None, 0, None
         self.lightest, self.heaviest = np.inf, 0.0
-        columns, outputs = TreeSum(merged_moments), TreeSum(merged_moments)
-        for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
-            X, y, weight = block
-            columns.add(number, block_moments(X, weight))
-            if not model._classify:
-                outputs.add(number, block_moments(y.reshape(len(y), -1), weight))
+        self.columns, self.outputs = TreeSum(merged_moments), TreeSum(merged_moments)
+
+    def _add_moments(self, number, X, y, weight):
+        """Take the moments of a block of rows by its number among those of all rows."""
+        self.columns.add(number, block_moments(X, weight))
+        if not self.model._classify:
+            own = block_moments(y.reshape(len(y), -1), weight)
+            self.outputs.add(number, own)
+
+    def _finish(self):
+        """Check what was found of all rows, and find the unit of their weights."""
         if not self.n_rows:
             raise ValueError(
                 "The source has no rows of positive weight, but expected some; the "
                 "factory must return a fresh iterator each time."
             )
-        self.columns, self.outputs = columns.total(), outputs.total()
-        self._check_weights()
-
-    def _check_weights(self):
+        self.columns, self.outputs = self.columns.total(), self.outputs.total()
         self.total = float(self.columns.weight)
         weights_in_range(np.array([self.total]), "sample_weight of the source")
         if self.lightest <= NEGLIGIBLE_WEIGHT * self.heaviest:
@@ -304,8 +319,7 @@ class FirstPass:
             self.classes = np.union1d(before, known)
             return
         ends = y.reshape(len(y), -1)
-        ends = ends if self.span is None else np.vstack([self.span, ends])
-        self.span = np.stack([ends.min(axis=0), ends.max(axis=0)])
+        self.span = joined_spans(ends if self.span is None else self.span, ends)
 
     def target(self):
         """The target, by all rows."""
@@ -332,6 +346,12 @@ class FirstPass:
             whole=self.sample.whole,
             tell=tell,
         )
+
+
+def joined_spans(one, other):
+    """Least and largest outputs (2, d) of the rows of both."""
+    low = np.minimum(one.min(axis=0), other.min(axis=0))
+    return np.stack([low, np.maximum(one.max(axis=0), other.max(axis=0))])
 
 
 def encoded(source, target, code, unit):

@@ -57,6 +57,11 @@ class ContentSample:
         """Whether no row was left out so far."""
         return self.limit is None
 
+    @property
+    def n_bytes(self):
+        """Bytes of the rows that are held."""
+        return sum(own.nbytes for batch in self._held for own in batch)
+
     def add(self, keys, *columns):
         """Take a batch: hashes (n,), weights (n,) and further arrays of rows."""
         number = self.n_seen + np.arange(len(keys))
@@ -68,6 +73,18 @@ class ContentSample:
             self._held.append(batch)
         if sum(len(own[0]) for own in self._held) > SPARE * self.size:
             self._held = [self._pruned()]
+
+    def extended(self, later):
+        """The sample of these rows, and of those of a sample that came after them."""
+        both = ContentSample(min(self.size, later.size))
+        both.n_seen = self.n_seen + later.n_seen
+        moved = [[b[0], b[1] + self.n_seen, *b[2:]] for b in later._held]
+        both._held = [*self._held, *moved]
+        limits = [own.limit for own in (self, later) if own.limit is not None]
+        both.limit = min(limits, default=None)
+        if both._held:
+            both._held = [both._pruned()]
+        return both
 
     def rows(self):
         """Weights and further arrays of the rows, in the order in which they came."""

@@ -1,7 +1,8 @@
 """The kinds of tables that users bring, told apart here and nowhere else.
 
 A table is a pandas or polars data frame, an array, or a sparse matrix.  Neither library
-of frames is imported unless the user has brought one.
+of frames is imported unless the user has brought one.  Collections of Dask are told
+apart to be refused where rows are read at once.
 """
 
 import numpy as np
@@ -11,6 +12,24 @@ from scipy import sparse
 def is_frame(X):
     """Whether X is a pandas or polars data frame."""
     return hasattr(X, "columns") and hasattr(X, "shape")
+
+
+def is_collection(X):
+    """Whether X is a collection of Dask, whose rows are not at hand."""
+    return type(X).__module__.split(".")[0] in ("dask", "dask_expr")
+
+
+def refuse_unread(X, owner):
+    """Raise ``ValueError`` for what stands for rows that are not at hand."""
+    if type(X).__name__ == "LazyFrame":
+        raise ValueError("X is a LazyFrame, whose rows are not read; give X.collect().")
+    if is_collection(X):
+        raise ValueError(
+            f"{owner} got X as a Dask collection, which it would load into one "
+            "process; use DaskMoERegressor or DaskMoEClassifier of skmoe.distributed "
+            "for fit, predict, predict_proba, log_density, responsibilities and "
+            "gate_proba, or give X.compute()."
+        )
 
 
 def is_polars(X):

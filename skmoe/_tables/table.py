@@ -26,6 +26,7 @@ from .frames import (
     from_arrow,
     is_frame,
     kind_of,
+    refuse_unread,
     without_sparse,
 )
 from .names import as_in_training, checking_quietly, names_differ
@@ -385,8 +386,7 @@ def opened(X, estimator):
             f"{type(estimator).__name__} got a RowSource where rows are read at once; "
             "give it to fit, predict or log_density, or loop over source.batches()."
         )
-    if type(X).__name__ == "LazyFrame":
-        raise ValueError("X is a LazyFrame, whose rows are not read; give X.collect().")
+    refuse_unread(X, type(estimator).__name__)
     if isinstance(X, np.ma.MaskedArray):
         return without_mask(X)
     X = from_arrow(X)

@@ -111,9 +111,8 @@ class TreeSum:
     def __init__(self, merge=add_arrays):
         self._merge, self._waiting, self._lock = merge, {}, threading.Lock()
 
-    def add(self, number, part):
-        """Take part ``number``, counted from zero."""
-        level = 0
+    def add(self, number, part, level=0):
+        """Take part ``number``, counted from zero, or a branch of higher level."""
         while True:
             with self._lock:
                 other = self._waiting.pop((level, number ^ 1), None)
@@ -123,6 +122,10 @@ class TreeSum:
             left, right = (other, part) if number % 2 else (part, other)
             part = self._merge(left, right)
             level, number = level + 1, number // 2
+
+    def branches(self):
+        """Arguments of ``add`` that stand for all parts that came so far."""
+        return [(number, own, at) for (at, number), own in self._waiting.items()]
 
     def total(self):
         """The sum of all parts, of which none may be missing."""

@@ -1,0 +1,168 @@
+"""The engine of several machines: groups of partitions on Dask's workers.
+
+Nothing is pinned to a worker, and all that workers hold is the result of a task, which
+the scheduler has done again where it is lost.
+"""
+
+import pickle
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._estimators.sources import FirstPass
+from ..engines import TreeSum, unit_rows
+from ..trainers._streamed import Stream
+from . import _tasks
+from ._collections import dask
+
+
+def range_units(n_units, n_slots):
+    """Units of a range: a power of two, with a range for each of the slots."""
+    size = 1
+    while size < n_units and -(-n_units // (2 * size)) >= n_slots:
+        size *= 2
+    return size
+
+
+class Workers:
+    """Rows that lie on the workers of a client.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    parts : list of tuples of Delayed
+        X, y and perhaps weights of each partition.
+
+    Attributes
+    ----------
+    ranges : list of Range, one for each task of a pass
+    rows : list of Future, the rows of each range
+    sent, received, seconds : lists, bytes and seconds of each pass
+    """
+
+    def __init__(self, client, parts):
+        self.client, self.sent, self.received, self.seconds = client, [], [], []
+        self.begun = time.perf_counter()
+        client.wait_for_workers(1)
+        self.n_workers = len(client.nthreads())
+        # The only one may just have died; another will come.
+        n_slots = max(sum(client.nthreads().values()), 1)
+        step = -(-len(parts) // n_slots)
+        packed = dask().delayed(_tasks.packed, pure=False)
+        groups = [parts[k : k + step] for k in range(0, len(parts), step)]
+        # Futures of what has a lineage: their inputs are read again where one is lost.
+        held = client.compute([packed(own) for own in groups])
+        counts = client.gather([self._submit(_tasks.counted, own) for own in held])
+        n_rows = sum(counts)
+        self.unit = unit_rows(n_rows)
+        size = self.unit * range_units(-(-n_rows // self.unit), n_slots)
+        starts = range(0, max(n_rows, 1), size)
+        limits = [(first, min(first + size, n_rows)) for first in starts]
+        self.ranges = [_tasks.Range.of(*own, n_rows) for own in limits]
+        edges = np.cumsum([0, *counts])
+        self.rows = [self._range_of(held, edges, own) for own in self.ranges]
+
+    def _range_of(self, held, edges, where):
+        """A future of the rows of a range, out of groups that begin at ``edges``."""
+        pieces = [
+            self._submit(
+                _tasks.cut_rows, group, where.first - begin, where.held - begin
+            )
+            for group, begin, end in zip(held, edges[:-1], edges[1:], strict=True)
+            if begin < where.held and end > where.first
+        ]
+        return self._submit(_tasks.assembled, *pieces)
+
+    def first_pass(self, model, likelihood):
+        """``PartPass`` of all rows, merged by the workers in the one tree."""
+        found = [
+            self._submit(_tasks.PartPass, model, *own, likelihood)
+            for own in zip(self.rows, self.ranges, strict=True)
+        ]
+        while len(found) > 1:
+            pairs = [found[k : k + 2] for k in range(0, len(found), 2)]
+            found = [
+                self._submit(_tasks.PartPass.extended, *own) if len(own) > 1 else own[0]
+                for own in pairs
+            ]
+        (whole,) = self.client.gather(found)
+        self._note(0, whole.sample.n_bytes if whole.n_rows else 0, self.begun)
+        return whole
+
+    def encode(self, target, code, unit):
+        """Have all rows as training reads them; those that were read are let go."""
+        self.rows = [
+            self._submit(_tasks.encoded_units, *own, target, code, unit, self.unit)
+            for own in zip(self.rows, self.ranges, strict=True)
+        ]
+
+    def sums(self, accumulate, make_statistics):
+        """Sum of ``accumulate(statistics, X, y, weight)`` by one pass over all rows."""
+        begun = time.perf_counter()
+        # A part of each task: elsewhere it could be lost, or be waited for.
+        text = pickle.dumps((accumulate, make_statistics), protocol=5)
+        found = [self._submit(_tasks.sums_over, text, own) for own in self.rows]
+        total, n_bytes = TreeSum(), 0
+        for number, own in enumerate(self.client.gather(found)):
+            n_bytes += sum(part.nbytes for part in own)
+            # What came from elsewhere may be of memory that is not to be written.
+            total.add(number, tuple(np.array(part) for part in own))
+        self._note(len(self.rows) * len(text), n_bytes, begun)
+        return total.total()
+
+    def let_go(self):
+        """Free the rows on the workers, whoever knows of them still."""
+        self.n_tasks, self.rows = len(self.rows), []
+
+    def _submit(self, function, *arguments):
+        return self.client.submit(function, *arguments, pure=False)
+
+    def _note(self, sent, received, begun):
+        self.sent.append(sent)
+        self.received.append(received)
+        self.seconds.append(time.perf_counter() - begun)
+
+    def communication(self):
+        """Bytes and seconds of each pass, the first one included, after the last."""
+        return {
+            "workers": self.n_workers,
+            "tasks": self.n_tasks,
+            "sent": self.sent,
+            "received": self.received,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class WorkerStream(Stream):
+    """A stream whose rows lie on workers.
+
+    Attributes
+    ----------
+    workers : Workers
+    """
+
+    workers: Any = None
+
+    def sums(self, accumulate, make_statistics, n_jobs=None):
+        """Sum of ``accumulate(statistics, X, y, weight)`` by one pass over the rows."""
+        return self.workers.sums(accumulate, make_statistics)
+
+
+class WorkerPass(FirstPass):
+    """The first pass over rows that lie on workers."""
+
+    def __init__(self, model, workers, likelihood):
+        # Workers ask a mixture for its kind only.
+        whole = workers.first_pass(type(model)(), likelihood)
+        vars(self).update(vars(whole))
+        self.model, self.workers = model, workers
+        self._finish()
+
+    def stream(self, target, code):
+        """What training is given to read all rows again; ``code`` reads columns."""
+        self.workers.encode(target, code, self.unit)
+        own = vars(super().stream(target, code))
+        return WorkerStream(**own, workers=self.workers)
