@@ -24,7 +24,10 @@ from .._tables.names import text_names
 from .._tables.table import check_units
 
 # What reads text and gaps.
-REMEDY = "use experts='additive' with gate='additive' or 'constant', which read text and gaps,"
+REMEDY = (
+    "use experts='additive' with gate='additive' or 'constant', which read text and "
+    "gaps,"
+)
 
 
 def batches_for(reading, source):
