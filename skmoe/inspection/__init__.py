@@ -7,6 +7,7 @@ from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
 from ._regimes import regimes
+from ._report import Report, report
 from ._sentences import explain_text
 from ._tables import expert_usage, explain, gate_importance
 from ._trees import export_text, plot_tree
@@ -17,6 +18,7 @@ __all__ = [
     "ExpertUsageDisplay",
     "GateDisplay",
     "PredictiveDensityDisplay",
+    "Report",
     "SelectionDisplay",
     "curve_importance",
     "expert_usage",
@@ -27,6 +29,7 @@ __all__ = [
     "measure_costs",
     "plot_tree",
     "regimes",
+    "report",
 ]
 
 public(
@@ -36,6 +39,7 @@ public(
     ExpertUsageDisplay,
     GateDisplay,
     PredictiveDensityDisplay,
+    Report,
     SelectionDisplay,
     curve_importance,
     expert_usage,
@@ -46,4 +50,5 @@ public(
     measure_costs,
     plot_tree,
     regimes,
+    report,
 )

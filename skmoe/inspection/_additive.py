@@ -3,14 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
-from .._estimators.answers import read
 from .._numerics.curves import CurveRows
 from .._tables.frames import column_labels, column_names, one_column
 from .._tables.table import relative_weights
 from .._tables.values import Kind
 from ..experts._base import is_frozen, traits
+from ._unwrap import unwrap
 
 LEVEL, SHARED = "level", "shared expert"
 
@@ -23,11 +22,13 @@ class Part(NamedTuple):
     fitted : additive expert or gate
     view : View, how it sees a table
     load : float, share of the rows that it serves
+    made : list of str, names of what a pipeline makes for the mixture; or None
     """
 
     fitted: object
     view: object
     load: float
+    made: list | None = None
 
     @property
     def shown(self):
@@ -36,13 +37,18 @@ class Part(NamedTuple):
         Of arrays that a transformer makes, these are the transformer's.
         """
         own = [str(name) for name in self.fitted.encoding_.encoder_.names_]
+        by_place = own == [f"x{j}" for j in range(len(own))]
+        return dict(zip(own, self._made(own) if by_place else own, strict=True))
+
+    def _made(self, own):
+        """Names by those who make the columns, as far as they have some."""
+        if self.view.transformer is None:
+            return own if self.made is None else self.made
         try:
-            names = list(map(str, self.view.transformer.get_feature_names_out()))
+            return [*map(str, self.view.transformer.get_feature_names_out(self.made))]
         except (AttributeError, ValueError):
-            # There is no transformer, or it has no names.
-            names = own
-        by_place = own == [f"x{j}" for j in range(len(names))]
-        return dict(zip(own, names if by_place else own, strict=True))
+            # It has no names.
+            return own
 
     @property
     def names(self):
@@ -64,42 +70,32 @@ class Part(NamedTuple):
         return [curve._replace(name=name) for curve, name in pairs]
 
 
-def mixture_of(estimator, X=None):
-    """The mixture within searches and pipelines, and what it sees of X."""
-    while True:
-        if isinstance(estimator, Pipeline):
-            if X is not None and len(estimator) > 1:
-                X = estimator[:-1].transform(X)
-            estimator = estimator[-1]
-            continue
-        inner = getattr(estimator, "best_estimator_", estimator)
-        if inner is estimator:
-            return estimator, X
-        estimator = inner
-
-
 def curved_experts(model, own):
-    """A ``Part`` for each expert that is made of curves, by name."""
-    each = own.experts, own.views.experts, model.expert_load_
+    """A ``Part`` for each expert that is made of curves, by name.
+
+    ``model`` is ``Unwrapped``, and ``own`` has its parts.
+    """
+    each = own.experts, own.views.experts, model.mixture.expert_load_
     parts = {}
     for name, expert, view, load in zip(model.named_experts_, *each, strict=True):
         while is_frozen(expert):
             expert = expert.estimator
         if traits(expert).curves is not None:
-            parts[name] = Part(expert, view, float(load))
+            parts[name] = Part(expert, view, float(load), model.made)
     return parts
 
 
-def curved_gate(own):
+def curved_gate(model, own):
     """The ``Part`` of the gate if it is made of curves, else None."""
     first, *others = own.gate.nodes()
     if others or first.curves is None:
         return None
-    return Part(first, own.views.gate, 1.0)
+    return Part(first, own.views.gate, 1.0, model.made)
 
 
 def missing(model, part):
-    """The error of a mixture without curves."""
+    """The error of an unwrapped mixture without curves."""
+    model = model.mixture
     if part == "gate":
         what = f"the gate {type(model.gate_).__name__}"
         remedy = "fit a flat mixture with gate='additive'"
@@ -148,9 +144,9 @@ def curve_importance(model, X, sample_weight=None):
     >>> list(curve_importance(model, X))
     ['feature', 'expert0', 'expert1']
     """
-    model, X = mixture_of(model, X)
-    own, table = read(model, X)
-    experts, gate = curved_experts(model, own), curved_gate(own)
+    model = unwrap(model)
+    own, table = model.read(X)
+    experts, gate = curved_experts(model, own), curved_gate(model, own)
     if not experts and gate is None:
         raise missing(model, "experts")
     proba = model.gate_proba(X)
@@ -231,7 +227,7 @@ def presence(part, table, weight):
 
 
 def additive_terms(model, X):
-    """Terms of additive experts, by name, and of the gate, of rows X of a mixture.
+    """Terms of additive experts, by name, and of the gate, of rows X.
 
     Returns
     -------
@@ -239,7 +235,7 @@ def additive_terms(model, X):
         (n, d, terms)
     gate : dict of the same, (n, K, terms), or None
     """
-    own, table = read(model, X)
+    own, table = model.read(X)
     offset, is_class = own.offset(table), own.target.classes is not None
     found = {}
     for name, part in curved_experts(model, own).items():
@@ -253,7 +249,7 @@ def additive_terms(model, X):
         if terms["value"].shape[1] == 1:
             terms["value"] = terms["value"][:, 0]
         found[name] = terms
-    gate = curved_gate(own)
+    gate = curved_gate(model, own)
     return found, None if gate is None else _terms(gate, table)
 
 

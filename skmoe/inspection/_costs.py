@@ -3,8 +3,8 @@
 import numbers
 import time
 
-from .._estimators import answers
 from ..experts._answers import predict_expert
+from ._unwrap import unwrap
 
 # Below what clocks tell apart: a cost is positive.
 LEAST_SECONDS = 1e-12
@@ -19,7 +19,7 @@ def measure_costs(model, X, n_repeats=3):
 
     Parameters
     ----------
-    model : fitted mixture
+    model : fitted mixture, search or pipeline
     X : array-like or data frame of shape (n, p)
     n_repeats : int, default=3
 
@@ -48,7 +48,8 @@ def measure_costs(model, X, n_repeats=3):
         raise ValueError(
             f"measure_costs got n_repeats={n_repeats!r}, but expected an integer >= 1."
         )
-    own, table = answers.read(model, X)
+    model = unwrap(model)
+    own, table = model.read(X)
     asked = own.target.classes, own.target.n_outputs
     pairs = zip(own.experts, own.see(table).experts, strict=True)
     seconds = [

@@ -4,18 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._estimators.answers import fitted_mixture, read
+from .._estimators.answers import fitted_mixture
 from .._sklearn import check_matplotlib_support
 from ._additive import (
     curve_importance,
     curved_experts,
     curved_gate,
     missing,
-    mixture_of,
     presence,
 )
 from ._panels import BAND, Drawing, Panel
-from ._tables import _feature_names
+from ._unwrap import unwrap
 
 # What a curve adds to, by its link.
 ADDS = {
@@ -135,13 +134,13 @@ class CurveDisplay:
             raise ValueError(
                 f"CurveDisplay got part={part!r}, but expected 'experts' or 'gate'."
             )
-        model, seen = mixture_of(estimator, X)
-        own = fitted_mixture(model)
+        model = unwrap(estimator)
+        own = fitted_mixture(model.mixture)
         found = _found(model, own, part, output)
         importance, faded = _spreads(found.curves), {}
         if X is not None:
-            importance |= _over_rows(estimator, X, part)
-            faded = _faded(model, seen, part)
+            importance |= _over_rows(model, X, part)
+            faded = _faded(model, X, part)
         chosen = _chosen(model, importance, features, max_panels)
         times = _times(own, part, model)
         level = level and part == "experts"
@@ -275,10 +274,10 @@ def _raised(curve, level):
 def _found(model, own, part, output):
     """The ``_Found`` of a part."""
     names = list(model.named_experts_)
-    loads = dict(zip(names, map(float, model.expert_load_), strict=True))
+    loads = dict(zip(names, map(float, model.mixture.expert_load_), strict=True))
     curves, levels = {}, {}
     if part == "gate":
-        gate = curved_gate(own)
+        gate = curved_gate(model, own)
         if gate is None:
             raise missing(model, part)
         for curve in map(_centred, gate.curves):
@@ -309,9 +308,9 @@ def _widths(loads):
 
 def _faded(model, X, part):
     """How much each expert is asked along a column, by column and expert."""
-    own, table = read(model, X)
+    own, table = model.read(X)
     proba, found = model.gate_proba(X), {}
-    experts, gate = curved_experts(model, own), curved_gate(own)
+    experts, gate = curved_experts(model, own), curved_gate(model, own)
     for k, name in enumerate(model.named_experts_):
         seen = gate if part == "gate" else experts.get(name)
         if seen is None:
@@ -325,7 +324,9 @@ def _faded(model, X, part):
 def _times(own, part, model):
     """Names of the columns of times."""
     parts = (
-        [curved_gate(own)] if part == "gate" else curved_experts(model, own).values()
+        [curved_gate(model, own)]
+        if part == "gate"
+        else curved_experts(model, own).values()
     )
     return set().union(*(each.times for each in parts))
 
@@ -379,9 +380,9 @@ def _spreads(curves):
     }
 
 
-def _over_rows(estimator, X, part):
+def _over_rows(model, X, part):
     """Largest standard deviation over rows of what is drawn, by column."""
-    table = curve_importance(estimator, X)
+    table = curve_importance(model, X)
     names, gate = table.pop("feature"), table.pop("gate", None)
     each = [gate] if part == "gate" else list(table.values())
     # A column that none of them sees has none.
@@ -396,7 +397,9 @@ def _chosen(model, importance, features, max_panels):
         least = FLAT * max(importance.values())
         ranked = sorted(importance, key=lambda name: -importance[name])
         return [own for own in ranked if importance[own] >= least][:max_panels]
-    names = _feature_names(model, np.empty((0, model.n_features_in_)))
+    names = model.made
+    if names is None:
+        names = model.names(np.empty((0, model.mixture.n_features_in_)))
     chosen = []
     for feature in features:
         whole = isinstance(feature, (int, np.integer))

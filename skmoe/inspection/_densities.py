@@ -8,6 +8,7 @@ from .._estimators.answers import see
 from .._sklearn import safe_indexing
 from .._tables.frames import as_table, stacked, with_value
 from ._displays import axes_for, column_values, feature_name
+from ._unwrap import unwrap
 
 # Central intervals whose ends bound the axis of y where none is given.
 SHOWN = 0.99
@@ -82,7 +83,7 @@ class PredictiveDensityDisplay:
 
         Parameters
         ----------
-        estimator : fitted MoERegressor, HierarchicalMoERegressor or MoERegressorCV
+        estimator : fitted mixture for regression, or a search or pipeline around it
         X : array or data frame of shape (n, p)
             At most ``max_rows`` of its rows, evenly spaced, are averaged over.
         feature : int or str
@@ -120,7 +121,7 @@ class PredictiveDensityDisplay:
             name: None if own is None else np.full(every.shape[0], own)
             for name, own in (("offset", offset), ("trials", trials))
         }
-        own, seen = see(model, every, **sizes)
+        own, seen = see(model.mixture, model.seen(every), **sizes)
         averaged = Averaged(own.components(seen), n_values, output)
         targets = averaged.targets(n_targets)
         density = [averaged.density(target) for target in targets]
@@ -154,12 +155,11 @@ def _evenly_spaced(X, max_rows):
 
 def _regressor(estimator):
     """The mixture that is drawn."""
-    check_is_fitted(estimator)
-    model = getattr(estimator, "best_estimator_", estimator)
-    if not hasattr(model, "predict_quantile"):
+    model = unwrap(estimator)
+    if model.is_classifier:
         raise ValueError(
-            f"PredictiveDensityDisplay got {type(model).__name__}, but expected a "
-            "regressor; draw the gate of a classifier with GateDisplay."
+            f"PredictiveDensityDisplay got {type(model.mixture).__name__}, but "
+            "expected a regressor; draw the gate of a classifier with GateDisplay."
         )
     return model
 

@@ -6,6 +6,7 @@ from .._sklearn import check_matplotlib_support
 from .._tables.columns import column_numbers
 from .._tables.frames import as_table, column_label, one_column, with_value
 from ._tables import expert_usage
+from ._unwrap import unwrap
 
 
 def axes_for(ax, owner):
@@ -50,6 +51,7 @@ class ConvergenceDisplay:
     @classmethod
     def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
         """Display of a fitted mixture; draws it unless ``plot=False``."""
+        estimator = unwrap(estimator).mixture
         history = estimator.history_
         # Of the runs before the experts of a row were limited, nothing is drawn.
         before = len(history.get("soft_bound", ()))
@@ -197,7 +199,7 @@ class GateDisplay:
         cls, estimator, X, feature, *, n_values=50, plot=True, ax=None, **line_kw
     ):
         """Display for a column, by name or position; draws unless ``plot=False``."""
-        X = as_table(X)
+        estimator, X = unwrap(estimator), as_table(X)
         low, high = np.nanquantile(column_values(X, feature), [0.01, 0.99])
         values = np.linspace(low, high, n_values)
         proba = np.stack(

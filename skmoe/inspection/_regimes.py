@@ -3,15 +3,16 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from .._tables.frames import as_table
 from .._tables.table import relative_weights
 from .._tables.values import Kind
 from ..experts._curves import CurveEncoding
-from ._additive import mixture_of
 from ._tables import gate_importance
+from ._unwrap import unwrap
 
+# Shuffles of each column.
+N_REPEATS = 2
 # Places along a column of numbers between which the text of a range chooses.
 N_PLACES = 24
 # Share of the largest importance below which a column tells no regimes apart.
@@ -63,13 +64,26 @@ def regimes(model, X, *, n_columns=2, sample_weight=None, random_state=0):
     >>> sorted(regimes(model, X)["regime"])
     ['x0 0–4', 'x0 5–9']
     """
-    model, X = mixture_of(model, X)
-    X = as_table(X)
+    model, X = unwrap(model), as_table(X)
     proba = model.gate_proba(X)
     weight = relative_weights(proba, sample_weight)
     weighted = proba * (weight / weight.sum())[:, None]
-    columns = _columns(model, X, random_state)
-    found = [_told(columns, weighted, k, n_columns) for k in range(len(proba.T))]
+    table = gate_importance(model, X, n_repeats=N_REPEATS, random_state=random_state)
+    return told(model, X, weighted, telling_columns(table, X), n_columns)
+
+
+def told(model, X, weighted, columns, n_columns=2):
+    """What :func:`regimes` returns.
+
+    Parameters
+    ----------
+    model : Unwrapped
+    X : table of n rows
+    weighted : (n, K) gate weights, which sum to one
+    columns : list of what ``telling_columns`` found
+    n_columns : int
+    """
+    found = [_told(columns, weighted, k, n_columns) for k in range(len(weighted.T))]
     return {
         "expert": list(model.named_experts_),
         "regime": [own.text for own in found],
@@ -112,9 +126,8 @@ class _Text(NamedTuple):
     pure: float
 
 
-def _columns(model, X, random_state):
+def telling_columns(table, X):
     """Columns that tell regimes apart as places, the most important first."""
-    table = gate_importance(model, X, n_repeats=2, random_state=random_state)
     importance = np.array(table["importance"])
     least = LEAST_IMPORTANT * importance.max(initial=0.0)
     names = zip(table["feature"], importance, strict=True)
@@ -277,6 +290,6 @@ def _answers(model, X, weighted):
     prediction = model.predict_experts(X)
     share = weighted / np.maximum(weighted.sum(axis=0), np.finfo(float).tiny)
     mean = np.einsum("nk,nk...->k...", share, prediction)
-    if is_classifier(model):
-        return model.classes_[mean.argmax(axis=1)].tolist()
+    if model.is_classifier:
+        return model.mixture.classes_[mean.argmax(axis=1)].tolist()
     return mean.tolist()

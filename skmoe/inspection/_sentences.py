@@ -4,7 +4,6 @@ import numbers
 
 import numpy as np
 
-from .._estimators.answers import read
 from .._tables.values import is_gap
 from ._additive import (
     LEVEL,
@@ -13,8 +12,8 @@ from ._additive import (
     curved_experts,
     curved_gate,
     missing,
-    mixture_of,
 )
+from ._unwrap import unwrap
 
 # Share of the largest term below which a term is not told.
 NEXT_TO_NOTHING = 1e-3
@@ -56,8 +55,7 @@ def explain_text(model, X, *, n_terms=5, precision=3):
     >>> explain_text(model, X[:1])[0].startswith("expert")
     True
     """
-    model, X = mixture_of(model, X)
-    writer = _Writer(model, X, n_terms, precision)
+    writer = _Writer(unwrap(model), X, n_terms, precision)
     return [writer.sentence(i) for i in range(len(writer.gate))]
 
 
@@ -65,8 +63,8 @@ class _Writer:
     """Writes the sentences of rows."""
 
     def __init__(self, model, X, n_terms, precision):
-        own, table = read(model, X)
-        self.parts, gate = curved_experts(model, own), curved_gate(own)
+        own, table = model.read(X)
+        self.parts, gate = curved_experts(model, own), curved_gate(model, own)
         if not self.parts and gate is None:
             raise missing(model, "experts")
         self.classes, self.names = own.target.classes, list(model.named_experts_)

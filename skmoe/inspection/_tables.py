@@ -1,13 +1,12 @@
 """Tables as dictionaries of columns: ``pandas.DataFrame(table)`` shows them."""
 
 import numpy as np
-from sklearn.base import is_classifier
 from sklearn.utils import check_random_state, shuffle
-from sklearn.utils.validation import check_is_fitted
 
 from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import relative_weights
-from ._additive import additive_terms, mixture_of
+from ._additive import additive_terms
+from ._unwrap import unwrap
 
 
 def expert_usage(model, X, y=None, sample_weight=None, **sizes):
@@ -15,7 +14,7 @@ def expert_usage(model, X, y=None, sample_weight=None, **sizes):
 
     Parameters
     ----------
-    model : fitted MoERegressor or MoEClassifier
+    model : fitted mixture, search or pipeline
     X : array-like of shape (n, p)
     y : array-like of shape (n,), default=None
         Adds the share by posterior responsibility, and the error of each expert on
@@ -42,7 +41,7 @@ def expert_usage(model, X, y=None, sample_weight=None, **sizes):
     >>> list(usage), round(sum(usage["load"]), 6)
     (['expert', 'load', 'top', 'certainty', 'responsible', 'error'], 1.0)
     """
-    check_is_fitted(model)
+    model = unwrap(model)
     proba = model.gate_proba(X)
     n_rows, n_experts = proba.shape
     weight = relative_weights(proba, sample_weight)
@@ -70,8 +69,8 @@ def _errors(model, X, y, resp, sizes):
     predictions = model.predict_experts(X, **sizes)
     y = np.asarray(y)
     mass = np.maximum(resp.sum(axis=0), np.finfo(float).tiny)
-    if is_classifier(model):
-        labels = model.classes_[predictions.argmax(axis=2)]
+    if model.is_classifier:
+        labels = model.mixture.classes_[predictions.argmax(axis=2)]
         return np.sum(resp * (labels != y[:, None]), axis=0) / mass
     error = (predictions - y[:, None]) ** 2
     error = error.mean(axis=2) if error.ndim == 3 else error
@@ -86,7 +85,7 @@ def gate_importance(model, X, *, n_repeats=5, random_state=None):
 
     Parameters
     ----------
-    model : fitted MoERegressor or MoEClassifier
+    model : fitted mixture, search or pipeline
     X : array-like or data frame of shape (n, p)
     n_repeats : int, default=5
     random_state : int, RandomState or None, default=None
@@ -112,9 +111,9 @@ def gate_importance(model, X, *, n_repeats=5, random_state=None):
     True
     """
     rng = check_random_state(random_state)
-    X = as_table(X)
+    model, X = unwrap(model), as_table(X)
     base = model.gate_proba(X)
-    names = _feature_names(model, X)
+    names = model.names(X)
     drops = np.empty((len(names), n_repeats))
     for j in range(len(names)):
         for repeat in range(n_repeats):
@@ -129,12 +128,6 @@ def gate_importance(model, X, *, n_repeats=5, random_state=None):
     }
 
 
-def _feature_names(model, X):
-    if hasattr(model, "feature_names_in_"):
-        return list(model.feature_names_in_)
-    return [f"x{j}" for j in range(X.shape[1])]
-
-
 def _with_shuffled(X, j, rng):
     """X with one column in another order."""
     label = column_labels(X)[j]
@@ -146,7 +139,7 @@ def explain(model, X):
 
     Parameters
     ----------
-    model : fitted MoERegressor or MoEClassifier, or a search or pipeline around it
+    model : fitted mixture, search or pipeline
     X : array-like of shape (n, p)
 
     Returns
@@ -183,7 +176,7 @@ def explain(model, X):
     >>> bool(abs(parts["contribution"].sum(axis=1) - model.predict(X[:3])).max() < 1e-9)
     True
     """
-    model, X = mixture_of(model, X)
+    model = unwrap(model)
     gate = model.gate_proba(X)
     prediction = model.predict_experts(X)
     weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))

@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils.validation import check_is_fitted
 
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
 from ._displays import axes_for
-from ._tables import _feature_names
+from ._unwrap import unwrap
 
 
 class Node(NamedTuple):
@@ -33,7 +32,9 @@ class Node(NamedTuple):
 
 def described(model, feature_names=None, n_features=3, precision=3):
     """Root :class:`Node` of a fitted mixture; a flat one is a tree of one gate."""
-    check_is_fitted(model)
+    own = unwrap(model)
+    model = own.mixture
+    feature_names = own.made if feature_names is None else feature_names
     if hasattr(model, "members_"):
         raise ValueError(
             f"A tree is shown of one mixture, but n_members={model.n_members}; pass "
@@ -112,7 +113,7 @@ class _Describer:
         known = getattr(transformer, "get_feature_names_out", None)
         if transformer is None and n_columns == self.model.n_features_in_:
             columns = np.empty((0, n_columns))
-            return _feature_names(self.model, columns)
+            return unwrap(self.model).names(columns)
         if known is not None:
             return list(known())
         return [f"column {j}" for j in range(n_columns)]
@@ -131,9 +132,9 @@ def export_text(
 
     Parameters
     ----------
-    model : fitted hierarchical or flat mixture
+    model : fitted hierarchical or flat mixture, or a search or pipeline around one
     feature_names : list of str, default=None
-        Those seen in ``fit`` if None.
+        Those seen in ``fit``, or made by a pipeline, if None.
     max_depth : int, default=None
         Levels of gates to show; all if None.
     n_features : int, default=3
