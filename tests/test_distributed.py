@@ -92,8 +92,9 @@ def numbers_of(model):
     gate = sorted(vars(model.gate_).items())
     parts = [own for _, own in gate if isinstance(own, np.ndarray)]
     parts.append(model.log_likelihood_)
-    for expert in model.experts_:
-        parts += [expert.coef_, expert.intercept_]
+    for expert, own in zip(model.experts_, model.likelihoods_, strict=True):
+        ends = [own.low_, own.high_] if own.is_noise else []
+        parts += ends or [expert.coef_, expert.intercept_]
     parts += [own.sigma_ for own in model.likelihoods_ if hasattr(own, "sigma_")]
     return np.concatenate([np.ravel(own) for own in parts])
 
@@ -126,7 +127,9 @@ def test_partitions_give_the_classifier_of_a_source(client, rows, sizes):
     assert model.classes_.tolist() == ["no", "rare", "yes"]
 
 
-@pytest.mark.parametrize("other", [{"likelihood": "poisson"}, {"gate": "gaussian"}])
+@pytest.mark.parametrize(
+    "other", [{"likelihood": "poisson"}, {"gate": "gaussian"}, {"noise": True}]
+)
 def test_other_parts_that_are_summed(client, rows, other):
     X, _, _, weight = rows
     counts = np.random.default_rng(1).poisson(np.exp(0.5 * X[:, 0])).astype(float)

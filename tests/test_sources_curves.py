@@ -13,16 +13,16 @@ from skmoe.gates import AdditiveGate, SoftmaxGate
 from skmoe.trainers import EM
 from skmoe.trainers._em import streamed, streamed_parts
 
-N_ROWS = 2400
+N_ROWS = 1500
 
 
 @pytest.fixture(autouse=True)
 def small_samples(monkeypatch):
     """Samples that hold two thirds of the rows, and first runs on a third."""
     for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 1600)
+        monkeypatch.setattr(sources, name, 1000)
     for module in (streamed, streamed_parts):
-        monkeypatch.setattr(module, "FIRST_ROWS", 800)
+        monkeypatch.setattr(module, "FIRST_ROWS", 500)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,8 @@ def test_one_expert_has_the_curves_of_arrays(table, family):
     [
         (AdditiveExpert(alpha=1.0), SoftmaxGate(alpha=1.0)),
         (LinearExpert(alpha=0.0), AdditiveGate(alpha=1.0)),
-        (AdditiveExpert(alpha=1.0), AdditiveGate(alpha=1.0)),
     ],
-    ids=["expert", "gate", "both"],
+    ids=["expert", "gate"],
 )
 def test_em_of_arrays_stays_where_all_rows_have_led(table, experts, gate):
     X, _, y = table

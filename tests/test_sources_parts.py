@@ -7,6 +7,7 @@ import pytest
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe._estimators import sources
+from skmoe._numerics.sample import row_keys
 from skmoe.data import RowSource
 from skmoe.experts import LinearExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
@@ -15,16 +16,16 @@ from skmoe.likelihoods._sums import DispersionSums
 from skmoe.trainers import EM
 from skmoe.trainers._em import streamed, streamed_parts, summed_parts
 
-N_ROWS = 3000
+N_ROWS = 1800
 
 
 @pytest.fixture(autouse=True)
 def small_samples(monkeypatch):
     """Samples that hold two thirds of the rows, and first runs on a third."""
     for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 2000)
+        monkeypatch.setattr(sources, name, 1200)
     for module in (streamed, streamed_parts):
-        monkeypatch.setattr(module, "FIRST_ROWS", 1000)
+        monkeypatch.setattr(module, "FIRST_ROWS", 600)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,10 @@ def both(kind, rows, weight, **parameters):
     return model, kind(**model.get_params(deep=False)).fit(in_batches(*rows, weight))
 
 
+# Penalties that are given, which settle in fewer steps.
+FIXED = {"gate": SoftmaxGate(alpha=1.0), "experts": LinearExpert(alpha=1.0)}
+
+
 def assert_near(model, other, ask):
     found, expected = ask(other), ask(model)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * expected.std())
@@ -84,8 +89,10 @@ def assert_near(model, other, ask):
 def test_families_by_a_log_link(table, family):
     X, eta, weight, _ = table
     y = drawn(family, eta, np.random.default_rng(1))
-    parts = {"gate": SoftmaxGate(alpha=1.0), "experts": LinearExpert(alpha=1.0)}
-    model, other = both(MoERegressor, (X, y), weight, likelihood=family, **parts)
+    # Dispersions of counts take hundreds of steps where regimes overlap.
+    n_experts = 1 if family == "negative-binomial" else 2
+    given = {"likelihood": family, "n_experts": n_experts, **FIXED}
+    model, other = both(MoERegressor, (X, y), weight, **given)
     assert_near(model, other, lambda own: own.predict(X))
 
 
@@ -115,6 +122,27 @@ def test_gaussian_gates(table, covariance):
     )
 
 
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_noise(table, family):
+    X, eta, weight, _ = table
+    rng = np.random.default_rng(1)
+    y, outliers = drawn(family, eta, rng), rng.random(N_ROWS) < 0.05
+    y[outliers] = np.round(rng.uniform(-40, 40, outliers.sum()))
+    y = np.abs(y) if family == "poisson" else y
+    # The end of the range is in a row that no sample holds.
+    keys = row_keys(np.column_stack([X, np.full(N_ROWS, 60.0)]))
+    y[np.argmax(np.where(weight > 0, keys, np.uint64(0)))] = 60.0
+    parts = {"gate": SoftmaxGate(alpha=1.0), "experts": LinearExpert(alpha=0.0)}
+    given = {"likelihood": family, "noise": True, **parts}
+    model, other = both(MoERegressor, (X, y), weight, **given)
+    assert_near(model, other, lambda own: own.predict(X))
+    noise = [vars(own.likelihoods_[-1]) for own in (model, other)]
+    assert noise[0]["high_"] == noise[1]["high_"] == 60.0
+    assert noise[0]["low_"] == noise[1]["low_"]
+    gone = [own.responsibilities(X, y)[:, -1] for own in (model, other)]
+    np.testing.assert_allclose(*gone, atol=1e-2)
+
+
 def test_classes(table):
     X, eta, weight, _ = table
     side = (X[:, 1] > 1e3) ^ (X[:, 0] > 0)
@@ -125,11 +153,10 @@ def test_classes(table):
     model, other = both(MoEClassifier, (X, labels), weight, **parts)
     found, expected = other.predict_proba(X), model.predict_proba(X)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    for experts in (None, [LinearExpert(alpha=1.0), LinearExpert(alpha=2.0)]):
-        gate = "gaussian" if experts is None else "softmax"
-        other = MoEClassifier(experts, n_experts=2, gate=gate, random_state=0)
-        other.fit(in_batches(X, labels, weight))
-        assert (other.predict(X) == labels).mean() > 0.85
+    experts = [LinearExpert(alpha=1.0), LinearExpert(alpha=2.0)]
+    other = MoEClassifier(experts, n_experts=2, random_state=0)
+    other.fit(in_batches(X, labels, weight))
+    assert (other.predict(X) == labels).mean() > 0.85
 
 
 def test_experts_need_not_be_alike(table):
@@ -148,7 +175,7 @@ def test_penalties_by_evidence_are_renewed_from_sums(table):
         given = {"likelihood": family, "gate": gate, "trainer": trainer}
         model, other = both(MoERegressor, (X, y), weight, **given)
         strengths = [[own.alpha_ for own in fit.experts_] for fit in (model, other)]
-        np.testing.assert_allclose(*strengths, rtol=0.1)
+        np.testing.assert_allclose(*strengths, rtol=5e-3)
         np.testing.assert_allclose(
             other.predict(X), model.predict(X), atol=5e-3 * np.std(y)
         )
@@ -157,7 +184,7 @@ def test_penalties_by_evidence_are_renewed_from_sums(table):
 def test_cuts_and_threads_change_nothing(table):
     X, eta, weight, _ = table
     y = drawn("gamma", eta, np.random.default_rng(1))
-    given = {"n_experts": 2, "likelihood": "gamma", "random_state": 0}
+    given = {"n_experts": 2, "likelihood": "gamma", "random_state": 0, **FIXED}
     fits = [
         MoERegressor(**given, n_jobs=n_jobs).fit(in_batches(X, y, weight, size=size))
         for n_jobs, size in ((1, 700), (3, 411))
@@ -183,7 +210,7 @@ def test_passes_are_counted(table):
 
 def test_a_sample_that_holds_all_rows_is_enough(table):
     X, eta, _, _ = table
-    X, y = X[:1500], drawn("poisson", eta, np.random.default_rng(1))[:1500]
+    X, y = X[:1000], drawn("poisson", eta, np.random.default_rng(1))[:1000]
     model = MoERegressor(n_experts=2, likelihood="poisson", random_state=0).fit(X, y)
     other = MoERegressor(**model.get_params(deep=False)).fit(in_batches(X, y))
     np.testing.assert_allclose(other.predict(X), model.predict(X), rtol=1e-9)
@@ -200,7 +227,7 @@ def test_what_is_summed_may_be_sent_to_another_process(table, monkeypatch):
         sent.append(len(own))
         return whole(stream, passes, *pickle.loads(own), n_jobs)
 
-    given = {"n_experts": 2, "likelihood": "poisson", "random_state": 0}
+    given = {"n_experts": 2, "likelihood": "poisson", "random_state": 0, **FIXED}
     model = MoERegressor(**given).fit(in_batches(X, y, weight))
     for module in (streamed, summed_parts):
         monkeypatch.setattr(module, "timed_sums", pickled)

@@ -95,6 +95,7 @@ ORDERS = {
         "training",
         "choice",
         "fitted",
+        "batches",
         "sources",
         "evaluation",
         "predictive",

@@ -1,5 +1,7 @@
 """What a fitted mixture answers, whatever its task: densities, routes, criteria."""
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -7,10 +9,11 @@ from .. import mixture
 from .._numerics.design import evidence
 from .._sklearn import check_names_in
 from .._tables.table import row_weights
+from ..data import RowSource
 from ..experts._counts import expert_parameters
 from . import answers
 from .parts import SHARED
-from .sources import densities
+from .sources import densities, source_parts
 
 
 class Evaluation:
@@ -75,31 +78,57 @@ class Evaluation:
         """
         return mixture.responsibilities(*answers.log_parts(self, X, y, **sizes))
 
-    def aic(self, X, y, sample_weight=None, **sizes):
-        """Akaike's criterion on the given data; lower is better."""
-        deviance, *_ = criterion_parts(self, X, y, sample_weight, sizes)
-        return deviance + 2 * self.n_parameters_
+    def aic(self, X, y=None, sample_weight=None, **sizes):
+        """Akaike's criterion on the given data; lower is better.
 
-    def bic(self, X, y, sample_weight=None, **sizes):
-        """Bayesian information criterion on the given data; lower is better."""
-        deviance, weight, *_ = criterion_parts(self, X, y, sample_weight, sizes)
-        return deviance + self.n_parameters_ * np.log(weight.sum())
+        A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
+        """
+        found = judged(self, X, y, sample_weight, sizes)
+        return found.deviance + 2 * self.n_parameters_
 
-    def icl(self, X, y, sample_weight=None, **sizes):
+    def bic(self, X, y=None, sample_weight=None, **sizes):
+        """Bayesian information criterion on the given data; lower is better.
+
+        A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
+        """
+        found = judged(self, X, y, sample_weight, sizes)
+        return found.deviance + self.n_parameters_ * np.log(found.n_rows)
+
+    def icl(self, X, y=None, sample_weight=None, **sizes):
         """Integrated completed likelihood: BIC plus twice the entropy of who serves.
 
         Each row counts with all its responsibilities.  flexmix counts the largest one
         only: its ICL is BIC less twice the sum of their logarithms, which is no more.
+        A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
         """
-        parts = criterion_parts(self, X, y, sample_weight, sizes)
-        deviance, weight, log_gate, log_prob = parts
-        resp = mixture.responsibilities(log_gate, log_prob)
-        penalty = self.n_parameters_ * np.log(weight.sum())
-        return deviance + penalty + 2 * mixture.entropy(resp, weight)
+        found = judged(self, X, y, sample_weight, sizes)
+        penalty = self.n_parameters_ * np.log(found.n_rows)
+        return found.deviance + penalty + 2 * found.entropy
 
 
-def criterion_parts(model, X, y, sample_weight, sizes):
-    """Deviance, weights of rows (n,), log gate weights and log-densities (n, K)."""
+class Judged(NamedTuple):
+    """What criteria are made of.
+
+    Attributes
+    ----------
+    deviance : float, minus twice the log-likelihood
+    entropy : float, uncertainty about who serves whom
+    n_rows : float, rows that the weights stand for
+    """
+
+    deviance: float
+    entropy: float
+    n_rows: float
+
+    def criteria(self, n_parameters):
+        """AIC, BIC and ICL."""
+        penalty = n_parameters * np.log(self.n_rows)
+        bic = self.deviance + penalty
+        return [self.deviance + 2 * n_parameters, bic, bic + 2 * self.entropy]
+
+
+def judged(model, X, y, sample_weight, sizes):
+    """The ``Judged`` of a fitted mixture on rows, or on those of a source."""
     check_is_fitted(model)
     if model.n_parameters_ is None:
         raise ValueError(
@@ -107,13 +136,33 @@ def criterion_parts(model, X, y, sample_weight, sizes):
             "needs; use linear models, give it an attribute n_parameters_, or "
             "compare models by cross-validation."
         )
+    if isinstance(X, RowSource):
+        return judged_source(model, X)
     log_gate, log_prob = answers.log_parts(model, X, y, **sizes)
     weight = row_weights(log_gate, sample_weight)
     # In units in which the penalties of the criteria are none of a fraction of a row.
     relative = weight / weight.max()
     weight = relative * (evidence(weight) / relative.sum())
-    deviance = -2 * float(weight @ mixture.log_density(log_gate, log_prob))
-    return deviance, weight, log_gate, log_prob
+    return Judged(*_deviance_and_entropy(log_gate, log_prob, weight), weight.sum())
+
+
+def judged_source(model, source):
+    """The same by one pass over the rows of a source."""
+    total, n_rows, sums = 0.0, 0, np.zeros(2)
+    each = source_parts(model, source)
+    for log_gate, log_prob, weight in each:
+        counts = weight > 0
+        own = log_gate[counts], log_prob[counts], weight[counts]
+        sums += _deviance_and_entropy(*own)
+        total, n_rows = total + float(weight.sum()), n_rows + np.count_nonzero(counts)
+    stands_for = max(total, float(n_rows))
+    return Judged(*(sums * (stands_for / total)), stands_for)
+
+
+def _deviance_and_entropy(log_gate, log_prob, weight):
+    resp = mixture.responsibilities(log_gate, log_prob)
+    density = mixture.log_density(log_gate, log_prob)
+    return -2 * float(weight @ density), mixture.entropy(resp, weight)
 
 
 def uncounted(model):

@@ -3,7 +3,6 @@
 import functools
 
 import numpy as np
-from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,6 +23,8 @@ from ..experts._base import traits
 from ..routers import DenseRouter
 from ..trainers import EM
 from ..trainers._streamed import Stream, StreamedRows
+from . import answers
+from .batches import batches_for
 from .choice import sized
 from .fitted import Learned, fit_and_commit, settled
 from .target import (
@@ -61,8 +62,7 @@ def fit_source(model, source, **given):
     """
     parts = model._resolve()
     refuse_others(model, parts, given)
-    first = FirstPass(model, source, parts.likelihood)
-    return fit_after(model, parts, first, source)
+    return fit_after(model, parts, first_pass(model, parts, source), source)
 
 
 def fit_after(model, parts, first, source):
@@ -70,11 +70,13 @@ def fit_after(model, parts, first, source):
 
     ``source`` is what callbacks are told.
     """
-    weight, X, labels = first.sample.rows()
     reading = Reading(parts.asked, parts.gate.node_gate)
+    batches = first.batches
+    weight, numbers, words, labels = first.sample.rows()
+    X = batches.table(numbers, words)
     table, target = reading.read(model, X), first.target()
-    if first.names is not None:
-        model.feature_names_in_ = np.asarray(first.names, dtype=object)
+    if batches.names is not None:
+        model.feature_names_in_ = np.asarray(batches.names, dtype=object)
     encoded = target.encode(labels)
     own = Given(table, target, labels, encoded, weight / first.unit, first.unit)
     parts, is_open = settled(model, parts, goes_on=False)
@@ -83,13 +85,52 @@ def fit_after(model, parts, first, source):
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)
     task, choice = make_task(model, parts, own, seen), None
-    stream = first.stream(target)
+    code = batches.coding(views)
+    stream, X = first.stream(target, code), code(X)
     if is_open:
         parts, task, views, choice = sized(model, parts, task, views, target)
     warn_of_light_weights(parts, first.total, first.n_rows)
     task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream, X=X))
     learned = Learned(views, target, None, widths, choice=choice)
     return fit_and_commit(model, parts, task, None, learned, source, None)
+
+
+def first_pass(model, parts, source):
+    """The ``FirstPass`` over a source for the parts of a mixture."""
+    reading = Reading(parts.asked, parts.gate.node_gate)
+    batches = batches_for(reading, source)
+
+    def read():
+        return FirstPass(model, source, parts.likelihood, batches)
+
+    return source.remembered((type(batches), repr(parts.likelihood)), read)
+
+
+def first_look(model, source):
+    """What the first pass of ``fit`` finds, for who is to fit several mixtures."""
+    parts = model._resolve()
+    refuse_others(model, parts, {})
+    return first_pass(model, parts, source)
+
+
+class Remembered(RowSource):
+    """A source whose first pass is made once, by what reads it.
+
+    Parameters
+    ----------
+    source : RowSource
+    """
+
+    def __init__(self, source):
+        self.source, self.names, self._known = source, source.names, {}
+
+    def batches(self):
+        return self.source.batches()
+
+    def remembered(self, key, make):
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
 
 def refuse_others(model, parts, given, what="a RowSource"):
@@ -119,9 +160,9 @@ def _refused_parts(parts):
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
         (
-            f"experts={asked.experts!r} and noise={asked.noise!r}",
+            f"experts={asked.experts!r}",
             not streams,
-            "use LinearExpert or AdditiveExpert, and no noise",
+            "use LinearExpert or AdditiveExpert",
         ),
         (
             f"gate={asked.gate!r}",
@@ -183,25 +224,21 @@ class FirstPass:
     Attributes
     ----------
     n_rows, total : rows of positive weight, and the sum of their weights
+    span : (2, d) least and largest outputs, None of classes
     unit : float, what a weight of one stands for in training
-    names : list of str or None, of the columns
-    sample : ContentSample of weights, columns and targets
+    sample : ContentSample of weights, numbers, words and targets
     """
 
-    def __init__(self, model, source, likelihood):
-        self._scan(model, source, likelihood)
-        self._finish()
-
-    def _scan(self, model, source, likelihood):
-        """Read all rows of a source."""
-        self._begin(model, source, likelihood)
+    def __init__(self, model, source, likelihood, batches):
+        self._begin(model, source, likelihood, batches)
         for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
             self._add_moments(number, *block)
+        self._finish()
 
-    def _begin(self, model, source, likelihood):
+    def _begin(self, model, source, likelihood, batches):
         self.model, self.source, self.likelihood = model, source, likelihood
-        self.names, self.n_columns, self.dtype, self.n_dims = None, None, None, None
-        self.classes, self.sample, self.n_rows = None, None, 0
+        self.batches, self.n_dims, self.classes = batches, None, None
+        self.sample, self.n_rows, self.span = None, 0, None
         self.lightest, self.heaviest = np.inf, 0.0
         self.columns, self.outputs = TreeSum(merged_moments), TreeSum(merged_moments)
 
@@ -235,44 +272,25 @@ class FirstPass:
         for X, y, weight in self.source.batches():
             if not len(X):
                 continue
-            X, y = self._columns(X), self._labels(y, X)
-            weight = row_numbers(weight, len(X))
-            counts = weight > 0
+            rows = *self.batches.read(X), self._labels(y, X), row_numbers(weight, X)
+            counts = rows[-1] > 0
             if not counts.any():
                 continue
             if not counts.all():
-                X, y, weight = X[counts], y[counts], weight[counts]
-            if not self.model._classify:
-                self.likelihood.check_target(y.reshape(len(y), -1))
-            self._count(weight, y)
-            numbers = label_numbers(y) if self.model._classify else y
-            keys = row_keys(np.column_stack([X, numbers]))
-            self.sample.add(keys, weight, X, y)
-            yield X, y, weight
+                rows = [own[counts] for own in rows]
+            yield self._taken(*rows)
 
-    def _columns(self, X):
-        """A batch of X as floats, with as many columns as the first."""
-        names = self.source.names or text_names(X)
-        X = check_array(
-            X,
-            dtype=(np.float64, np.float32),
-            order="C",
-            ensure_all_finite=False,
-            input_name="X",
-            estimator=self.model,
-        )
-        check_finite_columns(X, names)
-        check_units(X, names)
-        if self.n_columns is None:
-            self.names, self.n_columns, self.dtype = names, X.shape[1], X.dtype
+    def _taken(self, X, words, y, weight):
+        """Rows that count, of which the sample takes its share."""
+        if not self.model._classify:
+            self.likelihood.check_target(y.reshape(len(y), -1))
+        if self.sample is None:
             self.sample = ContentSample(sample_rows(X.shape[1]))
-        if X.shape[1] != self.n_columns or names != self.names:
-            raise ValueError(
-                f"A batch has {X.shape[1]} columns ({names}), but the first one has "
-                f"{self.n_columns} ({self.names}); give the same columns each time."
-            )
-        self.dtype = np.result_type(self.dtype, X.dtype)
-        return X
+        self._count(weight, y)
+        numbers = label_numbers(y) if self.model._classify else y
+        keys = row_keys(np.column_stack([X, numbers]))
+        self.sample.add(keys, weight, X, words, y)
+        return self.batches.measured(X), y, weight
 
     def _labels(self, y, X):
         """A batch of y as ``fit`` takes it."""
@@ -299,6 +317,9 @@ class FirstPass:
             known = np.unique(y)
             before = known if self.classes is None else self.classes
             self.classes = np.union1d(before, known)
+            return
+        ends = y.reshape(len(y), -1)
+        self.span = joined_spans(ends if self.span is None else self.span, ends)
 
     def target(self):
         """The target, by all rows."""
@@ -306,53 +327,49 @@ class FirstPass:
             return ClassTarget(self.classes)
         return ValueTarget(1 + len(self.n_dims), int(np.prod(self.n_dims)))
 
-    def stream(self, target):
-        """What training is given to read all rows again."""
+    def stream(self, target, code):
+        """What training is given to read all rows again; ``code`` reads columns."""
         tell = told_by(self.model)
         n_sample = len(self.sample.rows()[0])
         tell(f"first pass: {self.n_rows} rows, {n_sample} different ones in the sample")
 
         def read():
-            return encoded(self.source, target, self.dtype, self.unit)
+            return encoded(self.source, target, code, self.unit)
 
         return Stream(
             read=read,
             n_rows=self.n_rows,
             columns=self.columns._replace(weight=self.total / self.unit),
             outputs=None if self.model._classify else self.outputs,
-            dtype=self.dtype,
+            span=self.span,
+            dtype=self.batches.dtype,
             whole=self.sample.whole,
             tell=tell,
         )
 
 
-def encoded(source, target, dtype, unit):
+def joined_spans(one, other):
+    """Least and largest outputs (2, d) of the rows of both."""
+    low = np.minimum(one.min(axis=0), other.min(axis=0))
+    return np.stack([low, np.maximum(one.max(axis=0), other.max(axis=0))])
+
+
+def encoded(source, target, code, unit):
     """Rows of positive weight as training reads them, which were checked before."""
     for X, y, weight in source.batches():
         if not len(X):
             continue
-        X = np.ascontiguousarray(X, dtype=dtype)
+        X = code(X)
         own = np.asarray(y, dtype=float) if target.classes is None else plain_labels(y)
         y = target.encode(own if own.ndim == 1 or target.classes is None else own[:, 0])
-        weight = row_numbers(weight, len(X)) / unit
+        weight = row_numbers(weight, X) / unit
         counts = weight > 0
         yield (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
 
 
-def check_finite_columns(X, names):
-    """Raise ``ValueError`` for NaN or infinity in a batch, by the name of a column."""
-    finite = np.isfinite(X).all(axis=0)
-    if not finite.all():
-        place = int(np.argmin(finite))
-        name = f"x{place}" if names is None else names[place]
-        raise ValueError(
-            f"The source holds NaN or infinity in column {name!r}, but expected "
-            "numbers only; leave such rows out, or fill them."
-        )
-
-
-def row_numbers(weight, n_rows):
-    """Weights (n,) of a batch, ones for None."""
+def row_numbers(weight, X):
+    """Weights (n,) of the rows of a batch, ones for None."""
+    n_rows = len(X)
     if weight is None:
         return np.ones(n_rows)
     weight = np.asarray(weight, dtype=np.float64)
@@ -384,6 +401,15 @@ def in_batches(method, reads_target=False):
 
 #: The same for a method of rows and their target, which a source holds.
 densities = functools.partial(in_batches, reads_target=True)
+
+
+def source_parts(model, source):
+    """Log gate weights and log-densities (n, K), and weights (n,), batch by batch."""
+    check_source_names(model, source)
+    for X, y, weight in source.batches():
+        if len(X):
+            own = answered(model, answers.log_parts, X, y)
+            yield *own, row_numbers(weight, X)
 
 
 def check_source_names(model, source):

@@ -241,11 +241,22 @@ def column_times(column):
 def column_text(column):
     """A column of categories as strings, None for gaps."""
     if _is_category(column):
-        names = [*map(_name, column.cat.categories), None]
-        # The code of a gap is -1.
-        return np.array(names, dtype=object)[np.asarray(column.cat.codes)]
+        known, codes = factorized(column)
+        return known[codes]
     names = [None if is_gap(value) else _name(value) for value in column]
     return np.array(names, dtype=object)
+
+
+def factorized(column):
+    """Different strings (m,) of a column of categories, None for gaps, and the place
+    (n,) of each value among them."""
+    if _is_category(column):
+        names = [*map(_name, column.cat.categories), None]
+        # The code of a gap is -1.
+        return np.array(names, dtype=object), np.asarray(column.cat.codes)
+    known = {}
+    codes = [known.setdefault(own, len(known)) for own in column_text(column)]
+    return np.array([*known], dtype=object), np.array(codes, dtype=np.intp)
 
 
 def _name(value):

@@ -105,6 +105,25 @@ def column_label(X, feature):
     return feature
 
 
+def of_kind(X, columns):
+    """A table of other columns, whose kind, names and categories are those of X."""
+    if is_polars(X):
+        import polars as pl
+
+        return pl.DataFrame(
+            {n: own.tolist() for n, own in zip(X.columns, columns, strict=True)}
+        )
+    if not is_frame(X):
+        return np.column_stack(columns)
+    import pandas as pd
+
+    known = [str(own) == "category" for own in X.dtypes]
+    pairs = zip(known, columns, strict=True)
+    own = [pd.Categorical(own) if is_kinds else own for is_kinds, own in pairs]
+    frame = pd.DataFrame(dict(enumerate(own)))
+    return frame.set_axis(X.columns, axis=1)
+
+
 def without_sparse(X):
     """A frame whose columns are not all sparse with those that are as others are."""
     if not is_frame(X) or is_polars(X):

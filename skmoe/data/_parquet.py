@@ -19,6 +19,18 @@ def reader():
     return pyarrow
 
 
+def frames():
+    """What makes data frames, which text is read into."""
+    try:
+        from pandas import DataFrame
+    except ImportError as error:
+        raise ImportError(
+            "RowSource.from_parquet needs pandas for columns of text; "
+            "pip install skmoe[data]."
+        ) from error
+    return DataFrame
+
+
 class ParquetRows(RowSource):
     """Rows of a parquet file, or of all files of a folder in order of their names."""
 
@@ -30,12 +42,13 @@ class ParquetRows(RowSource):
         left_out = {*self.targets, weight}
         if columns is None:
             columns = [name for name in schema.names if name not in left_out]
-        self.names = list(columns)
+        self.names, self.text = list(columns), None
         for file in self.files:
             self._check(file, self._arrow.parquet.read_schema(file))
+        self._frame = frames() if self.text else None
 
     def _check(self, file, schema):
-        """Raise ``ValueError`` unless a file has all columns, and numbers in them."""
+        """Raise ``ValueError`` unless a file has all columns, of numbers or text."""
         own = [] if self.weight is None else [self.weight]
         missing = [
             name
@@ -47,15 +60,31 @@ class ParquetRows(RowSource):
                 f"{file} has the columns {schema.names}, but expected {missing or 'X'} "
                 "among them; name those that it has."
             )
-        numeric = self._arrow.types
         for name in [*self.names, *own]:
-            kind = schema.field(name).type
-            known = (numeric.is_integer, numeric.is_floating, numeric.is_boolean)
-            if not any(is_one(kind) for is_one in known):
+            kind, text = schema.field(name).type, name not in own
+            if not self._is_number(kind) and not (text and self._is_text(kind)):
                 raise ValueError(
-                    f"Column {name!r} of {file} holds {kind}, but expected numbers; "
-                    "leave it out of columns=, or write it as numbers."
+                    f"Column {name!r} of {file} holds {kind}, but expected numbers"
+                    f"{' or text' if text else ''}; leave it out of columns=, or write "
+                    "it as numbers."
                 )
+        text = [n for n in self.names if self._is_text(schema.field(n).type)]
+        self.text = text if self.text is None else self.text
+        if text != self.text:
+            raise ValueError(
+                f"{file} has text in {text}, but {self.files[0]} in {self.text}; write "
+                "the same types to each file."
+            )
+
+    def _is_number(self, kind):
+        types = self._arrow.types
+        known = types.is_integer, types.is_floating, types.is_boolean
+        return any(is_one(kind) for is_one in known)
+
+    def _is_text(self, kind):
+        types = self._arrow.types
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        return types.is_string(kind) or types.is_large_string(kind)
 
     def batches(self):
         """Iterator of batches, one file after the other."""
@@ -64,18 +93,30 @@ class ParquetRows(RowSource):
         for path in self.files:
             # Read-ahead would hold many times the memory of a batch.
             file = self._arrow.parquet.ParquetFile(
-                path, memory_map=True, pre_buffer=False
+                path, memory_map=True, pre_buffer=False, read_dictionary=self.text
             )
             with file:
                 for batch in file.iter_batches(BATCH_ROWS, columns=asked):
                     yield self._arrays(batch)
 
     def _arrays(self, batch):
-        X = _matrix([_numbers(batch.column(name)) for name in self.names])
+        X = self._columns(batch)
         targets = [self._labels(batch.column(name)) for name in self.targets]
         y = targets[0] if self.one_target else np.column_stack(targets)
         weight = None if self.weight is None else _numbers(batch.column(self.weight))
         return X, y, weight
+
+    def _columns(self, batch):
+        """The columns as an array, or as a frame where some are text."""
+        if not self.text:
+            return _matrix([_numbers(batch.column(name)) for name in self.names])
+        columns = {
+            name: batch.column(name).to_pandas()
+            if name in self.text
+            else _numbers(batch.column(name))
+            for name in self.names
+        }
+        return self._frame(columns)
 
     def _labels(self, column):
         """The target as an array, of text where it is text."""

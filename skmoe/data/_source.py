@@ -38,6 +38,11 @@ class RowSource:
         """Iterator of (X, y, weights) of consecutive rows; weights may be None."""
         raise NotImplementedError
 
+    def remembered(self, key, make):
+        """What ``make()`` finds by a pass; a source that is to be read again for the
+        same ``key`` may remember it."""
+        return make()
+
     @staticmethod
     def from_arrays(X, y, sample_weight=None):
         """Rows of arrays, such as memory maps, which are read piece by piece.
@@ -107,8 +112,9 @@ class RowSource:
         target : str or list of str
             Column, or columns, to predict.
         columns : list of str, default=None
-            Columns of X, which hold numbers; None for all that are neither target nor
-            weight.
+            Columns of X, which hold numbers or text; None for all that are neither
+            target nor weight. Text is read through its dictionary, which needs pandas,
+            and is for additive parts, for which nulls are gaps.
         weight : str, default=None
             Column of row weights.
 
@@ -119,7 +125,7 @@ class RowSource:
         Raises
         ------
         ValueError
-            For columns that are not there, or hold no numbers.
+            For columns that are not there, or hold neither numbers nor text.
 
         Examples
         --------

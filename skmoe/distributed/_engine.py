@@ -91,10 +91,10 @@ class Workers:
         self._note(0, whole.sample.n_bytes if whole.n_rows else 0, self.begun)
         return whole
 
-    def encode(self, target, dtype, unit):
+    def encode(self, target, code, unit):
         """Have all rows as training reads them; those that were read are let go."""
         self.rows = [
-            self._submit(_tasks.encoded_units, *own, target, dtype, unit, self.unit)
+            self._submit(_tasks.encoded_units, *own, target, code, unit, self.unit)
             for own in zip(self.rows, self.ranges, strict=True)
         ]
 
@@ -161,7 +161,8 @@ class WorkerPass(FirstPass):
         self.model, self.workers = model, workers
         self._finish()
 
-    def stream(self, target):
-        """What training is given to read all rows again."""
-        self.workers.encode(target, self.dtype, self.unit)
-        return WorkerStream(**vars(super().stream(target)), workers=self.workers)
+    def stream(self, target, code):
+        """What training is given to read all rows again; ``code`` reads columns."""
+        self.workers.encode(target, code, self.unit)
+        own = vars(super().stream(target, code))
+        return WorkerStream(**own, workers=self.workers)

@@ -11,11 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
-from .._estimators.sources import FirstPass, encoded, row_numbers
+from .._estimators.batches import NumberBatches
+from .._estimators.sources import FirstPass, encoded, joined_spans, row_numbers
 from .._numerics.design import CHUNK_ROWS, merged_moments
 from .._sklearn import safe_indexing
 from ..data import RowSource
 from ..engines import TreeSum, recut, single_threaded_blas, sum_blocks
+
+# Why rows on workers should be numbers.
+ON_WORKERS = "parts that train on Dask collections read numbers only;"
 
 
 class Range(NamedTuple):
@@ -73,7 +77,7 @@ def counting(X, y, weight=None):
     check_consistent_length(X, y, weight)
     if weight is None or not len(X):
         return X, y, weight
-    counts = row_numbers(weight, len(X)) > 0
+    counts = row_numbers(weight, X) > 0
     if counts.all():
         return X, y, weight
     rows = np.flatnonzero(counts)
@@ -104,7 +108,7 @@ class PartPass(FirstPass):
     def __init__(self, model, rows, where, likelihood):
         first, last, held = where
         own = Batches(cut_rows(rows, 0, last - first))
-        self._begin(model, own, likelihood)
+        self._begin(model, own, likelihood, NumberBatches(None, ON_WORKERS))
         begins = -(-first // CHUNK_ROWS)
         known = [*self._read(), *read_besides(model, rows, where, likelihood)]
         known = cut_rows(known, begins * CHUNK_ROWS - first, held - first)
@@ -135,14 +139,18 @@ class PartPass(FirstPass):
         both.n_rows = self.n_rows + later.n_rows
         both.lightest = min(self.lightest, later.lightest)
         both.heaviest = max(self.heaviest, later.heaviest)
-        both.dtype = np.result_type(self.dtype, later.dtype)
+        both.batches = self.batches.joined(later.batches)
+        if self.span is not None:
+            both.span = joined_spans(self.span, later.span)
         if self.classes is not None:
             both.classes = np.union1d(self.classes, later.classes)
         return both
 
     def _check_alike(self, later):
         """Raise ``ValueError`` for partitions of other columns or outputs."""
-        own, other = ((p.n_columns, p.names, p.n_dims) for p in (self, later))
+        own, other = (
+            (p.batches.n_columns, p.batches.names, p.n_dims) for p in (self, later)
+        )
         if own != other:
             raise ValueError(
                 f"A partition has {other[0]} columns ({other[1]}) and outputs of shape "
@@ -156,7 +164,7 @@ def read_besides(model, rows, where, likelihood):
     first, last, held = where
     other = object.__new__(PartPass)
     besides = Batches(cut_rows(rows, last - first, held - first))
-    other._begin(model, besides, likelihood)
+    other._begin(model, besides, likelihood, NumberBatches(None, ON_WORKERS))
     return other._read()
 
 
@@ -168,10 +176,10 @@ def tree_of(branches):
     return tree
 
 
-def encoded_units(rows, where, target, dtype, unit, size):
+def encoded_units(rows, where, target, code, unit, size):
     """Own rows of a range as training reads them, in units of ``size`` rows."""
     own = Batches(cut_rows(rows, 0, where.last - where.first))
-    return list(recut(encoded(own, target, dtype, unit), size))
+    return list(recut(encoded(own, target, code, unit), size))
 
 
 def sums_over(text, units):

@@ -90,6 +90,10 @@ class ExpertTraits:
         that lack some.  Asked for where it ``streams``."""
         return self
 
+    def seen(self, X):
+        """What the fitted expert reads of rows as a stream has them."""
+        return X
+
     def noise_scatter(self, variance):
         """What residuals lack of the noise that the fit followed, (n_outputs,)."""
         return np.zeros_like(variance)

@@ -78,6 +78,10 @@ class CurvedPart:
         """What a part sees of X: that already, or a raw table."""
         return X if isinstance(X, CurveRows) else self.encoding_.places(X)
 
+    def seen(self, X):
+        """What the fitted part reads of rows as a stream has them."""
+        return self.encoding_.binned(X)
+
     def _on(self, encoding):
         """Coefficients and penalties of the fit on the curves of an encoding.
 

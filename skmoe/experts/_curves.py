@@ -216,7 +216,11 @@ class CurveEncoding(Stamped):
 
     def bins(self, X):
         """Training rows as numbers of bins."""
-        values, columns = self._values(X), self.columns_
+        return self.binned(self._values(X))
+
+    def binned(self, values):
+        """The same of columns (n, p) that ``encoder_`` has read."""
+        columns, values = self.columns_, np.asarray(values, dtype=float)
         sizes = [len(own.values) + 1 for own in columns]
         kind = np.uint8 if max(sizes, default=0) <= 256 else np.uint16
         codes = np.empty(values.T.shape, dtype=kind)

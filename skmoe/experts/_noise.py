@@ -5,6 +5,7 @@ from sklearn.base import RegressorMixin
 
 from .._stamp import Stamped
 from ._base import ExpertTraits
+from ._sums import NoSums
 
 NOISE = "noise"
 
@@ -15,13 +16,17 @@ class NoiseExpert(RegressorMixin, ExpertTraits, Stamped):
     A mixture with ``noise=True`` adds it as its last expert.
     """
 
-    is_noise = True
+    is_noise = streams = True
     n_parameters_ = 0
 
     def fit(self, X, y, sample_weight=None):
         """Remember how many outputs there are."""
         self.n_outputs_ = 1 if np.ndim(y) == 1 else np.shape(y)[1]
         return self
+
+    def sums(self, X, weight, scales, output_scales):
+        """There is nothing to learn."""
+        return NoSums(self)
 
     def predict(self, X):
         """Zeros (n,) or (n, n_outputs)."""

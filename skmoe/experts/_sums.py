@@ -53,6 +53,25 @@ class ExpertSums(PartSums):
         return sums
 
 
+class NoSums(ExpertSums):
+    """Sums of an expert without parameters."""
+
+    def vector(self, expert):
+        return np.zeros(0)
+
+    def at(self, theta):
+        return self.part
+
+    def zeros(self):
+        return ()
+
+    def add(self, sums, theta, rows):
+        """Nothing is learned of rows."""
+
+    def moved(self, theta, sums, likelihood):
+        return theta
+
+
 class SlopeSums(ExpertSums):
     """One Newton step of a linear predictor of values through a link.
 

@@ -32,7 +32,7 @@ class Uniform(Likelihood):
     Uniform()
     """
 
-    is_noise = True
+    is_noise, dispersions = True, ()
 
     def with_range(self, y, discrete=False):
         """Fitted copy for the range of ``y`` (n, n_outputs), maybe of counts."""

@@ -30,6 +30,25 @@ def check_rows(n_rows, owner):
         )
 
 
+def check_source(criterion, given, owner):
+    """Raise ``ValueError`` for folds of a source, and for what it holds itself.
+
+    ``given`` are the other arguments of ``fit``, by name.
+    """
+    beside = sorted(name for name, own in given.items() if own is not None)
+    if beside:
+        raise ValueError(
+            f"{owner} got a RowSource with {beside}, but a source holds y and weights "
+            "itself; leave them out, or give the rows as arrays."
+        )
+    if criterion == "cv":
+        raise ValueError(
+            f"{owner} got a RowSource with criterion='cv', but folds take rows that "
+            "are at hand; use criterion='bic', 'aic' or 'icl', or give the rows as "
+            "arrays."
+        )
+
+
 def check_sizes(given, owner):
     """Sizes to try, ascending; an integer stands for all up to it."""
     whole = isinstance(given, numbers.Integral)

@@ -156,14 +156,14 @@ def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
     if sample_weight is not None:
         sample_weight = row_weights(X, sample_weight)
     rows = Rows(X, y, sample_weight, sizes)
-    best, best_value = model, rows.criterion(criterion, model)
+    best, best_value = model, rows.criteria(model)[CRITERIA.index(criterion)]
     while n_explaining(best) > 1:
         n_fixed = n_noise(best)
         resp = rows.responsibilities(best)
         resp = merged(resp, best.n_experts_ - 1, rows.weight, n_fixed)
         smaller = of_size(model, resp.shape[1] - n_fixed)
         quietly(rows.fit, smaller, resp, kinds=ExpertCollapseWarning)
-        value = rows.criterion(criterion, smaller)
+        value = rows.criteria(smaller)[CRITERIA.index(criterion)]
         if value >= best_value:
             break
         best, best_value = smaller, value

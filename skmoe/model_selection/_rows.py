@@ -1,11 +1,12 @@
 """The rows of a search, which mixtures are fitted to and judged by."""
 
-from operator import methodcaller
 from typing import NamedTuple
 
 import numpy as np
 
 from .._estimators.base import fit_from
+from .._estimators.evaluation import judged
+from .._estimators.sources import Remembered, first_look
 from .._numerics.design import counting_rows, evidence
 from .._sklearn import safe_indexing
 
@@ -76,7 +77,45 @@ class Rows(NamedTuple):
         """Responsibilities (n, K)."""
         return model.responsibilities(self.X, self.y, **self.sizes)
 
-    def criterion(self, name, model):
-        """AIC, BIC or ICL."""
-        own = methodcaller(name, self.X, self.y, self.weight, **self.sizes)
-        return own(model)
+    @property
+    def restarts(self):
+        """Whether a fit may start from responsibilities of the rows."""
+        return True
+
+    def criteria(self, model):
+        """AIC, BIC and ICL."""
+        found = judged(model, self.X, self.y, self.weight, self.sizes)
+        return found.criteria(model.n_parameters_)
+
+
+class SourceRows:
+    """Rows of a source, which each fit reads by passes of its own.
+
+    The first pass is one for all mixtures that read the same.
+
+    Parameters
+    ----------
+    mixture : unfitted mixture
+    source : RowSource
+    """
+
+    restarts = False
+
+    def __init__(self, mixture, source):
+        self.source = Remembered(source)
+        first = first_look(mixture, self.source)
+        self.n_rows, self.total_weight = first.n_rows, first.total
+        self.n_outputs = int(np.prod(first.n_dims or (1,)))
+
+    def evidence(self, likelihood):
+        """Number of rows, as they are weighted."""
+        return max(self.total_weight, float(self.n_rows))
+
+    def fit(self, model, resp=None):
+        """Fit a mixture, from nothing."""
+        return model.fit(self.source)
+
+    def criteria(self, model):
+        """AIC, BIC and ICL, by one pass."""
+        found = judged(model, self.source, None, None, {})
+        return found.criteria(model.n_parameters_)

@@ -24,11 +24,13 @@ from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from .._stamp import Stamped
 from .._tables.table import row_weights
 from .._warnings import heard, tell, tells_once
+from ..data import RowSource
 from ._checks import (
     check_grid,
     check_mixture,
     check_rows,
     check_sizes,
+    check_source,
     splits_of,
     suits,
 )
@@ -40,7 +42,7 @@ from ._path import (
     simplest_within_error,
     smallest_of_equals,
 )
-from ._rows import Rows
+from ._rows import Rows, SourceRows
 
 # Sizes that are tried if none are given.
 DEFAULT_SIZES = (1, 2, 3, 4, 5, 6)
@@ -137,12 +139,15 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         return tried or sizes[:1]
 
     @transactional
-    def fit(self, X, y, sample_weight=None, *, groups=None, **sizes):
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, **sizes):
         """Fit all candidates, choose one, and fit it to all rows.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n, p)
+        X : array-like or data frame of shape (n, p), or RowSource
+            A :class:`~skmoe.data.RowSource` holds y and weights itself, and is for
+            ``criterion="bic"``, ``"aic"`` or ``"icl"``: candidates share its first
+            pass, and each starts anew.
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
         groups : array-like of shape (n,), default=None
@@ -157,7 +162,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         Raises
         ------
         ValueError
-            For sizes or penalties that make no sense.
+            For sizes or penalties that make no sense, and a source with folds.
         """
         # Values of a grid are parameters of parts, which may take classes.
         refuse_classes(self, "estimator", self.estimator)
@@ -167,24 +172,38 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
     @fit_context(prefer_skip_nested_validation=False)
     @tells_once
     def _fit(self, X, y, sample_weight, groups, sizes):
+        mixture, owner = self._mixture(), type(self).__name__
+        if isinstance(X, RowSource):
+            given = {"y": y, "sample_weight": sample_weight, "groups": groups, **sizes}
+            return self._fit_source(X, given)
         X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
         if sample_weight is not None:
             sample_weight = row_weights(X, sample_weight)
         sizes = {name: own for name, own in sizes.items() if own is not None}
         check_consistent_length(X, *sizes.values())
         rows = Rows(X, y, sample_weight, sizes)
-        mixture, owner = self._mixture(), type(self).__name__
-        if len(np.shape(X)) != 2 or not rows.n_rows:
+        if len(np.shape(X)) != 2 or not rows.n_rows or y is None:
             # The mixture says what is wrong with one column as a list, or no row.
             mixture.fit(X, y)
         check_rows(rows.n_rows, owner)
-        tried = check_sizes(self.n_experts, owner)
-        check_mixture(mixture, tried, isinstance(self, ClassifierMixin), owner)
-        grid = check_grid(self.param_grid, mixture, owner)
+        grid = self._grid(mixture, owner)
         if self.criterion == "cv":
             self._by_folds(rows, grid, groups)
         else:
             self._by_criterion(rows, grid)
+        return self
+
+    def _grid(self, mixture, owner):
+        tried = check_sizes(self.n_experts, owner)
+        check_mixture(mixture, tried, isinstance(self, ClassifierMixin), owner)
+        return check_grid(self.param_grid, mixture, owner)
+
+    def _fit_source(self, source, given):
+        owner, mixture = type(self).__name__, self._mixture()
+        check_source(self.criterion, given, owner)
+        grid = self._grid(mixture, owner)
+        rows = SourceRows(clone(mixture).set_params(**grid[0]), source)
+        self._by_criterion(rows, grid)
         return self
 
     def _by_folds(self, rows, grid, groups):
@@ -237,7 +256,8 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
 
     def _finish(self, rows, best, model):
         """The chosen fit of the path, trained to the end."""
-        if not self.warm_start_path and self._mixture().n_members == 1:
+        as_it_is = not (self.warm_start_path and rows.restarts)
+        if as_it_is and self._mixture().n_members == 1:
             return model
         params = self.cv_results_["params"][best]
         whole = clone(self._mixture()).set_params(**params)
@@ -248,12 +268,13 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
 
     def _by_criterion(self, rows, grid):
         sizes = self._sizes(rows.n_rows)
-        path = Path(self._mixture(), sizes, grid, self.warm_start_path)
+        warm = self.warm_start_path and rows.restarts
+        path = Path(self._mixture(), sizes, grid, warm)
         models, values = {}, {}
         for size, number, model in path.walk(rows):
             at = sizes.index(size) * len(grid) + number
             models[at] = model
-            values[at] = [rows.criterion(name, model) for name in CRITERIA]
+            values[at] = rows.criteria(model)
         order = sorted(models)
         columns = np.array([values[at] for at in order]).T
         details = dict(zip(CRITERIA, columns, strict=True))

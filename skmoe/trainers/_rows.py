@@ -58,6 +58,10 @@ class Rows:
         known beforehand."""
         return
 
+    def over_all(self, likelihood, discrete):
+        """A fitted likelihood with what it takes of all rows, not of these only."""
+        return likelihood
+
     @property
     def n_outputs(self):
         """Outputs of a regression; None for classes."""

@@ -26,6 +26,7 @@ class Stream:
     n_rows : int, rows of positive weight
     columns : Moments of the columns; its weight is that of all rows
     outputs : Moments of the outputs, or None for classes
+    span : (2, d) least and largest outputs, or None for classes
     dtype : of the columns
     whole : bool, whether the sample stands for all rows
     tell : callable of a text
@@ -35,6 +36,7 @@ class Stream:
     n_rows: int
     columns: Moments
     outputs: Moments | None
+    span: np.ndarray | None
     dtype: np.dtype
     whole: bool
     tell: Callable
@@ -105,7 +107,8 @@ class StreamedRows(Rows):
     Attributes
     ----------
     stream : Stream
-    X : (n, p) columns of the sample, as batches of the stream have them
+    X : (n, p) columns of the sample, as batches of the stream have them: numbers, and
+        codes of levels where curves read tables
     """
 
     stream: Any = None
@@ -120,6 +123,12 @@ class StreamedRows(Rows):
     def output_scales(self):
         """Means and standard deviations (d,) of the outputs of all rows."""
         return self.stream.outputs.scales(self.y.dtype)
+
+    def over_all(self, likelihood, discrete):
+        """A fitted likelihood, that of noise over the range of all rows."""
+        if not likelihood.is_noise:
+            return likelihood
+        return likelihood.with_range(self.stream.span, discrete)
 
     def in_memory(self):
         """The sample as rows that stand for themselves."""
@@ -154,7 +163,8 @@ def add_answers(answer, total, X, y, weight):
     ``answer`` are the expert, classes, number of outputs, and which of these it is.
     """
     expert, classes, n_outputs, told = answer
-    total[0][:] += weight @ predict_expert(expert, X, classes, n_outputs)[:, told]
+    seen = expert.seen(X)
+    total[0][:] += weight @ predict_expert(expert, seen, classes, n_outputs)[:, told]
 
 
 def zero_total():

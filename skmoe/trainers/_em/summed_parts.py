@@ -231,8 +231,8 @@ class PartsMixture:
         return float(statistics.total[0])
 
     def stays(self):
-        """Which experts may lose all their rows: none."""
-        return np.zeros(self.n_experts, dtype=bool)
+        """Which experts may lose all their rows: noise."""
+        return np.array([traits(own.part).is_noise for own in self.experts])
 
     def is_spike(self, theta, statistics):
         """Whether an expert owes its likelihood to hardly any rows."""
@@ -350,7 +350,7 @@ def seen_by(parts, X):
     for own in parts:
         encoding = own.encoding
         if encoding is not None and id(encoding) not in made:
-            made[id(encoding)] = encoding.bins(X)
+            made[id(encoding)] = encoding.binned(X)
     return [made.get(id(own.encoding), X) for own in parts]
 
 
@@ -377,5 +377,7 @@ def problem_of(task, fit, share, total):
         for own, view in zip(experts, views, strict=True)
     ]
     spread = np.ones(1) if outputs is None else outputs[1] ** 2
+    discrete = task.recipe.likelihood.discrete
+    likelihoods = [rows.over_all(each, discrete) for each in likelihoods]
     own = [DispersionSums(each, spread) for each in likelihoods]
     return PartsMixture(gate, sums, own, list(fit.kept), task, total)
