@@ -1,7 +1,7 @@
 """Build the site: ``python docs/build.py``, into ``docs/_build/html``.
 
-Runs the examples of the gallery, writes a page for every public name, and takes a warning
-for an error.  It needs ``pip install -e ".[docs]"`` and no network.
+Runs the examples of the gallery, writes a page for every public name, and takes a
+warning for an error.  It needs ``pip install -e ".[docs]"`` and no network.
 """
 
 import sys

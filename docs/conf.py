@@ -41,8 +41,8 @@ mathjax_path = ""
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4
-# measurements.md goes from sections to small print; pickles of the gallery's settings do
-# not matter, as functions stand among them.
+# measurements.md goes from sections to small print; functions stand among the settings
+# of the gallery, which no pickle need have.
 suppress_warnings = ["myst.header", "config.cache"]
 
 autosummary_generate = True

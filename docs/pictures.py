@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 from sphinx_gallery.scrapers import matplotlib_scraper
 
 
-def checked(block, block_vars, gallery_conf, **kwargs):
+def checked(block, block_vars, gallery_conf, bbox_inches="tight", **kwargs):
     """Pictures of a block; an error names the axes that lack a label or a title."""
     for number in plt.get_fignums():
         figure = plt.figure(number)
@@ -15,7 +15,9 @@ def checked(block, block_vars, gallery_conf, **kwargs):
                     f"A picture of {block_vars['src_file']} got no {missing}; set it, "
                     "with its unit."
                 )
-    return matplotlib_scraper(block, block_vars, gallery_conf, **kwargs)
+    return matplotlib_scraper(
+        block, block_vars, gallery_conf, bbox_inches="tight", **kwargs
+    )
 
 
 def missing_words(figure, axes):

@@ -2,8 +2,9 @@
 A tree of gates that grows
 ==========================
 
-Four lines live in four boxes of a map, behind two cuts. A tree starts from one expert, splits the
-leaf that gains most, and stops when rows held out gain no more. Its cuts can be read.
+Four lines live in four boxes of a map, behind two cuts. A tree starts from one expert,
+splits the leaf that gains most, and stops when rows held out gain no more. Its cuts can
+be read.
 """
 
 import matplotlib.pyplot as plt
@@ -26,7 +27,9 @@ tree = HierarchicalMoERegressor(
     branching="grow", max_leaf_nodes=6, gate=SoftmaxGate(alpha=1e-3), random_state=0
 )
 tree.fit(X[train], price[train])
-flat = MoERegressor(n_experts=tree.n_experts_, random_state=0).fit(X[train], price[train])
+flat = MoERegressor(n_experts=tree.n_experts_, random_state=0).fit(
+    X[train], price[train]
+)
 for name, model in {"tree": tree, "flat": flat}.items():
     print(f"{name}: R² {model.score(X[test], price[test]):.3f} on rows not seen")
 print(export_text(tree, feature_names=["east", "north"]))
@@ -43,7 +46,11 @@ ax.pcolormesh(*grid, codes, cmap=ListedColormap(colors[: codes.max() + 1]))
 for number, marker in enumerate("osv^"):
     rows = X[train][box[train] == number][:40]
     ax.scatter(*rows.T, marker=marker, s=14, color="0.15", label=f"box {number}")
-ax.set(xlabel="east (km)", ylabel="north (km)", title="Leaves that grew, and the boxes behind")
+ax.set(
+    xlabel="east (km)",
+    ylabel="north (km)",
+    title="Leaves that grew, and the boxes behind",
+)
 ax.legend(loc="upper left", fontsize="small", framealpha=0.9)
 plt.show()
 

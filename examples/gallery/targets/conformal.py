@@ -2,9 +2,10 @@
 Intervals, and conformal calibration by hand
 ============================================
 
-Two lines cross, and their spread grows: one cloud in the middle, two branches on either side. The
-intervals of a mixture are right if the mixture is. Split conformal calibration makes their coverage
-right on average whatever the model, from rows held out, in six lines.
+Two lines cross, and their spread grows: one cloud in the middle, two branches on either
+side. The intervals of a mixture are right if the mixture is. Split conformal
+calibration makes their coverage right on average whatever the model, from rows held
+out, in six lines.
 """
 
 import matplotlib.pyplot as plt
@@ -52,8 +53,8 @@ for name, model in models.items():
     print(f"    {held(low - shift, high + shift):.1%} calibrated, width {width:.2f}")
 
 # %%
-# Calibration makes the coverage of the wrong model right on average, but not its shape: it
-# is too wide where the lines meet. The density knows where y can be.
+# Calibration makes the coverage of the wrong model right on average, but not its shape:
+# it is too wide where the lines meet. The density knows where y can be.
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), sharey=True, layout="constrained")
 right_one, wrong_one = models.values()
 PredictiveDensityDisplay.from_estimator(right_one, X, 0, ax=axes[0])
@@ -62,7 +63,9 @@ grid = np.linspace(-2, 2, 100)[:, None]
 for ax, (name, model) in zip(axes[1:], models.items(), strict=True):
     low, high = model.predict_interval(grid, COVERAGE).T
     ax.plot(x[test], y[test], ".", markersize=3, color="0.6")
-    ax.fill_between(grid[:, 0], low, high, alpha=0.3, color="#0072b2", label="as fitted")
+    ax.fill_between(
+        grid[:, 0], low, high, alpha=0.3, color="#0072b2", label="as fitted"
+    )
     for end, sign in ((low, -1), (high, 1)):
         ax.plot(grid, end + sign * shifts[name], "--", color="#d55e00")
     ax.plot([], [], "--", color="#d55e00", label="calibrated")

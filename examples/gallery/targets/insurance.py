@@ -2,9 +2,10 @@
 Insurance costs, for an officer who has to explain them
 =======================================================
 
-Yearly medical costs of the insured: most grow slowly with age, those of smokers jump, and jump
-twice with a high body mass index. An officer wants a price, the price's reasons in words,
-and how sure it is. The table is generated in the shape of the well-known one of Lantz.
+Yearly medical costs of the insured: most grow slowly with age, those of smokers jump,
+and jump twice with a high body mass index. An officer wants a price, the price's
+reasons in words, and how sure it is. The table is generated in the shape of the
+well-known one of Lantz.
 """
 
 import matplotlib.pyplot as plt
@@ -52,8 +53,8 @@ pd.DataFrame(regimes(model, X_train)).round(2)
 print(*explain_text(model, X_test[:3]), sep="\n\n")
 
 # %%
-# How sure is it? A picture of costs along age, for smokers and others of the test rows, and
-# the prices with their 90 % intervals.
+# How sure is it? A picture of costs along age, for smokers and others of the test rows,
+# and the prices with their 90 % intervals.
 low, high = model.predict_interval(X_test, coverage=0.9).T
 inside = (low <= y_test) & (y_test <= high)
 price = model.predict(X_test)
@@ -66,13 +67,19 @@ for word, color in {"no": "#0072b2", "yes": "#d55e00"}.items():
     left.scatter(X_test["age"][rows], price[rows], s=9, color=color, marker="_")
     left.plot([], [], "o", color=color, label=f"smoker: {word}")
 left.plot([], [], "_", color="0.3", label="predicted")
-left.set(xlabel="age (years)", ylabel="costs (thousands a year)", title="Costs and prices")
+left.set(
+    xlabel="age (years)", ylabel="costs (thousands a year)", title="Costs and prices"
+)
 left.legend()
 rank = np.arange(len(order))
 right.fill_between(rank, low[order], high[order], color="0.85", label="90 % interval")
 right.plot(rank, y_test[order], ".", markersize=4, color="#0072b2", label="costs")
 right.plot(rank, price[order], color="#d55e00", label="predicted")
 title = f"Intervals hold {inside.mean():.0%} of the costs"
-right.set(xlabel="test rows, by predicted cost", ylabel="costs (thousands a year)", title=title)
+right.set(
+    xlabel="test rows, by predicted cost",
+    ylabel="costs (thousands a year)",
+    title=title,
+)
 right.legend()
 plt.show()
