@@ -1,6 +1,5 @@
 """What Sphinx needs to know; ``python docs/build.py`` builds the site."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from pictures import checked  # noqa: E402
 import skmoe  # noqa: E402
 
 mpl.use("Agg")
-# Examples are small: threads of BLAS would only get in each other's way.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 project = "skmoe"
 author = "The skmoe developers"
@@ -27,7 +24,6 @@ release = version = skmoe.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
@@ -36,8 +32,6 @@ exclude_patterns = ["_build", "_templates", "gallery/**/*.py.md5", "sg_*"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-# The formulas are plain Unicode; a page that wants more would ask a server for it.
-mathjax_path = ""
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4
@@ -64,14 +58,14 @@ html_theme_options = {
 }
 html_context = {"default_mode": "light"}
 
-GALLERY = HERE.parent / "examples" / "gallery"
+GALLERY = "../examples/gallery"
 SECTIONS = ["reading", "targets", "routing", "strong", "practice"]
 
 sphinx_gallery_conf = {
-    "examples_dirs": str(GALLERY),
+    "examples_dirs": GALLERY,
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "subsection_order": ExplicitOrder([str(GALLERY / own) for own in SECTIONS]),
+    "subsection_order": ExplicitOrder([f"{GALLERY}/{own}" for own in SECTIONS]),
     "within_subsection_order": FileNameSortKey,
     "backreferences_dir": "api/backreferences",
     "doc_module": ("skmoe",),

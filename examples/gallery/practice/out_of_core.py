@@ -37,7 +37,7 @@ def source(n_rows):
 # %%
 # More rows, and what a fit holds of them.
 X_new, y_new = made(10**6)
-sizes, held = [400_000, 2_400_000], []
+sizes, held = [400_000, 2_000_000], []
 for n_rows in sizes:
     tracemalloc.start()
     model = MoERegressor("linear", 2, trainer=EM(tol=1e-4), random_state=0)
