@@ -73,6 +73,8 @@ sphinx_gallery_conf = {
     "image_scrapers": (checked,),
     "capture_repr": ("_repr_html_", "__repr__"),
     "show_memory": False,
+    # Its pages ask servers for scripts.
+    "write_computation_times": False,
     "min_reported_time": 1,
     "remove_config_comments": True,
     "download_all_examples": False,

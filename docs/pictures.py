@@ -1,11 +1,12 @@
 """Pictures of the gallery, which say what they show."""
 
 import matplotlib.pyplot as plt
-from sphinx_gallery.scrapers import matplotlib_scraper
 
 
 def checked(block, block_vars, gallery_conf, bbox_inches="tight", **kwargs):
     """Pictures of a block; an error names the axes that lack a label or a title."""
+    from sphinx_gallery.scrapers import matplotlib_scraper
+
     for number in plt.get_fignums():
         figure = plt.figure(number)
         for axes in figure.axes:
