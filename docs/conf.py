@@ -47,10 +47,12 @@ numpydoc_xref_param_type = False
 html_theme = "pydata_sphinx_theme"
 html_title = "skmoe"
 html_show_sourcelink = False
+# A summary fetches the page, which browsers refuse where the site lies on disk.
+html_show_search_summary = False
 html_css_files = ["site.css"]
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 8,
+    "header_links_before_dropdown": 6,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

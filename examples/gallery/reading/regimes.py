@@ -7,6 +7,8 @@ commuting on working days, outings on others. A mixture of two additive experts 
 additive gate finds them, and says in words and curves what they are.
 """
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -67,4 +69,5 @@ pd.DataFrame(curve_importance(model, hires)).round(2)
 
 # %%
 # And why a row got its answer.
-print(*explain_text(model, hires[:3]), sep="\n\n")
+for text in explain_text(model, hires[:3]):
+    print(fill(text, 84), end="\n\n")

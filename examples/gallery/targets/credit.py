@@ -7,6 +7,8 @@ much. A classifier with two additive experts finds the two groups, says why an a
 is refused, and its probabilities can be taken at their word. The table is generated.
 """
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -53,7 +55,8 @@ for name, own in {"mixture": proba, "boosted trees": rival}.items():
 # The officer's letter, of the applicant with the highest risk and the one with the
 # least.
 extremes = X_test.iloc[[int(np.argmax(proba)), int(np.argmin(proba))]]
-print(*explain_text(model, extremes), sep="\n\n")
+for text in explain_text(model, extremes):
+    print(fill(text, 84), end="\n\n")
 
 # %%
 # Is a risk of 20 % one of 20 %? Rows not seen, in ten groups of the same size.

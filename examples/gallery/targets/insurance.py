@@ -8,6 +8,8 @@ reasons in words, and how sure it is. The table is generated in the shape of the
 well-known one of Lantz.
 """
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -50,7 +52,8 @@ pd.DataFrame(regimes(model, X_train)).round(2)
 
 # %%
 # The officer's letter: three customers, in thousands a year.
-print(*explain_text(model, X_test[:3]), sep="\n\n")
+for text in explain_text(model, X_test[:3]):
+    print(fill(text, 84), end="\n\n")
 
 # %%
 # How sure is it? A picture of costs along age, for smokers and others of the test rows,
