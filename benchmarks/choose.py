@@ -93,7 +93,7 @@ def table(n_rows):
                 model.set_params(random_state=0)
             own = costs(model, X, y, n_fits)
         rival = rival or own
-        ratios = [f"{a / b:.2g}" for a, b in zip(own, rival, strict=True)]
+        ratios = [f"{float(f'{a / b:.2g}'):g}" for a, b in zip(own, rival, strict=True)]
         print(f"| {name} | {' | '.join(ratios)} | {density} | {read} |", flush=True)
 
 
