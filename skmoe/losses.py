@@ -59,7 +59,13 @@ class Slopes(NamedTuple):
 
 
 class BaseLoss(Stamped):
-    """Base of auxiliary losses; subclasses give ``value_and_slopes``."""
+    """Base of auxiliary losses; subclasses give ``value_and_slopes``.
+
+    Parameters
+    ----------
+    weight : float
+        What the loss is multiplied by before it is added to the objective.
+    """
 
     def __init__(self, weight):
         self.weight = weight

@@ -82,7 +82,10 @@ def variance(weights, predictions, within):
 
     Parameters
     ----------
-    within : (n, K, d) variance of each expert around its prediction.
+    weights : ndarray of shape (n, K)
+    predictions : ndarray of shape (n, K, d)
+    within : ndarray of shape (n, K, d)
+        Variance of each expert around its prediction.
     """
     center = mean(weights, predictions)
     spread = (predictions - center[:, None, :]) ** 2 + within

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/user_guide.md", "docs/own_parts.md", "docs/cluster.md"]
+PAGES = ["README.md"] + [
+    f"docs/{name}.md" for name in ("install", "user_guide", "own_parts", "cluster")
+]
+# Its links, or some of them, lead to pages that the build of the site writes.
+OF_THE_SITE = ["docs/index.md"]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *OF_THE_SITE])
 def test_code_of_page_runs(page):
     text = (ROOT / page).read_text()
     if "import dask" in text:
@@ -23,7 +27,8 @@ def test_code_of_page_runs(page):
 
 
 def test_links_lead_somewhere():
-    for page in [*PAGES, "docs/architecture.md", "docs/measurements.md"]:
+    others = ["architecture", "choose", "glossary", "measurements"]
+    for page in [*PAGES, *(f"docs/{name}.md" for name in others)]:
         path = ROOT / page
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{page}: {target}"

@@ -194,7 +194,8 @@ estimators or (name, estimator), default=None
     gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         Copied for each inner node.
-    router, trainer, likelihood, noise, shared_expert, gate_features, expert_features, \
+    router, trainer, likelihood, noise, shared_expert, gate_features, expert_features
+        As in :class:`MoERegressor`.
     n_members, n_init, warm_start, n_jobs, random_state, verbose
         As in :class:`MoERegressor`.
 
@@ -294,7 +295,8 @@ estimators or (name, estimator), default=None
     gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         Copied for each inner node.
-    router, trainer, class_weight, shared_expert, gate_features, expert_features, \
+    router, trainer, class_weight, shared_expert, gate_features, expert_features
+        As in :class:`MoEClassifier`.
     n_members, n_init, warm_start, n_jobs, random_state, verbose
         As in :class:`MoEClassifier`.
 

@@ -68,5 +68,10 @@ class Categorical(Likelihood):
 
 
 def smoothed(proba):
-    """Class probabilities kept away from zero by :data:`PROBA_FLOOR`."""
+    """Class probabilities kept away from zero by :data:`PROBA_FLOOR`.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n, n_classes)
+    """
     return (1.0 - PROBA_FLOOR) * proba + PROBA_FLOOR / proba.shape[1]

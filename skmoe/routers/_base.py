@@ -266,7 +266,23 @@ def slot_weights(log_gate, indices, normalised=True):
 
 
 def make_routing(log_gate, indices, *, normalised=True, overflow=0):
-    """Routing with the gate's weights of the chosen experts."""
+    """Routing with the gate's weights of the chosen experts.
+
+    Parameters
+    ----------
+    log_gate : ndarray of shape (n, K)
+        Log-weights of the gate.
+    indices : ndarray of shape (n, k)
+        Experts of each row, -1 where a slot is empty.
+    normalised : bool, default=True
+        Whether the weights of a row's experts sum to one.
+    overflow : int, default=0
+        Requests that found their expert full.
+
+    Returns
+    -------
+    Routing
+    """
     used = indices[indices >= 0]
     load = np.bincount(used, minlength=log_gate.shape[1])
     return Routing(

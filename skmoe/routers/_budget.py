@@ -29,9 +29,9 @@ ROUNDING = 1e-12
 class BudgetRouter(BaseRouter):
     """Keep the experts that are worth their cost, within a mean cost per row.
 
-    A row has the set of experts S, of at least one, with the largest
+    A row has the set of experts S, of at least one, with the largest ::
 
-    .. math:: \\sum_{k \\in S} g_k(x) - \\lambda \\sum_{k \\in S} c_k,
+        sum over k in S of g_k(x) - lambda * c_k,
 
     the gate's weight that they hold less a price for what they cost: all with
     ``g_k > lambda * c_k``, or the best one.  The price, one for all rows, is the
