@@ -464,7 +464,7 @@ def test_workers_that_die_change_nothing(rows, monkeypatch):
     X, y, _, _ = rows
     lazy = cut((500, 0, 300, 400), X, y)
     asked = {**COMMON, "experts": LinearExpert(alpha=1.0), "trainer": EM(tol=1e-3)}
-    ask, calls = _engine.Workers._submit, []
+    ask, calls = _engine.Workers.submit, []
 
     def asked_and_killed(self, function, *arguments):
         found = ask(self, function, *arguments)
@@ -483,7 +483,7 @@ def test_workers_that_die_change_nothing(rows, monkeypatch):
     ):
         client.run(limit_samples)
         model = DaskMoERegressor(**asked, client=client).fit(*lazy)
-        monkeypatch.setattr(_engine.Workers, "_submit", asked_and_killed)
+        monkeypatch.setattr(_engine.Workers, "submit", asked_and_killed)
         other = clone(model).fit(*lazy)
         assert calls.count(_tasks.sums_over) > 4
         np.testing.assert_array_equal(numbers_of(other), numbers_of(model))

@@ -6,15 +6,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.classifier import MoEClassifier
 from .._estimators.regressor import MoERegressor
-from .._estimators.sources import fit_after, refuse_others
+from .._estimators.sources import fit_after, refuse_others, serves_sums
 from .._estimators.target import check_given
 from .._tables.frames import is_collection
+from ..trainers._em.gathered import can_gather
 from ._collections import check_collections, client_of, partitions
 from ._engine import WorkerPass, Workers
 from ._lazy import Answer, lazily
+from ._spread import Crew, SpreadTwoStage, brought
 
+CLIENT, PLACEMENT = "client", "placement"
 # What a mixture of rows in memory has no use for.
-CLIENT = "client"
+OWN = CLIENT, PLACEMENT
 
 
 class DaskMixture:
@@ -46,13 +49,15 @@ class DaskMixture:
         MoERegressor or MoEClassifier
             Predicts the same to the last bit.
         """
-        parameters = self.get_params(deep=False)
-        del parameters[CLIENT]
-        own = {name: clone(value, safe=False) for name, value in parameters.items()}
-        other, left_out = self.local(**own), {CLIENT, *own}
-        state = {k: value for k, value in vars(self).items() if k not in left_out}
-        vars(other).update(state)
+        other = self._unfitted()
+        vars(other).update(fitted_state(self))
         return other
+
+    def _unfitted(self):
+        """The estimator of rows in memory with the same parameters."""
+        parameters = self.get_params(deep=False).items()
+        own = {k: clone(v, safe=False) for k, v in parameters if k not in OWN}
+        return self.local(**own)
 
     # -- fitting -------------------------------------------------------------------
 
@@ -62,8 +67,10 @@ class DaskMixture:
         rows = {name: own for name, own in rows.items() if own is not None}
         check_collections(self, **rows)
         parts = self._resolve()
+        if parts.trainer.spreads:
+            return self._fit_spread(parts, rows, {"start": resp, **sizes, **fit_params})
         given = {"start": resp, **sizes, **fit_params}
-        refuse_others(self, parts, given, "Dask collections")
+        refuse_others(self, parts, given, "Dask collections", can_train)
         workers = Workers(client_of(self), partitions(self, **rows)[0])
         try:
             fit_after(self, parts, WorkerPass(self, workers, parts.likelihood), X)
@@ -71,6 +78,22 @@ class DaskMixture:
             workers.let_go()
         self.history_["communication"] = workers.communication()
         return self
+
+    def _fit_spread(self, parts, rows, given):
+        """Fit as the local estimator does, with the fits of experts on workers."""
+        refuse_given(self, given)
+        client = client_of(self)
+        crew = Crew(client)
+        local = self._unfitted()
+        local.set_params(trainer=SpreadTwoStage.of(parts.trainer, crew))
+        local.fit(**dict(zip(rows, self._brought(client, rows), strict=True)))
+        vars(self).update(fitted_state(local))
+        self.history_["communication"] = crew.communication()
+        return self
+
+    def _brought(self, client, rows):
+        """All rows of collections in this process."""
+        return brought(client, partitions(self, **rows)[0])
 
     # -- answers -------------------------------------------------------------------
 
@@ -115,6 +138,28 @@ class DaskMixture:
         refuse_sizes(self, sizes)
         answers = (Answer((), np.dtype(float)),)
         return self._lazily(self.local.log_density, answers, {"X": X, "y": y})
+
+
+def can_train(parts):
+    """Whether experts gain from sums, or can be refitted one by one."""
+    return serves_sums(parts) or can_gather(parts)
+
+
+def fitted_state(model):
+    """All that a fitted mixture has besides its parameters."""
+    left_out = {*OWN, *model.get_params(deep=False)}
+    return {name: own for name, own in vars(model).items() if name not in left_out}
+
+
+def refuse_given(model, given):
+    """Raise ``ValueError`` for arguments of ``fit`` that are no columns of X or y."""
+    for name, own in given.items():
+        if own is not None:
+            raise ValueError(
+                f"{type(model).__name__} got Dask collections with {name}=..., but "
+                f"expected X, y and sample_weight; use {type(model).local.__name__} "
+                "with the rows as arrays."
+            )
 
 
 def refuse_sizes(model, sizes):
