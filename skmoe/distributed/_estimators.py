@@ -6,18 +6,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.classifier import MoEClassifier
 from .._estimators.regressor import MoERegressor
+from .._estimators.routed import are_linear
 from .._estimators.sources import fit_after, refuse_others, serves_sums
 from .._estimators.target import check_given
+from .._sklearn import StrOptions
 from .._tables.frames import is_collection
 from ..trainers._em.gathered import can_gather
 from ._collections import check_collections, client_of, partitions
 from ._engine import WorkerPass, Workers
 from ._lazy import Answer, lazily
+from ._shards import sharded
 from ._spread import Crew, SpreadTwoStage, brought
 
 CLIENT, PLACEMENT = "client", "placement"
 # What a mixture of rows in memory has no use for.
 OWN = CLIENT, PLACEMENT
+PLACEMENTS = "replicate", "shard"
 
 
 class DaskMixture:
@@ -27,6 +31,8 @@ class DaskMixture:
     """
 
     local = None
+    # Methods that ask an expert for the rows that are routed to it.
+    _routed = ()
 
     # -- the client ----------------------------------------------------------------
 
@@ -105,8 +111,11 @@ class DaskMixture:
         return lazy
 
     def _lazily(self, method, answers, collections, **options):
-        rows = partitions(self, **collections)
-        return lazily(self.to_local(), method, answers, rows, options)
+        rows, local = partitions(self, **collections), self.to_local()
+        if self.placement == "replicate" or are_linear(self.experts_):
+            return lazily(local, method, answers, rows, options)
+        routes = method in self._routed and not options
+        return sharded(local, method, answers, rows, options, routes)
 
     def _per_expert(self):
         return (Answer((self.n_experts_,), np.dtype(float)),)
@@ -230,9 +239,11 @@ verbose
     """
 
     local = MoERegressor
+    _routed = (MoERegressor.predict,)
     _parameter_constraints = {
         **MoERegressor._parameter_constraints,
         CLIENT: "no_validation",
+        PLACEMENT: [StrOptions({*PLACEMENTS})],
     }
 
     def __init__(
@@ -241,6 +252,7 @@ verbose
         n_experts="auto",
         *,
         client=None,
+        placement="replicate",
         gate="softmax",
         router=None,
         trainer="em",
@@ -275,6 +287,7 @@ verbose
             verbose=verbose,
         )
         self.client = client
+        self.placement = placement
 
     def fit(self, X, y, sample_weight=None, **given):
         """Fit gate and experts together.
@@ -348,9 +361,11 @@ verbose
     """
 
     local = MoEClassifier
+    _routed = MoEClassifier.predict, MoEClassifier.predict_proba
     _parameter_constraints = {
         **MoEClassifier._parameter_constraints,
         CLIENT: "no_validation",
+        PLACEMENT: [StrOptions({*PLACEMENTS})],
     }
 
     def __init__(
@@ -359,6 +374,7 @@ verbose
         n_experts="auto",
         *,
         client=None,
+        placement="replicate",
         gate="softmax",
         router=None,
         trainer="em",
@@ -391,6 +407,7 @@ verbose
             verbose=verbose,
         )
         self.client = client
+        self.placement = placement
 
     def fit(self, X, y, sample_weight=None, **given):
         """Fit gate and experts together; see :meth:`DaskMoERegressor.fit`.
