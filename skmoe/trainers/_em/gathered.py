@@ -33,11 +33,21 @@ from .streamed_parts import PartsDriver
 
 
 def can_gather(parts):
-    """Whether experts are of other libraries, whose spreads are sums of squares."""
-    foreign = all(traits(expert) is FOREIGN for expert in parts.experts)
+    """Whether all experts are of other libraries.
+
+    Raises ``ValueError`` for those whose spreads are no sums of squares.
+    """
+    if not all(traits(expert) is FOREIGN for expert in parts.experts):
+        return False
     likelihood = parts.likelihood
     squares = likelihood.least_squares and likelihood.dispersions == ("sigma_",)
-    return foreign and (parts.asked.classify or squares)
+    if not (parts.asked.classify or squares):
+        raise ValueError(
+            f"{parts.asked.owner} got Dask collections with likelihood={likelihood!r} "
+            "for experts of other libraries, whose spreads are found there by sums of "
+            "squares; use 'gaussian', or give the rows as arrays."
+        )
+    return True
 
 
 class GatheredParts(NamedTuple):
