@@ -188,7 +188,10 @@ class DaskMoERegressor(DaskMixture, MoERegressor):
     and adds up the sums that come back in one fixed tree: neither partitions nor the
     number of workers nor the loss of one changes a bit of the result, which is that of
     a fit to a :class:`~skmoe.data.RowSource` of the same rows.  The same parts train
-    as from a ``RowSource``; others are refused by name.
+    as from a ``RowSource``, and estimators of other libraries as experts: each is
+    refitted on one worker, to which its rows are brought.  With two stages the rows
+    are brought to the client, and experts are fitted to folds by the workers.  Other
+    parts are refused by name.
 
     Parameters
     ----------
@@ -200,6 +203,9 @@ verbose
     client : distributed.Client, default=None
         Whose workers train; None for the client that is there when ``fit`` is called.
         It is neither copied nor pickled with the estimator.
+    placement : {"replicate", "shard"}, default="replicate"
+        Where experts are when lazy answers are computed: all of them on each worker, or
+        each on one, to which rows are sent.  Linear ones are always on each.
 
     Attributes
     ----------
@@ -207,7 +213,8 @@ verbose
         As of :class:`~skmoe.MoERegressor`.  In it ``communication`` is a dict of lists
         with an entry per pass, the first one included: bytes ``sent`` to the workers
         and ``received`` from them, and ``seconds``; also the number of ``workers`` and
-        ``tasks`` of a pass.
+        ``tasks`` of a pass, bytes of rows that moved before the first one (``recut``),
+        and that each M-step brought to experts of other libraries (``gathered``).
 
     See Also
     --------
@@ -343,6 +350,9 @@ verbose
     client : distributed.Client, default=None
         Whose workers train; None for the client that is there when ``fit`` is called.
         It is neither copied nor pickled with the estimator.
+    placement : {"replicate", "shard"}, default="replicate"
+        Where experts are when lazy answers are computed: all of them on each worker, or
+        each on one, to which rows are sent.  Linear ones are always on each.
 
     Attributes
     ----------
