@@ -281,7 +281,8 @@ def test_an_expert_of_a_shard_is_asked_for_its_rows(client, rows):
     ("changes", "words"),
     [
         ({"experts": [Ridge(), LinearExpert()]}, "experts="),
-        ({"noise": True}, "noise=True"),
+        ({"noise": True}, "experts="),
+        ({"gate": "constant"}, "gate='constant' .*use 'softmax'"),
         ({"likelihood": "student-t"}, "likelihood=StudentT.*use 'gaussian'"),
         ({"gate": "mlp"}, "gate='mlp'"),
         ({"router": 1}, "router=1"),

@@ -35,7 +35,8 @@ from .streamed_parts import PartsDriver
 def can_gather(parts):
     """Whether all experts are of other libraries.
 
-    Raises ``ValueError`` for those whose spreads are no sums of squares.
+    Raises ``ValueError`` for those whose spreads are no sums of squares, and for gates
+    that read more than numbers, which are all that workers hold.
     """
     if not all(traits(expert) is FOREIGN for expert in parts.experts):
         return False
@@ -46,6 +47,12 @@ def can_gather(parts):
             f"{parts.asked.owner} got Dask collections with likelihood={likelihood!r} "
             "for experts of other libraries, whose spreads are found there by sums of "
             "squares; use 'gaussian', or give the rows as arrays."
+        )
+    if not parts.gate.numeric:
+        raise ValueError(
+            f"{parts.asked.owner} got Dask collections with gate={parts.asked.gate!r} "
+            "for experts of other libraries, but expected one that reads numbers; use "
+            "'softmax' or 'gaussian', or give the rows as arrays."
         )
     return True
 
