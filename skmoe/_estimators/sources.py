@@ -20,6 +20,7 @@ from .._warnings import quietly
 from ..data import RowSource
 from ..engines import TreeSum, recut
 from ..experts._base import traits
+from ..experts._foreign import warn_without_weight
 from ..routers import DenseRouter
 from ..trainers import EM
 from ..trainers._streamed import Stream, StreamedRows
@@ -40,6 +41,7 @@ from .training import (
     make_task,
     told_by,
     warn_of_light_weights,
+    weighted_parts,
     widths_of,
 )
 from .views import Reading, fit_views, training_views
@@ -82,6 +84,9 @@ def fit_after(model, parts, first, source):
     parts, is_open = settled(model, parts, goes_on=False)
     check_size(parts, first.n_rows)
     views = fit_views(reading, parts.by_name(), own, model.random_state)
+    if not serves_sums(parts):
+        # A sample does not know which columns have no spread in all rows.
+        views = views.plain()
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)
     task, choice = make_task(model, parts, own, seen), None
@@ -89,6 +94,7 @@ def fit_after(model, parts, first, source):
     stream, X = first.stream(target, code), code(X)
     if is_open:
         parts, task, views, choice = sized(model, parts, task, views, target)
+    warn_without_weight(weighted_parts(parts, own.weight))
     warn_of_light_weights(parts, first.total, first.n_rows)
     task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream, X=X))
     learned = Learned(views, target, None, widths, choice=choice)
@@ -133,15 +139,24 @@ class Remembered(RowSource):
         return self._known[key]
 
 
-def refuse_others(model, parts, given, what="a RowSource"):
-    """Raise ``ValueError`` for what does not train from a source, with the remedy."""
+def serves_sums(parts):
+    """Whether all experts gain from sums over rows."""
+    return all(traits(expert).streams for expert in parts.experts)
+
+
+def refuse_others(model, parts, given, what="a RowSource", serves=serves_sums):
+    """Raise ``ValueError`` for what does not train from a source, with the remedy.
+
+    ``serves`` says of parts whether their experts can be trained there.
+    """
     problems = [
         (f"{name}=...", own is not None, "a source holds y and weights itself")
         for name, own in given.items()
     ]
     grows = vars(model).get("branching") == "grow"
     problems += [("branching='grow'", grows, "use a shape such as (2, 2)")]
-    found = [*problems, *_refused_parts(parts), *_refused_parameters(model)]
+    served = serves(parts)
+    found = [*problems, *_refused_parts(parts, served), *_refused_parameters(model)]
     for other, is_there, remedy in found:
         if is_there:
             raise ValueError(
@@ -150,10 +165,9 @@ def refuse_others(model, parts, given, what="a RowSource"):
             )
 
 
-def _refused_parts(parts):
+def _refused_parts(parts, served):
     """What the user wrote, whether it is not read in batches, and the remedy."""
     asked, gate, trainer = parts.asked, parts.gate, parts.trainer
-    streams = all(traits(expert).streams for expert in parts.experts)
     likelihood = parts.likelihood
     sums = likelihood.dispersions is not None and likelihood.takes != "trials"
     fused = _is_fused(parts)
@@ -161,7 +175,7 @@ def _refused_parts(parts):
     return [
         (
             f"experts={asked.experts!r}",
-            not streams,
+            not served,
             "use LinearExpert or AdditiveExpert",
         ),
         (

@@ -61,12 +61,12 @@ def check_size(parts, n_rows):
 def warn_of_weights(parts, given):
     """Warn of experts that take no weights, and of weights that are little."""
     if parts.asked.pool is None:
-        warn_without_weight(_weighted_parts(parts, given.weight))
+        warn_without_weight(weighted_parts(parts, given.weight))
         total = given.weight.sum() * given.unit
         warn_of_light_weights(parts, total, np.count_nonzero(given.weight))
 
 
-def _weighted_parts(parts, weight):
+def weighted_parts(parts, weight):
     """What is fitted to rows of unequal weight, by name."""
     unequal = np.ptp(weight[weight > 0]) > 0
     weighs = parts.trainer.weighs_rows or unequal

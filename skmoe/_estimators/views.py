@@ -224,6 +224,11 @@ class Views(NamedTuple):
         """The views of some of the experts, by number."""
         return self._replace(experts=[self.experts[k] for k in kept])
 
+    def plain(self):
+        """The views of experts that are given all columns as numbers, as they are."""
+        plain = [own._replace(flat=None, numbers=True) for own in self.experts]
+        return self._replace(experts=plain)
+
     def spread(self, kept, n_experts):
         """Views for as many experts as were asked for, of which ``kept`` are left.
 

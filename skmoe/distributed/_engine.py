@@ -6,7 +6,7 @@ the scheduler has done again where it is lost.
 
 import pickle
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,24 @@ def range_units(n_units, n_slots):
     return size
 
 
+def moved_bytes(ranges, edges, sizes):
+    """Bytes of rows that leave the worker where most of their range is.
+
+    Parameters
+    ----------
+    ranges : list of Range
+    edges : numbers of the first rows of groups, and of the row after the last
+    sizes : bytes of each group
+    """
+    firsts, lasts, moved = edges[:-1], edges[1:], 0.0
+    per_row = np.asarray(sizes) / np.maximum(lasts - firsts, 1)
+    for own in ranges:
+        rows = np.minimum(lasts, own.held) - np.maximum(firsts, own.first)
+        parts = np.maximum(rows, 0) * per_row
+        moved += parts.sum() - parts.max()
+    return int(moved)
+
+
 class Workers:
     """Rows that lie on the workers of a client.
 
@@ -40,11 +58,13 @@ class Workers:
     ranges : list of Range, one for each task of a pass
     rows : list of Future, the rows of each range
     sent, received, seconds : lists, bytes and seconds of each pass
+    recut : int, bytes of rows that moved as ranges were made of partitions
+    gathered : list of int, bytes of rows that each M-step brought to experts
     """
 
     def __init__(self, client, parts):
         self.client, self.sent, self.received, self.seconds = client, [], [], []
-        self.begun = time.perf_counter()
+        self.gathered, self.begun = [], time.perf_counter()
         client.wait_for_workers(1)
         self.n_workers = len(client.nthreads())
         # The only one may just have died; another will come.
@@ -54,7 +74,8 @@ class Workers:
         groups = [parts[k : k + step] for k in range(0, len(parts), step)]
         # Futures of what has a lineage: their inputs are read again where one is lost.
         held = client.compute([packed(own) for own in groups])
-        counts = client.gather([self._submit(_tasks.counted, own) for own in held])
+        told = client.gather([self.submit(_tasks.counted, own) for own in held])
+        counts, sizes = zip(*told, strict=True)
         n_rows = sum(counts)
         self.unit = unit_rows(n_rows)
         size = self.unit * range_units(-(-n_rows // self.unit), n_slots)
@@ -63,28 +84,27 @@ class Workers:
         self.ranges = [_tasks.Range.of(*own, n_rows) for own in limits]
         edges = np.cumsum([0, *counts])
         self.rows = [self._range_of(held, edges, own) for own in self.ranges]
+        self.recut = moved_bytes(self.ranges, edges, sizes)
 
     def _range_of(self, held, edges, where):
         """A future of the rows of a range, out of groups that begin at ``edges``."""
         pieces = [
-            self._submit(
-                _tasks.cut_rows, group, where.first - begin, where.held - begin
-            )
+            self.submit(_tasks.cut_rows, group, where.first - begin, where.held - begin)
             for group, begin, end in zip(held, edges[:-1], edges[1:], strict=True)
             if begin < where.held and end > where.first
         ]
-        return self._submit(_tasks.assembled, *pieces)
+        return self.submit(_tasks.assembled, *pieces)
 
     def first_pass(self, model, likelihood):
         """``PartPass`` of all rows, merged by the workers in the one tree."""
         found = [
-            self._submit(_tasks.PartPass, model, *own, likelihood)
+            self.submit(_tasks.PartPass, model, *own, likelihood)
             for own in zip(self.rows, self.ranges, strict=True)
         ]
         while len(found) > 1:
             pairs = [found[k : k + 2] for k in range(0, len(found), 2)]
             found = [
-                self._submit(_tasks.PartPass.extended, *own) if len(own) > 1 else own[0]
+                self.submit(_tasks.PartPass.extended, *own) if len(own) > 1 else own[0]
                 for own in pairs
             ]
         (whole,) = self.client.gather(found)
@@ -94,7 +114,7 @@ class Workers:
     def encode(self, target, code, unit):
         """Have all rows as training reads them; those that were read are let go."""
         self.rows = [
-            self._submit(_tasks.encoded_units, *own, target, code, unit, self.unit)
+            self.submit(_tasks.encoded_units, *own, target, code, unit, self.unit)
             for own in zip(self.rows, self.ranges, strict=True)
         ]
 
@@ -103,7 +123,7 @@ class Workers:
         begun = time.perf_counter()
         # A part of each task: elsewhere it could be lost, or be waited for.
         text = pickle.dumps((accumulate, make_statistics), protocol=5)
-        found = [self._submit(_tasks.sums_over, text, own) for own in self.rows]
+        found = [self.submit(_tasks.sums_over, text, own) for own in self.rows]
         total, n_bytes = TreeSum(), 0
         for number, own in enumerate(self.client.gather(found)):
             n_bytes += sum(part.nbytes for part in own)
@@ -112,11 +132,16 @@ class Workers:
         self._note(len(self.rows) * len(text), n_bytes, begun)
         return total.total()
 
+    def passed(self, sent, received, begun):
+        """Note a pass that was not one of :meth:`sums`."""
+        self._note(sent, received, begun)
+
     def let_go(self):
         """Free the rows on the workers, whoever knows of them still."""
         self.n_tasks, self.rows = len(self.rows), []
 
-    def _submit(self, function, *arguments):
+    def submit(self, function, *arguments):
+        """A future of a call, which is none of the same call before."""
         return self.client.submit(function, *arguments, pure=False)
 
     def _note(self, sent, received, begun):
@@ -132,6 +157,8 @@ class Workers:
             "sent": self.sent,
             "received": self.received,
             "seconds": self.seconds,
+            "recut": self.recut,
+            "gathered": self.gathered,
         }
 
 
@@ -142,13 +169,83 @@ class WorkerStream(Stream):
     Attributes
     ----------
     workers : Workers
+    noted : dict, of the pass that is going on
     """
 
     workers: Any = None
+    noted: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        # Bytes that were sent and received since the last pass, and when it ended.
+        self.noted.update(sent=0, received=0, begun=time.perf_counter())
 
     def sums(self, accumulate, make_statistics, n_jobs=None):
         """Sum of ``accumulate(statistics, X, y, weight)`` by one pass over the rows."""
         return self.workers.sums(accumulate, make_statistics)
+
+    # -- for trainers whose statistics stay with the rows ---------------------------
+
+    def each(self, function, common, lists=(), handles=()):
+        """Handles of ``function(common, units, ...)`` for each range of rows.
+
+        Parameters
+        ----------
+        function : callable
+        common : first argument of all calls
+        lists : lists of handles, one for each range
+        handles : handles that all calls are given
+        """
+        text = self._text(function, common, len(self.workers.rows))
+        columns = zip(self.workers.rows, *lists, strict=True)
+        return [
+            self.workers.submit(_tasks.applied, text, *own, *handles) for own in columns
+        ]
+
+    def call(self, function, *handles, common=None):
+        """The handle of ``function(common, ...)`` of results."""
+        text = self._text(function, common)
+        return self.workers.submit(_tasks.applied, text, *handles)
+
+    def held(self, value):
+        """The handle of a value that is sent once."""
+        text = cloudpickled(value)
+        self.noted["sent"] += len(text)
+        return self.workers.submit(_tasks.same, text)
+
+    def told(self, handles):
+        """What handles, in lists of any depth, stand for."""
+        found = self.workers.client.gather(handles)
+        self.noted["received"] += n_bytes(found)
+        return found
+
+    def brought(self, n_bytes):
+        """Note the bytes of rows that an M-step has brought to experts."""
+        self.workers.gathered.append(n_bytes)
+
+    def passed(self):
+        """Note that a pass has ended."""
+        self.workers.passed(**self.noted)
+        self.__post_init__()
+
+    def _text(self, function, common, times=1):
+        text = cloudpickled((function, common))
+        self.noted["sent"] += times * len(text)
+        return text
+
+
+def cloudpickled(value):
+    """A value as bytes; what a user's script defines, too."""
+    # It comes with Dask.
+    import cloudpickle
+
+    return cloudpickle.dumps(value, protocol=5)
+
+
+def n_bytes(found):
+    """Bytes of the arrays in nested lists and tuples."""
+    if isinstance(found, np.ndarray):
+        return found.nbytes
+    return sum(map(n_bytes, found)) if isinstance(found, (list, tuple)) else 0
 
 
 class WorkerPass(FirstPass):

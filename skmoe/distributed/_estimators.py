@@ -6,15 +6,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.classifier import MoEClassifier
 from .._estimators.regressor import MoERegressor
-from .._estimators.sources import fit_after, refuse_others
+from .._estimators.routed import are_linear
+from .._estimators.sources import fit_after, refuse_others, serves_sums
 from .._estimators.target import check_given
+from .._sklearn import StrOptions
 from .._tables.frames import is_collection
+from ..trainers._em.gathered import can_gather
 from ._collections import check_collections, client_of, partitions
 from ._engine import WorkerPass, Workers
 from ._lazy import Answer, lazily
+from ._shards import sharded
+from ._spread import Crew, SpreadTwoStage, brought
 
+CLIENT, PLACEMENT = "client", "placement"
 # What a mixture of rows in memory has no use for.
-CLIENT = "client"
+OWN = CLIENT, PLACEMENT
+PLACEMENTS = "replicate", "shard"
 
 
 class DaskMixture:
@@ -24,6 +31,8 @@ class DaskMixture:
     """
 
     local = None
+    # Methods that ask an expert for the rows that are routed to it.
+    _routed = ()
 
     # -- the client ----------------------------------------------------------------
 
@@ -46,13 +55,15 @@ class DaskMixture:
         MoERegressor or MoEClassifier
             Predicts the same to the last bit.
         """
-        parameters = self.get_params(deep=False)
-        del parameters[CLIENT]
-        own = {name: clone(value, safe=False) for name, value in parameters.items()}
-        other, left_out = self.local(**own), {CLIENT, *own}
-        state = {k: value for k, value in vars(self).items() if k not in left_out}
-        vars(other).update(state)
+        other = self._unfitted()
+        vars(other).update(fitted_state(self))
         return other
+
+    def _unfitted(self):
+        """The estimator of rows in memory with the same parameters."""
+        parameters = self.get_params(deep=False).items()
+        own = {k: clone(v, safe=False) for k, v in parameters if k not in OWN}
+        return self.local(**own)
 
     # -- fitting -------------------------------------------------------------------
 
@@ -62,8 +73,10 @@ class DaskMixture:
         rows = {name: own for name, own in rows.items() if own is not None}
         check_collections(self, **rows)
         parts = self._resolve()
+        if parts.trainer.spreads:
+            return self._fit_spread(parts, rows, {"start": resp, **sizes, **fit_params})
         given = {"start": resp, **sizes, **fit_params}
-        refuse_others(self, parts, given, "Dask collections")
+        refuse_others(self, parts, given, "Dask collections", can_train)
         workers = Workers(client_of(self), partitions(self, **rows)[0])
         try:
             fit_after(self, parts, WorkerPass(self, workers, parts.likelihood), X)
@@ -71,6 +84,22 @@ class DaskMixture:
             workers.let_go()
         self.history_["communication"] = workers.communication()
         return self
+
+    def _fit_spread(self, parts, rows, given):
+        """Fit as the local estimator does, with the fits of experts on workers."""
+        refuse_given(self, given)
+        client = client_of(self)
+        crew = Crew(client)
+        local = self._unfitted()
+        local.set_params(trainer=SpreadTwoStage.of(parts.trainer, crew))
+        local.fit(**dict(zip(rows, self._brought(client, rows), strict=True)))
+        vars(self).update(fitted_state(local))
+        self.history_["communication"] = crew.communication()
+        return self
+
+    def _brought(self, client, rows):
+        """All rows of collections in this process."""
+        return brought(client, partitions(self, **rows)[0])
 
     # -- answers -------------------------------------------------------------------
 
@@ -82,8 +111,11 @@ class DaskMixture:
         return lazy
 
     def _lazily(self, method, answers, collections, **options):
-        rows = partitions(self, **collections)
-        return lazily(self.to_local(), method, answers, rows, options)
+        rows, local = partitions(self, **collections), self.to_local()
+        if self.placement == "replicate" or are_linear(self.experts_):
+            return lazily(local, method, answers, rows, options)
+        routes = method in self._routed and not options
+        return sharded(local, method, answers, rows, options, routes)
 
     def _per_expert(self):
         return (Answer((self.n_experts_,), np.dtype(float)),)
@@ -117,6 +149,28 @@ class DaskMixture:
         return self._lazily(self.local.log_density, answers, {"X": X, "y": y})
 
 
+def can_train(parts):
+    """Whether experts gain from sums, or can be refitted one by one."""
+    return serves_sums(parts) or can_gather(parts)
+
+
+def fitted_state(model):
+    """All that a fitted mixture has besides its parameters."""
+    left_out = {*OWN, *model.get_params(deep=False)}
+    return {name: own for name, own in vars(model).items() if name not in left_out}
+
+
+def refuse_given(model, given):
+    """Raise ``ValueError`` for arguments of ``fit`` that are no columns of X or y."""
+    for name, own in given.items():
+        if own is not None:
+            raise ValueError(
+                f"{type(model).__name__} got Dask collections with {name}=..., but "
+                f"expected X, y and sample_weight; use {type(model).local.__name__} "
+                "with the rows as arrays."
+            )
+
+
 def refuse_sizes(model, sizes):
     """Raise ``ValueError`` for exposures or trials of rows that are of Dask."""
     given = [name for name, own in sizes.items() if own is not None]
@@ -134,7 +188,10 @@ class DaskMoERegressor(DaskMixture, MoERegressor):
     and adds up the sums that come back in one fixed tree: neither partitions nor the
     number of workers nor the loss of one changes a bit of the result, which is that of
     a fit to a :class:`~skmoe.data.RowSource` of the same rows.  The same parts train
-    as from a ``RowSource``; others are refused by name.
+    as from a ``RowSource``, and estimators of other libraries as experts: each is
+    refitted on one worker, to which its rows are brought.  With two stages the rows
+    are brought to the client, and experts are fitted to folds by the workers.  Other
+    parts are refused by name.
 
     Parameters
     ----------
@@ -146,6 +203,9 @@ verbose
     client : distributed.Client, default=None
         Whose workers train; None for the client that is there when ``fit`` is called.
         It is neither copied nor pickled with the estimator.
+    placement : {"replicate", "shard"}, default="replicate"
+        Where experts are when lazy answers are computed: all of them on each worker, or
+        each on one, to which rows are sent.  Linear ones are always on each.
 
     Attributes
     ----------
@@ -153,7 +213,8 @@ verbose
         As of :class:`~skmoe.MoERegressor`.  In it ``communication`` is a dict of lists
         with an entry per pass, the first one included: bytes ``sent`` to the workers
         and ``received`` from them, and ``seconds``; also the number of ``workers`` and
-        ``tasks`` of a pass.
+        ``tasks`` of a pass, bytes of rows that moved before the first one (``recut``),
+        and that each M-step brought to experts of other libraries (``gathered``).
 
     See Also
     --------
@@ -185,9 +246,11 @@ verbose
     """
 
     local = MoERegressor
+    _routed = (MoERegressor.predict,)
     _parameter_constraints = {
         **MoERegressor._parameter_constraints,
         CLIENT: "no_validation",
+        PLACEMENT: [StrOptions({*PLACEMENTS})],
     }
 
     def __init__(
@@ -196,6 +259,7 @@ verbose
         n_experts="auto",
         *,
         client=None,
+        placement="replicate",
         gate="softmax",
         router=None,
         trainer="em",
@@ -230,6 +294,7 @@ verbose
             verbose=verbose,
         )
         self.client = client
+        self.placement = placement
 
     def fit(self, X, y, sample_weight=None, **given):
         """Fit gate and experts together.
@@ -285,6 +350,9 @@ verbose
     client : distributed.Client, default=None
         Whose workers train; None for the client that is there when ``fit`` is called.
         It is neither copied nor pickled with the estimator.
+    placement : {"replicate", "shard"}, default="replicate"
+        Where experts are when lazy answers are computed: all of them on each worker, or
+        each on one, to which rows are sent.  Linear ones are always on each.
 
     Attributes
     ----------
@@ -303,9 +371,11 @@ verbose
     """
 
     local = MoEClassifier
+    _routed = MoEClassifier.predict, MoEClassifier.predict_proba
     _parameter_constraints = {
         **MoEClassifier._parameter_constraints,
         CLIENT: "no_validation",
+        PLACEMENT: [StrOptions({*PLACEMENTS})],
     }
 
     def __init__(
@@ -314,6 +384,7 @@ verbose
         n_experts="auto",
         *,
         client=None,
+        placement="replicate",
         gate="softmax",
         router=None,
         trainer="em",
@@ -346,6 +417,7 @@ verbose
             verbose=verbose,
         )
         self.client = client
+        self.placement = placement
 
     def fit(self, X, y, sample_weight=None, **given):
         """Fit gate and experts together; see :meth:`DaskMoERegressor.fit`.

@@ -85,8 +85,11 @@ def counting(X, y, weight=None):
 
 
 def counted(batches):
-    """How many rows batches have."""
-    return sum(len(own[0]) for own in batches)
+    """How many rows batches have, and how many bytes."""
+    from dask.sizeof import sizeof
+
+    n_bytes = sum(sizeof(part) for own in batches for part in own if part is not None)
+    return sum(len(own[0]) for own in batches), n_bytes
 
 
 def assembled(*pieces):
@@ -187,3 +190,15 @@ def sums_over(text, units):
     accumulate, make_statistics = pickle.loads(text)
     with single_threaded_blas():
         return tuple(sum_blocks(accumulate, make_statistics, iter(units)))
+
+
+def applied(text, *results):
+    """What a function, sent with what it is told first, makes of results."""
+    function, common = pickle.loads(text)
+    with single_threaded_blas():
+        return function(common, *results)
+
+
+def same(text):
+    """What was sent."""
+    return pickle.loads(text)

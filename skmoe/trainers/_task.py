@@ -273,6 +273,9 @@ class Trainer(Stamped):
     #: Whether ``warm_start`` makes use of an earlier fit.
     continues = True
 
+    #: Whether its fits are independent calls on all rows, which workers may make.
+    spreads = False
+
     #: Whether training starts from given responsibilities, if there are any.
     starts_anywhere = False
 

@@ -14,6 +14,7 @@ from .batches import check_columns, keeps_sums, refused, remembered
 from .beginning import begun, gone_on
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
+from .gathered import GatheredDriver
 from .prediction import for_prediction, pays_for_mean
 from .streamed import StreamedDriver
 from .streamed_parts import PartsDriver
@@ -23,6 +24,14 @@ DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
 OBJECTIVES = None, "likelihood", "prediction"
 # The same for fits that are only compared.
 BRIEF_TOL = 1e-5
+
+
+def streamed_driver(driver, recipe):
+    """Who does for rows that are elsewhere what a driver does for rows in memory."""
+    if driver is FusedDriver:
+        return StreamedDriver
+    streams = all(traits(expert).streams for expert in recipe.experts)
+    return PartsDriver if streams else GatheredDriver
 
 
 class EM(Trainer):
@@ -159,7 +168,7 @@ class EM(Trainer):
         check_supported(task, self)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         if rows.streamed:
-            driver = StreamedDriver if driver is FusedDriver else PartsDriver
+            driver = streamed_driver(driver, recipe)
         trainer = self.for_recipe(recipe)
         fit = driver(trainer, task).fit()
         if trainer.objective == "prediction" and not rows.streamed:

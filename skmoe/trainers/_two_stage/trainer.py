@@ -98,7 +98,7 @@ class TwoStage(Trainer):
     (300, 2)
     """
 
-    continues = False
+    continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
     fits_noise = False
     # Experts are fitted by themselves, as they are.
@@ -274,23 +274,11 @@ class TwoStage(Trainer):
     def _out_of_fold(self, task, folds, shares):
         """Rows that were predicted, predictions (m, K, d), and folds of the rows."""
 
-        def predict(k, fold):
-            expert, view, labels, weight, seed, fit_params = _expert_arguments(
-                task, k, shares
-            )
-            return predict_fold(
-                expert,
-                view,
-                labels,
-                weight,
-                fold,
-                classes=task.rows.classes,
-                seed=seed,
-                fit_params=fit_params,
-            )
-
         calls = [(k, fold) for k in range(task.recipe.n_experts) for fold in folds]
-        parts = task.recipe.run_fits(predict, calls)
+        given = [_expert_arguments(task, k, shares) for k, _ in calls]
+        pairs = zip(calls, given, strict=True)
+        asked = [(fold, task.rows.classes, *own) for (_, fold), own in pairs]
+        parts = task.recipe.run_fits(_predict_left_out, asked)
         for (k, _), part in zip(calls, parts, strict=True):
             check_finite(part, task.recipe.names[k])
         found = np.full(
@@ -404,6 +392,20 @@ def _responsibilities(choice, task):
     shares = np.exp(gate.predict_log_proba(task.rows.gate_view))
     shares[choice.rows] = mixture.responsibilities(log_gate, log_prob)
     return np.maximum(shares, SMALLEST_SHARE)
+
+
+def _predict_left_out(fold, classes, expert, view, labels, weight, seed, fit_params):
+    """Predictions of the test rows of a fold, by ``_expert_arguments``."""
+    return predict_fold(
+        expert,
+        view,
+        labels,
+        weight,
+        fold,
+        classes=classes,
+        seed=seed,
+        fit_params=fit_params,
+    )
 
 
 def _expert_arguments(task, k, shares):
