@@ -33,11 +33,13 @@ class PartsFrame(NamedTuple):
 
 def have_sums(parts):
     """Whether gate, experts and likelihood all gain from sums over rows."""
-    experts, likelihood = map(traits, parts.experts), parts.likelihood
+    experts, likelihood = [*map(traits, parts.experts)], parts.likelihood
     return (
         parts.gate.streams
         and not parts.gate.has_lasso
         and all(own.streams and not own.has_lasso for own in experts)
+        # The range of noise is that of all rows, those to come as well.
+        and not any(own.is_noise for own in experts)
         and not any(traits(own).biased_by_ridge for own in _pulled(parts))
         and likelihood.dispersions is not None
         and likelihood.takes != "trials"

@@ -189,6 +189,15 @@ class EM(Trainer):
             )
         return refused(self, parts)
 
+    def refused_state(self, state):
+        if state is not None:
+            return None
+        return (
+            "a fit before it that has not kept its sums over rows; use "
+            f"trainer={type(self).__name__}(step=...) in it, or clone the estimator "
+            "and begin with partial_fit"
+        )
+
     def fit_batch(self, rows, recipe, start, report):
         """A fit to the first rows, then one step with each batch."""
         self.check()
