@@ -17,8 +17,9 @@ from skmoe import (
     MoERegressor,
 )
 from skmoe._numerics.design import make_design
-from skmoe._numerics.evidence import probed, ridge_of_values
+from skmoe._numerics.evidence import probed, ridge_of_softmax, ridge_of_values
 from skmoe._numerics.grams import weighted_grams
+from skmoe._numerics.linalg import curvature_columns
 from skmoe._numerics.products import gather, linear
 from skmoe.datasets import make_regimes
 from skmoe.experts import LinearExpert
@@ -261,3 +262,19 @@ def test_a_lasso_is_not_chosen_by_evidence():
     lasso = LinearExpert(l1_ratio=0.5).fit(X, y)
     assert lasso.alpha_ == 1.0
     assert_allclose(lasso.coef_, LinearExpert(alpha=1.0, l1_ratio=0.5).fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-200, 1e-305, 5e-324, 0.0])
+@pytest.mark.parametrize("n_classes", [2, 4, 12])
+def test_curvature_that_vanishes_chooses_nothing(n_classes, size):
+    # Saturated weights leave curvatures beyond the inverse of any number.
+    rng = np.random.default_rng(0)
+    channels = 5
+    columns = curvature_columns(n_classes, channels)
+    factors = rng.normal(size=(columns, 3 * channels, channels))
+    grams = np.einsum("bri,brj->bij", factors, factors) * size
+    pairs = np.tril_indices(channels)
+    packed = grams[:, pairs[0], pairs[1]].T
+    chosen = ridge_of_softmax(packed, rng.normal(size=(n_classes, channels)), 1.0)
+    assert chosen is None or np.isfinite(chosen).all()
+    assert (chosen is None) == (size < 1e-290)

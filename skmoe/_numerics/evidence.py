@@ -31,6 +31,8 @@ LEAST, MOST, POINTS = 1e-8, 1e8, 129
 FURTHEST = 30.0
 # Random directions that tell what many coefficients cost, and what they may leave.
 PROBES, PROBE_RESIDUAL = 4, 1e-3
+# With less curvature there is none: its inverse would be beyond all numbers.
+LEAST_CURVATURE = np.finfo(float).tiny / np.finfo(float).eps
 # With less of a coefficient left, a penalty may grow for ever.
 LEAST_EFFECTIVE = 0.05
 # Rounds of a fit outside of a mixture, and the move that ends them.
@@ -165,7 +167,7 @@ def ridge_of_values(gram, right, square, least):
     Chosen, or None without rows
     """
     mass = gram[-1, -1]
-    if not mass > 0.0:
+    if not mass > LEAST_CURVATURE:
         return None
     flat = spreadless(gram[None])
     matrix = centred_grams(gram[None], flat)[0]
@@ -195,7 +197,7 @@ def ridge_of_slopes(grams, coef, ridge, share=1.0):
     -------
     Chosen, or None without curvature
     """
-    alive = grams[:, -1, -1] > 0.0
+    alive = grams[:, -1, -1] > LEAST_CURVATURE
     if not alive.any():
         return None
     matrices = centred_grams(grams[alive], spreadless(grams[alive]))
@@ -258,7 +260,7 @@ def _contrast_curvature(hessian):
     basis = orthonormal_contrasts(n_classes)
     hessian = np.einsum("ka,kilj,lb->aibj", basis, hessian, basis, optimize=True)
     inner = hessian[:, -1, :, -1]
-    if not np.trace(inner) > 0.0:
+    if not np.trace(inner) > LEAST_CURVATURE:
         return None
     size = (n_classes - 1) * (n_channels - 1)
     columns = hessian[:, :-1, :, :-1].reshape(size, size)
