@@ -147,7 +147,7 @@ def test_gates_of_any_kind(gate):
 
 
 def test_any_trainer_finishes_the_tree():
-    X, y, _ = planted()
+    X, y, _ = planted(700)
     for trainer in ("hard-em", Gradient()):
         model = HierarchicalMoERegressor(
             branching="grow", trainer=trainer, random_state=0

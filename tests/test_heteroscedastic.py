@@ -17,7 +17,7 @@ from skmoe.trainers import EM
 
 LINEAR = HeteroscedasticGaussian(LinearExpert(alpha=0))
 BOOSTED = HeteroscedasticGaussian(
-    HistGradientBoostingRegressor(loss="poisson", max_iter=20)
+    HistGradientBoostingRegressor(loss="poisson", max_iter=5)
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 from random_configurations import draw, outcome, run
 
 # Numbers that are quick: no growth, few rows, no second fit in threads.
-QUICK = 80
+QUICK = 60
 
 
 def quick():

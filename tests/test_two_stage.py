@@ -504,8 +504,10 @@ SPREAD = np.exp(1.5 * FAN[:, 0] - 1.0)
 FAN_Y = FAN[:, 1] + SPREAD * np.random.default_rng(3).normal(size=900)
 
 
-@pytest.mark.parametrize("router", [None, 1])
-@pytest.mark.parametrize("objective", ["prediction", "likelihood"])
+@pytest.mark.parametrize(
+    ("objective", "router"),
+    [("prediction", None), ("prediction", 1), ("likelihood", None)],
+)
 def test_spread_that_depends_on_x(objective, router):
     train, test = slice(0, 600), slice(600, None)
     common = {"trainer": TwoStage(objective=objective), "random_state": 0}
