@@ -5,7 +5,8 @@ from dataclasses import replace
 from ...engines import single_threaded_blas
 from .fused_task import FusedTask, are_linear, fits_fused
 from .stepwise import Batch, Memory
-from .stepwise_parts import PartsBatch, are_narrow, have_sums
+from .stepwise_parts import PartsBatch, have_sums
+from .summed_parts import wide_views
 
 
 def refused(trainer, parts):
@@ -27,6 +28,14 @@ def refused(trainer, parts):
     )
 
 
+def keeping(trainer):
+    """What to do where a fit has kept no sums."""
+    return (
+        f"use trainer={type(trainer).__name__}(step=...) in it, or clone the estimator "
+        "and begin with partial_fit"
+    )
+
+
 def _may_be_fused(parts):
     return are_linear(parts) and parts.gate.linear_form(None) is not None
 
@@ -36,7 +45,7 @@ def kind_of(task):
     if fits_fused(task) and not FusedTask(task).is_wide():
         return Batch
     alone = task.rows.log_prior is None and task.rows.size is None
-    known = alone and have_sums(task.recipe) and are_narrow(task)
+    known = alone and have_sums(task.recipe) and not wide_views(task)
     return PartsBatch if known else None
 
 
@@ -91,8 +100,7 @@ def learned(trainer, task):
     if not known or any(type(asked) is not type(own) for asked, own in pairs):
         raise ValueError(
             "partial_fit goes on from sums over rows, which the fit before has not "
-            f"kept; use trainer={type(trainer).__name__}(step=...) in it, or clone the "
-            "estimator and begin with partial_fit."
+            f"kept; {keeping(trainer)}."
         )
     weight = rows.weight * (rows.weight_unit / memory.unit)
     with single_threaded_blas():

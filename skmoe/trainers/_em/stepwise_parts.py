@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._numerics.linalg import use_products
 from ...experts._base import traits
-from .._rows import is_numeric
 from .refit import Parts
 from .stepwise import BaseBatch
-from .summed_parts import PartsMixture, problem_of
+from .summed_parts import PartsMixture, needs_all_rows, problem_of, views_of
 
 
 class PartsFrame(NamedTuple):
@@ -37,10 +35,10 @@ def have_sums(parts):
     return (
         parts.gate.streams
         and not parts.gate.has_lasso
-        and all(own.streams and not own.has_lasso for own in experts)
+        and all(own.streams for own in experts)
         # The range of noise is that of all rows, those to come as well.
         and not any(own.is_noise for own in experts)
-        and not any(traits(own).biased_by_ridge for own in _pulled(parts))
+        and not any(needs_all_rows(own, likelihood) for own in experts)
         and likelihood.dispersions is not None
         and likelihood.takes != "trials"
         and not _routes(parts.router)
@@ -51,22 +49,6 @@ def _routes(router):
     """Whether a router has a say in which experts a row trains."""
     sparse = router.soft_then_sparse or router.sparse_training
     return sparse or router.masks_training or not router.gated
-
-
-def _pulled(parts):
-    """Experts whose ridge stands against a variance, which EM corrects for it."""
-    return parts.experts if parts.likelihood.scales_ridge else []
-
-
-def are_narrow(task):
-    """Whether the matrices of curvature of all parts are small enough to be kept."""
-    views = [own for own in views_of(task.rows) if is_numeric(own)]
-    return not any(use_products(own, task.recipe.n_experts) for own in views)
-
-
-def views_of(rows):
-    """What gate and experts, one after the other, see."""
-    return [rows.gate_view, *rows.expert_views]
 
 
 class PartsBatch(BaseBatch):

@@ -6,25 +6,22 @@ never falls.
 
 from dataclasses import replace
 
-from ..._numerics.linalg import use_products
 from ...engines import single_threaded_blas
 from ...experts._base import traits
-from .._rows import is_numeric
 from .._streamed import HeldRows
 from .drivers import Driver, RefitDriver
 from .loop import Plain
 from .refit import Parts
 from .sampled import SampleNewton
 from .streamed import FIRST_ROWS, ROWS_PER_SAMPLED, spread_rows
-from .summed_parts import problem_of
+from .summed_parts import needs_all_rows, problem_of, wide_views
 
 
 def check_penalties(task):
     """Raise ``ValueError`` for penalties, and columns, that no step of sums serves."""
-    recipe, rows = task.recipe, task.rows
-    ridge = rows.classes is None and recipe.likelihood.scales_ridge
+    recipe = task.recipe
     for expert in map(traits, recipe.experts):
-        if expert.has_lasso or (ridge and expert.biased_by_ridge):
+        if needs_all_rows(expert, recipe.likelihood):
             raise ValueError(
                 f"A RowSource came with {expert!r} under {recipe.gate!r} and "
                 f"{recipe.likelihood!r}, whose penalty takes all rows at once; use "
@@ -35,12 +32,11 @@ def check_penalties(task):
             f"A RowSource came with {recipe.gate!r}, whose lasso is for linear experts "
             "of Gaussian values, or classes; use l1_ratio=0."
         )
-    for view in (rows.gate_view, *rows.expert_views):
-        if is_numeric(view) and use_products(view, recipe.n_experts):
-            raise ValueError(
-                f"The source has {view.shape[1]} columns, for which training takes "
-                "many passes per iteration; give fewer columns, or the rows as arrays."
-            )
+    for view in wide_views(task):
+        raise ValueError(
+            f"The source has {view.shape[1]} columns, for which training takes many "
+            "passes per iteration; give fewer columns, or the rows as arrays."
+        )
 
 
 class PartsDriver(Driver):

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._numerics.design import weighted_moments
+from ..._numerics.linalg import use_products
 from ...experts._answers import predict_expert
 from ...experts._base import traits
 from ...experts._sums import ExpertRows
 from ...likelihoods._sums import DispersionSums
 from ...mixture import e_step, log_prob
+from .._rows import is_numeric
 from .penalties import NO_ROWS
 from .refit import ROWS_IF_NARROW, ROWS_PER_CHANNEL, Parts
 from .streamed import timed_sums
@@ -357,6 +359,26 @@ def seen_by(parts, X):
 def fitted_at(sums, vectors):
     """The fitted parts of their parameters."""
     return [own.at(vector) for own, vector in zip(sums, vectors, strict=True)]
+
+
+def needs_all_rows(expert, likelihood):
+    """Whether the penalty of an expert is met by no step of sums.
+
+    That is a lasso, and a ridge that stands against a variance, which EM corrects for
+    it.
+    """
+    return expert.has_lasso or (likelihood.scales_ridge and expert.biased_by_ridge)
+
+
+def views_of(rows):
+    """What gate and experts, one after the other, see."""
+    return [rows.gate_view, *rows.expert_views]
+
+
+def wide_views(task):
+    """Views whose matrices of curvature are too large to be kept."""
+    views = [own for own in views_of(task.rows) if is_numeric(own)]
+    return [own for own in views if use_products(own, task.recipe.n_experts)]
 
 
 def problem_of(task, fit, share, total):

@@ -10,7 +10,7 @@ from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
-from .batches import check_columns, keeps_sums, refused, remembered
+from .batches import check_columns, keeping, keeps_sums, refused, remembered
 from .beginning import begun, gone_on
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
@@ -192,11 +192,7 @@ class EM(Trainer):
     def refused_state(self, state):
         if state is not None:
             return None
-        return (
-            "a fit before it that has not kept its sums over rows; use "
-            f"trainer={type(self).__name__}(step=...) in it, or clone the estimator "
-            "and begin with partial_fit"
-        )
+        return "a fit before it that has not kept its sums over rows; " + keeping(self)
 
     def fit_batch(self, rows, recipe, start, report):
         """A fit to the first rows, then one step with each batch."""
