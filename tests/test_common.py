@@ -29,7 +29,7 @@ CONFIGURATIONS = [
     MoERegressorCV(MoERegressor(trainer=BRIEF), n_experts=2, cv=2),
     MoEClassifierCV(MoEClassifier(trainer=BRIEF), n_experts=2, criterion="icl"),
     MoERegressor(n_experts=2, likelihood="heteroscedastic", trainer=BRIEF),
-    MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2),
+    MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2, trainer=BRIEF),
     MoERegressor(),
     MoERegressor("additive", 2, gate="additive", trainer=BRIEF),
     MoEClassifier("additive", 2, gate="additive", trainer=BRIEF),
@@ -38,7 +38,7 @@ CONFIGURATIONS = [
         n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9)), trainer=BRIEF
     ),
     MoERegressor(n_experts=2, trainer="hard-em"),
-    MoERegressor(n_experts=2, shared_expert=Ridge()),
+    MoERegressor(n_experts=2, shared_expert=Ridge(), trainer=BRIEF),
     MoERegressor(
         [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))],
         trainer=FEW_FOLDS,
@@ -53,12 +53,12 @@ CONFIGURATIONS = [
         ],
         trainer=BRIEF,
     ),
-    MoEClassifier(n_experts=3, router=2),
+    MoEClassifier(n_experts=3, router=2, trainer=BRIEF),
     MoERegressor(n_experts=2, gate=GaussianGate(alpha=2.0), trainer=BRIEF),
-    MoEClassifier(n_experts=2, n_members=2),
+    MoEClassifier(n_experts=2, n_members=2, trainer=BRIEF),
     HierarchicalMoERegressor(),
     HierarchicalMoERegressor(branching=(2, 1), trainer=Gradient(max_epochs=60)),
-    HierarchicalMoEClassifier(branching=(2,)),
+    HierarchicalMoEClassifier(branching=(2,), trainer=BRIEF),
     HierarchicalMoEClassifier(
         branching="grow", max_leaf_nodes=2, criterion="bic", trainer=BRIEF
     ),

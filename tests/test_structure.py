@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,17 @@ ORDERS = {
 }
 
 
+of_each_file = pytest.mark.parametrize(
+    "path", FILES, ids=lambda path: str(path.relative_to(PACKAGE))
+)
+
+
+@cache
+def parsed(path):
+    """Syntax tree of a file."""
+    return ast.parse(path.read_text())
+
+
 def module_of(path):
     """First part of a module's name below the package."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
@@ -116,13 +128,13 @@ def module_of(path):
 def imported(path, package=PACKAGE):
     """First parts of the names of the modules that a file imports from a package."""
     depth = len(path.relative_to(package).parts)
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
             names = [node.module] if node.module else [a.name for a in node.names]
             yield from (name.split(".")[0] for name in names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@of_each_file
 def test_imports_run_downward(path):
     own = module_of(path)
     for other in imported(path):
@@ -138,11 +150,11 @@ def test_modules_build_on_those_before_them(name):
             assert order.index(other) <= order.index(own), (own, other)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@of_each_file
 def test_private_scikit_learn_has_one_door(path):
     if path.name == "_sklearn.py":
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
             "sklear"
         ):
@@ -150,18 +162,18 @@ def test_private_scikit_learn_has_one_door(path):
             assert not [n for n in names if n.startswith("_")], f"{path}: {names}"
 
 
-def functions():
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield pytest.param(node, id=f"{path.stem}.{node.name}")
+@of_each_file
+def test_functions_read_in_one_breath(path):
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    functions = (node for node in ast.walk(parsed(path)) if isinstance(node, kinds))
+    lengths = [(function.name, lines_of_body(function)) for function in functions]
+    assert not [own for own in lengths if own[1] > LONGEST_FUNCTION]
 
 
-@pytest.mark.parametrize("function", list(functions()))
-def test_functions_read_in_one_breath(function):
+def lines_of_body(function):
+    """Lines of a function below its docstring."""
     body = function.body[1:] if ast.get_docstring(function) else function.body
-    if body:
-        assert body[-1].end_lineno - body[0].lineno + 1 <= LONGEST_FUNCTION
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
 
 ROOT = PACKAGE.parent
@@ -204,18 +216,15 @@ def test_documented_measures_are_those_of_the_package(measures):
     assert shown == {name: measures[name] for name in LIMITS}
 
 
-def public_names():
-    for path in FILES:
-        tree = ast.parse(path.read_text())
-        for node in tree.body:
-            kinds = (ast.FunctionDef, ast.ClassDef)
-            if isinstance(node, kinds) and not node.name.startswith("_"):
-                yield pytest.param(node, id=f"{path.stem}.{node.name}")
-
-
-@pytest.mark.parametrize("node", list(public_names()))
-def test_public_names_are_documented(node):
-    assert ast.get_docstring(node)
+@of_each_file
+def test_public_names_are_documented(path):
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    public = (
+        node
+        for node in parsed(path).body
+        if isinstance(node, kinds) and not node.name.startswith("_")
+    )
+    assert not [node.name for node in public if not ast.get_docstring(node)]
 
 
 def test_import_is_light():
