@@ -1,9 +1,10 @@
-"""The only door to scikit-learn's private names.
+"""The only door to scikit-learn's private names, and to what not all versions have.
 
 Each is used because no public name does the same; when scikit-learn moves one, this
 is the file to change.
 """
 
+import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
@@ -20,7 +21,28 @@ from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_feature_names_in as check_names_in
 from sklearn.utils.validation import _check_method_params as taken_params
-from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _check_sample_weight as _checked_weight
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+    # Before 1.9 there is nothing to call back; ``verbose`` tells how training comes on.
+    class CallbackSupportMixin:
+        """Nothing: this version of scikit-learn has no callbacks."""
+
+    def with_callbacks(method):
+        """The method as it is: this version of scikit-learn has no callbacks."""
+        return method
+
+
+def check_sample_weight(sample_weight, X):
+    """Weights (n,) of the rows of X, none of them negative and some positive."""
+    own = {"dtype": np.float64, "ensure_non_negative": True}
+    weight = _checked_weight(sample_weight, X, **own)
+    # Versions before 1.9 take them.
+    if not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight
 
 
 def own_request(estimator):
@@ -36,6 +58,7 @@ def printed_as_estimator(kind):
 
 
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "InvalidParameterError",
@@ -51,4 +74,5 @@ __all__ = [
     "routing_enabled",
     "safe_indexing",
     "taken_params",
+    "with_callbacks",
 ]

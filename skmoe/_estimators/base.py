@@ -5,7 +5,6 @@ import numbers
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -13,6 +12,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from .._sklearn import (
+    CallbackSupportMixin,
     HasMethods,
     Interval,
     StrOptions,
@@ -22,6 +22,7 @@ from .._sklearn import (
     raise_for_params,
     routing_enabled,
     safe_indexing,
+    with_callbacks,
 )
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource

@@ -2,10 +2,10 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
+from .._sklearn import with_callbacks
 from .._tables.table import relative_weights
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked

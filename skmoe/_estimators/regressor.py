@@ -2,12 +2,11 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from .. import mixture
-from .._sklearn import HasMethods, StrOptions
+from .._sklearn import HasMethods, StrOptions, with_callbacks
 from .._tables.table import relative_weights
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked

@@ -41,13 +41,7 @@ def row_weights(X, sample_weight):
     takes, and whatever else takes weights.
     """
     try:
-        weight = check_sample_weight(
-            sample_weight,
-            X,
-            dtype=np.float64,
-            ensure_non_negative=True,
-            allow_all_zero_weights=False,
-        )
+        weight = check_sample_weight(sample_weight, X)
     except OverflowError:
         # Integers of any length.
         weight = np.array([np.inf])
