@@ -23,16 +23,23 @@ from sklearn.utils.validation import _check_feature_names_in as check_names_in
 from sklearn.utils.validation import _check_method_params as taken_params
 from sklearn.utils.validation import _check_sample_weight as _checked_weight
 
+from ._typing import Method
+
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:
     # Before 1.9 there is nothing to call back; ``verbose`` tells how training comes on.
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing: this version of scikit-learn has no callbacks."""
 
-    def with_callbacks(method):
-        """The method as it is: this version of scikit-learn has no callbacks."""
+    def _with_callbacks(method):
         return method
+
+
+def with_callbacks(method: Method) -> Method:
+    """A ``fit`` that ends what callbacks have begun, where there are callbacks."""
+    return _with_callbacks(method)
 
 
 def check_sample_weight(sample_weight, X):

@@ -67,7 +67,7 @@ class BaseLoss(Stamped):
         What the loss is multiplied by before it is added to the objective.
     """
 
-    def __init__(self, weight):
+    def __init__(self, weight: float) -> None:
         self.weight = weight
 
     def check(self):
@@ -115,7 +115,7 @@ class ImportanceLoss(BaseLoss):
     ImportanceLoss()
     """
 
-    def __init__(self, weight=0.1):
+    def __init__(self, weight: float = 0.1) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -146,7 +146,7 @@ class LoadLoss(BaseLoss):
     LoadLoss(weight=0.2)
     """
 
-    def __init__(self, weight=0.1):
+    def __init__(self, weight: float = 0.1) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -202,7 +202,7 @@ class LoadBalancingLoss(BaseLoss):
     LoadBalancingLoss()
     """
 
-    def __init__(self, weight=0.01):
+    def __init__(self, weight: float = 0.01) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -237,7 +237,7 @@ class RouterZLoss(BaseLoss):
     RouterZLoss()
     """
 
-    def __init__(self, weight=0.001):
+    def __init__(self, weight: float = 0.001) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -266,7 +266,7 @@ class MutualInformationLoss(BaseLoss):
     MutualInformationLoss()
     """
 
-    def __init__(self, weight=0.01):
+    def __init__(self, weight: float = 0.01) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):

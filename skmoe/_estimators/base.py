@@ -2,8 +2,10 @@
 
 import functools
 import numbers
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -24,6 +26,7 @@ from .._sklearn import (
     safe_indexing,
     with_callbacks,
 )
+from .._typing import Method, Table
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
@@ -128,7 +131,7 @@ def check_freeze(freeze, names):
         )
 
 
-def transactional(fit):
+def transactional(fit: Method) -> Method:
     """Leave a fitted estimator exactly as it was if ``fit`` raises."""
 
     @functools.wraps(fit)
@@ -141,10 +144,10 @@ def transactional(fit):
             self.__dict__.update(before)
             raise
 
-    return wrapped
+    return cast(Method, wrapped)
 
 
-def checked(fit):
+def checked(fit: Method) -> Method:
     """A ``fit`` that validates parameters, warns once, and is undone if it raises."""
     validated = fit_context(prefer_skip_nested_validation=False)(tells_once(fit))
 
@@ -153,7 +156,7 @@ def checked(fit):
         refuse_classes(self)
         return validated(self, *args, **kwargs)
 
-    return transactional(kinds_first)
+    return cast(Method, transactional(kinds_first))
 
 
 @printed_as_estimator
@@ -165,7 +168,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     _doc_link_module = "skmoe"
     # What a fitted mixture keeps besides its public attributes.
-    _learned = None
+    _learned: Any = None
 
     _parameter_constraints = {
         "experts": [
@@ -207,7 +210,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         tags.input_tags.allow_nan, tags.input_tags.sparse = allowed
         return tags
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata routing of this object and its experts."""
         router = MetadataRouter(owner=self).add_self_request(self)
         mapping = MethodMapping().add(caller="fit", callee="fit")
@@ -241,7 +244,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         return VisualBlock("parallel", [*named.values()][:MOST_SHOWN], names=names)
 
     # ``set_output`` wraps the method only where the class defines it itself.
-    def transform(self, X):
+    def transform(self, X: Table) -> NDArray:
         """Gate weights as features; the same as :meth:`gate_proba`."""
         return self.gate_proba(X)
 

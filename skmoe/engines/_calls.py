@@ -1,12 +1,19 @@
 """Independent calls on any joblib backend."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn import config_context, get_config
 
 from ._threads import runs_foreign_code
 
 
-def run_calls(function, arguments, n_jobs=None):
+def run_calls(
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    n_jobs: int | None = None,
+) -> list[Any]:
     """Results of ``function(*a)`` for each tuple ``a``, in order.
 
     Threads are preferred; ``joblib.parallel_config`` may choose another backend.

@@ -116,7 +116,12 @@ class LinearExpert(RidgePart, BuiltInExpert):
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
 
-    def __init__(self, alpha="evidence", l1_ratio=0.0, standardize=True):
+    def __init__(
+        self,
+        alpha: float | str = "evidence",
+        l1_ratio: float = 0.0,
+        standardize: bool = True,
+    ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize

@@ -4,12 +4,13 @@ import copy
 import numbers
 import pickle
 import threading
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-from sklearn.base import TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.base import BaseMoE
@@ -30,7 +31,9 @@ REGRESSOR, CLASSIFIER = "regressor", "classifier"
 _opening = threading.Lock()
 
 
-def offload(model, folder, budget=None):
+def offload(
+    model: BaseEstimator, folder: str | PathLike[str], budget: int | None = None
+) -> Any:
     """Put the experts of a fitted mixture on disk, from where they are asked.
 
     The answer predicts what ``model`` does, to the bit.  The gate and all else but the
@@ -207,7 +210,7 @@ class OffloadedMixture(TransformerMixin, Stamped):
     # What is open in this process, of which pickles and clones know nothing.
     _opened = None
 
-    def __init__(self, folder, budget=None):
+    def __init__(self, folder: str | PathLike[str], budget: int | None = None) -> None:
         self.folder = folder
         self.budget = budget
 

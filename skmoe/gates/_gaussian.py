@@ -63,7 +63,7 @@ class GaussianGate(BaseGate):
 
     exchangeable = generative = streams = True
 
-    def __init__(self, covariance="full", alpha=1.0):
+    def __init__(self, covariance: str = "full", alpha: float = 1.0) -> None:
         self.covariance = covariance
         self.alpha = alpha
 

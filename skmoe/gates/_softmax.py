@@ -91,8 +91,13 @@ class SoftmaxGate(RidgePart, BaseGate):
     start_alpha = 0.1
 
     def __init__(
-        self, alpha="evidence", l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
-    ):
+        self,
+        alpha: float | str = "evidence",
+        l1_ratio: float = 0.0,
+        standardize: bool = True,
+        max_iter: int = 100,
+        tol: float = 1e-9,
+    ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize

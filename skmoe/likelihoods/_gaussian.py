@@ -64,7 +64,9 @@ class Gaussian(Likelihood):
 
     least_squares = scales_ridge = True
 
-    def __init__(self, variance="expert", covariance="diag", floor=1e-6):
+    def __init__(
+        self, variance: str = "expert", covariance: str = "diag", floor: float = 1e-6
+    ) -> None:
         self.variance = variance
         self.covariance = covariance
         self.floor = floor

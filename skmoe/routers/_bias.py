@@ -41,7 +41,7 @@ class BiasBalancedRouter(BaseRouter):
     trainers = ("gradient",)
     bias_ = None
 
-    def __init__(self, k=2, update_rate=1e-3):
+    def __init__(self, k: int = 2, update_rate: float = 1e-3) -> None:
         self.k = k
         self.update_rate = update_rate
 

@@ -1,6 +1,7 @@
 """Experts of unequal cost under a limit on the mean cost of a row."""
 
 import copy
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -91,7 +92,7 @@ class BudgetRouter(BaseRouter):
     soft_share = 1.0
     reads_weight = True
 
-    def __init__(self, cost=1.0, budget=1.5):
+    def __init__(self, cost: Any = 1.0, budget: float = 1.5) -> None:
         self.cost = cost
         self.budget = budget
 

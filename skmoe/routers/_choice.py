@@ -49,7 +49,7 @@ class ExpertChoiceRouter(BaseRouter):
     masks_training = True
     normalised = False
 
-    def __init__(self, capacity_factor=2.0, overflow="next"):
+    def __init__(self, capacity_factor: float = 2.0, overflow: str = "next") -> None:
         self.capacity_factor = capacity_factor
         self.overflow = overflow
 

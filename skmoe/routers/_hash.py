@@ -38,7 +38,7 @@ class HashRouter(BaseRouter):
     masks_training = True
     gated = False
 
-    def __init__(self, k=1, seed=0):
+    def __init__(self, k: int = 1, seed: int = 0) -> None:
         self.k = k
         self.seed = seed
 

@@ -34,7 +34,7 @@ class TopPRouter(BaseRouter):
 
     soft_share = 1.0
 
-    def __init__(self, p=0.9, max_active=None):
+    def __init__(self, p: float = 0.9, max_active: int | None = None) -> None:
         self.p = p
         self.max_active = max_active
 

@@ -40,7 +40,7 @@ class TopKRouter(BaseRouter):
 
     plain_top_k = True
 
-    def __init__(self, k=2, training="soft-then-sparse"):
+    def __init__(self, k: int = 2, training: str = "soft-then-sparse") -> None:
         self.k = k
         self.training = training
 

@@ -3,7 +3,7 @@
 import skmoe
 
 
-def all_estimators():
+def all_estimators() -> list[tuple[str, type]]:
     """The estimators of skmoe, as (name, class) pairs.
 
     Examples

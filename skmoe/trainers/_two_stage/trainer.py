@@ -1,5 +1,6 @@
 """Two stages: experts first, then the gate on their out-of-fold predictions."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,15 +107,15 @@ class TwoStage(Trainer):
 
     def __init__(
         self,
-        cv=5,
-        calibrate=True,
-        alphas=(1.0, 10.0, 100.0, 1000.0, 10000.0),
-        gate_cv=3,
-        max_iter=200,
-        refine=0,
-        objective="prediction",
-        local_correction="auto",
-    ):
+        cv: Any = 5,
+        calibrate: bool = True,
+        alphas: Sequence[float] = (1.0, 10.0, 100.0, 1000.0, 10000.0),
+        gate_cv: int = 3,
+        max_iter: int = 200,
+        refine: int = 0,
+        objective: str = "prediction",
+        local_correction: Any = "auto",
+    ) -> None:
         self.cv = cv
         self.calibrate = calibrate
         self.alphas = alphas
