@@ -4,7 +4,8 @@ Each is used because no public name does the same; when scikit-learn moves one, 
 is the file to change.
 """
 
-import numpy as np
+from __future__ import annotations
+
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
@@ -21,7 +22,7 @@ from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_feature_names_in as check_names_in
 from sklearn.utils.validation import _check_method_params as taken_params
-from sklearn.utils.validation import _check_sample_weight as _checked_weight
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 from ._typing import Method
 
@@ -40,16 +41,6 @@ except ImportError:
 def with_callbacks(method: Method) -> Method:
     """A ``fit`` that ends what callbacks have begun, where there are callbacks."""
     return _with_callbacks(method)
-
-
-def check_sample_weight(sample_weight, X):
-    """Weights (n,) of the rows of X, none of them negative and some positive."""
-    own = {"dtype": np.float64, "ensure_non_negative": True}
-    weight = _checked_weight(sample_weight, X, **own)
-    # Versions before 1.9 take them.
-    if not weight.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weight
 
 
 def own_request(estimator):

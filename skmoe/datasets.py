@@ -1,5 +1,7 @@
 """Synthetic data that come with the truth."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """A smaller or cheaper model from a fitted mixture."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_classifier

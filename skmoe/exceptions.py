@@ -1,5 +1,7 @@
 """Warnings that skmoe raises."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning

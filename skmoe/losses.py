@@ -4,6 +4,8 @@ Each is added to the loss of a batch with its own weight; coefficients default t
 published ones.  A loss sees a :class:`GateBatch` and returns its value and slopes.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

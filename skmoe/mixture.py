@@ -4,6 +4,8 @@
 ``weights`` (n, K) gate weights, ``predictions`` (n, K, d) expert predictions.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 

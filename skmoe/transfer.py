@@ -1,5 +1,7 @@
 """Experts that were trained before the gate, on groups of rows or on other tasks."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

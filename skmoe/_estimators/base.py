@@ -1,5 +1,7 @@
 """What both estimators share: parameters, and the course of a fit."""
 
+from __future__ import annotations
+
 import functools
 import numbers
 from typing import Any, cast

@@ -1,5 +1,7 @@
 """What a fitted mixture answers, whatever its task: densities, routes, criteria."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np

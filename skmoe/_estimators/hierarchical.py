@@ -1,5 +1,7 @@
 """``HierarchicalMoERegressor`` and ``HierarchicalMoEClassifier``: trees of gates."""
 
+from __future__ import annotations
+
 import math
 import numbers
 from typing import Any

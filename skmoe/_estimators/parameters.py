@@ -1,5 +1,7 @@
 """Experts by name, as parameters in the manner of scikit-learn's compositions."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator

@@ -1,5 +1,7 @@
 """A pool of different experts for tables as they come."""
 
+from __future__ import annotations
+
 import numbers
 import time
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """What the predictive density of a fitted regressor says: quantiles, modes, draws."""
 
+from __future__ import annotations
+
 import numbers
 
 import numpy as np

@@ -1,5 +1,7 @@
 """``MoERegressor``."""
 
+from __future__ import annotations
+
 from typing import Any, Literal, Self, overload
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Fitting to a source of rows, and what a fitted mixture answers of one."""
 
+from __future__ import annotations
+
 import functools
 from typing import cast
 

@@ -1,5 +1,7 @@
 """Answers of a fitted mixture about the rows of a source, written as they come."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Sequence

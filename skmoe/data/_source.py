@@ -1,5 +1,7 @@
 """``RowSource``: rows that are read in batches, once per pass of training."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Any
@@ -51,7 +53,7 @@ class RowSource:
     @staticmethod
     def from_arrays(
         X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> "RowSource":
+    ) -> RowSource:
         """Rows of arrays, such as memory maps, which are read piece by piece.
 
         Parameters
@@ -81,7 +83,7 @@ class RowSource:
         return ArrayRows(X, y, sample_weight)
 
     @staticmethod
-    def from_batches(factory: Callable[[], Iterable[Any]]) -> "RowSource":
+    def from_batches(factory: Callable[[], Iterable[Any]]) -> RowSource:
         """Rows of whatever a callable gives.
 
         Parameters
@@ -113,7 +115,7 @@ class RowSource:
         target: str,
         columns: Sequence[str] | None = None,
         weight: str | None = None,
-    ) -> "RowSource":
+    ) -> RowSource:
         """Rows of a parquet file, or of all files of a folder in order of their names.
 
         Needs pyarrow (``pip install skmoe[data]``).

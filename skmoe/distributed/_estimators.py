@@ -1,5 +1,7 @@
 """``DaskMoERegressor`` and ``DaskMoEClassifier``."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Independent calls on any joblib backend."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Rows that come in batches: cut into blocks anew, summed in the one tree."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

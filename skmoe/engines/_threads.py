@@ -1,5 +1,7 @@
 """In-memory engine: units of rows on threads, summed in a fixed tree."""
 
+from __future__ import annotations
+
 import functools
 import os
 import threading

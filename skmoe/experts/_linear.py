@@ -1,5 +1,7 @@
 """Linear experts: ridge regression and multinomial logistic regression."""
 
+from __future__ import annotations
+
 import copy
 from functools import partial
 from typing import NamedTuple

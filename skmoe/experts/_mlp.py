@@ -1,5 +1,7 @@
 """Small neural experts."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.random import RandomState
 from scipy.special import log_softmax, softmax

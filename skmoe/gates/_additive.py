@@ -1,5 +1,7 @@
 """The additive gate: a softmax of sums of curves, one per column of a raw table."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np

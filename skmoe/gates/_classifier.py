@@ -1,5 +1,7 @@
 """Any scikit-learn classifier as a gate."""
 
+from __future__ import annotations
+
 import copy
 import functools
 

@@ -1,5 +1,7 @@
 """The Gaussian gate: each expert owns a region where x is likely under it."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The group gate: weights of the experts per known segment."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np

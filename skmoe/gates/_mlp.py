@@ -1,5 +1,7 @@
 """A gate with hidden layers."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The softmax gate: penalised multinomial logistic regression on soft targets."""
 
+from __future__ import annotations
+
 import copy
 from functools import partial
 

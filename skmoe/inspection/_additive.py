@@ -1,13 +1,18 @@
 """Where a fitted mixture has curves, and what they add to its answers."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from .._numerics.curves import CurveRows
 from .._tables.frames import column_labels, column_names, one_column
 from .._tables.table import relative_weights
 from .._tables.values import Kind
+from .._typing import Table
 from ..experts._base import is_frozen, traits
 from ._unwrap import unwrap
 
@@ -110,7 +115,9 @@ def missing(model, part):
     )
 
 
-def curve_importance(model, X, sample_weight=None):
+def curve_importance(
+    model: BaseEstimator, X: Table, sample_weight: ArrayLike | None = None
+) -> dict[str, list[Any]]:
     """How much each column moves the gate, and each expert: deviations of curves.
 
     Parameters

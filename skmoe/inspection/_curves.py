@@ -1,11 +1,16 @@
 """A picture of curves: one panel per column, one colour per expert."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
 from .._sklearn import check_matplotlib_support
+from .._typing import Table
 from ._additive import (
     curve_importance,
     curved_experts,
@@ -68,7 +73,13 @@ class CurveDisplay:
     (True, ['expert0', 'expert1'])
     """
 
-    def __init__(self, panels, labels, ylabel, level=False):
+    def __init__(
+        self,
+        panels: Sequence[Any],
+        labels: dict[str, Any],
+        ylabel: str,
+        level: bool = False,
+    ) -> None:
         self.panels = list(panels)
         self.labels = dict(labels)
         self.ylabel = ylabel
@@ -77,19 +88,19 @@ class CurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X=None,
-        features=None,
+        estimator: BaseEstimator,
+        X: Table | None = None,
+        features: Any = None,
         *,
-        part="experts",
-        output=None,
-        labels=None,
-        level=False,
-        max_panels=12,
-        plot=True,
-        ax=None,
-        **line_kw,
-    ):
+        part: str = "experts",
+        output: int | str | None = None,
+        labels: dict[str, Any] | None = None,
+        level: bool = False,
+        max_panels: int = 12,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
         """Display of a fitted mixture.
 
         Parameters
@@ -158,7 +169,7 @@ class CurveDisplay:
         display = cls(panels, found.named(labels, level), found.ylabel, level)
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw in the place of ``ax``, or on a new figure; returns self."""
         check_matplotlib_support("CurveDisplay.plot")
         self.ax_ = ax

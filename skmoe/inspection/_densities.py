@@ -1,12 +1,20 @@
 """Pictures of a predictive density, and of a search for the number of experts."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
 from .._estimators.answers import see
 from .._sklearn import safe_indexing
 from .._tables.frames import as_table, stacked, with_value
+from .._typing import Table
 from ._displays import axes_for, column_values, feature_name
 from ._unwrap import unwrap
 
@@ -53,7 +61,15 @@ class PredictiveDensityDisplay:
     (200, 60)
     """
 
-    def __init__(self, values, targets, density, quantiles, levels, feature):
+    def __init__(
+        self,
+        values: ArrayLike,
+        targets: ArrayLike,
+        density: ArrayLike,
+        quantiles: ArrayLike,
+        levels: ArrayLike,
+        feature: int | str,
+    ) -> None:
         self.values = np.asarray(values, dtype=float)
         self.targets = np.asarray(targets, dtype=float)
         self.density = np.asarray(density, dtype=float)
@@ -64,21 +80,21 @@ class PredictiveDensityDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        feature,
+        estimator: BaseEstimator,
+        X: Table,
+        feature: int | str,
         *,
-        output=0,
-        levels=(0.05, 0.5, 0.95),
-        n_values=60,
-        n_targets=200,
-        max_rows=100,
-        offset=None,
-        trials=None,
-        plot=True,
-        ax=None,
-        **mesh_kw,
-    ):
+        output: int | str | None = 0,
+        levels: Sequence[float] = (0.05, 0.5, 0.95),
+        n_values: int = 60,
+        n_targets: int = 200,
+        max_rows: int = 100,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+        plot: bool = True,
+        ax: Any = None,
+        **mesh_kw: Any,
+    ) -> Self:
         """Display of a fitted regressor.
 
         Parameters
@@ -130,7 +146,7 @@ class PredictiveDensityDisplay:
         display = cls(values, targets, density, quantiles, levels, name)
         return display.plot(ax=ax, **mesh_kw) if plot else display
 
-    def plot(self, ax=None, **mesh_kw):
+    def plot(self, ax: Any = None, **mesh_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "PredictiveDensityDisplay")
         self.figure_ = self.ax_.figure
@@ -254,7 +270,15 @@ class SelectionDisplay:
     (array([1, 2, 3, 4]), (1, 4))
     """
 
-    def __init__(self, sizes, scores, errors, names, chosen, score_name):
+    def __init__(
+        self,
+        sizes: Any,
+        scores: ArrayLike,
+        errors: Any,
+        names: Sequence[str],
+        chosen: Any,
+        score_name: str,
+    ) -> None:
         self.sizes = np.asarray(sizes)
         self.scores = np.asarray(scores, dtype=float)
         self.errors = None if errors is None else np.asarray(errors, dtype=float)
@@ -263,7 +287,14 @@ class SelectionDisplay:
         self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
         """Display of a fitted ``MoERegressorCV`` or ``MoEClassifierCV``; draws it
         unless ``plot=False``."""
         check_is_fitted(estimator)
@@ -286,7 +317,7 @@ class SelectionDisplay:
         display = cls(sizes, scores, errors, names, (row, size), label)
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "SelectionDisplay")
         self.figure_ = self.ax_.figure

@@ -1,10 +1,18 @@
 """Pictures in scikit-learn's Display style: arrays in, ``plot()`` draws."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 
 from .._sklearn import check_matplotlib_support
 from .._tables.columns import column_numbers
 from .._tables.frames import as_table, column_label, one_column, with_value
+from .._typing import Table
 from ._tables import expert_usage
 from ._unwrap import unwrap
 
@@ -44,12 +52,19 @@ class ConvergenceDisplay:
     True
     """
 
-    def __init__(self, lower_bounds, removed=()):
+    def __init__(self, lower_bounds: Any, removed: Sequence[Any] = ()) -> None:
         self.lower_bounds = np.asarray(lower_bounds, dtype=float)
         self.removed = list(removed)
 
     @classmethod
-    def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
         """Display of a fitted mixture; draws it unless ``plot=False``."""
         estimator = unwrap(estimator).mixture
         history = estimator.history_
@@ -63,7 +78,7 @@ class ConvergenceDisplay:
         display = cls(estimator.lower_bounds_, removed)
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "ConvergenceDisplay")
         self.figure_ = self.ax_.figure
@@ -108,13 +123,21 @@ class ExpertUsageDisplay:
     [0.6, 0.4]
     """
 
-    def __init__(self, usage):
+    def __init__(self, usage: dict[str, Any]) -> None:
         self.usage = usage
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y=None, *, sizes=None, plot=True, ax=None, **bar_kw
-    ):
+        cls,
+        estimator: BaseEstimator,
+        X: Table,
+        y: ArrayLike = None,
+        *,
+        sizes: Any = None,
+        plot: bool = True,
+        ax: Any = None,
+        **bar_kw: Any,
+    ) -> Self:
         """Display for the rows of ``X``; draws it unless ``plot=False``.
 
         ``sizes`` is a dict of ``offset`` or ``trials``, as :func:`expert_usage` takes.
@@ -122,7 +145,7 @@ class ExpertUsageDisplay:
         display = cls(expert_usage(estimator, X, y, **(sizes or {})))
         return display.plot(ax=ax, **bar_kw) if plot else display
 
-    def plot(self, ax=None, **bar_kw):
+    def plot(self, ax: Any = None, **bar_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "ExpertUsageDisplay")
         self.figure_ = self.ax_.figure
@@ -188,7 +211,9 @@ class GateDisplay:
     (7, 2)
     """
 
-    def __init__(self, values, proba, names, feature):
+    def __init__(
+        self, values: NDArray, proba: NDArray, names: Sequence[str], feature: int | str
+    ) -> None:
         self.values = np.asarray(values)
         self.proba = np.asarray(proba)
         self.names = list(names)
@@ -196,8 +221,16 @@ class GateDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, feature, *, n_values=50, plot=True, ax=None, **line_kw
-    ):
+        cls,
+        estimator: BaseEstimator,
+        X: Table,
+        feature: int | str,
+        *,
+        n_values: int = 50,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
         """Display for a column, by name or position; draws unless ``plot=False``."""
         estimator, X = unwrap(estimator), as_table(X)
         low, high = np.nanquantile(column_values(X, feature), [0.01, 0.99])
@@ -212,7 +245,7 @@ class GateDisplay:
         display = cls(values, proba, names, feature_name(X, feature))
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "GateDisplay")
         self.figure_ = self.ax_.figure

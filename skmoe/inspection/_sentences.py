@@ -1,10 +1,14 @@
 """Rows that a mixture of additive parts explains in words."""
 
+from __future__ import annotations
+
 import numbers
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .._tables.values import is_gap
+from .._typing import Table
 from ._additive import (
     LEVEL,
     additive_terms,
@@ -21,7 +25,9 @@ NEXT_TO_NOTHING = 1e-3
 SCALES = {"identity": "", "log": " log =", "logit": " logit =", "softmax": " logit ="}
 
 
-def explain_text(model, X, *, n_terms=5, precision=3):
+def explain_text(
+    model: BaseEstimator, X: Table, *, n_terms: int = 5, precision: int = 3
+) -> list[str]:
     """A sentence per row: who answers for it, why, and of what the answer is made.
 
     Parameters

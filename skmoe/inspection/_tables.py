@@ -1,15 +1,29 @@
 """Tables as dictionaries of columns: ``pandas.DataFrame(table)`` shows them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, shuffle
 
 from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import relative_weights
+from .._typing import Table
 from ._additive import additive_terms
 from ._unwrap import unwrap
 
 
-def expert_usage(model, X, y=None, sample_weight=None, **sizes):
+def expert_usage(
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    **sizes: Any,
+) -> dict[str, list[Any]]:
     """How much, and how surely, each expert serves the rows.
 
     Parameters
@@ -77,7 +91,13 @@ def _errors(model, X, y, resp, sizes):
     return np.sqrt(np.sum(resp * error, axis=0) / mass)
 
 
-def gate_importance(model, X, *, n_repeats=5, random_state=None):
+def gate_importance(
+    model: BaseEstimator,
+    X: Table,
+    *,
+    n_repeats: int = 5,
+    random_state: int | RandomState | None = None,
+) -> dict[str, list[Any]]:
     """How much the gate's decision depends on each column, by permutation.
 
     The importance of a column is the mean total variation distance (in [0, 1])
@@ -134,7 +154,7 @@ def _with_shuffled(X, j, rng):
     return with_order(X, label, shuffle(np.arange(X.shape[0]), random_state=rng))
 
 
-def explain(model, X):
+def explain(model: BaseEstimator, X: Table) -> dict[str, Any]:
     """Who answers for each row, and what each answer adds to the prediction.
 
     Parameters

@@ -1,9 +1,12 @@
 """Trees of gates as text and as pictures."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
@@ -120,8 +123,13 @@ class _Describer:
 
 
 def export_text(
-    model, *, feature_names=None, max_depth=None, n_features=3, precision=3
-):
+    model: BaseEstimator,
+    *,
+    feature_names: Sequence[str] | None = None,
+    max_depth: int | None = None,
+    n_features: int = 3,
+    precision: int = 3,
+) -> str:
     """A fitted tree of gates as text.
 
     Each line is a gate or, at the end of a branch, an expert with its share of the
@@ -158,7 +166,7 @@ def export_text(
     |--- [x...] expert0, load 0...
     |    ...
     """
-    lines = []
+    lines: list[str] = []
     _write(described(model, feature_names, n_features, precision), 0, max_depth, lines)
     return "\n".join(lines)
 
@@ -180,15 +188,15 @@ def _count(node):
 
 
 def plot_tree(
-    model,
+    model: BaseEstimator,
     *,
-    feature_names=None,
-    max_depth=None,
-    n_features=2,
-    precision=3,
-    ax=None,
-    fontsize=None,
-):
+    feature_names: Sequence[str] | None = None,
+    max_depth: int | None = None,
+    n_features: int = 2,
+    precision: int = 3,
+    ax: Any = None,
+    fontsize: float | None = None,
+) -> list[Any]:
     """Draw a fitted tree of gates.
 
     Branches are as wide as their share of the rows; otherwise as
@@ -218,7 +226,7 @@ def plot_tree(
     root = described(model, feature_names, n_features, precision)
     ax = axes_for(ax, "plot_tree")
     ax.set_axis_off()
-    boxes = []
+    boxes: list[Any] = []
     width = _draw(ax, root, 0, 0.0, max_depth, boxes, fontsize)[1]
     depth = -min(box.xy[1] for box in boxes)
     ax.set(xlim=(-0.6, width - 0.4), ylim=(-depth - 0.4, 0.4))

@@ -1,5 +1,7 @@
 """What a family of densities owes, and what follows from that."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable
 

@@ -1,5 +1,7 @@
 """Class probabilities."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Positive targets whose spread grows with their mean."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone

@@ -1,5 +1,7 @@
 """Normal densities."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import linalg, special
 from sklearn.base import clone

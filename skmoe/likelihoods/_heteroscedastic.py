@@ -1,5 +1,7 @@
 """Normal densities whose variance depends on x."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Heavy tails: densities that forgive outliers."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import special
 from sklearn.base import clone

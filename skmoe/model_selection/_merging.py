@@ -1,5 +1,7 @@
 """Redundant experts as one: by their responsibilities, and by a criterion."""
 
+from __future__ import annotations
+
 import numbers
 from typing import Any
 

@@ -1,5 +1,7 @@
 """How many experts, and which penalties: ``MoERegressorCV`` and ``MoEClassifierCV``."""
 
+from __future__ import annotations
+
 import numbers
 from collections.abc import Sequence
 from operator import methodcaller

@@ -1,5 +1,7 @@
 """What a router returns, and what every router does."""
 
+from __future__ import annotations
+
 import copy
 import numbers
 from typing import NamedTuple

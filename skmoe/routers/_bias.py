@@ -1,5 +1,7 @@
 """Top-k balanced by a bias on the choice, without an auxiliary loss."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from ._base import BaseRouter, best_first, check_k, check_positive, make_routing

@@ -1,5 +1,7 @@
 """Experts of unequal cost under a limit on the mean cost of a row."""
 
+from __future__ import annotations
+
 import copy
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Routers whose experts serve a limited number of rows per batch: Switch and GShard."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from .._kernels.routing import assign_within_capacity

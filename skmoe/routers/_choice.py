@@ -1,5 +1,7 @@
 """Expert choice: experts pick their rows."""
 
+from __future__ import annotations
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 

@@ -1,5 +1,7 @@
 """Routing by a hash of the row."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from .._kernels.routing import hash_to_experts

@@ -1,5 +1,7 @@
 """Noisy top-k gating with learned noise."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.special import expit, ndtr
 

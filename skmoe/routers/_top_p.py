@@ -1,5 +1,7 @@
 """As many experts as the row needs."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from ._base import BaseRouter, best_first, is_integer, is_number, make_routing

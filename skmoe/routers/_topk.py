@@ -1,5 +1,7 @@
 """Top-k routing: the k most probable experts, renormalised."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from .._kernels.routing import top_k_rows

@@ -1,5 +1,7 @@
 """What there is to check."""
 
+from __future__ import annotations
+
 import skmoe
 
 

@@ -1,5 +1,7 @@
 """Whether a gate keeps its promises."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, clone

@@ -1,5 +1,7 @@
 """Whether a likelihood keeps its promises."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats

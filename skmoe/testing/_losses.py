@@ -1,5 +1,7 @@
 """Whether an auxiliary loss keeps its promises."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """EM and hard EM."""
 
+from __future__ import annotations
+
 import copy
 from typing import Any
 

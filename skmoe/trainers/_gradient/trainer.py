@@ -1,5 +1,7 @@
 """Joint training of gate and experts by mini-batches."""
 
+from __future__ import annotations
+
 import copy
 import numbers
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Two stages: experts first, then the gate on their out-of-fold predictions."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
