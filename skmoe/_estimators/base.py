@@ -72,6 +72,7 @@ from .training import (
     make_task,
     positive_rows,
     splitting,
+    told_of_compiling,
     train_batch,
     training_size,
     warn_of_weights,
@@ -261,10 +262,11 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         return previous_fits(self, parts)
 
     def _fit(self, X, y, sample_weight, fit_params, sizes, resp=None):
-        if isinstance(X, RowSource):
-            given = {"y": y, "sample_weight": sample_weight, "start": resp}
-            return fit_source(self, X, **given | sizes | fit_params)
-        return self._fit_rows(X, y, sample_weight, fit_params, sizes, resp)
+        with told_of_compiling(self):
+            if isinstance(X, RowSource):
+                given = {"y": y, "sample_weight": sample_weight, "start": resp}
+                return fit_source(self, X, **given | sizes | fit_params)
+            return self._fit_rows(X, y, sample_weight, fit_params, sizes, resp)
 
     def _fit_rows(self, X, y, sample_weight, fit_params, sizes, resp):
         owner, before, parts = type(self).__name__, read_before(self), self._resolve()
