@@ -6,16 +6,19 @@ from ._costs import measure_costs
 from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
+from ._explanation import Explanation, explain, explain_text
 from ._regimes import regimes
 from ._report import Report, report
-from ._sentences import explain_text
-from ._tables import expert_usage, explain, gate_importance
+from ._tables import expert_usage, gate_importance
 from ._trees import export_text, plot_tree
+from ._waterfall import ExplanationDisplay
 
 __all__ = [
     "ConvergenceDisplay",
     "CurveDisplay",
     "ExpertUsageDisplay",
+    "Explanation",
+    "ExplanationDisplay",
     "GateDisplay",
     "PredictiveDensityDisplay",
     "Report",
@@ -37,6 +40,8 @@ public(
     ConvergenceDisplay,
     CurveDisplay,
     ExpertUsageDisplay,
+    Explanation,
+    ExplanationDisplay,
     GateDisplay,
     PredictiveDensityDisplay,
     Report,

@@ -11,8 +11,6 @@ from .._tables.values import Kind
 from ..experts._base import is_frozen, traits
 from ._unwrap import unwrap
 
-LEVEL, SHARED = "level", "shared expert"
-
 
 class Part(NamedTuple):
     """A fitted part that is made of curves.
@@ -224,40 +222,6 @@ def presence(part, table, weight):
         none = np.zeros(len(column.knots))
         found[name] = np.divide(taken[slots], mass[slots], none, where=mass[slots] > 0)
     return found
-
-
-def additive_terms(model, X):
-    """Terms of additive experts, by name, and of the gate, of rows X.
-
-    Returns
-    -------
-    experts : dict of dict with ``term``, names, and ``value`` (n, terms), or
-        (n, d, terms)
-    gate : dict of the same, (n, K, terms), or None
-    """
-    own, table = model.read(X)
-    offset, is_class = own.offset(table), own.target.classes is not None
-    found = {}
-    for name, part in curved_experts(model, own).items():
-        # Of a frozen classifier probabilities are smoothed, and labels its own.
-        if is_class and is_frozen(model.named_experts_[name]):
-            continue
-        terms = _terms(part, table)
-        if offset is not None:
-            value = np.concatenate([terms["value"], offset[:, :, None]], axis=2)
-            terms = {"term": [*terms["term"], SHARED], "value": value}
-        if terms["value"].shape[1] == 1:
-            terms["value"] = terms["value"][:, 0]
-        found[name] = terms
-    gate = curved_gate(model, own)
-    return found, None if gate is None else _terms(gate, table)
-
-
-def _terms(part, table):
-    value = part.fitted.terms(part.view.of(table))
-    level = np.broadcast_to(part.fitted.level[:, None], (*value.shape[:2], 1))
-    value = np.concatenate([level, value], axis=2)
-    return {"term": [LEVEL, *part.names], "value": value}
 
 
 def cells_of(part, table):

@@ -7,7 +7,7 @@ from .. import mixture
 from .._estimators.answers import see
 from .._sklearn import safe_indexing
 from .._tables.frames import as_table, stacked, with_value
-from ._displays import axes_for, column_values, feature_name
+from ._plots import axes_for, column_values, feature_name
 from ._unwrap import unwrap
 
 # Central intervals whose ends bound the axis of y where none is given.

@@ -2,19 +2,10 @@
 
 import numpy as np
 
-from .._sklearn import check_matplotlib_support
-from .._tables.columns import column_numbers
-from .._tables.frames import as_table, column_label, one_column, with_value
+from .._tables.frames import as_table, with_value
+from ._plots import axes_for, column_values, feature_name
 from ._tables import expert_usage
 from ._unwrap import unwrap
-
-
-def axes_for(ax, owner):
-    """The axes given, or those of a new figure."""
-    check_matplotlib_support(f"{owner}.plot")
-    import matplotlib.pyplot as plt
-
-    return plt.subplots()[1] if ax is None else ax
 
 
 class ConvergenceDisplay:
@@ -223,24 +214,3 @@ class GateDisplay:
         self.ax_.set(xlabel=self.feature, ylabel="mean gate weight", ylim=(-0.02, 1.02))
         self.ax_.legend()
         return self
-
-
-def column_values(X, feature):
-    """One column, by name or position, as floats: seconds where it holds times.
-
-    Raises ``ValueError`` for a column of text, whose values have no order.
-    """
-    column = one_column(X, feature)
-    try:
-        return column_numbers(column)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The column {column_label(X, feature)!r} holds values that are no "
-            "numbers, along which nothing can be drawn; choose another feature."
-        ) from error
-
-
-def feature_name(X, feature):
-    """Name of a column in pictures."""
-    name = column_label(X, feature)
-    return name if isinstance(name, str) else f"x{name}"

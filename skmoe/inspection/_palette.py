@@ -19,3 +19,17 @@ PALETTE = (
 )
 #: Of whatever else there is.
 OTHERS = "#b8b8b8"
+#: Of what adds to an answer, and of what takes from it.
+RISES, FALLS = PALETTE[0], PALETTE[1]
+#: How lines differ where there are more of them than colours, and in black and white.
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+
+
+def colour(k):
+    """Colour of the expert at a place: the same in all pictures of a mixture."""
+    return PALETTE[k % len(PALETTE)]
+
+
+def line(k):
+    """Colour and dashes of the line of the expert at a place."""
+    return {"color": colour(k), "linestyle": DASHES[k // len(PALETTE) % len(DASHES)]}

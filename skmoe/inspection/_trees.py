@@ -7,7 +7,7 @@ from sklearn.base import is_classifier
 
 from ..experts import LinearExpert
 from ..gates import SoftmaxGate
-from ._displays import axes_for
+from ._plots import axes_for
 from ._unwrap import unwrap
 
 
