@@ -109,7 +109,9 @@ def test_lines_are_around_what_their_expert_serves(model):
     plain, around = explain(model, X), explain(model, X, X)
     expert = model[-1].experts_[0]
     terms = plain["terms"]["expert0"]["value"]
-    np.testing.assert_allclose(terms[:, 0], expert.intercept_)
+    np.testing.assert_allclose(terms[:, 1:].mean(axis=0), 0.0, atol=1e-6)
+    level = expert.intercept_ + expert.coef_ @ expert.center_
+    np.testing.assert_allclose(terms[:, 0], level)
     terms = around["terms"]["expert0"]["value"]
     mean = np.average(terms, axis=0, weights=around["gate"][:, 0])
     np.testing.assert_allclose(mean[1:], 0.0, atol=1e-6)

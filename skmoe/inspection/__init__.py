@@ -7,10 +7,12 @@ from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
 from ._explanation import Explanation, explain, explain_text
+from ._palette import expert_colors
 from ._regimes import regimes
 from ._report import Report, report
 from ._tables import expert_usage, gate_importance
-from ._trees import export_text, plot_tree
+from ._tree_picture import plot_tree
+from ._trees import export_text
 from ._waterfall import ExplanationDisplay
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Report",
     "SelectionDisplay",
     "curve_importance",
+    "expert_colors",
     "expert_usage",
     "explain",
     "explain_text",
@@ -47,6 +50,7 @@ public(
     Report,
     SelectionDisplay,
     curve_importance,
+    expert_colors,
     expert_usage,
     explain,
     explain_text,

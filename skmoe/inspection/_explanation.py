@@ -156,8 +156,9 @@ def explain(model, X, background=None, *, n_draws=32, random_state=0):
     X : array-like or data frame of shape (n, p)
     background : array-like or data frame of shape (m, p), default=None
         Rows to compare with, such as those of training.  Terms of linear parts are then
-        around the mean of the rows that an expert serves, rather than around zero, and
-        parts that are neither additive nor linear have terms, too.
+        around the mean of the rows that an expert serves, rather than around that of
+        all rows of training, and parts that are neither additive nor linear have terms,
+        too.
     n_draws : int, default=32
         Rows of the background by which these are found, each with an order of the
         columns and its reverse: the cost is that of ``2 * n_draws * (p + 1)``

@@ -115,9 +115,9 @@ class _Reader:
         if others or not isinstance(first, SoftmaxGate):
             return None
         view = self.own.views.gate
-        coef, level = first.coef_, first.intercept_
+        line = first.coef_, first.intercept_, first.center_
         share = None if self.share is None else np.ones(len(self.share))
-        return self._linear(view, coef, level, share, "softmax")
+        return self._linear(view, line, share, "softmax")
 
     def _of_curves(self, part):
         value = part.fitted.terms(part.view.of(self.table))
@@ -132,13 +132,14 @@ class _Reader:
             # One set of coefficients speaks for the second class.
             coef, level = np.vstack([-coef, coef]) / 2, np.append(-level, level) / 2
         share = None if self.share is None else self.share[:, k]
-        return self._linear(self.own.views.experts[k], coef, level, share, scale)
+        line = coef, level, expert.center_
+        return self._linear(self.own.views.experts[k], line, share, scale)
 
-    def _linear(self, view, coef, level, share, scale):
-        """Coefficients times columns, less their means where there is a background."""
-        rows = view.of(self.table)
+    def _linear(self, view, line, share, scale):
+        """Coefficients times columns, less their means in training or background."""
+        (coef, level, means), rows = line, view.of(self.table)
         names = linear_names(self.model, view, coef.shape[1])
-        means = np.zeros(coef.shape[1])
+        means = np.broadcast_to(means, coef.shape[1])
         if share is not None:
             share = share / max(share.sum(), np.finfo(float).tiny)
             means = np.asarray(view.of(self.around).T @ share).ravel()
