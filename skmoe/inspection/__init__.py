@@ -2,6 +2,7 @@
 
 from .._stamp import public
 from ._additive import curve_importance
+from ._classes import ClassProbabilityDisplay, ExpertCalibrationDisplay
 from ._costs import measure_costs
 from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
@@ -16,8 +17,10 @@ from ._trees import export_text
 from ._waterfall import ExplanationDisplay
 
 __all__ = [
+    "ClassProbabilityDisplay",
     "ConvergenceDisplay",
     "CurveDisplay",
+    "ExpertCalibrationDisplay",
     "ExpertUsageDisplay",
     "Explanation",
     "ExplanationDisplay",
@@ -40,8 +43,10 @@ __all__ = [
 
 public(
     __name__,
+    ClassProbabilityDisplay,
     ConvergenceDisplay,
     CurveDisplay,
+    ExpertCalibrationDisplay,
     ExpertUsageDisplay,
     Explanation,
     ExplanationDisplay,

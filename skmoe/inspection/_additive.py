@@ -9,6 +9,7 @@ from .._tables.frames import column_labels, column_names, one_column
 from .._tables.table import relative_weights
 from .._tables.values import Kind
 from ..experts._base import is_frozen, traits
+from ._plots import FEW_VALUES
 from ._unwrap import unwrap
 
 
@@ -63,9 +64,21 @@ class Part(NamedTuple):
 
     @property
     def curves(self):
-        """Curves by these names."""
-        pairs = zip(self.fitted.curves_, self.names, strict=True)
-        return [curve._replace(name=name) for curve, name in pairs]
+        """Curves by these names; few numbers are levels, between which nothing is."""
+        columns = self.fitted.encoding_.columns_
+        each = zip(self.fitted.curves_, self.names, columns, strict=True)
+        return [
+            curve._replace(name=name, levels=_few(curve, column, name in self.times))
+            for curve, name, column in each
+        ]
+
+
+def _few(curve, column, is_time):
+    """Levels of a curve: those of categories, or all numbers if they are few."""
+    few = len(column.values) == len(column.knots) <= FEW_VALUES
+    if curve.levels is None and few and not is_time:
+        return [f"{value:.6g}" for value in curve.knots]
+    return curve.levels
 
 
 def curved_experts(model, own):

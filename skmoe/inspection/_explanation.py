@@ -19,6 +19,8 @@ class Explanation(dict):
         Of the experts.
     classes : ndarray of shape (n_classes,), or None
         Labels, of a classifier.
+    targets : list of str
+        Of the outputs, or of the one that has classes.
 
     Examples
     --------
@@ -34,12 +36,12 @@ class Explanation(dict):
     True
     """
 
-    def __init__(self, arrays, names, classes):
+    def __init__(self, arrays, names, classes, targets):
         super().__init__(arrays)
-        self.names, self.classes = names, classes
+        self.names, self.classes, self.targets = names, classes, targets
 
     def __reduce__(self):
-        return Explanation, (dict(self), self.names, self.classes)
+        return Explanation, (dict(self), self.names, self.classes, self.targets)
 
     def __repr__(self):
         rows, experts = self["gate"].shape
@@ -65,7 +67,7 @@ class Explanation(dict):
         Returns
         -------
         pandas.DataFrame
-            ``row``, counted from 0; ``expert``, its gate ``weight``; ``output``, number
+            ``row``, counted from 0; ``expert``, its gate ``weight``; ``output``, name
             or label, where there are several; ``term``, with the ``cell`` of its
             column, and ``value``, whose sum is on the ``scale``.  An expert without
             terms has one line, whose term is ``"prediction"``.
@@ -124,7 +126,7 @@ class Explanation(dict):
         for j, name in enumerate(names):
             if name in cells:
                 each[:, :, j] = np.asarray(cells[name], dtype=object)[:, None]
-        outputs = range(n_outputs) if self.classes is None else self.classes
+        outputs = self.targets if self.classes is None else self.classes
         at = np.indices(value.shape).reshape(3, -1)
         outputs = list(outputs) if len(outputs) == n_outputs else [None] * n_outputs
         return {
@@ -232,7 +234,9 @@ def explain(model, X, background=None, *, n_draws=32, random_state=0):
         "disagreement": np.sqrt(np.sum(weights * spread**2, axis=axes)),
     }
     classes = model.mixture.classes_ if model.is_classifier else None
-    return Explanation(found, names, classes)
+    outputs = 1 if model.is_classifier or prediction.ndim == 2 else prediction.shape[2]
+    targets = [model.target_name(j) for j in range(outputs)]
+    return Explanation(found, names, classes, targets)
 
 
 def explain_text(model, X, background=None, *, n_terms=5, precision=3):

@@ -162,10 +162,7 @@ def linear_names(model, view, size):
     """Names of the columns that a linear part sees by a view."""
     transformer = view.transformer
     if transformer is None:
-        names = model.made
-        if names is None:
-            names = model.names(np.empty((0, model.mixture.n_features_in_)))
-        names = [str(own) for own in names if own not in set(view.dropped)]
+        names = [own for own in model.inner_names if own not in set(view.dropped)]
     else:
         try:
             names = [*map(str, transformer.get_feature_names_out(model.made))]

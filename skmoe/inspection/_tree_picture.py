@@ -7,7 +7,6 @@ import numpy as np
 from ._palette import colour, tint
 from ._plots import axes_for
 from ._trees import described, notes_of
-from ._unwrap import unwrap
 
 # Room between boxes of one level, and between levels, in heights of letters.
 BESIDE, BETWEEN = 1.0, 3.0
@@ -62,9 +61,8 @@ def plot_tree(
     >>> model = HierarchicalMoERegressor(branching=(2,), random_state=0).fit(X, y)
     >>> boxes = plot_tree(model)  # doctest: +SKIP
     """
-    own = unwrap(model)
-    root = described(own, feature_names, n_features, precision).only(max_depth)
-    return drawn(root, notes_of(root, own), ax, FONT if fontsize is None else fontsize)
+    root = described(model, feature_names, n_features, precision).only(max_depth)
+    return drawn(root, notes_of(root), ax, FONT if fontsize is None else fontsize)
 
 
 def drawn(root, notes, ax=None, fontsize=FONT):

@@ -174,10 +174,7 @@ def _renamed(own, feature_names):
     """A function from names of columns to those that a reader wants."""
     if feature_names is None:
         return lambda name: name
-    known = own.made
-    if known is None:
-        known = own.names(np.empty((0, own.mixture.n_features_in_)))
-    known, given = [str(name) for name in known], [str(name) for name in feature_names]
+    known, given = own.inner_names, [str(name) for name in feature_names]
     if len(given) != len(known):
         raise ValueError(
             f"feature_names has {len(given)} names, but the mixture sees {len(known)} "
@@ -195,14 +192,13 @@ def _renamed(own, feature_names):
     return renamed
 
 
-def notes_of(root, own):
+def notes_of(root):
     """What a reader of a tree needs to know of it, line by line."""
-    text, notes = root.text, []
-    where = "columns as the pipeline makes them" if own.before else "the columns"
+    text, notes, units = root.text, [], "units of the columns that the mixture sees"
     if "(±" in text:
-        notes.append(f"Cuts are in units of {where}; within ± weights are 10 to 90 %.")
+        notes.append(f"Cuts are in {units}; within ± weights are 10 to 90 %.")
     if "score " in text:
-        notes.append(f"Of scores, in units of {where}, the largest leads.")
+        notes.append(f"Of scores, in {units}, the largest leads.")
     if OMITTED in text:
         notes.append(f"{OMITTED} stands for weaker columns, at their means.")
     return notes
@@ -255,10 +251,10 @@ def export_text(
     |--- [x... (±...)] expert0, load 0...
     |    ...
     """
-    own, lines = unwrap(model), []
-    root = described(own, feature_names, n_features, precision).only(max_depth)
+    lines = []
+    root = described(model, feature_names, n_features, precision).only(max_depth)
     _write(root, 0, lines)
-    return "\n".join([*lines, *notes_of(root, own)])
+    return "\n".join([*lines, *notes_of(root)])
 
 
 def _write(node, depth, lines):

@@ -5,15 +5,15 @@ import numpy as np
 from ._explanation import explain, without_terms
 from ._palette import FALLS, RISES
 from ._plots import axes_for
-from ._sentences import of_place, with_cell
+from ._sentences import NEXT_TO_NOTHING, of_place, with_cell
 
 # Where an answer stands, by the scale of its terms.
 SCALES = {
-    "identity": "prediction",
-    "log": "logarithm of the prediction",
-    "logit": "logit of the prediction",
-    "softmax": "logit, around the mean of all classes",
-    "probability": "probability",
+    "identity": "{}",
+    "log": "logarithm of {}",
+    "logit": "logit of {}",
+    "softmax": "logit of {} = {}, around the mean of all classes",
+    "probability": "probability of {} = {}",
 }
 GATE_SCALES = {
     "softmax": "logit of the gate, around the mean of all experts",
@@ -197,8 +197,9 @@ class ExplanationDisplay:
         """Each term at the end of its bar; level and sum in bold."""
         whole, moves = {"fontweight": "bold"}, self.values[1:]
         marks = [(ends[0], 0, f"{ends[0]:.3g}", True, whole)]
+        least = NEXT_TO_NOTHING * np.abs(moves).max(initial=0.0)
         marks += [
-            (end, place, f"{move:+.3g}", move >= 0, {})
+            (end, place, f"{move:+.3g}" if abs(move) > least else "≈ 0", move >= 0, {})
             for place, (end, move) in enumerate(zip(ends[1:], moves, strict=True), 1)
         ]
         marks.append((ends[-1], len(ends), f"{self.total:.3g}", True, whole))
@@ -236,17 +237,17 @@ class _Chosen:
         if terms is None:
             raise ValueError(without_terms(f"No part of the expert {self.name!r}"))
         value, prediction = terms["value"][self.row], self.own["prediction"][self.row]
-        prediction, label = np.atleast_1d(prediction[self.k]), SCALES[terms.scale]
+        prediction = np.atleast_1d(prediction[self.k])
         place, value = self.place(prediction), np.atleast_2d(value)
         said = f"{self.who} predicts {prediction[place]:.3g}"
-        if self.own.classes is not None:
-            label = f"{label} — class {self.own.classes[place]}"
-            said = f"{self.who} says {self.own.classes[place]}: {prediction[place]:.2f}"
-            value = of_place(terms, value, place)
-        else:
-            label += f", output {place}" if len(prediction) > 1 else ""
-            value = value[place]
-        return self.named(terms), value, said, label
+        label = SCALES[terms.scale]
+        if self.own.classes is None:
+            label = label.format(self.own.targets[place])
+            return self.named(terms), value[place], said, label
+        name = self.own.classes[place]
+        said = f"{self.who} says {name}: {prediction[place]:.2f}"
+        label = label.format(self.own.targets[0], name)
+        return self.named(terms), of_place(terms, value, place), said, label
 
     def place(self, prediction):
         """Number of the output, or of the class."""
