@@ -83,8 +83,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
     coef_ : ndarray of shape (p,), (n_outputs, p) or (n_classes, p)
         Coefficients on the scale of the data.  Two classes have two rows.
     intercept_ : float or ndarray
-    scale_ : ndarray of shape (p,)
-        Standard deviations of the columns in training.
+    center_, scale_ : ndarray of shape (p,)
+        Means and standard deviations of the columns in training.
     alpha_ : float
         The penalty, given or chosen.
     n_parameters_ : int or float
@@ -206,7 +206,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
         self._absolute_norms = np.sum(np.abs(coef[:, :-1]), axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
-        self.scale_, self.alpha_ = column_scale(design), float(self.strength)
+        self.center_, self.scale_ = design.center, column_scale(design)
+        self.alpha_ = float(self.strength)
         self.n_parameters_ = self._count(slopes)
         self.n_features_in_ = slopes.shape[1]
         return self

@@ -59,8 +59,8 @@ class SoftmaxGate(RidgePart, BaseGate):
     coef_ : ndarray of shape (K, p)
         On the scale of the data; without a lasso columns sum to zero.
     intercept_ : ndarray of shape (K,)
-    scale_ : ndarray of shape (p,)
-        Standard deviations of the columns in training.
+    center_, scale_ : ndarray of shape (p,)
+        Means and standard deviations of the columns in training.
     alpha_ : float
         The penalty, given or chosen.
     n_parameters_ : int or float
@@ -221,7 +221,8 @@ class SoftmaxGate(RidgePart, BaseGate):
             coef = coef - coef.mean(axis=0)
         self._measure(coef[:, :-1])
         self.coef_, self.intercept_ = to_data_scale(coef, design)
-        self.scale_, self.alpha_ = column_scale(design), float(self.strength)
+        self.center_, self.scale_ = design.center, column_scale(design)
+        self.alpha_ = float(self.strength)
         self.n_parameters_ = self._count()
         self.n_features_in_ = self.coef_.shape[1]
         return self

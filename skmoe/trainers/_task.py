@@ -1,7 +1,9 @@
 """What a trainer is given, what it gives back, and what it declares."""
 
+from __future__ import annotations
+
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -140,7 +142,7 @@ class Report:
     expect: Callable = _mute
     step: Callable | None = None
 
-    def steps(self, names):
+    def steps(self, names: Sequence[str]) -> Any:
         """What ``run_fits`` tells of fits that are done, by their names, or None."""
         return None if self.step is None else lambda number: self.step(names[number])
 
