@@ -46,14 +46,14 @@ class Regression:
     size : (n,) or None
     """
 
-    #: Whether a step from anywhere ends at the maximum.
-    exact = False
     #: How many sets of curves are solved for; of the others they tell.
     n_solved = None
 
     def __init__(self, bins, y, weight, likelihood, inverse, size=None):
         self.bins, self.y, self.weight = bins, y, weight
         self.likelihood, self.inverse, self.size = likelihood, inverse, size
+        # Whether a step from anywhere ends at the maximum.
+        self.exact = likelihood.is_parabola
         # Penalties are relative to the variance, so that y may have any unit.
         self.unit = likelihood.penalty_variance(y.shape[1])[:, None]
 

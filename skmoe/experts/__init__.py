@@ -16,6 +16,7 @@ from ._corrected import (
     LocallyCorrectedRegressor,
 )
 from ._curved import Curve
+from ._curved_variance import VarianceCurves
 from ._curves import CurveEncoding
 from ._encoding import TableEncoder
 from ._glm import GeneralizedLinearExpert
@@ -48,6 +49,7 @@ public(
     LinearClassifierExpert,
     GeneralizedLinearExpert,
     VarianceExpert,
+    VarianceCurves,
     MLPExpert,
     MLPClassifierExpert,
     NoiseExpert,

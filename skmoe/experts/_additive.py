@@ -19,7 +19,7 @@ from .._numerics.multinomial import softmax_of
 from .._numerics.systems import ROUGH
 from ..likelihoods import Gaussian
 from ..likelihoods._links import INVERSE_LINKS
-from ._base import BuiltInExpert
+from ._base import BuiltInExpert, traits
 from ._curved import CurvedPart, settled
 from ._sums import CurveClasses, CurveValues
 from ._terms import SumOfCurves
@@ -75,10 +75,12 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
 
     reads_numbers = False
     steps = renews = soft_start = scales_ridge = is_smooth = streams = True
+    lends_form = renews_squares = True
     # Newton steps of an M-step that goes on from the last one.
     _steps_on = ROUND_STEPS
-    #: The form of likelihoods whose M-step is no least squares; set beside it.
-    _generalized = None
+    #: The forms of likelihoods whose M-step is no least squares, and of variances; set
+    #: beside them.
+    _generalized = _of_squares = None
 
     def __init__(
         self, n_knots: int = 32, alpha: float | str = "evidence", ends: str = "held"
@@ -108,17 +110,22 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
 
     def for_likelihood(self, likelihood):
         """The expert whose M-step is that of a likelihood."""
-        if likelihood.models_variance:
+        asked = likelihood.model
+        if asked is not None and not traits(asked).lends_form:
             raise ValueError(
-                f"{type(self).__name__} got likelihood={likelihood!r}, whose model of "
-                "the variance reads no curves; use likelihood='gaussian', or "
-                "LinearExpert()."
+                f"{type(self).__name__} got likelihood={likelihood!r}, but expected a "
+                "model of the variance that reads curves; use model=None, or "
+                "model=AdditiveExpert()."
             )
         if likelihood.least_squares:
             return self.for_values()
         return self._generalized(
             self.n_knots, self.alpha, self.ends, likelihood=copy.copy(likelihood)
         )
+
+    def of_squares(self):
+        """The curves of the logarithm of a variance, with the same parameters."""
+        return self._of_squares(self.n_knots, self.alpha, self.ends)
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows, until neither curves nor penalties gain.

@@ -34,6 +34,13 @@ class ExpertTraits:
     #: The unfitted ``CurveEncoding`` by which it sees the table, if it does;
     #: fitted, it then has ``curves_``, ``level``, ``terms`` and ``link``.
     curves = None
+    #: Whether it models variances by the likelihood of squares: ``rows_of``,
+    #: ``fit_squares``, ``renewed_squares``, ``at_rest``; others are fitted to squares.
+    fits_squares = False
+    #: Whether the variance around it has its form, unless another is asked for.
+    lends_form = False
+    #: Whether its penalties, as a model of variances, are chosen anew while EM runs.
+    renews_squares = False
     #: Whether regimes are told apart best from a start with nearly equal shares.
     soft_start = False
     #: Whether it is a network that a gradient can train: ``network``, ``set_network``.
@@ -73,6 +80,10 @@ class ExpertTraits:
             Of each output, to which a lasso refers.
         """
         return 0.0
+
+    def of_squares(self):
+        """The form in which it models variances, or None for itself."""
+        return None
 
     def sums(self, X, weight, scales, output_scales):
         """The ``ExpertSums`` of the expert, which was fitted to a sample of the rows.

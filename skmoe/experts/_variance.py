@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from ..likelihoods import Gamma
+from ._base import traits
 from ._glm import FIRST_STEPS, WARM_STEPS, GeneralizedLinearExpert, Newton
 from ._linear import LinearExpert
 
@@ -26,15 +27,35 @@ class VarianceExpert(GeneralizedLinearExpert):
        using GLIM. Applied Statistics 36, section 2.
     """
 
+    fits_squares = True
+    #: Variance to which penalties of the location refer; None is that of all rows.
+    reference_ = None
+
     def _family(self):
         return Gamma()
+
+    def check_view(self, view):
+        """Raise ``ValueError`` for a view that it cannot read."""
+        finite_numbers(view)
+
+    def rows_of(self, designs, view):
+        """What ``fit_squares`` is given of a view."""
+        return designs.of_numbers(view, self.standardize)
+
+    def renewed_squares(self, rows, weight):
+        """Itself, with the penalty that was given, which has not moved."""
+        return self, 0.0
+
+    def at_rest(self):
+        """Itself: nothing is kept for the next step."""
+        return self
 
     def predict(self, X):
         """Variances of rows, whatever holds their numbers."""
         X = X if sparse.issparse(X) else np.asarray(X, dtype=float)
         return super().predict(X)
 
-    def fit_squares(self, design, squares, weight, prior, unit, start=None):
+    def fit_squares(self, design, squares, weight, prior, unit, start=None, **rest):
         """Fit to weighted squares (n, n_outputs).
 
         Parameters
@@ -48,6 +69,8 @@ class VarianceExpert(GeneralizedLinearExpert):
         unit : ndarray of shape (n_outputs,)
             Of the squares, so that nothing depends on the scale of y.
         start : fitted expert, default=None
+        **rest
+            ``settles``, of no effect: its penalty is given.
 
         Returns
         -------
@@ -123,18 +146,26 @@ def finite_numbers(view):
         raise ValueError(
             "HeteroscedasticGaussian got columns with text or missing values, but its "
             "log-linear model reads finite numbers; give it one that reads them, such "
-            "as model=make_pipeline(OrdinalEncoder(), "
-            "HistGradientBoostingRegressor(loss='poisson'))."
+            "as model=AdditiveExpert()."
         )
     return numbers
 
 
-def variance_expert(model, n_columns):
-    """What models a variance: the linear form of a linear expert, or any estimator."""
-    if model is None:
+def variance_model(asked, expert, n_columns):
+    """What models the variance around an expert.
+
+    Parameters
+    ----------
+    asked : regressor, or None for what goes with the expert
+    expert : the expert
+    n_columns : int, of what it sees
+    """
+    if asked is None:
         # However many columns there are, the logarithm varies by about one a priori.
-        model = LinearExpert(alpha=max(n_columns, 1))
-    if not isinstance(model, LinearExpert):
-        return model
-    own = LinearExpert.get_params(model)
-    return VarianceExpert(own["alpha"], own["l1_ratio"], own["standardize"])
+        linear = LinearExpert(alpha=max(n_columns, 1))
+        asked = expert if traits(expert).lends_form else linear
+    own = traits(asked).of_squares()
+    return asked if own is None else own
+
+
+LinearExpert._of_squares = VarianceExpert

@@ -141,6 +141,8 @@ class Likelihood(Stamped):
     covariance = "diag"
     #: Whether the best location is that of weighted least squares.
     least_squares = False
+    #: Whether the logarithm of the density is a parabola in the location.
+    is_parabola = False
     #: Whether the fused EM, of linear experts, knows it.
     has_fused_pass = False
     #: Whether the variance of a row is predicted by a model within each expert.

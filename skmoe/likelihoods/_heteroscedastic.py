@@ -87,7 +87,7 @@ class HeteroscedasticGaussian(Likelihood):
     True
     """
 
-    models_variance = scales_ridge = True
+    models_variance = scales_ridge = is_parabola = True
     _penalty = 0.0
 
     def __init__(self, model: BaseEstimator | None = None, floor: float = 1e-6) -> None:
@@ -142,7 +142,16 @@ class HeteroscedasticGaussian(Likelihood):
         """The smallest variances (n_outputs,); their inverses are numbers."""
         return np.maximum(self.floor * self.unit_, SMALLEST)
 
-    def with_model(self, model, n_parameters, view, weight, all_weight, penalty=0.0):
+    def with_model(
+        self,
+        model,
+        n_parameters,
+        view,
+        weight,
+        all_weight,
+        penalty=0.0,
+        reference=None,
+    ):
         """Copy whose variance is what a fitted model predicts.
 
         Parameters
@@ -154,19 +163,30 @@ class HeteroscedasticGaussian(Likelihood):
             Weights of the rows with and without the responsibility for them.
         penalty : float, default=0.0
             In nats, that the model pays.
+        reference : ndarray of shape (n_outputs,), default=None
+            ``reference_``, if it is not the geometric mean over all rows.
         """
-        fitted = copy.copy(self)
-        fitted.model_, fitted.n_parameters_ = model, n_parameters
-        fitted._penalty = penalty
+        fitted = self.holding(model, n_parameters, penalty, reference)
         variance, least = fitted._variances(view), self._least()
         floored = np.any(variance < least, axis=1)
         fitted.floored_ = bool(np.average(floored, weights=weight) > MOST_FLOORED)
         variance = np.maximum(variance, least)
-        logarithm = np.average(np.log(variance), axis=0, weights=all_weight)
-        fitted.reference_ = np.exp(logarithm)
+        if reference is None:
+            logarithm = np.average(np.log(variance), axis=0, weights=all_weight)
+            fitted.reference_ = np.exp(logarithm)
         # In this unit: sums of precisions themselves may leave the range of numbers.
         precision = relative_precision(fitted.reference_, variance)
         fitted._precision = np.average(precision, axis=0, weights=weight)
+        return fitted
+
+    def holding(self, model, n_parameters, penalty, reference=None):
+        """Copy whose model predicts the same, with another penalty, in nats, and
+        ``reference_`` if one is given."""
+        fitted = copy.copy(self)
+        fitted.model_, fitted.n_parameters_ = model, n_parameters
+        fitted._penalty = penalty
+        if reference is not None:
+            fitted.reference_ = np.maximum(reference, self._least())
         return fitted
 
     def _variances(self, view):

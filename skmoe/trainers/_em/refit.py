@@ -13,7 +13,7 @@ from ...experts._base import FOREIGN, is_frozen, traits
 from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
-from .._variances import fit_variances
+from .._variances import at_rest, fit_variances, renewed_variances
 from .experts import FALLBACK_SHARE, ExpertFits
 from .fused import ROWS_IF_NARROW, ROWS_PER_CHANNEL
 
@@ -34,7 +34,8 @@ class Parts(NamedTuple):
     def at_rest(self):
         """The parts without what those by steps keep for the next one."""
         experts = [e.at_rest() if traits(e).steps else e for e in self.experts]
-        return self._replace(gate=self.gate.at_rest(), experts=experts)
+        likelihoods = [at_rest(own) for own in self.likelihoods]
+        return Parts(self.gate.at_rest(), experts, likelihoods)
 
     def without(self, k):
         """The parts without the expert in position ``k``, of the same gate."""
@@ -129,23 +130,28 @@ class RefitMixture:
         """Whether penalties are chosen anew while it runs."""
         experts = self.task.recipe.experts
         own = any(traits(experts[k]).renews for k in self.kept)
+        own = own or traits(self.task.recipe.likelihood.model).renews_squares
         return own or self.task.recipe.gate.renews
 
     def renewed(self, parts, statistics):
         """The problem, parts with the penalties that their evidence asks for, and how
         far the logarithms of the penalties moved."""
         rows, resp = self.task.rows, statistics.resp
+        weights, designs = resp * rows.weight[:, None], self.fits.designs
+        likelihoods, moves = renewed_variances(
+            self.task, parts.likelihoods, weights, designs, self.kept
+        )
         calls = [
-            (number, resp[:, k], parts.experts[k], parts.likelihoods[k])
+            (number, resp[:, k], parts.experts[k], likelihoods[k])
             for k, number in enumerate(self.kept)
         ]
         found = self.task.recipe.run_fits(self.fits.renewed, calls)
-        experts, moves = map(list, zip(*found, strict=True))
-        gate = parts.gate
+        experts, own = map(list, zip(*found, strict=True))
+        moves, gate = [*moves, *own], parts.gate
         if gate.renews and len(self.kept) > 1:
             gate, moved = gate.renewed(rows.gate_view, resp, rows.weight)
             moves.append(moved)
-        return self, parts._replace(gate=gate, experts=experts), max(moves)
+        return self, Parts(gate, experts, likelihoods), max(moves)
 
     # -- E-step ---------------------------------------------------------------
 

@@ -370,7 +370,9 @@ def fit_likelihoods(task, predictions, resp, designs, before=None):
     """Likelihoods of given predictions, fitted to responsibilities (n, K)."""
     weights = resp * task.rows.weight[:, None]
     fitted = task.recipe.likelihood.fit_dispersions(task.rows.y, predictions, weights)
-    return fit_variances(task, fitted, predictions, weights, designs, before=before)
+    return fit_variances(
+        task, fitted, predictions, weights, designs, before=before, settles=True
+    )
 
 
 def row_weights(likelihoods, y, predictions):
