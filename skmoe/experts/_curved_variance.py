@@ -14,6 +14,8 @@ from ._curved import settled
 # From so many times its variance a square curves as much as it pulls: Newton steps on
 # the logarithm go no further.
 FAR = 10.0
+# Beyond this an excess of a square over its variance counts no more.
+LARGEST_EXCESS = 1e6
 
 
 class VarianceCurves(AdditiveExpert):
@@ -30,14 +32,22 @@ class VarianceCurves(AdditiveExpert):
 
     Attributes
     ----------
+    overdispersion_ : ndarray of shape (n_outputs,)
+        How much more squares scatter than those of normal residuals, if they do.
+        Penalties by evidence are so many times larger [2]_, or a few rows far out would
+        pass for a variance that changes quickly.
     reference_ : ndarray of shape (n_outputs,)
-        Variance to which penalties of the location refer: the geometric mean over the
-        rows of the expert.  Elsewhere its curves are nobody's, and may be anywhere.
+        Variance to which penalties of the location refer: the harmonic mean over the
+        rows of the expert, about.  Elsewhere its curves are nobody's, and may be
+        anywhere; and what the location follows of the noise of a row grows with its
+        precision.
 
     References
     ----------
     .. [1] Aitkin, M. (1987). Modelling variance heterogeneity in normal regression
        using GLIM. Applied Statistics 36, section 2.
+    .. [2] McCullagh, P., Nelder, J. A. (1989). Generalized linear models, section 9.2,
+       on quasi-likelihood.
     """
 
     fits_squares = True
@@ -76,24 +86,31 @@ class VarianceCurves(AdditiveExpert):
         """
         bins, rows, weight = self._given(bins, weight)
         earlier, system = start if isinstance(start, VarianceCurves) else None, None
-        model = SquaresRegression(bins, squares[rows] / unit, weight)
+        squares, mass = squares[rows] / unit, self._mass(bins, weight)
         coef, strengths = self._begun(earlier, bins, len(unit))
-        coef, mass = coef.copy(), self._mass(bins, weight)
+        coef = coef.copy()
         if earlier is None:
-            coef[:, -1] = np.log(model.mean_square(prior / unit))
-            self.reference_ = unit * np.exp(coef[:, -1])
+            one = (weight @ squares + prior / unit) / weight.sum()
+            coef[:, -1], self.reference_ = np.log(one), unit * one
         else:
             coef[:, -1] -= np.log(unit)
             self.reference_ = earlier.reference_
             vars(self).update(earlier._known(bins.encoding))
             system = earlier._known_system(bins.encoding)
-        before = model.add_prior(prior / self.reference_, coef)
-        if settles:
+        before = _level(bins, coef, weight)
+        # All rows have the same share of the penalty, relative to a reference that
+        # moves with their mean precision.
+        more = prior / weight.sum() * (before / self.reference_)
+        model = SquaresRegression(bins, squares + more, weight)
+        if settles and earlier is None:
             settled(self, model, coef, strengths, mass)
         else:
             coef, system = stepped(model, coef, strengths, ROUND_STEPS, system, ROUGH)
             self._keep(model, coef, strengths, mass, system)
-        self.reference_ = self.reference_ * np.exp(model.level(self._coef) - before)
+            self.overdispersion_ = model.overdispersion(coef)
+            if settles:
+                self._learn(model)
+        self.reference_ = self.reference_ * (_level(bins, self._coef, weight) / before)
         self._coef = self._coef.copy()
         self._coef[:, -1] += np.log(unit)
         return self
@@ -106,9 +123,24 @@ class VarianceCurves(AdditiveExpert):
         bins, _, weight = self._given(bins, weight)
         own, sums = copy.copy(self), bins.linear(self._coef)
         # Expected curvatures are the same whatever the squares are.
-        model = SquaresRegression(bins, INVERSE_LINKS["log"](sums), weight)
-        own.reference_ = np.exp(model.level(self._coef))
+        known = self.overdispersion_
+        model = SquaresRegression(bins, INVERSE_LINKS["log"](sums), weight, known)
+        own.reference_ = _level(bins, self._coef, weight)
         return own, own._learn(model)
+
+    def _learn(self, model):
+        self.overdispersion_ = model.overdispersion(self._coef)
+        return super()._learn(model)
+
+    def _take(self, found):
+        scatter = self.overdispersion_[:, None]
+        strengths, variances = found.strengths * scatter, found.variances * scatter
+        return super()._take(found._replace(strengths=strengths, variances=variances))
+
+
+def _level(bins, coef, weight):
+    """Harmonic mean (n_outputs,) of the variances of weighted rows."""
+    return weight.sum() / (weight @ INVERSE_LINKS["log"](-bins.linear(coef)))
 
 
 class SquaresRegression(Regression):
@@ -119,53 +151,28 @@ class SquaresRegression(Regression):
     bins : Bins
     squares : (n, n_outputs)
     weight : (n,), positive
+    known : (n_outputs,) overdispersion, if that is known
     """
 
-    def __init__(self, bins, squares, weight):
+    def __init__(self, bins, squares, weight, known=None):
         half = Gamma().with_shape(np.full(squares.shape[1], 0.5))
         super().__init__(bins, squares, weight, half, INVERSE_LINKS["log"])
-        self.shares, self.prior = weight / weight.sum(), np.zeros(squares.shape[1])
+        self._known = known
 
-    def mean_square(self, prior):
-        """One variance for all rows, (n_outputs,), with further squares."""
-        return (self.weight @ self.y + prior) / self.weight.sum()
-
-    def level(self, coef):
-        """Mean (n_outputs,) of the logarithm over the rows."""
-        return self.shares @ self.bins.linear(coef)
-
-    def add_prior(self, ratio, coef):
-        """Count a penalty relative to a reference, which moves with the level.
-
-        Parameters
-        ----------
-        ratio : (n_outputs,), of the penalty to the reference
-        coef : (n_outputs, q), of the curves that the reference belongs to
-
-        Returns
-        -------
-        ndarray of shape (n_outputs,)
-            Their level.
-        """
-        level = self.level(coef)
-        self.prior = ratio * np.exp(level)
-        return level
-
-    def _further(self, sums):
-        """What the penalty costs, (n_outputs,), in nats."""
-        # A step too far has an infinite cost, and is not taken.
-        with np.errstate(over="ignore"):
-            return 0.5 * self.prior * np.exp(-(self.shares @ sums))
-
-    def value(self, sums):
-        return super().value(sums) - self._further(sums).sum()
+    def overdispersion(self, coef):
+        """Variance (n_outputs,) of squares over that of normal residuals, if above."""
+        if self._known is not None:
+            return self._known
+        # Of a normal residual it is twice the square of the mean.
+        excess = self.y / self.inverse(self.bins.linear(coef)) - 1.0
+        found = self.weight @ np.minimum(excess, LARGEST_EXCESS) ** 2
+        return np.maximum(0.5 * found / self.weight.sum(), 1.0)
 
     def derivatives(self, sums):
         curved, slope = super().derivatives(sums)
         # A slope is half the weight, times what the ratio is above one.
         ratio = 1.0 + 2.0 * slope / self.weight[:, None]
-        further = self.shares[:, None] * self._further(sums)
-        return curved * np.maximum(ratio / FAR, 1.0) + further, slope + further
+        return curved * np.maximum(ratio / FAR, 1.0), slope
 
 
 AdditiveExpert._of_squares = VarianceCurves

@@ -38,7 +38,6 @@ class Designs:
             self._numbers[id(view)] = finite_numbers(view)
         return self.of(self._numbers[id(view)], standardize)
 
-
     def of_curves(self, view, curves):
         """Bins of a view on curves, its own or those given."""
         if isinstance(view, CurveRows):
