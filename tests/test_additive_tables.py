@@ -10,8 +10,9 @@ import pytest
 from scipy import sparse
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe.experts import AdditiveExpert
+from skmoe.experts import AdditiveExpert, LinearExpert
 from skmoe.gates import AdditiveGate
+from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.routers import HashRouter
 from skmoe.trainers import EM
 
@@ -204,7 +205,10 @@ def refusals():
         "Sparse data was passed": (mixture(), rows),
         "Curves got a sparse table": (mixture(**features), rows),
         "holds infinity": (mixture(), X.assign(a=np.inf)),
-        "whose model of the variance": (mixture(likelihood="heteroscedastic"), X),
+        "model of the variance that reads curves": (
+            mixture(likelihood=HeteroscedasticGaussian(LinearExpert())),
+            X,
+        ),
         "HashRouter got a gate that sees text, curves": (
             mixture(router=HashRouter()),
             numbers,

@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
-from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.experts import AdditiveExpert, LinearExpert, MLPExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.model_selection import MoERegressorCV
@@ -280,6 +280,8 @@ def test_columns_that_the_model_cannot_read(kind):
         max_iter=5, categorical_features="from_dtype", loss="poisson"
     )
     two(HeteroscedasticGaussian(model), **options).fit(frame, y)
+    curves = two(HeteroscedasticGaussian(AdditiveExpert()), **options).fit(frame, y)
+    assert np.isfinite(curves.log_density(frame, y)).all()
 
 
 def test_warm_starts_keep_their_model_of_the_variance():

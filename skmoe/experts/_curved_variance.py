@@ -14,6 +14,9 @@ from ._curved import settled
 # From so many times its variance a square curves as much as it pulls: Newton steps on
 # the logarithm go no further.
 FAR = 10.0
+# A priori the logarithms of neighbouring knots, or of levels, differ by about one: with
+# less of a penalty a few rows that are met exactly take a level for themselves.
+LEAST_STRENGTH = 1.0
 # Beyond this an excess of a square over its variance counts no more.
 LARGEST_EXCESS = 1e6
 
@@ -134,7 +137,8 @@ class VarianceCurves(AdditiveExpert):
 
     def _take(self, found):
         scatter = self.overdispersion_[:, None]
-        strengths, variances = found.strengths * scatter, found.variances * scatter
+        strengths = np.maximum(found.strengths * scatter, LEAST_STRENGTH)
+        variances = found.variances * scatter
         return super()._take(found._replace(strengths=strengths, variances=variances))
 
 
