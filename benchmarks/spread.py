@@ -4,11 +4,11 @@
     python benchmarks/spread.py tables --data DIR
 
 ``truth``: generated tables whose spread follows a curve of one column and a level of
-another; log-density of new rows beside that of the truth, and the share of them within
+another; log-density of new rows less that of the truth, and the share of them within
 intervals of 90 % in each third of the column.  ``tables``: raw tables (DIR holds
 NAME.parquet with the target in the last column), at most MAX_ROWS random rows, three
-folds; the thirds are those of the predicted mean, and log-densities also those of all
-but the worst hundredth of the rows, since a single one may outweigh all.  Nothing is tuned per table.
+folds; the thirds are those of the predicted mean.  A single row may outweigh all, so
+log-densities are also those without the worst hundredth.  Nothing is tuned per table.
 """
 
 import argparse

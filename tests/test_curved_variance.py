@@ -1,4 +1,4 @@
-"""Variances by curves: optima, raw tables, all methods, and what keeps them in bounds."""
+"""Variances by curves: optima, raw tables, all methods, and what bounds them."""
 
 import copy
 import pickle

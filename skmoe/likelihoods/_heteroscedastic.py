@@ -34,12 +34,12 @@ def relative_precision(reference, variance):
 class HeteroscedasticGaussian(Likelihood):
     """Normal density whose variance is modelled within each expert, too.
 
-    The logarithm of the variance is linear in what the expert sees, or the variance is
-    whatever ``model`` predicts.  An M-step fits the location by least squares, each row
-    weighted by its precision, and then the variance to the squared residuals, whose
-    likelihood is that of a gamma density with shape 1/2 [1]_.  Experts that are not
-    linear weigh the rows of several outputs by the mean of their precisions, so that
-    there EM may end below the maximum.
+    The logarithm of the variance is linear in what the expert sees, around an additive
+    expert a sum of curves, or the variance is whatever ``model`` predicts.  An M-step
+    fits the location by least squares, each row weighted by its precision, and then the
+    variance to the squared residuals, whose likelihood is that of a gamma density with
+    shape 1/2 [1]_.  Experts of other libraries weigh the rows of several outputs by the
+    mean of their precisions, so that there EM may end below the maximum.
 
     Parameters
     ----------
@@ -48,10 +48,14 @@ class HeteroscedasticGaussian(Likelihood):
         :class:`~skmoe.experts.LinearExpert`, which takes the form of a gamma regression
         with log link, or an estimator such as
         ``HistGradientBoostingRegressor(loss="poisson")``, whose steps, other than those
-        of ``loss="gamma"``, stay bounded where squares are near zero.  None is
-        ``LinearExpert(alpha=p)`` for p columns, by which the log-variance differs by
-        about one between rows a priori, however many columns there are; it reads finite
-        numbers.  With several outputs the model must predict all.
+        of ``loss="gamma"``, stay bounded where squares are near zero.  With several
+        outputs the model must predict all.  An :class:`~skmoe.experts.AdditiveExpert`
+        takes the form of curves of the log-variance, which read text and gaps; beside
+        additive experts no other model will do, and it has the knots of theirs.  None
+        is that, with the parameters of the expert, around an additive expert, and
+        around others ``LinearExpert(alpha=p)`` for p columns, by which the log-variance
+        differs by about one between rows a priori, however many columns there are; it
+        reads finite numbers.
     floor : float, default=1e-6
         Smallest variance of a row, as a fraction of the variance of y.
 
@@ -62,8 +66,8 @@ class HeteroscedasticGaussian(Likelihood):
     sigma_ : float or ndarray of shape (n_outputs,)
         Root mean square of the residuals, in units of y.
     reference_ : ndarray of shape (n_outputs,)
-        Variance to which the ridge penalty of a linear expert refers: the geometric
-        mean over all rows.
+        Variance to which penalties of the expert refer: the geometric mean over all
+        rows, or of a sum of curves the harmonic mean over those of the expert.
     n_parameters_ : float or None
         Those of the model of the variance; None if it has no count.
     floored_ : bool
