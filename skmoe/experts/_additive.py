@@ -78,9 +78,8 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
     lends_form = renews_squares = True
     # Newton steps of an M-step that goes on from the last one.
     _steps_on = ROUND_STEPS
-    #: The forms of likelihoods whose M-step is no least squares, and of variances; set
-    #: beside them.
-    _generalized = _of_squares = None
+    #: The form of likelihoods whose M-step is no least squares; set beside it.
+    _generalized = None
 
     def __init__(
         self, n_knots: int = 32, alpha: float | str = "evidence", ends: str = "held"
@@ -122,10 +121,6 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
         return self._generalized(
             self.n_knots, self.alpha, self.ends, likelihood=copy.copy(likelihood)
         )
-
-    def of_squares(self):
-        """The curves of the logarithm of a variance, with the same parameters."""
-        return self._of_squares(self.n_knots, self.alpha, self.ends)
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows, until neither curves nor penalties gain.

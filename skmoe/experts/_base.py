@@ -143,6 +143,8 @@ class BuiltInExpert(ExpertTraits, Stamped):
     #: Classes that serve numbers and class labels; set beside them, where there are.
     _regressor = None
     _classifier = None
+    #: Class that models variances by the likelihood of squares, if there is one.
+    _of_squares = None
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -183,6 +185,14 @@ class BuiltInExpert(ExpertTraits, Stamped):
                 "scikit-learn estimator that predicts such means."
             )
         return self.for_values()
+
+    def of_squares(self):
+        """The model of variances with the same parameters, or None for itself."""
+        if self._of_squares is None:
+            return None
+        own = self._of_squares()
+        taken, given = own.get_params(deep=False), self.get_params(deep=False)
+        return own.set_params(**{k: v for k, v in given.items() if k in taken})
 
     def for_values(self):
         """The regression expert with the same parameters."""

@@ -115,9 +115,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
 
     differentiable = is_linear = is_smooth = reads_sparse = scales_ridge = True
     streams = True
-    #: The forms of likelihoods whose M-step is no least squares, and of variances; set
-    #: beside them.
-    _generalized = _of_squares = None
+    #: The form of likelihoods whose M-step is no least squares; set beside it.
+    _generalized = None
 
     def __init__(
         self,
@@ -165,11 +164,6 @@ class LinearExpert(RidgePart, BuiltInExpert):
         own = LinearExpert.get_params(self)
         own.pop("likelihood", None)
         return self._generalized(**own, likelihood=clone(likelihood))
-
-    def of_squares(self):
-        """The log-linear model of a variance, with the same parameters."""
-        own = LinearExpert.get_params(self)
-        return self._of_squares(own["alpha"], own["l1_ratio"], own["standardize"])
 
     def network(self, n_inputs, n_outputs):
         """Architecture for trainers that follow a gradient: no hidden layers."""
