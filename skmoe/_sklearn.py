@@ -1,8 +1,10 @@
-"""The only door to scikit-learn's private names.
+"""The only door to scikit-learn's private names, and to what not all versions have.
 
 Each is used because no public name does the same; when scikit-learn moves one, this
 is the file to change.
 """
+
+from __future__ import annotations
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -22,6 +24,24 @@ from sklearn.utils.validation import _check_feature_names_in as check_names_in
 from sklearn.utils.validation import _check_method_params as taken_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
+from ._typing import Method
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
+except ImportError:
+    # Before 1.9 there is nothing to call back; ``verbose`` tells how training comes on.
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing: this version of scikit-learn has no callbacks."""
+
+    def _with_callbacks(method):
+        return method
+
+
+def with_callbacks(method: Method) -> Method:
+    """A ``fit`` that ends what callbacks have begun, where there are callbacks."""
+    return _with_callbacks(method)
+
 
 def own_request(estimator):
     """Metadata that an estimator takes itself, or None; routers keep theirs inside."""
@@ -36,6 +56,7 @@ def printed_as_estimator(kind):
 
 
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "InvalidParameterError",
@@ -51,4 +72,5 @@ __all__ = [
     "routing_enabled",
     "safe_indexing",
     "taken_params",
+    "with_callbacks",
 ]

@@ -27,7 +27,7 @@ _PACKAGES = (joblib, numba, np, scipy, sklearn, concurrent.futures, multiprocess
 _MODULES = (contextlib, copy, functools, pickle, threading, threadpoolctl)
 BETWEEN = (
     join(dirname(__file__), ""),
-    *(join(dirname(package.__file__), "") for package in _PACKAGES),
+    *(join(dirname(str(package.__file__)), "") for package in _PACKAGES),
     *(module.__file__ for module in _MODULES),
     "<frozen ",
 )

@@ -1,14 +1,24 @@
 """Synthetic data that come with the truth."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.random import RandomState
 from sklearn.utils import check_random_state
 
 __all__ = ["make_gated_classification", "make_gated_regression", "make_regimes"]
 
 
 def make_regimes(
-    n_samples=1000, n_features=5, *, noise=0.5, random_state=None, return_truth=False
-):
+    n_samples: int = 1000,
+    n_features: int = 5,
+    *,
+    noise: float = 0.5,
+    random_state: int | RandomState | None = None,
+    return_truth: bool = False,
+) -> tuple[Any, ...]:
     """Two linear regimes on either side of a hyperplane.
 
     Parameters
@@ -67,15 +77,15 @@ def _gated(n_samples, n_features, n_experts, sharpness, rng):
 
 
 def make_gated_regression(
-    n_samples=1000,
-    n_features=5,
-    n_experts=3,
+    n_samples: int = 1000,
+    n_features: int = 5,
+    n_experts: int = 3,
     *,
-    sharpness=2.0,
-    noise=0.5,
-    random_state=None,
-    return_truth=False,
-):
+    sharpness: float = 2.0,
+    noise: float = 0.5,
+    random_state: int | RandomState | None = None,
+    return_truth: bool = False,
+) -> tuple[Any, ...]:
     """Draws from a mixture of linear experts under a softmax gate.
 
     Parameters
@@ -108,32 +118,32 @@ def make_gated_regression(
     X, gate, proba, expert = _gated(n_samples, n_features, n_experts, sharpness, rng)
     coef = 2.0 * rng.normal(size=(n_experts, n_features))
     intercept = 3.0 * rng.normal(size=n_experts)
-    noise = np.broadcast_to(np.asarray(noise, dtype=float), n_experts)
+    spread = np.broadcast_to(np.asarray(noise, dtype=float), n_experts)
     lines = X @ coef.T + intercept
     y = lines[np.arange(n_samples), expert]
-    y = y + noise[expert] * rng.normal(size=n_samples)
+    y = y + spread[expert] * rng.normal(size=n_samples)
     truth = {
         "expert": expert,
         "gate_proba": proba,
         "gate_coef": gate,
         "coef": coef,
         "intercept": intercept,
-        "noise": noise,
+        "noise": spread,
         "mean": np.sum(proba * lines, axis=1),
     }
     return (X, y, truth) if return_truth else (X, y)
 
 
 def make_gated_classification(
-    n_samples=1000,
-    n_features=5,
-    n_experts=3,
-    n_classes=2,
+    n_samples: int = 1000,
+    n_features: int = 5,
+    n_experts: int = 3,
+    n_classes: int = 2,
     *,
-    sharpness=2.0,
-    random_state=None,
-    return_truth=False,
-):
+    sharpness: float = 2.0,
+    random_state: int | RandomState | None = None,
+    return_truth: bool = False,
+) -> tuple[Any, ...]:
     """Draws from a mixture of multinomial logistic experts under a softmax gate.
 
     Parameters

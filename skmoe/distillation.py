@@ -1,7 +1,10 @@
 """A smaller or cheaper model from a fitted mixture."""
 
+from __future__ import annotations
+
 import numpy as np
-from sklearn.base import clone, is_classifier
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ._estimators.answers import see
@@ -9,6 +12,7 @@ from ._estimators.base import BaseMoE
 from ._estimators.parts import has_own_names
 from ._sklearn import safe_indexing
 from ._tables.table import row_weights
+from ._typing import Table
 from .likelihoods import Gaussian
 from .trainers import TwoStage
 
@@ -20,15 +24,15 @@ NODE_WEIGHTS = np.array([1.0, 4.0, 1.0]) / 6.0
 
 
 def distill(
-    teacher,
-    X,
-    student=None,
+    teacher: BaseEstimator,
+    X: Table,
+    student: BaseEstimator | None = None,
     *,
-    n_experts=None,
-    y=None,
-    hard_share=0.75,
-    sample_weight=None,
-):
+    n_experts: int | None = None,
+    y: ArrayLike | None = None,
+    hard_share: float = 0.75,
+    sample_weight: ArrayLike | None = None,
+) -> BaseEstimator:
     """Fit a student to the predictive distribution of a teacher.
 
     The student maximises its expected log-likelihood under the teacher's distribution

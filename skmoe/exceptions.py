@@ -1,5 +1,9 @@
 """Warnings that skmoe raises."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from sklearn.exceptions import InconsistentVersionWarning
 
 __all__ = ["ExpertCollapseWarning", "NoSampleWeightWarning", "OtherVersionWarning"]
@@ -27,7 +31,7 @@ class OtherVersionWarning(InconsistentVersionWarning):
     estimator_name, saved, current : as given
     """
 
-    def __init__(self, estimator_name, saved, current):
+    def __init__(self, estimator_name: str, saved: Any, current: Any) -> None:
         saved = saved or {}
         super().__init__(
             estimator_name=estimator_name,

@@ -4,6 +4,8 @@ Each is added to the loss of a batch with its own weight; coefficients default t
 published ones.  A loss sees a :class:`GateBatch` and returns its value and slopes.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +69,7 @@ class BaseLoss(Stamped):
         What the loss is multiplied by before it is added to the objective.
     """
 
-    def __init__(self, weight):
+    def __init__(self, weight: float) -> None:
         self.weight = weight
 
     def check(self):
@@ -115,7 +117,7 @@ class ImportanceLoss(BaseLoss):
     ImportanceLoss()
     """
 
-    def __init__(self, weight=0.1):
+    def __init__(self, weight: float = 0.1) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -146,7 +148,7 @@ class LoadLoss(BaseLoss):
     LoadLoss(weight=0.2)
     """
 
-    def __init__(self, weight=0.1):
+    def __init__(self, weight: float = 0.1) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -202,7 +204,7 @@ class LoadBalancingLoss(BaseLoss):
     LoadBalancingLoss()
     """
 
-    def __init__(self, weight=0.01):
+    def __init__(self, weight: float = 0.01) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -237,7 +239,7 @@ class RouterZLoss(BaseLoss):
     RouterZLoss()
     """
 
-    def __init__(self, weight=0.001):
+    def __init__(self, weight: float = 0.001) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):
@@ -266,7 +268,7 @@ class MutualInformationLoss(BaseLoss):
     MutualInformationLoss()
     """
 
-    def __init__(self, weight=0.01):
+    def __init__(self, weight: float = 0.01) -> None:
         super().__init__(weight)
 
     def value_and_slopes(self, batch):

@@ -4,9 +4,13 @@
 ``weights`` (n, K) gate weights, ``predictions`` (n, K, d) expert predictions.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
 from ._kernels.routing import group_slots
@@ -20,12 +24,17 @@ LEAST_DENSITY = -1e300
 MOST_STEPS, FIRST_STEPS = 200, 60
 
 
-def at_views(likelihoods, views):
+def at_views(likelihoods: Sequence[Any], views: Sequence[Any]) -> list[Any]:
     """Likelihoods of the rows that each expert sees."""
     return [own.at(view) for own, view in zip(likelihoods, views, strict=True)]
 
 
-def log_prob(likelihoods, y, predictions, size=None):
+def log_prob(
+    likelihoods: Sequence[Any],
+    y: NDArray,
+    predictions: Sequence[NDArray],
+    size: NDArray | None = None,
+) -> NDArray:
     """Log-densities (n, K) of rows ``y`` under each expert's likelihood.
 
     ``size`` (n,) are exposures or trials, None for one.
@@ -34,12 +43,12 @@ def log_prob(likelihoods, y, predictions, size=None):
     return np.column_stack([own.log_prob(y, at, size) for own, at in pairs])
 
 
-def log_density(log_gate, log_prob):
+def log_density(log_gate: NDArray, log_prob: NDArray) -> NDArray:
     """``log sum_k g_k p_k`` per row."""
     return logsumexp(log_gate + log_prob, axis=1)
 
 
-def responsibilities(log_gate, log_prob):
+def responsibilities(log_gate: NDArray, log_prob: NDArray) -> NDArray:
     """Posterior probability of each expert per row, shape (n, K).
 
     Where no expert finds y possible, they are the gate's weights.
@@ -56,7 +65,9 @@ def _joint(log_gate, log_prob):
     return joint, impossible
 
 
-def e_step(log_gate, log_prob, *, hard=False):
+def e_step(
+    log_gate: NDArray, log_prob: NDArray, *, hard: bool = False
+) -> tuple[NDArray, NDArray]:
     """Log-densities (n,) of rows as training counts them, and responsibilities (n, K).
 
     A row that no expert finds possible counts as very unlikely.  If ``hard``, a row
@@ -72,12 +83,14 @@ def e_step(log_gate, log_prob, *, hard=False):
     return np.where(impossible, LEAST_DENSITY, row), resp
 
 
-def mean(weights, predictions):
+def mean(weights: NDArray, predictions: Sequence[NDArray]) -> NDArray:
     """Gate-weighted prediction, shape (n, d)."""
     return np.einsum("nk,nkd->nd", weights, predictions)
 
 
-def variance(weights, predictions, within):
+def variance(
+    weights: NDArray, predictions: Sequence[NDArray], within: NDArray
+) -> NDArray:
     """Law of total variance, shape (n, d).
 
     Parameters
@@ -137,13 +150,13 @@ class Components(NamedTuple):
         return np.stack(parts, axis=1)
 
 
-def cdf(t, components):
+def cdf(t: NDArray, components: Any) -> NDArray:
     """P(Y <= t) of each output by itself, shape (n, d), at ``t`` of that shape."""
     size = components.size
     return sum(w[:, None] * own.cdf(t, at, size) for w, own, at in components.each())
 
 
-def marginal_density(t, components):
+def marginal_density(t: NDArray, components: Any) -> NDArray:
     """Density of each output by itself, shape (n, d), at ``t`` of that shape."""
     size = components.size
     parts = [
@@ -153,7 +166,7 @@ def marginal_density(t, components):
     return sum(parts)
 
 
-def quantile(level, components):
+def quantile(level: float, components: Any) -> NDArray:
     """Where the distribution function of each output reaches ``level``, (n, d).
 
     The distribution function at the smallest of the experts' own quantiles is at most
@@ -175,12 +188,13 @@ def quantile(level, components):
     open_rows = np.arange(len(t))
     for number in range(MOST_STEPS):
         halfway = _halfway if number < FIRST_STEPS else middle
-        step = _newton(level, t[open_rows], components.on_rows(open_rows))
+        excess, slope = _newton(level, t[open_rows], components.on_rows(open_rows))
         low[open_rows], high[open_rows], t[open_rows], done = narrowed(
             low[open_rows],
             high[open_rows],
             t[open_rows],
-            *step,
+            excess,
+            slope,
             tolerance,
             halfway,
         )
@@ -220,7 +234,15 @@ def _newton(level, t, components):
     return excess, slope
 
 
-def narrowed(low, high, t, excess, slope, tolerance, halfway=_halfway):
+def narrowed(
+    low: NDArray,
+    high: NDArray,
+    t: NDArray,
+    excess: NDArray,
+    slope: NDArray,
+    tolerance: float | NDArray,
+    halfway: Callable[..., NDArray] = _halfway,
+) -> tuple[Any, ...]:
     """The bracket after a look at ``t``, the next ``t``, and rows that are done."""
     below = excess < 0
     low, high = np.where(below, t, low), np.where(below, high, t)
@@ -234,13 +256,15 @@ def narrowed(low, high, t, excess, slope, tolerance, halfway=_halfway):
     return low, high, np.where(there, t, following), done.all(axis=1)
 
 
-def entropy(resp, sample_weight):
+def entropy(resp: NDArray, sample_weight: NDArray) -> float:
     """``-sum_i w_i sum_k r_ik log r_ik``, the uncertainty about who serves whom."""
     safe = np.where(resp > 0, resp, 1.0)
     return -float(sample_weight @ np.sum(resp * np.log(safe), axis=1))
 
 
-def dispatch(indices, n_experts):
+def dispatch(
+    indices: NDArray, n_experts: int
+) -> Iterator[tuple[int, NDArray, NDArray]]:
     """Rows and slots of each expert, from one counting sort.
 
     Yields

@@ -1,6 +1,12 @@
 """Experts that were trained before the gate, on groups of rows or on other tasks."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
@@ -8,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length
 from ._estimators.parts import adapt_expert
 from ._sklearn import safe_indexing
 from ._tables.table import row_weights
+from ._typing import Table
 from ._warnings import heard, tell
 from .engines import run_calls
 from .experts._base import reads_numbers
@@ -17,8 +24,15 @@ __all__ = ["pretrain_experts"]
 
 
 def pretrain_experts(
-    expert, X, y, groups, *, classify=False, sample_weight=None, n_jobs=None
-):
+    expert: BaseEstimator,
+    X: Table,
+    y: ArrayLike,
+    groups: ArrayLike,
+    *,
+    classify: bool = False,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> list[tuple[str, Any]]:
     """Fit one expert per group of rows, for a mixture that only learns the gate.
 
     The first of two stages: experts are specialists of known groups (regions, machines,

@@ -11,7 +11,6 @@ import pytest
 import sklearn
 from scipy import sparse
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -331,14 +330,15 @@ class StopAt:
 
 @pytest.mark.filterwarnings("ignore")
 def test_callbacks(regression):
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn >= 1.9")
     X, y = regression
     trainer = EM(tol=0.0, max_iter=30)
     stopped = MoERegressor(n_experts=3, trainer=trainer)
     stopped.set_callbacks(StopAt(3)).fit(X, y)
     assert stopped.n_iter_ == 3
-    monitor = ScoringMonitor(scoring="r2")
+    monitor = callback.ScoringMonitor(scoring="r2")
     watched = MoERegressor(n_experts=3, trainer=trainer)
-    watched.set_callbacks(ProgressBar(), monitor).fit(X, y)
+    watched.set_callbacks(callback.ProgressBar(), monitor).fit(X, y)
     assert len(monitor.get_logs().data_as_pandas) >= watched.n_iter_
     plain = MoERegressor(n_experts=3, trainer=trainer).fit(X, y)
     np.testing.assert_array_equal(plain.predict(X), watched.predict(X))

@@ -18,7 +18,7 @@ LONGEST_FUNCTION = 40
 
 # Each layer may import those before it, and itself.
 LAYERS = [
-    {"exceptions", "_version", "_warnings", "_sklearn", "_stamp"},
+    {"exceptions", "_version", "_warnings", "_sklearn", "_stamp", "_typing"},
     {"_kernels", "engines"},
     {"_numerics", "_tables", "data"},
     {"mixture"},

@@ -1,11 +1,14 @@
 """What both estimators share: parameters, and the course of a fit."""
 
+from __future__ import annotations
+
 import functools
 import numbers
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -13,6 +16,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from .._sklearn import (
+    CallbackSupportMixin,
     HasMethods,
     Interval,
     StrOptions,
@@ -22,7 +26,9 @@ from .._sklearn import (
     raise_for_params,
     routing_enabled,
     safe_indexing,
+    with_callbacks,
 )
+from .._typing import Method, Table
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
@@ -66,6 +72,7 @@ from .training import (
     make_task,
     positive_rows,
     splitting,
+    told_of_compiling,
     train_batch,
     training_size,
     warn_of_weights,
@@ -127,7 +134,7 @@ def check_freeze(freeze, names):
         )
 
 
-def transactional(fit):
+def transactional(fit: Method) -> Method:
     """Leave a fitted estimator exactly as it was if ``fit`` raises."""
 
     @functools.wraps(fit)
@@ -140,10 +147,10 @@ def transactional(fit):
             self.__dict__.update(before)
             raise
 
-    return wrapped
+    return cast(Method, wrapped)
 
 
-def checked(fit):
+def checked(fit: Method) -> Method:
     """A ``fit`` that validates parameters, warns once, and is undone if it raises."""
     validated = fit_context(prefer_skip_nested_validation=False)(tells_once(fit))
 
@@ -152,7 +159,7 @@ def checked(fit):
         refuse_classes(self)
         return validated(self, *args, **kwargs)
 
-    return transactional(kinds_first)
+    return cast(Method, transactional(kinds_first))
 
 
 @printed_as_estimator
@@ -164,7 +171,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     _doc_link_module = "skmoe"
     # What a fitted mixture keeps besides its public attributes.
-    _learned = None
+    _learned: Any = None
 
     _parameter_constraints = {
         "experts": [
@@ -206,7 +213,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         tags.input_tags.allow_nan, tags.input_tags.sparse = allowed
         return tags
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata routing of this object and its experts."""
         router = MetadataRouter(owner=self).add_self_request(self)
         mapping = MethodMapping().add(caller="fit", callee="fit")
@@ -240,7 +247,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         return VisualBlock("parallel", [*named.values()][:MOST_SHOWN], names=names)
 
     # ``set_output`` wraps the method only where the class defines it itself.
-    def transform(self, X):
+    def transform(self, X: Table) -> NDArray:
         """Gate weights as features; the same as :meth:`gate_proba`."""
         return self.gate_proba(X)
 
@@ -255,10 +262,11 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         return previous_fits(self, parts)
 
     def _fit(self, X, y, sample_weight, fit_params, sizes, resp=None):
-        if isinstance(X, RowSource):
-            given = {"y": y, "sample_weight": sample_weight, "start": resp}
-            return fit_source(self, X, **given | sizes | fit_params)
-        return self._fit_rows(X, y, sample_weight, fit_params, sizes, resp)
+        with told_of_compiling(self):
+            if isinstance(X, RowSource):
+                given = {"y": y, "sample_weight": sample_weight, "start": resp}
+                return fit_source(self, X, **given | sizes | fit_params)
+            return self._fit_rows(X, y, sample_weight, fit_params, sizes, resp)
 
     def _fit_rows(self, X, y, sample_weight, fit_params, sizes, resp):
         owner, before, parts = type(self).__name__, read_before(self), self._resolve()

@@ -1,12 +1,19 @@
 """``MoEClassifier``."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.callback import with_callbacks
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
+from .._sklearn import with_callbacks
 from .._tables.table import relative_weights
+from .._typing import Columns, Experts, Part, Table
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .sources import in_batches
@@ -157,23 +164,23 @@ classifier, default="softmax"
 
     def __init__(
         self,
-        experts=None,
-        n_experts="auto",
+        experts: Experts = None,
+        n_experts: int | str = "auto",
         *,
-        gate="softmax",
-        router=None,
-        trainer="em",
-        class_weight=None,
-        shared_expert=None,
-        gate_features=None,
-        expert_features=None,
-        n_members=1,
-        n_init=1,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        gate: Part = "softmax",
+        router: int | BaseEstimator | None = None,
+        trainer: Part = "em",
+        class_weight: dict[Any, float] | str | None = None,
+        shared_expert: BaseEstimator | None = None,
+        gate_features: Columns = None,
+        expert_features: Columns = None,
+        n_members: int = 1,
+        n_init: int = 1,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.experts = experts
         self.n_experts = n_experts
         self.gate = gate
@@ -192,7 +199,13 @@ classifier, default="softmax"
 
     @with_callbacks
     @checked
-    def fit(self, X, y=None, sample_weight=None, **fit_params):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Fit gate and experts together.
 
         Parameters
@@ -223,7 +236,14 @@ classifier, default="softmax"
 
     @available_if(can_partial_fit)
     @checked
-    def partial_fit(self, X, y, classes=None, sample_weight=None, freeze=None):
+    def partial_fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        freeze: str | list[str] | None = None,
+    ) -> Self:
         """Learn from a further batch of rows: a step of EM, or a pass of the gradient.
 
         Under EM, which takes linear and additive experts under softmax, additive,
@@ -277,7 +297,7 @@ classifier, default="softmax"
         return self._partial_fit(X, y, sample_weight, freeze, classes)
 
     @in_batches
-    def predict_proba(self, X):
+    def predict_proba(self, X: Table) -> NDArray:
         """Class probabilities of the mixture, shape (n, n_classes).
 
         Those of a :class:`~skmoe.data.RowSource` are an iterator over its batches.
@@ -286,13 +306,13 @@ classifier, default="softmax"
         proba = own.mean(seen)
         return proba / proba.sum(axis=1, keepdims=True)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Table) -> NDArray:
         """Logarithms of :meth:`predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
     @in_batches
-    def predict(self, X):
+    def predict(self, X: Table) -> NDArray:
         """Most probable label, shape (n,).
 
         Those of a :class:`~skmoe.data.RowSource` are an iterator over its batches.
@@ -300,14 +320,16 @@ classifier, default="softmax"
         own, seen = answers.see(self, X)
         return self.classes_[own.mean(seen).argmax(axis=1)]
 
-    def score(self, X, y, sample_weight=None):
+    def score(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Share of the rows whose label :meth:`predict` finds."""
         predicted = self.predict(X)
         if sample_weight is not None:
             sample_weight = relative_weights(predicted, sample_weight)
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
-    def predict_experts(self, X):
+    def predict_experts(self, X: Table) -> NDArray:
         """Class probabilities of every expert, shape (n, K, n_classes)."""
         own, seen = answers.see(self, X)
         return own.predictions(seen)

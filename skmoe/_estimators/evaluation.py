@@ -1,16 +1,21 @@
 """What a fitted mixture answers, whatever its task: densities, routes, criteria."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
 from .._numerics.design import evidence
 from .._sklearn import check_names_in
 from .._tables.table import row_weights
+from .._typing import Table
 from ..data import RowSource
 from ..experts._counts import expert_parameters
+from ..routers import Routing
 from . import answers
 from .parts import SHARED
 from .sources import densities, source_parts
@@ -19,7 +24,11 @@ from .sources import densities, source_parts
 class Evaluation:
     """Methods that only read fitted attributes."""
 
-    def gate_proba(self, X):
+    named_experts_: dict[str, Any]
+    # None where an expert has no count, which criteria refuse.
+    n_parameters_: Any
+
+    def gate_proba(self, X: Table) -> NDArray:
         """Gate weights after routing.
 
         Parameters
@@ -33,7 +42,7 @@ class Evaluation:
         """
         return answers.route(self, X).dense()
 
-    def route(self, X):
+    def route(self, X: Table) -> Routing:
         """Active experts of each row, and their weights.
 
         Returns
@@ -42,7 +51,7 @@ class Evaluation:
         """
         return answers.route(self, X)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Names of the columns of :meth:`transform`: those of the experts.
 
         Parameters
@@ -55,7 +64,7 @@ class Evaluation:
         return np.asarray(list(self.named_experts_), dtype=object)
 
     @densities
-    def log_density(self, X, y, **sizes):
+    def log_density(self, X: Table, y: ArrayLike, **sizes: Any) -> NDArray:
         """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
 
         Normalising constants are included.
@@ -70,7 +79,7 @@ class Evaluation:
         """
         return mixture.log_density(*answers.log_parts(self, X, y, **sizes))
 
-    def responsibilities(self, X, y, **sizes):
+    def responsibilities(self, X: Table, y: ArrayLike, **sizes: Any) -> NDArray:
         """Posterior probability of each expert given x and y, shape (n, K).
 
         Parameters are those of :meth:`log_density`.  Where no expert finds y possible,
@@ -78,7 +87,13 @@ class Evaluation:
         """
         return mixture.responsibilities(*answers.log_parts(self, X, y, **sizes))
 
-    def aic(self, X, y=None, sample_weight=None, **sizes):
+    def aic(
+        self,
+        X: Table,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """Akaike's criterion on the given data; lower is better.
 
         A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
@@ -86,7 +101,13 @@ class Evaluation:
         found = judged(self, X, y, sample_weight, sizes)
         return found.deviance + 2 * self.n_parameters_
 
-    def bic(self, X, y=None, sample_weight=None, **sizes):
+    def bic(
+        self,
+        X: Table,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """Bayesian information criterion on the given data; lower is better.
 
         A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
@@ -94,7 +115,13 @@ class Evaluation:
         found = judged(self, X, y, sample_weight, sizes)
         return found.deviance + self.n_parameters_ * np.log(found.n_rows)
 
-    def icl(self, X, y=None, sample_weight=None, **sizes):
+    def icl(
+        self,
+        X: Table,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """Integrated completed likelihood: BIC plus twice the entropy of who serves.
 
         Each row counts with all its responsibilities.  flexmix counts the largest one

@@ -1,13 +1,20 @@
 """``HierarchicalMoERegressor`` and ``HierarchicalMoEClassifier``: trees of gates."""
 
+from __future__ import annotations
+
 import math
 import numbers
+from typing import Any
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.base import BaseEstimator
 
 from .._numerics.tree import Tree, balanced_shape, flat, n_leaves
 from .._sklearn import Interval, StrOptions
+from .._typing import Columns, Experts, Part, Table
 from ..gates._tree import NoiseTreeGate, TreeGate
 from ..trainers._growth import GrowingTrainer
 from .classifier import MoEClassifier
@@ -84,8 +91,14 @@ def check_growth(asked, warm_start):
 class Hierarchy:
     """What a tree of gates adds to a mixture, whatever the task."""
 
+    branching: tuple[int, ...] | str
+    max_leaf_nodes: int
+    n_members: int
+    gate_: Any
+    gate_proba: Any
+
     @property
-    def n_experts(self):
+    def n_experts(self) -> int:
         """Leaves that the tree has, or may have; one where ``branching`` has none."""
         if grows(self.branching):
             return self.max_leaf_nodes
@@ -138,11 +151,11 @@ class Hierarchy:
                 )
         return previous
 
-    def apply(self, X):
+    def apply(self, X: Table) -> NDArray:
         """Number of the most probable leaf of each row, shape (n,)."""
         return self.gate_proba(X).argmax(axis=1)
 
-    def decision_path(self, X):
+    def decision_path(self, X: Table) -> sparse.csr_array:
         """Nodes on the way to the most probable leaf.
 
         Parameters
@@ -229,26 +242,26 @@ classifier, default="softmax"
 
     def __init__(
         self,
-        experts=None,
-        branching=(2, 2),
+        experts: Experts = None,
+        branching: tuple[int, ...] | str = (2, 2),
         *,
-        max_leaf_nodes=8,
-        criterion="held-out",
-        gate="softmax",
-        router=None,
-        trainer="em",
-        likelihood="gaussian",
-        noise=False,
-        shared_expert=None,
-        gate_features=None,
-        expert_features=None,
-        n_members=1,
-        n_init=1,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        max_leaf_nodes: int = 8,
+        criterion: str = "held-out",
+        gate: Part = "softmax",
+        router: int | BaseEstimator | None = None,
+        trainer: Part = "em",
+        likelihood: Part = "gaussian",
+        noise: bool | str = False,
+        shared_expert: BaseEstimator | None = None,
+        gate_features: Columns = None,
+        expert_features: Columns = None,
+        n_members: int = 1,
+        n_init: int = 1,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.experts = experts
         self.branching = branching
         self.max_leaf_nodes = max_leaf_nodes
@@ -330,25 +343,25 @@ classifier, default="softmax"
 
     def __init__(
         self,
-        experts=None,
-        branching=(2, 2),
+        experts: Experts = None,
+        branching: tuple[int, ...] | str = (2, 2),
         *,
-        max_leaf_nodes=8,
-        criterion="held-out",
-        gate="softmax",
-        router=None,
-        trainer="em",
-        class_weight=None,
-        shared_expert=None,
-        gate_features=None,
-        expert_features=None,
-        n_members=1,
-        n_init=1,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        max_leaf_nodes: int = 8,
+        criterion: str = "held-out",
+        gate: Part = "softmax",
+        router: int | BaseEstimator | None = None,
+        trainer: Part = "em",
+        class_weight: dict[Any, float] | str | None = None,
+        shared_expert: BaseEstimator | None = None,
+        gate_features: Columns = None,
+        expert_features: Columns = None,
+        n_members: int = 1,
+        n_init: int = 1,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.experts = experts
         self.branching = branching
         self.max_leaf_nodes = max_leaf_nodes

@@ -1,5 +1,9 @@
 """Experts by name, as parameters in the manner of scikit-learn's compositions."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
@@ -40,7 +44,7 @@ EXAMPLES = {
 class ExpertParameters(Stamped):
     """``get_params`` and ``set_params`` that reach experts by name, and presets."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters, with those of named experts as ``name`` and ``name__x``.
 
         Those of a preset are there, too, as they are in the object that it stands for.
@@ -58,7 +62,7 @@ class ExpertParameters(Stamped):
                     params.update({f"{name}__{k}": v for k, v in own.items()})
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, those of nested objects and of experts by name included.
 
         A parameter of a preset, such as ``gate__alpha`` with ``gate="softmax"``, puts

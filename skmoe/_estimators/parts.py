@@ -64,7 +64,7 @@ LIKELIHOODS = {
     "binomial": Binomial,
 }
 # Pools stand above the mixtures, which are among their members: the package fills in.
-POOLS = {}
+POOLS: dict[str, type] = {}
 # Value of ``n_experts`` by which rows that are held out say how many, and the most.
 AUTO, BOUND = "auto", 4
 # Value of ``noise`` by which its share is the same for every row.

@@ -1,7 +1,10 @@
 """A pool of different experts for tables as they come."""
 
+from __future__ import annotations
+
 import numbers
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -165,7 +168,9 @@ class AutoPool(Pool):
     ['linear', 'neighbours']
     """
 
-    def __init__(self, include=None, max_time=None):
+    def __init__(
+        self, include: Sequence[str] | None = None, max_time: float | None = None
+    ) -> None:
         self.include = include
         self.max_time = max_time
 

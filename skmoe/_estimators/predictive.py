@@ -1,11 +1,16 @@
 """What the predictive density of a fitted regressor says: quantiles, modes, draws."""
 
+from __future__ import annotations
+
 import numbers
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from .. import mixture
+from .._typing import Table
 from . import answers
 
 # Rows whose quantiles are sought at a time, so that their experts stay in cache.
@@ -15,7 +20,14 @@ BLOCK_ROWS = 16_384
 class Predictive:
     """Methods that read the whole density of a mixture for regression."""
 
-    def outlier_proba(self, X, y, *, offset=None, trials=None):
+    def outlier_proba(
+        self,
+        X: Table,
+        y: ArrayLike,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray:
         """Probability that a row is noise, given x and y.
 
         Beyond the range of y in training, where noise has no density, it counts with
@@ -60,7 +72,14 @@ class Predictive:
             log_prob[:, k] = own.likelihoods[k].log_height()
         return mixture.responsibilities(log_gate, log_prob)[:, noise].sum(axis=1)
 
-    def predict_quantile(self, X, q=0.5, *, offset=None, trials=None):
+    def predict_quantile(
+        self,
+        X: Table,
+        q: ArrayLike = 0.5,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray:
         """Quantiles of the mixture.
 
         The distribution function of the mixture is inverted row by row; it lies
@@ -113,7 +132,14 @@ class Predictive:
         out[:, :, order] = np.maximum.accumulate(out[:, :, order], axis=2)
         return own.target.shaped(out.reshape(n, d, *levels.shape))
 
-    def predict_interval(self, X, coverage=0.9, *, offset=None, trials=None):
+    def predict_interval(
+        self,
+        X: Table,
+        coverage: float = 0.9,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray:
         """Central interval of the mixture.
 
         Parameters
@@ -137,7 +163,13 @@ class Predictive:
         ends = [beyond, 1.0 - beyond]
         return self.predict_quantile(X, ends, offset=offset, trials=trials)
 
-    def predict_mode(self, X, *, offset=None, trials=None):
+    def predict_mode(
+        self,
+        X: Table,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray:
         """Mean of the most probable expert of each row, noise left out.
 
         Where a mixture has several branches, its mean may lie between them, where no y
@@ -158,7 +190,15 @@ class Predictive:
         best = components.weights.argmax(axis=1)
         return own.target.shaped(components.means()[np.arange(len(best)), best])
 
-    def sample_y(self, X, n_samples=1, random_state=None, *, offset=None, trials=None):
+    def sample_y(
+        self,
+        X: Table,
+        n_samples: int = 1,
+        random_state: int | RandomState | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray:
         """Draws from the predictive density.
 
         Parameters

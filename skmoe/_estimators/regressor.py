@@ -1,14 +1,20 @@
 """``MoERegressor``."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, Self, overload
+
 import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.callback import with_callbacks
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from .. import mixture
-from .._sklearn import HasMethods, StrOptions
+from .._sklearn import HasMethods, StrOptions, with_callbacks
 from .._tables.table import relative_weights
+from .._typing import Columns, Experts, Part, Table
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
@@ -177,24 +183,24 @@ classifier, default="softmax"
 
     def __init__(
         self,
-        experts=None,
-        n_experts="auto",
+        experts: Experts = None,
+        n_experts: int | str = "auto",
         *,
-        gate="softmax",
-        router=None,
-        trainer="em",
-        likelihood="gaussian",
-        noise=False,
-        shared_expert=None,
-        gate_features=None,
-        expert_features=None,
-        n_members=1,
-        n_init=1,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        gate: Part = "softmax",
+        router: int | BaseEstimator | None = None,
+        trainer: Part = "em",
+        likelihood: Part = "gaussian",
+        noise: bool | str = False,
+        shared_expert: BaseEstimator | None = None,
+        gate_features: Columns = None,
+        expert_features: Columns = None,
+        n_members: int = 1,
+        n_init: int = 1,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.experts = experts
         self.n_experts = n_experts
         self.gate = gate
@@ -220,8 +226,15 @@ classifier, default="softmax"
     @with_callbacks
     @checked
     def fit(
-        self, X, y=None, sample_weight=None, *, offset=None, trials=None, **fit_params
-    ):
+        self,
+        X: Table,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Fit gate and experts together.
 
         Parameters
@@ -259,7 +272,13 @@ classifier, default="softmax"
 
     @available_if(can_partial_fit)
     @checked
-    def partial_fit(self, X, y, sample_weight=None, freeze=None):
+    def partial_fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        freeze: str | list[str] | None = None,
+    ) -> Self:
         """Learn from a further batch of rows: a step of EM, or a pass of the gradient.
 
         Under EM, which takes linear and additive experts of all families but binomial
@@ -311,8 +330,30 @@ classifier, default="softmax"
         """
         return self._partial_fit(X, y, sample_weight, freeze)
 
+    @overload
+    def predict(
+        self, X: Table, return_std: Literal[False] = False, **sizes: Any
+    ) -> NDArray: ...
+
+    @overload
+    def predict(
+        self, X: Table, return_std: Literal[True], **sizes: Any
+    ) -> tuple[NDArray, NDArray]: ...
+
+    @overload
+    def predict(
+        self, X: Table, return_std: bool, **sizes: Any
+    ) -> NDArray | tuple[NDArray, NDArray]: ...
+
     @in_batches
-    def predict(self, X, return_std=False, *, offset=None, trials=None):
+    def predict(
+        self,
+        X: Table,
+        return_std: bool = False,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray | tuple[NDArray, NDArray]:
         """Mean of the mixture.
 
         Parameters
@@ -343,14 +384,28 @@ classifier, default="softmax"
         variance = mixture.variance(weights, means, components.variances())
         return mean, shaped(np.sqrt(variance))
 
-    def score(self, X, y, sample_weight=None, *, offset=None, trials=None):
+    def score(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> float:
         """Coefficient of determination of :meth:`predict`, R^2."""
         predicted = self.predict(X, offset=offset, trials=trials)
         if sample_weight is not None:
             sample_weight = relative_weights(predicted, sample_weight)
         return r2_score(y, predicted, sample_weight=sample_weight)
 
-    def predict_experts(self, X, *, offset=None, trials=None):
+    def predict_experts(
+        self,
+        X: Table,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray:
         """Mean of every expert, shape (n, K) or (n, K, n_outputs).
 
         That of a noise component is the middle of its range.

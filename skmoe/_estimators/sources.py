@@ -1,6 +1,9 @@
 """Fitting to a source of rows, and what a fitted mixture answers of one."""
 
+from __future__ import annotations
+
 import functools
+from typing import cast
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -16,6 +19,7 @@ from .._numerics.design import (
 from .._numerics.sample import ContentSample, label_numbers, row_keys
 from .._tables.names import text_names
 from .._tables.table import check_units, weights_in_range
+from .._typing import Method
 from .._warnings import quietly
 from ..data import RowSource
 from ..engines import TreeSum, recut
@@ -395,7 +399,7 @@ def row_numbers(weight, X):
     return weight
 
 
-def in_batches(method, reads_target=False):
+def in_batches(method: Method, reads_target: bool = False) -> Method:
     """A method of rows that answers a ``RowSource`` by an iterator over its batches."""
 
     @functools.wraps(method)
@@ -410,7 +414,7 @@ def in_batches(method, reads_target=False):
             for own in batches
         )
 
-    return wrapped
+    return cast(Method, wrapped)
 
 
 #: The same for a method of rows and their target, which a source holds.

@@ -8,7 +8,7 @@ from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from .._tables.frames import from_arrow
+from .._tables.frames import from_arrow, target_names
 from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
 from .._tables.values import is_gap
 from .._warnings import warn
@@ -21,10 +21,12 @@ class ValueTarget(NamedTuple):
     ----------
     n_dims : int, one or two, as y was given
     n_outputs : int
+    names : tuple of str, of the outputs; empty where y had none
     """
 
     n_dims: int
     n_outputs: int
+    names: tuple = ()
 
     # Labels of classes, of which there are none.
     classes = None
@@ -33,11 +35,11 @@ class ValueTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        y = checked_numbers(y, table.raw, model)
+        names, y = names_of(y), checked_numbers(y, table.raw, model)
         outputs = y.reshape(len(y), -1)
         check_units(outputs, ["y"] * outputs.shape[1], small=True)
         weight = row_weights(table.raw, sample_weight)
-        return cls(y.ndim, outputs.shape[1]), y, weight
+        return cls(y.ndim, outputs.shape[1], names), y, weight
 
     @classmethod
     def read_batch(cls, y, table, sample_weight, model, earlier, classes):
@@ -93,9 +95,11 @@ class ClassTarget(NamedTuple):
     Attributes
     ----------
     classes : (n_classes,) sorted labels
+    names : tuple of str, of y; empty where it had none
     """
 
     classes: np.ndarray
+    names: tuple = ()
 
     # Outputs of a regression, of which there are none.
     n_outputs = None
@@ -104,10 +108,10 @@ class ClassTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        y = checked_labels(y, table.raw)
+        names, y = names_of(y), checked_labels(y, table.raw)
         check_classification_targets(y)
         weight = row_weights(table.raw, sample_weight)
-        return cls(np.unique(y)), y, class_weights(model.class_weight, y, weight)
+        return cls(np.unique(y), names), y, class_weights(model.class_weight, y, weight)
 
     @classmethod
     def read_batch(cls, y, table, sample_weight, model, earlier, classes):
@@ -126,8 +130,8 @@ class ClassTarget(NamedTuple):
                 "None or a dict: a batch does not know the balance of all rows."
             )
         known = known_classes(classes, None if earlier is None else earlier.classes)
-        _, y, weight = cls.read(y, table, sample_weight, model)
-        return cls(known), y, weight
+        own, y, weight = cls.read(y, table, sample_weight, model)
+        return cls(known, own.names), y, weight
 
     def check(self, y, len_of, model):
         """Validated y, with as many rows as ``len_of``."""
@@ -146,6 +150,11 @@ class ClassTarget(NamedTuple):
     def size(self, likelihood, owner, n_rows):
         """Exposures or trials of rows: none here."""
         return
+
+
+def names_of(y):
+    """Names of the outputs of a target, or an empty tuple: an array has none."""
+    return () if isinstance(y, np.ndarray) else target_names(y)
 
 
 def check_given(y, owner):

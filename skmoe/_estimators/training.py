@@ -1,9 +1,12 @@
 """From parts and rows to fits: the one place that knows what trainers are given."""
 
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.core import event
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
@@ -245,6 +248,7 @@ def train(model, parts, task, previous, reporter):
         own = replace(own, report=reporter.report_of(own))
         fit = parts.trainer.fit(own.rows, own.recipe, own.start, own.report)
         fits.append(own.numbered(fit))
+        reporter.end_member()
     return fits
 
 
@@ -267,6 +271,118 @@ def told_by(model):
     return tell
 
 
+def has_callbacks(model):
+    """Whether somebody set callbacks, for which scikit-learn has this place."""
+    return bool(vars(model).get("_skl_callbacks"))
+
+
+class Compiling(event.Listener):
+    """Says so when a kernel is compiled, as happens once, and how long all took.
+
+    A kernel that is read from the cache is no such event.
+    """
+
+    def __init__(self, name):
+        self.name, self.depth, self.begun, self.seconds = name, 0, 0.0, 0.0
+
+    def on_start(self, _):
+        """A function begins to be compiled, perhaps for another one."""
+        self.depth += 1
+        if self.depth > 1:
+            return
+        self.begun = time.perf_counter()
+        if not self.seconds:
+            print(f"[{self.name}] compiling, once: later fits read it from a cache")
+
+    def on_end(self, _):
+        """A function is compiled."""
+        self.depth -= 1
+        if not self.depth:
+            self.seconds += time.perf_counter() - self.begun
+
+    def end(self):
+        """Say how long it took, if anything was compiled."""
+        if self.seconds:
+            print(f"[{self.name}] compiled in {self.seconds:.1f} s")
+
+
+@contextmanager
+def told_of_compiling(model):
+    """Who waits for a fit and listens hears what the first one spends its time on."""
+    if not (model.verbose or has_callbacks(model)):
+        yield
+        return
+    listener = Compiling(type(model).__name__)
+    with event.install_listener("numba:compile", listener):
+        yield
+    listener.end()
+
+
+def time_left(seconds, done, total):
+    """Words for what is left after some of the steps, which take alike."""
+    left = seconds / done * (total - done)
+    return f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
+
+
+class Progress:
+    """Steps of the training of one member, as they are told.
+
+    Parameters
+    ----------
+    reporter : Reporter
+    task : Task
+    """
+
+    def __init__(self, reporter, task):
+        self.reporter, self.task, self.context = reporter, task, None
+        self.total, self.done, self.begun = None, 0, time.perf_counter()
+        self.begins = True
+
+    def report(self):
+        """What a trainer is given."""
+        listens = self.reporter.model.verbose or self.reporter.has_callbacks
+        step = self.step if listens else None
+        return Report(self.iteration, self.reporter.tell, self.expect, step)
+
+    def expect(self, total):
+        """There will be so many steps, at most; None where nobody knows."""
+        if self.begins:
+            self.begins, self.total = False, total
+            self.context = self.reporter.open(total)
+
+    def iteration(self, iteration, bound, make_fit):
+        """An iteration is done; true asks to stop."""
+        self.expect(None)
+        self._say(f"iteration {iteration}: {bound:.6f}")
+
+        def attributes():
+            return self.reporter.attributes(self.task.numbered(make_fit()))
+
+        return self._count("iteration", reconstruction_attributes=attributes)
+
+    def step(self, what):
+        """A step is done that is no iteration."""
+        self.expect(None)
+        self._say(what)
+        self._count("step")
+
+    def _say(self, text):
+        done = self.done + 1
+        if self.total is not None and done < self.total:
+            left = time_left(time.perf_counter() - self.begun, done, self.total)
+            text += f" ({done} of {self.total}, at most {left} left)"
+        self.reporter.tell(text)
+
+    def _count(self, name, **made):
+        self.done += 1
+        beyond = self.total is not None and self.done > self.total
+        if self.context is None or beyond:
+            return False
+        sub = self.context.subcontext(task_name=name)
+        sub.call_on_fit_task_begin(**self.reporter.given)
+        return sub.call_on_fit_task_end(**self.reporter.given, **made)
+
+
 class Reporter:
     """Tells the user, and callbacks, how training comes on.
 
@@ -281,28 +397,42 @@ class Reporter:
     def __init__(self, model, X, y, attributes):
         self.model, self.attributes, self.tell = model, attributes, told_by(model)
         self.given, self.context = {"estimator": model, "X": X, "y": y}, None
-        # Where scikit-learn keeps those that were set.
-        if vars(model).get("_skl_callbacks"):
-            self.context = model._init_callback_context(max_subtasks=None)
-            self.context.call_on_fit_task_begin(**self.given)
+        self.has_callbacks, self.n_done = has_callbacks(model), 0
+        self.member, self.begun = None, time.perf_counter()
+        if self.has_callbacks and model.n_members > 1:
+            self._begin(model.n_members)
+
+    def _begin(self, total):
+        self.context = self.model._init_callback_context(max_subtasks=total)
+        self.context.call_on_fit_task_begin(**self.given)
+
+    def open(self, total):
+        """The context whose tasks are the steps of a member, or None."""
+        if not self.has_callbacks:
+            return None
+        if self.context is None:
+            self._begin(total)
+            return self.context
+        self.member = self.context.subcontext(task_name="member", max_subtasks=total)
+        self.member.call_on_fit_task_begin(**self.given)
+        return self.member
 
     def report_of(self, task):
-        """What a trainer calls after each iteration; true asks it to stop."""
+        """What the trainer of a member is given."""
+        return Progress(self, task).report()
 
-        def report(iteration, bound, make_fit):
-            self.tell(f"iteration {iteration}: {bound:.6f}")
-            if self.context is None:
-                return False
-            sub = self.context.subcontext(task_name="iteration")
-            sub.call_on_fit_task_begin(**self.given)
-            return sub.call_on_fit_task_end(
-                **self.given,
-                reconstruction_attributes=lambda: self.attributes(
-                    task.numbered(make_fit())
-                ),
+    def end_member(self):
+        """Tell that a member is trained."""
+        self.n_done += 1
+        total = self.model.n_members
+        if self.n_done < total:
+            left = time_left(time.perf_counter() - self.begun, self.n_done, total)
+            self.tell(f"member {self.n_done} of {total} is trained, about {left} left")
+        if self.member is not None:
+            self.member.call_on_fit_task_end(
+                **self.given, reconstruction_attributes=dict
             )
-
-        return Report(report, self.tell)
+            self.member = None
 
     def end(self):
         """Tell callbacks that the fit is done."""

@@ -41,13 +41,13 @@ def row_weights(X, sample_weight):
     takes, and whatever else takes weights.
     """
     try:
-        weight = check_sample_weight(
-            sample_weight,
-            X,
-            dtype=np.float64,
-            ensure_non_negative=True,
-            allow_all_zero_weights=False,
-        )
+        own = {"dtype": np.float64, "ensure_non_negative": True}
+        weight = check_sample_weight(sample_weight, X, **own)
+        # scikit-learn refuses them from 1.9 on.
+        if not weight.any():
+            raise ValueError(
+                "Sample weights must contain at least one non-zero number."
+            )
     except OverflowError:
         # Integers of any length.
         weight = np.array([np.inf])

@@ -1,13 +1,19 @@
 """Answers of a fitted mixture about the rows of a source, written as they come."""
 
+from __future__ import annotations
+
 import os
 import tempfile
+from collections.abc import Sequence
 from operator import methodcaller
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from ._parquet import reader
+from ._source import RowSource
 
 # What may be written, and the name of its columns.
 ANSWERS = {
@@ -17,7 +23,12 @@ ANSWERS = {
 }
 
 
-def write_predictions(model, source, path, answers=("predict",)):
+def write_predictions(
+    model: BaseEstimator,
+    source: RowSource,
+    path: str | PathLike[str],
+    answers: Sequence[str] = ("predict",),
+) -> int:
     """Write what a fitted mixture says of the rows of a source to a parquet file.
 
     Rows come in the order of the source, those of weight zero, too, and are held batch

@@ -1,6 +1,13 @@
 """``RowSource``: rows that are read in batches, once per pass of training."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import PathLike
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Rows of a batch of arrays: whole units of the sums over rows.
 BATCH_ROWS = 248 * 256
@@ -34,17 +41,19 @@ class RowSource:
 
     names = None
 
-    def batches(self):
+    def batches(self) -> Iterator[tuple[Any, Any, Any]]:
         """Iterator of (X, y, weights) of consecutive rows; weights may be None."""
         raise NotImplementedError
 
-    def remembered(self, key, make):
+    def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
         """What ``make()`` finds by a pass; a source that is to be read again for the
         same ``key`` may remember it."""
         return make()
 
     @staticmethod
-    def from_arrays(X, y, sample_weight=None):
+    def from_arrays(
+        X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> RowSource:
         """Rows of arrays, such as memory maps, which are read piece by piece.
 
         Parameters
@@ -74,7 +83,7 @@ class RowSource:
         return ArrayRows(X, y, sample_weight)
 
     @staticmethod
-    def from_batches(factory):
+    def from_batches(factory: Callable[[], Iterable[Any]]) -> RowSource:
         """Rows of whatever a callable gives.
 
         Parameters
@@ -101,7 +110,12 @@ class RowSource:
         return BatchRows(factory)
 
     @staticmethod
-    def from_parquet(path, target, columns=None, weight=None):
+    def from_parquet(
+        path: str | PathLike[str],
+        target: str,
+        columns: Sequence[str] | None = None,
+        weight: str | None = None,
+    ) -> RowSource:
         """Rows of a parquet file, or of all files of a folder in order of their names.
 
         Needs pyarrow (``pip install skmoe[data]``).

@@ -1,6 +1,12 @@
 """``DaskMoERegressor`` and ``DaskMoEClassifier``."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -11,6 +17,7 @@ from .._estimators.sources import fit_after, refuse_others, serves_sums
 from .._estimators.target import check_given
 from .._sklearn import StrOptions
 from .._tables.frames import is_collection
+from .._typing import Columns, Experts, Part, Table
 from ..trainers._em.gathered import can_gather
 from ._collections import check_collections, client_of, partitions
 from ._engine import WorkerPass, Workers
@@ -30,7 +37,7 @@ class DaskMixture:
     A subclass gives ``local``, the estimator of rows in memory that it is otherwise.
     """
 
-    local = None
+    local: Any = None
     # Methods that ask an expert for the rows that are routed to it.
     _routed = ()
 
@@ -47,7 +54,7 @@ class DaskMixture:
         other.client = self.client
         return other
 
-    def to_local(self):
+    def to_local(self) -> Any:
         """The same fitted mixture as an estimator of rows in memory.
 
         Returns
@@ -120,13 +127,13 @@ class DaskMixture:
     def _per_expert(self):
         return (Answer((self.n_experts_,), np.dtype(float)),)
 
-    def gate_proba(self, X):
+    def gate_proba(self, X: Table) -> Any:
         """Gate weights after routing, shape (n, K); lazy for a Dask collection."""
         if not self._asked_lazily(X):
             return super().gate_proba(X)
         return self._lazily(self.local.gate_proba, self._per_expert(), {"X": X})
 
-    def responsibilities(self, X, y, **sizes):
+    def responsibilities(self, X: Table, y: ArrayLike, **sizes: Any) -> Any:
         """Posterior probability of each expert given x and y, shape (n, K).
 
         Lazy for Dask collections.
@@ -137,7 +144,7 @@ class DaskMixture:
         rows = {"X": X, "y": y}
         return self._lazily(self.local.responsibilities, self._per_expert(), rows)
 
-    def log_density(self, X, y, **sizes):
+    def log_density(self, X: Table, y: ArrayLike, **sizes: Any) -> Any:
         """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
 
         Lazy for Dask collections.
@@ -255,26 +262,26 @@ verbose
 
     def __init__(
         self,
-        experts=None,
-        n_experts="auto",
+        experts: Experts = None,
+        n_experts: int | str = "auto",
         *,
-        client=None,
-        placement="replicate",
-        gate="softmax",
-        router=None,
-        trainer="em",
-        likelihood="gaussian",
-        noise=False,
-        shared_expert=None,
-        gate_features=None,
-        expert_features=None,
-        n_members=1,
-        n_init=1,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        client: Any = None,
+        placement: str = "replicate",
+        gate: Part = "softmax",
+        router: int | BaseEstimator | None = None,
+        trainer: Part = "em",
+        likelihood: Part = "gaussian",
+        noise: bool | str = False,
+        shared_expert: BaseEstimator | None = None,
+        gate_features: Columns = None,
+        expert_features: Columns = None,
+        n_members: int = 1,
+        n_init: int = 1,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             experts,
             n_experts,
@@ -296,7 +303,13 @@ verbose
         self.client = client
         self.placement = placement
 
-    def fit(self, X, y, sample_weight=None, **given):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        **given: Any,
+    ) -> Self:
         """Fit gate and experts together.
 
         Parameters
@@ -320,7 +333,7 @@ verbose
         """
         return super().fit(X, y, sample_weight, **given)
 
-    def predict(self, X, return_std=False, **sizes):
+    def predict(self, X: Table, return_std: bool = False, **sizes: Any) -> Any:
         """Mean of the mixture, shape (n,) or (n, n_outputs).
 
         Lazy for a Dask collection; with its standard deviation if that is asked for.
@@ -380,25 +393,25 @@ verbose
 
     def __init__(
         self,
-        experts=None,
-        n_experts="auto",
+        experts: Experts = None,
+        n_experts: int | str = "auto",
         *,
-        client=None,
-        placement="replicate",
-        gate="softmax",
-        router=None,
-        trainer="em",
-        class_weight=None,
-        shared_expert=None,
-        gate_features=None,
-        expert_features=None,
-        n_members=1,
-        n_init=1,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        client: Any = None,
+        placement: str = "replicate",
+        gate: Part = "softmax",
+        router: int | BaseEstimator | None = None,
+        trainer: Part = "em",
+        class_weight: dict[Any, float] | str | None = None,
+        shared_expert: BaseEstimator | None = None,
+        gate_features: Columns = None,
+        expert_features: Columns = None,
+        n_members: int = 1,
+        n_init: int = 1,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             experts,
             n_experts,
@@ -419,7 +432,13 @@ verbose
         self.client = client
         self.placement = placement
 
-    def fit(self, X, y, sample_weight=None, **given):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        **given: Any,
+    ) -> Self:
         """Fit gate and experts together; see :meth:`DaskMoERegressor.fit`.
 
         Parameters
@@ -436,14 +455,14 @@ verbose
         """
         return super().fit(X, y, sample_weight, **given)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Table) -> Any:
         """Class probabilities, shape (n, n_classes); lazy for a Dask collection."""
         if not self._asked_lazily(X):
             return super().predict_proba(X)
         answers = (Answer(self.classes_.shape, np.dtype(float)),)
         return self._lazily(self.local.predict_proba, answers, {"X": X})
 
-    def predict(self, X):
+    def predict(self, X: Table) -> Any:
         """Most probable label, shape (n,); lazy for a Dask collection."""
         if not self._asked_lazily(X):
             return super().predict(X)

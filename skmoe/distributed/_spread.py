@@ -141,9 +141,11 @@ class SpreadRecipe(Recipe):
         own = {name.name: vars(self)[name.name] for name in fields(Recipe)}
         return _recipe, (own,)
 
-    def run_fits(self, function, arguments):
+    def run_fits(self, function, arguments, done=None):
         """Results of calls that fit experts; a pool's keep their warnings back."""
         pairs = self.crew.run(function, arguments)
+        for number in range(len(pairs) if done is not None else 0):
+            done(number)
         tell([said for _, said in pairs], of_author if self.pooled else of_trainer)
         return [result for result, _ in pairs]
 

@@ -1,6 +1,10 @@
 """Rows that come in batches: cut into blocks anew, summed in the one tree."""
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -8,7 +12,7 @@ from joblib import effective_n_jobs
 from ._threads import TreeSum, run_on_threads
 
 
-def recut(batches, size):
+def recut(batches: Iterable[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, ...]]:
     """Tuples of arrays as tuples of ``size`` rows each; the last one may have fewer.
 
     However the rows were cut, what is made of the blocks is the same.  Blocks that lie
@@ -34,7 +38,12 @@ def _joined(parts):
     return tuple(np.concatenate(own) for own in zip(*parts, strict=True))
 
 
-def sum_blocks(accumulate, make_statistics, blocks, n_jobs=None):
+def sum_blocks(
+    accumulate: Callable[..., Any],
+    make_statistics: Callable[..., Any],
+    blocks: Iterable[Any],
+    n_jobs: int | None = None,
+) -> Any:
     """Sum of ``accumulate(statistics, *block)`` over blocks that come one by one.
 
     Blocks of as many rows as the units of ``map_rows`` give the same sums to the last
@@ -56,7 +65,7 @@ def sum_blocks(accumulate, make_statistics, blocks, n_jobs=None):
     tuple of ndarray
     """
     numbered, reading, total = enumerate(blocks), threading.Lock(), TreeSum()
-    failed = []
+    failed: list[BaseException] = []
 
     def work():
         try:

@@ -1,11 +1,15 @@
 """In-memory engine: units of rows on threads, summed in a fixed tree."""
 
+from __future__ import annotations
+
 import functools
 import os
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
@@ -37,7 +41,7 @@ _limit = _Limit()
 
 
 @contextmanager
-def single_threaded_blas():
+def single_threaded_blas() -> Iterator[None]:
     """Context in which BLAS keeps to one thread per caller.
 
     Our products are blocks of a few hundred rows: the rows are what is shared among
@@ -83,7 +87,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def unit_rows(n_rows):
+def unit_rows(n_rows: int) -> int:
     """Rows that are summed in one go, of so many."""
     n_units = min(max(n_rows // LEAST_ROWS, 1), FEW_UNITS)
     n_blocks = -(-n_rows // (BLOCK_ROWS * n_units))
@@ -108,8 +112,9 @@ class TreeSum:
     merge : callable(left, right) -> part, default=add_arrays
     """
 
-    def __init__(self, merge=add_arrays):
-        self._merge, self._waiting, self._lock = merge, {}, threading.Lock()
+    def __init__(self, merge: Callable[[Any, Any], Any] = add_arrays) -> None:
+        self._merge, self._lock = merge, threading.Lock()
+        self._waiting: dict[tuple[int, int], Any] = {}
 
     def add(self, number, part, level=0):
         """Take part ``number``, counted from zero, or a branch of higher level."""
@@ -136,7 +141,12 @@ class TreeSum:
         return total
 
 
-def map_rows(accumulate, make_statistics, n_rows, n_jobs=None):
+def map_rows(
+    accumulate: Callable[..., Any],
+    make_statistics: Callable[..., Any],
+    n_rows: int,
+    n_jobs: int | None = None,
+) -> Any:
     """Sum of ``accumulate(statistics, start, stop)`` over units of rows.
 
     Parameters

@@ -1,5 +1,7 @@
 """Additive experts: a sum of curves, one per column of a raw table."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
@@ -78,7 +80,9 @@ class AdditiveExpert(CurvedPart, SumOfCurves, BuiltInExpert):
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
 
-    def __init__(self, n_knots=32, alpha="evidence", ends="held"):
+    def __init__(
+        self, n_knots: int = 32, alpha: float | str = "evidence", ends: str = "held"
+    ) -> None:
         self.n_knots = n_knots
         self.alpha = alpha
         self.ends = ends

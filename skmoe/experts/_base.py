@@ -20,6 +20,8 @@ class ExpertTraits:
     #: Whether it is linear in standardised columns: ``fit_design``, and
     #: ``set_standardised``, after which there are ``coef_`` and ``intercept_``.
     is_linear = False
+    #: Means (p,) of the columns, around which a fitted linear expert is read.
+    center_ = 0.0
     #: Whether ``fit_design`` takes the likelihood that it maximises, with its ``size``,
     #: ``unit`` and ``start``; otherwise it minimises squares, or the log-loss.
     follows_likelihood = False

@@ -1,5 +1,7 @@
 """Linear experts: ridge regression and multinomial logistic regression."""
 
+from __future__ import annotations
+
 import copy
 from functools import partial
 from typing import NamedTuple
@@ -81,8 +83,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
     coef_ : ndarray of shape (p,), (n_outputs, p) or (n_classes, p)
         Coefficients on the scale of the data.  Two classes have two rows.
     intercept_ : float or ndarray
-    scale_ : ndarray of shape (p,)
-        Standard deviations of the columns in training.
+    center_, scale_ : ndarray of shape (p,)
+        Means and standard deviations of the columns in training.
     alpha_ : float
         The penalty, given or chosen.
     n_parameters_ : int or float
@@ -116,7 +118,12 @@ class LinearExpert(RidgePart, BuiltInExpert):
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
 
-    def __init__(self, alpha="evidence", l1_ratio=0.0, standardize=True):
+    def __init__(
+        self,
+        alpha: float | str = "evidence",
+        l1_ratio: float = 0.0,
+        standardize: bool = True,
+    ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize
@@ -199,7 +206,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
         self._absolute_norms = np.sum(np.abs(coef[:, :-1]), axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
-        self.scale_, self.alpha_ = column_scale(design), float(self.strength)
+        self.center_, self.scale_ = design.center, column_scale(design)
+        self.alpha_ = float(self.strength)
         self.n_parameters_ = self._count(slopes)
         self.n_features_in_ = slopes.shape[1]
         return self

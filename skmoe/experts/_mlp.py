@@ -1,6 +1,9 @@
 """Small neural experts."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.random import RandomState
 from scipy.special import log_softmax, softmax
 from sklearn.utils import check_random_state
 
@@ -66,14 +69,14 @@ class MLPExpert(NetworkPart, BuiltInExpert):
 
     def __init__(
         self,
-        hidden_layer_sizes=(64,),
-        activation="relu",
-        alpha=1.0,
-        max_iter=200,
-        n_frequencies=0,
-        frequency_scale=0.1,
-        random_state=None,
-    ):
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        activation: str = "relu",
+        alpha: float = 1.0,
+        max_iter: int = 200,
+        n_frequencies: int = 0,
+        frequency_scale: float = 0.1,
+        random_state: int | RandomState | None = None,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.alpha = alpha

@@ -1,21 +1,27 @@
 """Mixtures whose experts stay on disk until a row is routed to them."""
 
+from __future__ import annotations
+
 import copy
-import numbers
 import pickle
 import threading
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import joblib
 import numpy as np
-from sklearn.base import TransformerMixin
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.base import BaseMoE
 from .._estimators.regressor import MoERegressor
 from .._estimators.routed import are_linear, stacked_coefficients
 from .._stamp import Stamped
+from .._typing import Table
+from ..routers import Routing
 from ._folder import (
     MIXTURE,
     STACK,
@@ -24,13 +30,15 @@ from ._folder import (
     write_contents,
     write_folder,
 )
-from ._shelf import Shelf, StoredExpert
+from ._shelf import Shelf, StoredExpert, check_budget, check_largest
 
 REGRESSOR, CLASSIFIER = "regressor", "classifier"
 _opening = threading.Lock()
 
 
-def offload(model, folder, budget=None):
+def offload(
+    model: BaseEstimator, folder: str | PathLike[str], budget: int | None = None
+) -> Any:
     """Put the experts of a fitted mixture on disk, from where they are asked.
 
     The answer predicts what ``model`` does, to the bit.  The gate and all else but the
@@ -105,26 +113,6 @@ def offload(model, folder, budget=None):
     is_regressor = isinstance(model, MoERegressor)
     kind = OffloadedRegressor if is_regressor else OffloadedClassifier
     return kind(str(Path(folder).resolve()), budget)
-
-
-def check_budget(budget):
-    """Raise ``ValueError`` unless a budget is a number of bytes, or None."""
-    whole = isinstance(budget, numbers.Integral) and not isinstance(budget, bool)
-    if budget is not None and not (whole and budget > 0):
-        raise ValueError(
-            f"An offloaded mixture got budget={budget!r}, but expected a positive "
-            "number of bytes, such as 400_000_000, or None for no limit."
-        )
-
-
-def check_largest(stored, budget):
-    """Raise ``ValueError`` unless every expert has room by itself."""
-    largest = max(stored, key=lambda own: own.size)
-    if budget is not None and budget < largest.size:
-        raise ValueError(
-            f"An offloaded mixture got budget={budget!r}, but its largest expert, "
-            f"{largest.names[0]!r}, has {largest.size} bytes; raise the budget to that."
-        )
 
 
 def _write(folder, model, budget):
@@ -207,7 +195,7 @@ class OffloadedMixture(TransformerMixin, Stamped):
     # What is open in this process, of which pickles and clones know nothing.
     _opened = None
 
-    def __init__(self, folder, budget=None):
+    def __init__(self, folder: str | PathLike[str], budget: int | None = None) -> None:
         self.folder = folder
         self.budget = budget
 
@@ -229,33 +217,33 @@ class OffloadedMixture(TransformerMixin, Stamped):
             return self._opened
 
     @property
-    def mixture_(self):
+    def mixture_(self) -> Any:
         """The mixture itself; its experts are references to files, with ``load()``."""
         return self._open().mixture
 
     @property
-    def statistics_(self):
+    def statistics_(self) -> Any:
         """How often experts were asked, loaded and let go since the folder was opened:
         ``asked``, ``loads``, ``drops``, ``n_held`` and ``n_bytes`` of those in memory.
         """
         return self._open().shelf.use
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Columns of X."""
         return self.mixture_.n_features_in_
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> NDArray:
         """Names of the columns of X, where it had some."""
         return self.mixture_.feature_names_in_
 
     @property
-    def n_experts_(self):
+    def n_experts_(self) -> int:
         """Number of experts."""
         return self.mixture_.n_experts_
 
-    def fit(self, X, y=None):
+    def fit(self, X: Table, y: ArrayLike | None = None) -> Self:
         """Not to be had: files are not trained.
 
         Raises
@@ -268,51 +256,77 @@ class OffloadedMixture(TransformerMixin, Stamped):
             "is called."
         )
 
-    def verify(self):
+    def verify(self) -> None:
         """Read all files; raise ``ValueError`` unless they are as they were written."""
         self._open().shelf.check()
 
-    def gate_proba(self, X):
+    def gate_proba(self, X: Table) -> NDArray:
         """As of the mixture; no expert is asked."""
         return self.mixture_.gate_proba(X)
 
-    def route(self, X):
+    def route(self, X: Table) -> Routing:
         """As of the mixture; no expert is asked."""
         return self.mixture_.route(X)
 
-    def transform(self, X):
+    def transform(self, X: Table) -> NDArray:
         """Gate weights as features; the same as :meth:`gate_proba`."""
         return self.gate_proba(X)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Names of the experts."""
         return self.mixture_.get_feature_names_out(input_features)
 
-    def predict_experts(self, X, **sizes):
+    def predict_experts(self, X: Table, **sizes: Any) -> NDArray:
         """As of the mixture."""
         return self.mixture_.predict_experts(X, **sizes)
 
-    def log_density(self, X, y=None, **sizes):
+    def log_density(
+        self, X: Table, y: ArrayLike | None = None, **sizes: Any
+    ) -> NDArray:
         """As of the mixture."""
         return self.mixture_.log_density(X, y, **sizes)
 
-    def responsibilities(self, X, y, **sizes):
+    def responsibilities(self, X: Table, y: ArrayLike, **sizes: Any) -> NDArray:
         """As of the mixture."""
         return self.mixture_.responsibilities(X, y, **sizes)
 
-    def score(self, X, y, sample_weight=None, **sizes):
+    def score(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """As of the mixture."""
         return self.mixture_.score(X, y, sample_weight, **sizes)
 
-    def aic(self, X, y, sample_weight=None, **sizes):
+    def aic(
+        self,
+        X: Table,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """As of the mixture."""
         return self.mixture_.aic(X, y, sample_weight, **sizes)
 
-    def bic(self, X, y, sample_weight=None, **sizes):
+    def bic(
+        self,
+        X: Table,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """As of the mixture."""
         return self.mixture_.bic(X, y, sample_weight, **sizes)
 
-    def icl(self, X, y, sample_weight=None, **sizes):
+    def icl(
+        self,
+        X: Table,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """As of the mixture."""
         return self.mixture_.icl(X, y, sample_weight, **sizes)
 
@@ -360,28 +374,43 @@ class OffloadedRegressor(OffloadedMixture):
 
     _kind = REGRESSOR
 
-    def predict(self, X, return_std=False, *, offset=None, trials=None):
+    def predict(
+        self,
+        X: Table,
+        return_std: bool = False,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+    ) -> NDArray:
         """As of the mixture; under a sparse router only the experts of the rows are
         asked, unless ``return_std``."""
         return self.mixture_.predict(X, return_std, offset=offset, trials=trials)
 
-    def predict_quantile(self, X, q=0.5, **sizes):
+    def predict_quantile(self, X: Table, q: ArrayLike = 0.5, **sizes: Any) -> NDArray:
         """As of the mixture."""
         return self.mixture_.predict_quantile(X, q, **sizes)
 
-    def predict_interval(self, X, coverage=0.9, **sizes):
+    def predict_interval(
+        self, X: Table, coverage: float = 0.9, **sizes: Any
+    ) -> NDArray:
         """As of the mixture."""
         return self.mixture_.predict_interval(X, coverage, **sizes)
 
-    def predict_mode(self, X, **sizes):
+    def predict_mode(self, X: Table, **sizes: Any) -> NDArray:
         """As of the mixture."""
         return self.mixture_.predict_mode(X, **sizes)
 
-    def sample_y(self, X, n_samples=1, random_state=None, **sizes):
+    def sample_y(
+        self,
+        X: Table,
+        n_samples: int = 1,
+        random_state: int | RandomState | None = None,
+        **sizes: Any,
+    ) -> NDArray:
         """As of the mixture."""
         return self.mixture_.sample_y(X, n_samples, random_state, **sizes)
 
-    def outlier_proba(self, X, y, **sizes):
+    def outlier_proba(self, X: Table, y: ArrayLike, **sizes: Any) -> NDArray:
         """As of the mixture."""
         return self.mixture_.outlier_proba(X, y, **sizes)
 
@@ -419,18 +448,18 @@ class OffloadedClassifier(OffloadedMixture):
     _kind = CLASSIFIER
 
     @property
-    def classes_(self):
+    def classes_(self) -> NDArray:
         """Class labels."""
         return self.mixture_.classes_
 
-    def predict(self, X):
+    def predict(self, X: Table) -> NDArray:
         """As of the mixture; only the experts that rows are routed to are asked."""
         return self.mixture_.predict(X)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Table) -> NDArray:
         """As of the mixture; only the experts that rows are routed to are asked."""
         return self.mixture_.predict_proba(X)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Table) -> NDArray:
         """As of the mixture; only the experts that rows are routed to are asked."""
         return self.mixture_.predict_log_proba(X)

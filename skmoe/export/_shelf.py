@@ -1,5 +1,6 @@
 """Experts on disk: fetched when they are asked, least recently asked ones let go."""
 
+import numbers
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -165,3 +166,23 @@ class StoredExpert(ExpertTraits):
     def __repr__(self):
         own = self.shelf.stored[self.number]
         return f"StoredExpert({' = '.join(own.names)}, {own.size} bytes)"
+
+
+def check_budget(budget):
+    """Raise ``ValueError`` unless a budget is a number of bytes, or None."""
+    whole = isinstance(budget, numbers.Integral) and not isinstance(budget, bool)
+    if budget is not None and not (whole and budget > 0):
+        raise ValueError(
+            f"An offloaded mixture got budget={budget!r}, but expected a positive "
+            "number of bytes, such as 400_000_000, or None for no limit."
+        )
+
+
+def check_largest(stored, budget):
+    """Raise ``ValueError`` unless every expert has room by itself."""
+    largest = max(stored, key=lambda own: own.size)
+    if budget is not None and budget < largest.size:
+        raise ValueError(
+            f"An offloaded mixture got budget={budget!r}, but its largest expert, "
+            f"{largest.names[0]!r}, has {largest.size} bytes; raise the budget to that."
+        )

@@ -1,5 +1,7 @@
 """The additive gate: a softmax of sums of curves, one per column of a raw table."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
@@ -56,7 +58,9 @@ class AdditiveGate(CurvedPart, SumOfCurves, BaseGate):
     link = "softmax"
     exchangeable = steps = renews = streams = True
 
-    def __init__(self, n_knots=12, alpha="evidence", ends="held"):
+    def __init__(
+        self, n_knots: int = 12, alpha: float | str = "evidence", ends: str = "held"
+    ) -> None:
         self.n_knots = n_knots
         self.alpha = alpha
         self.ends = ends

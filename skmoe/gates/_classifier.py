@@ -1,10 +1,12 @@
 """Any scikit-learn classifier as a gate."""
 
+from __future__ import annotations
+
 import copy
 import functools
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 
 from .._sklearn import safe_indexing
@@ -60,7 +62,7 @@ class ClassifierGate(BaseGate):
 
     numeric = False
 
-    def __init__(self, classifier=None):
+    def __init__(self, classifier: BaseEstimator | None = None) -> None:
         self.classifier = classifier
 
     @property

@@ -1,5 +1,7 @@
 """The Gaussian gate: each expert owns a region where x is likely under it."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
@@ -63,7 +65,7 @@ class GaussianGate(BaseGate):
 
     exchangeable = generative = streams = True
 
-    def __init__(self, covariance="full", alpha=1.0):
+    def __init__(self, covariance: str = "full", alpha: float = 1.0) -> None:
         self.covariance = covariance
         self.alpha = alpha
 

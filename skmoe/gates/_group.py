@@ -1,5 +1,7 @@
 """The group gate: weights of the experts per known segment."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
@@ -53,7 +55,7 @@ class GroupGate(BaseGate):
     numeric = False
     exchangeable = reads_segments = True
 
-    def __init__(self, column, alpha=0.0):
+    def __init__(self, column: int | str, alpha: float = 0.0) -> None:
         self.column = column
         self.alpha = alpha
 

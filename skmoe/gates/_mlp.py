@@ -1,8 +1,11 @@
 """A gate with hidden layers."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
+from numpy.random import RandomState
 from scipy.special import log_softmax
 from sklearn.utils import check_random_state
 
@@ -66,15 +69,15 @@ class MLPGate(NetworkPart, BaseGate):
 
     def __init__(
         self,
-        hidden_layer_sizes=(32,),
-        activation="relu",
-        alpha=1.0,
-        max_iter=200,
-        update_iter=10,
-        n_frequencies=0,
-        frequency_scale=0.1,
-        random_state=0,
-    ):
+        hidden_layer_sizes: tuple[int, ...] = (32,),
+        activation: str = "relu",
+        alpha: float = 1.0,
+        max_iter: int = 200,
+        update_iter: int = 10,
+        n_frequencies: int = 0,
+        frequency_scale: float = 0.1,
+        random_state: int | RandomState | None = 0,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.alpha = alpha

@@ -1,5 +1,7 @@
 """The softmax gate: penalised multinomial logistic regression on soft targets."""
 
+from __future__ import annotations
+
 import copy
 from functools import partial
 
@@ -57,8 +59,8 @@ class SoftmaxGate(RidgePart, BaseGate):
     coef_ : ndarray of shape (K, p)
         On the scale of the data; without a lasso columns sum to zero.
     intercept_ : ndarray of shape (K,)
-    scale_ : ndarray of shape (p,)
-        Standard deviations of the columns in training.
+    center_, scale_ : ndarray of shape (p,)
+        Means and standard deviations of the columns in training.
     alpha_ : float
         The penalty, given or chosen.
     n_parameters_ : int or float
@@ -91,8 +93,13 @@ class SoftmaxGate(RidgePart, BaseGate):
     start_alpha = 0.1
 
     def __init__(
-        self, alpha="evidence", l1_ratio=0.0, standardize=True, max_iter=100, tol=1e-9
-    ):
+        self,
+        alpha: float | str = "evidence",
+        l1_ratio: float = 0.0,
+        standardize: bool = True,
+        max_iter: int = 100,
+        tol: float = 1e-9,
+    ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize
@@ -214,7 +221,8 @@ class SoftmaxGate(RidgePart, BaseGate):
             coef = coef - coef.mean(axis=0)
         self._measure(coef[:, :-1])
         self.coef_, self.intercept_ = to_data_scale(coef, design)
-        self.scale_, self.alpha_ = column_scale(design), float(self.strength)
+        self.center_, self.scale_ = design.center, column_scale(design)
+        self.alpha_ = float(self.strength)
         self.n_parameters_ = self._count()
         self.n_features_in_ = self.coef_.shape[1]
         return self

@@ -2,25 +2,34 @@
 
 from .._stamp import public
 from ._additive import curve_importance
+from ._classes import ClassProbabilityDisplay, ExpertCalibrationDisplay
 from ._costs import measure_costs
 from ._curves import CurveDisplay
 from ._densities import PredictiveDensityDisplay, SelectionDisplay
 from ._displays import ConvergenceDisplay, ExpertUsageDisplay, GateDisplay
+from ._explanation import Explanation, explain, explain_text
+from ._palette import expert_colors
 from ._regimes import regimes
 from ._report import Report, report
-from ._sentences import explain_text
-from ._tables import expert_usage, explain, gate_importance
-from ._trees import export_text, plot_tree
+from ._tables import expert_usage, gate_importance
+from ._tree_picture import plot_tree
+from ._trees import export_text
+from ._waterfall import ExplanationDisplay
 
 __all__ = [
+    "ClassProbabilityDisplay",
     "ConvergenceDisplay",
     "CurveDisplay",
+    "ExpertCalibrationDisplay",
     "ExpertUsageDisplay",
+    "Explanation",
+    "ExplanationDisplay",
     "GateDisplay",
     "PredictiveDensityDisplay",
     "Report",
     "SelectionDisplay",
     "curve_importance",
+    "expert_colors",
     "expert_usage",
     "explain",
     "explain_text",
@@ -34,14 +43,19 @@ __all__ = [
 
 public(
     __name__,
+    ClassProbabilityDisplay,
     ConvergenceDisplay,
     CurveDisplay,
+    ExpertCalibrationDisplay,
     ExpertUsageDisplay,
+    Explanation,
+    ExplanationDisplay,
     GateDisplay,
     PredictiveDensityDisplay,
     Report,
     SelectionDisplay,
     curve_importance,
+    expert_colors,
     expert_usage,
     explain,
     explain_text,

@@ -1,17 +1,21 @@
 """Where a fitted mixture has curves, and what they add to its answers."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from .._numerics.curves import CurveRows
 from .._tables.frames import column_labels, column_names, one_column
 from .._tables.table import relative_weights
 from .._tables.values import Kind
+from .._typing import Table
 from ..experts._base import is_frozen, traits
+from ._plots import FEW_VALUES
 from ._unwrap import unwrap
-
-LEVEL, SHARED = "level", "shared expert"
 
 
 class Part(NamedTuple):
@@ -65,9 +69,21 @@ class Part(NamedTuple):
 
     @property
     def curves(self):
-        """Curves by these names."""
-        pairs = zip(self.fitted.curves_, self.names, strict=True)
-        return [curve._replace(name=name) for curve, name in pairs]
+        """Curves by these names; few numbers are levels, between which nothing is."""
+        columns = self.fitted.encoding_.columns_
+        each = zip(self.fitted.curves_, self.names, columns, strict=True)
+        return [
+            curve._replace(name=name, levels=_few(curve, column, name in self.times))
+            for curve, name, column in each
+        ]
+
+
+def _few(curve, column, is_time):
+    """Levels of a curve: those of categories, or all numbers if they are few."""
+    few = len(column.values) == len(column.knots) <= FEW_VALUES
+    if curve.levels is None and few and not is_time:
+        return [f"{value:.6g}" for value in curve.knots]
+    return curve.levels
 
 
 def curved_experts(model, own):
@@ -110,7 +126,9 @@ def missing(model, part):
     )
 
 
-def curve_importance(model, X, sample_weight=None):
+def curve_importance(
+    model: BaseEstimator, X: Table, sample_weight: ArrayLike | None = None
+) -> dict[str, list[Any]]:
     """How much each column moves the gate, and each expert: deviations of curves.
 
     Parameters
@@ -224,40 +242,6 @@ def presence(part, table, weight):
         none = np.zeros(len(column.knots))
         found[name] = np.divide(taken[slots], mass[slots], none, where=mass[slots] > 0)
     return found
-
-
-def additive_terms(model, X):
-    """Terms of additive experts, by name, and of the gate, of rows X.
-
-    Returns
-    -------
-    experts : dict of dict with ``term``, names, and ``value`` (n, terms), or
-        (n, d, terms)
-    gate : dict of the same, (n, K, terms), or None
-    """
-    own, table = model.read(X)
-    offset, is_class = own.offset(table), own.target.classes is not None
-    found = {}
-    for name, part in curved_experts(model, own).items():
-        # Of a frozen classifier probabilities are smoothed, and labels its own.
-        if is_class and is_frozen(model.named_experts_[name]):
-            continue
-        terms = _terms(part, table)
-        if offset is not None:
-            value = np.concatenate([terms["value"], offset[:, :, None]], axis=2)
-            terms = {"term": [*terms["term"], SHARED], "value": value}
-        if terms["value"].shape[1] == 1:
-            terms["value"] = terms["value"][:, 0]
-        found[name] = terms
-    gate = curved_gate(model, own)
-    return found, None if gate is None else _terms(gate, table)
-
-
-def _terms(part, table):
-    value = part.fitted.terms(part.view.of(table))
-    level = np.broadcast_to(part.fitted.level[:, None], (*value.shape[:2], 1))
-    value = np.concatenate([level, value], axis=2)
-    return {"term": [LEVEL, *part.names], "value": value}
 
 
 def cells_of(part, table):

@@ -1,11 +1,15 @@
 """A picture of curves: one panel per column, one colour per expert."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
 from .._sklearn import check_matplotlib_support
+from .._typing import Table
 from ._additive import (
     curve_importance,
     curved_experts,
@@ -13,14 +17,15 @@ from ._additive import (
     missing,
     presence,
 )
+from ._palette import colour
 from ._panels import BAND, Drawing, Panel
 from ._unwrap import unwrap
 
 # What a curve adds to, by its link.
 ADDS = {
-    "identity": "adds to y",
-    "log": "adds to the log of y",
-    "logit": "adds to the logit",
+    "identity": "adds to {}",
+    "log": "adds to the log of {}",
+    "logit": "adds to the logit of {}",
 }
 # Share of the largest importance below which a column is flat.
 FLAT = 1e-3
@@ -49,6 +54,9 @@ class CurveDisplay:
     ylabel : str
     level : bool, default=False
         Whether the level of each expert is in its curves.
+    experts : list of str, default=None
+        All experts of the mixture, by whose places they have their colours; those of
+        ``labels`` if None.
 
     Attributes
     ----------
@@ -68,28 +76,36 @@ class CurveDisplay:
     (True, ['expert0', 'expert1'])
     """
 
-    def __init__(self, panels, labels, ylabel, level=False):
+    def __init__(
+        self,
+        panels: Any,
+        labels: dict[str, Any],
+        ylabel: Any,
+        level: bool = False,
+        experts: Any = None,
+    ) -> None:
         self.panels = list(panels)
         self.labels = dict(labels)
         self.ylabel = ylabel
         self.level = level
+        self.experts = list(self.labels if experts is None else experts)
 
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X=None,
-        features=None,
+        estimator: BaseEstimator,
+        X: Table | None = None,
+        features: Any = None,
         *,
-        part="experts",
-        output=None,
-        labels=None,
-        level=False,
-        max_panels=12,
-        plot=True,
-        ax=None,
-        **line_kw,
-    ):
+        part: str = "experts",
+        output: int | str | None = None,
+        labels: dict[str, Any] | None = None,
+        level: bool = False,
+        max_panels: int = 12,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
         """Display of a fitted mixture.
 
         Parameters
@@ -155,15 +171,16 @@ class CurveDisplay:
             )
             for name in chosen
         ]
-        display = cls(panels, found.named(labels, level), found.ylabel, level)
+        labels, experts = found.named(labels, level), list(model.named_experts_)
+        display = cls(panels, labels, found.ylabel, level, experts)
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw in the place of ``ax``, or on a new figure; returns self."""
         check_matplotlib_support("CurveDisplay.plot")
         self.ax_ = ax
         self.figure_, self.axes_ = _grid(ax, len(self.panels))
-        colours = {name: f"C{k % 10}" for k, name in enumerate(self.labels)}
+        colours = {name: colour(k) for k, name in enumerate(self.experts)}
         for axes, panel in zip(self.axes_, self.panels, strict=True):
             Drawing(axes, panel, colours, line_kw).draw()
         low, high = self._limits()
@@ -296,7 +313,8 @@ def _found(model, own, part, output):
     loads = {name: loads[name] for name in parts}
     first = next(iter(parts.values())).fitted
     if not is_class:
-        return _Found(curves, loads, levels, ADDS[first.link])
+        ylabel = ADDS[first.link].format(model.target_name(place))
+        return _Found(curves, loads, levels, ylabel)
     return _Found(curves, loads, {}, f"adds to logit of {first.classes_[place]}")
 
 

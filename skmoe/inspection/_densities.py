@@ -1,13 +1,22 @@
 """Pictures of a predictive density, and of a search for the number of experts."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
 from .._estimators.answers import see
 from .._sklearn import safe_indexing
-from .._tables.frames import as_table, stacked, with_value
-from ._displays import axes_for, column_values, feature_name
+from .._tables.frames import as_table, stacked
+from .._typing import Table
+from ._palette import line
+from ._plots import DAY, along, axes_for, mark_dates, mark_levels
 from ._unwrap import unwrap
 
 # Central intervals whose ends bound the axis of y where none is given.
@@ -36,10 +45,17 @@ class PredictiveDensityDisplay:
     levels : array-like of shape (n_levels,)
         Probabilities of ``quantiles``.
     feature : str
+    target : str, default="y"
+    categories : list of str, length n_values, default=None
+        Of a column that is drawn level by level.
+    is_time : bool, default=False
+        Whether ``values`` are seconds.
+    discrete : bool, default=False
+        Whether y is a count.
 
     Attributes
     ----------
-    ax_, figure_, mesh_, lines_ : matplotlib artists, after ``plot``
+    ax_, figure_, mesh_, lines_, bar_ : matplotlib artists, after ``plot``
 
     Examples
     --------
@@ -53,32 +69,48 @@ class PredictiveDensityDisplay:
     (200, 60)
     """
 
-    def __init__(self, values, targets, density, quantiles, levels, feature):
+    def __init__(
+        self,
+        values: ArrayLike,
+        targets: ArrayLike,
+        density: ArrayLike,
+        quantiles: ArrayLike,
+        levels: Sequence[float],
+        feature: int | str,
+        target: Any = "y",
+        categories: Any = None,
+        is_time: bool = False,
+        discrete: Any = False,
+    ) -> None:
         self.values = np.asarray(values, dtype=float)
         self.targets = np.asarray(targets, dtype=float)
         self.density = np.asarray(density, dtype=float)
         self.quantiles = np.asarray(quantiles, dtype=float)
         self.levels = np.asarray(levels, dtype=float)
         self.feature = feature
+        self.target = target
+        self.categories = categories
+        self.is_time = is_time
+        self.discrete = discrete
 
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        feature,
+        estimator: BaseEstimator,
+        X: Table,
+        feature: int | str,
         *,
-        output=0,
-        levels=(0.05, 0.5, 0.95),
-        n_values=60,
-        n_targets=200,
-        max_rows=100,
-        offset=None,
-        trials=None,
-        plot=True,
-        ax=None,
-        **mesh_kw,
-    ):
+        output: int | str | None = 0,
+        levels: Sequence[float] = (0.05, 0.5, 0.95),
+        n_values: int = 60,
+        n_targets: int = 200,
+        max_rows: int = 100,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
+        plot: bool = True,
+        ax: Any = None,
+        **mesh_kw: Any,
+    ) -> Self:
         """Display of a fitted regressor.
 
         Parameters
@@ -110,47 +142,106 @@ class PredictiveDensityDisplay:
         Raises
         ------
         ValueError
-            For a classifier.
+            For a classifier, or where there is no such column or output.
         """
-        model = _regressor(estimator)
-        X = as_table(X)
-        column, rows = column_values(X, feature), _evenly_spaced(X, max_rows)
-        values = np.linspace(np.nanmin(column), np.nanmax(column), n_values)
-        every = stacked([with_value(rows, feature, value) for value in values])
+        model, X = _regressor(estimator), as_table(X)
+        place = along(model, X, feature, cls.__name__, n_values)
+        every = stacked(_tables(place, X, max_rows))
         sizes = {
             name: None if own is None else np.full(every.shape[0], own)
             for name, own in (("offset", offset), ("trials", trials))
         }
         own, seen = see(model.mixture, model.seen(every), **sizes)
-        averaged = Averaged(own.components(seen), n_values, output)
+        _check_output(output, own.target.n_outputs)
+        averaged = Averaged(own.components(seen), len(place.values), output)
         targets = averaged.targets(n_targets)
         density = [averaged.density(target) for target in targets]
         quantiles = [averaged.quantile(level) for level in levels]
-        name = feature_name(X, feature)
-        display = cls(values, targets, density, quantiles, levels, name)
+        display = cls(
+            place.values,
+            targets,
+            density,
+            quantiles,
+            levels,
+            place.name,
+            model.target_name(output),
+            place.levels,
+            place.is_time,
+            averaged.components.discrete,
+        )
         return display.plot(ax=ax, **mesh_kw) if plot else display
 
-    def plot(self, ax=None, **mesh_kw):
+    def plot(self, ax: Any = None, **mesh_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
+        from matplotlib.colors import PowerNorm
+
         self.ax_ = axes_for(ax, "PredictiveDensityDisplay")
         self.figure_ = self.ax_.figure
         style = {"cmap": "Blues", "shading": "nearest", **mesh_kw}
-        # The root, so that wide branches can be seen beside narrow ones.
-        root = np.sqrt(self.density)
-        self.mesh_ = self.ax_.pcolormesh(self.values, self.targets, root, **style)
-        self.lines_ = [
-            self.ax_.plot(self.values, own, color="0.25", linewidth=1, label=f"{q:.0%}")
-            for q, own in zip(self.levels, self.quantiles, strict=True)
-        ]
-        self.ax_.set(xlabel=self.feature, ylabel="y")
+        if not {"norm", "vmin", "vmax"} & set(mesh_kw):
+            # By the root, so that wide branches can be seen beside narrow ones.
+            style["norm"] = PowerNorm(0.5, vmin=0.0, vmax=self.density.max())
+        at = self.values / DAY if self.is_time else self.values
+        self.mesh_ = self.ax_.pcolormesh(at, self.targets, self.density, **style)
+        label = f"density per unit of {self.target}"
+        label = f"probability of {self.target}" if self.discrete else label
+        self.bar_ = self.figure_.colorbar(self.mesh_, ax=self.ax_, label=label)
+        self.lines_ = self._quantiles(at)
+        title = f"Density of {self.target} along {self.feature}"
+        self.ax_.set(xlabel=self.feature, ylabel=self.target, title=title)
         return self
 
+    def _quantiles(self, at):
+        """Lines of quantiles, or marks at levels, each with its probability."""
+        is_level = self.categories is not None
+        from matplotlib.patheffects import withStroke
 
-def _evenly_spaced(X, max_rows):
-    """At most so many rows of X."""
+        halo = [withStroke(linewidth=2.5, foreground="white", alpha=0.7)]
+        style = {"color": "0.15", "linewidth": 1, "path_effects": halo}
+        if is_level:
+            mark_levels(self.ax_, self.categories)
+            style |= {"linestyle": "none", "marker": "_", "markersize": 18}
+        elif self.is_time:
+            mark_dates(self.ax_)
+        lines = []
+        for level, own in zip(self.levels, self.quantiles, strict=True):
+            said = f"{100 * level:.3g} %"
+            lines.append(self.ax_.plot(at, own, label=said, **style))
+            self._said(said, at[-1], own[-1], "center" if is_level else "right")
+        return lines
+
+    def _said(self, text, x, y, side):
+        """A probability just above the end of its line, that can be read on any hue."""
+        from matplotlib.patheffects import withStroke
+
+        self.ax_.annotate(
+            text,
+            (x, y),
+            xytext=(0 if side == "center" else -3, 2),
+            textcoords="offset points",
+            ha=side,
+            va="bottom",
+            fontsize="small",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+
+
+def _tables(place, X, max_rows):
+    """At most so many rows of X, evenly spaced, with the column at each place."""
     n_rows = np.shape(X)[0]
     rows = np.linspace(0, n_rows - 1, min(max_rows, n_rows)).astype(int)
-    return safe_indexing(X, rows)
+    if place.rows is None:
+        return [*place.tables(safe_indexing(X, rows))]
+    # Rows that levels are taken from need not be among those.
+    return [safe_indexing(own, rows) for own in place.tables(X)]
+
+
+def _check_output(output, n_outputs):
+    if output not in range(n_outputs):
+        raise ValueError(
+            f"PredictiveDensityDisplay got output={output!r}, but expected one of "
+            f"{list(range(n_outputs))}."
+        )
 
 
 def _regressor(estimator):
@@ -159,7 +250,7 @@ def _regressor(estimator):
     if model.is_classifier:
         raise ValueError(
             f"PredictiveDensityDisplay got {type(model.mixture).__name__}, but "
-            "expected a regressor; draw the gate of a classifier with GateDisplay."
+            "expected a regressor; draw the classes with ClassProbabilityDisplay."
         )
     return model
 
@@ -254,7 +345,15 @@ class SelectionDisplay:
     (array([1, 2, 3, 4]), (1, 4))
     """
 
-    def __init__(self, sizes, scores, errors, names, chosen, score_name):
+    def __init__(
+        self,
+        sizes: ArrayLike | None,
+        scores: Any,
+        errors: Any,
+        names: Sequence[str],
+        chosen: Any,
+        score_name: str,
+    ) -> None:
         self.sizes = np.asarray(sizes)
         self.scores = np.asarray(scores, dtype=float)
         self.errors = None if errors is None else np.asarray(errors, dtype=float)
@@ -263,7 +362,14 @@ class SelectionDisplay:
         self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
         """Display of a fitted ``MoERegressorCV`` or ``MoEClassifierCV``; draws it
         unless ``plot=False``."""
         check_is_fitted(estimator)
@@ -286,17 +392,18 @@ class SelectionDisplay:
         display = cls(sizes, scores, errors, names, (row, size), label)
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "SelectionDisplay")
         self.figure_ = self.ax_.figure
         style = {"marker": "o", "markersize": 4, "capsize": 3}
+        title = "Search for the number of experts"
         self.lines_ = [
             self.ax_.errorbar(
                 self.sizes,
                 own,
                 yerr=None if self.errors is None else self.errors[row],
-                **{"label": self.names[row], **style, **line_kw},
+                **{"label": self.names[row], **line(row), **style, **line_kw},
             )
             for row, own in enumerate(self.scores)
         ]
@@ -305,7 +412,7 @@ class SelectionDisplay:
         ring = {"s": 120, "facecolors": "none", "edgecolors": "0.2", "zorder": 3}
         self.mark_ = self.ax_.scatter(*at, label="chosen", **ring)
         self.ax_.set_xticks(self.sizes)
-        self.ax_.set(xlabel="number of experts", ylabel=self.score_name)
+        self.ax_.set(xlabel="number of experts", ylabel=self.score_name, title=title)
         self.ax_.legend()
         return self
 

@@ -1,20 +1,28 @@
 """Pictures in scikit-learn's Display style: arrays in, ``plot()`` draws."""
 
-import numpy as np
+from __future__ import annotations
 
-from .._sklearn import check_matplotlib_support
-from .._tables.columns import column_numbers
-from .._tables.frames import as_table, column_label, one_column, with_value
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from .._tables.frames import as_table
+from .._typing import Table
+from ._palette import PALETTE, colour, line
+from ._plots import (
+    DAY,
+    along,
+    axes_for,
+    legend_beside,
+    mark_dates,
+    mark_levels,
+    stacked_bars,
+)
 from ._tables import expert_usage
 from ._unwrap import unwrap
-
-
-def axes_for(ax, owner):
-    """The axes given, or those of a new figure."""
-    check_matplotlib_support(f"{owner}.plot")
-    import matplotlib.pyplot as plt
-
-    return plt.subplots()[1] if ax is None else ax
 
 
 class ConvergenceDisplay:
@@ -44,12 +52,19 @@ class ConvergenceDisplay:
     True
     """
 
-    def __init__(self, lower_bounds, removed=()):
+    def __init__(self, lower_bounds: Any, removed: Sequence[Any] = ()) -> None:
         self.lower_bounds = np.asarray(lower_bounds, dtype=float)
         self.removed = list(removed)
 
     @classmethod
-    def from_estimator(cls, estimator, *, plot=True, ax=None, **line_kw):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
         """Display of a fitted mixture; draws it unless ``plot=False``."""
         estimator = unwrap(estimator).mixture
         history = estimator.history_
@@ -63,12 +78,12 @@ class ConvergenceDisplay:
         display = cls(estimator.lower_bounds_, removed)
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "ConvergenceDisplay")
         self.figure_ = self.ax_.figure
         iterations = np.arange(1, len(self.lower_bounds) + 1)
-        style = {"marker": "o", "markersize": 3, **line_kw}
+        style = {"color": PALETTE[0], "marker": "o", "markersize": 3, **line_kw}
         (self.line_,) = self.ax_.plot(iterations, self.lower_bounds, **style)
         self.marks_ = [
             self.ax_.axvline(own["iteration"] + 0.5, color="0.6", linestyle="--")
@@ -84,7 +99,11 @@ class ConvergenceDisplay:
                 va="bottom",
                 fontsize="small",
             )
-        self.ax_.set(xlabel="iteration", ylabel="objective (nats per row)")
+        self.ax_.set(
+            xlabel="iteration",
+            ylabel="objective (nats per row)",
+            title="Objective of the training, by iteration",
+        )
         return self
 
 
@@ -108,13 +127,21 @@ class ExpertUsageDisplay:
     [0.6, 0.4]
     """
 
-    def __init__(self, usage):
+    def __init__(self, usage: Any) -> None:
         self.usage = usage
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y=None, *, sizes=None, plot=True, ax=None, **bar_kw
-    ):
+        cls,
+        estimator: BaseEstimator,
+        X: Table,
+        y: ArrayLike | None = None,
+        *,
+        sizes: dict[str, Any] | None = None,
+        plot: bool = True,
+        ax: Any = None,
+        **bar_kw: Any,
+    ) -> Self:
         """Display for the rows of ``X``; draws it unless ``plot=False``.
 
         ``sizes`` is a dict of ``offset`` or ``trials``, as :func:`expert_usage` takes.
@@ -122,29 +149,39 @@ class ExpertUsageDisplay:
         display = cls(expert_usage(estimator, X, y, **(sizes or {})))
         return display.plot(ax=ax, **bar_kw) if plot else display
 
-    def plot(self, ax=None, **bar_kw):
+    def plot(self, ax: Any = None, **bar_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "ExpertUsageDisplay")
         self.figure_ = self.ax_.figure
         names = self.usage["expert"]
         rows = np.arange(len(names))
         columns = [c for c in ("load", "top", "responsible") if c in self.usage]
-        height = 0.8 / len(columns)
+        height, colours = 0.8 / len(columns), [colour(k) for k in rows]
         self.bars_ = [
             self.ax_.barh(
                 rows + (i - (len(columns) - 1) / 2) * height,
                 self.usage[column],
                 height=height,
-                label=LABELS[column],
-                **bar_kw,
+                **{"color": colours, "alpha": SHADES[column], **bar_kw},
             )
             for i, column in enumerate(columns)
         ]
         self.ax_.set_yticks(rows, names)
         self.ax_.invert_yaxis()
-        self.ax_.set(xlabel="share of rows")
-        self.ax_.legend()
+        self.ax_.set(xlabel="share of rows", title="How many rows each expert serves")
+        self._legend(columns)
         return self
+
+    def _legend(self, columns):
+        """Measures in greys, for each expert has a colour of its own."""
+        from matplotlib.patches import Patch
+
+        if len(columns) > 1:
+            handles = [
+                Patch(color="0.2", alpha=SHADES[own], label=LABELS[own], linewidth=0)
+                for own in columns
+            ]
+            legend_beside(self.ax_, handles=handles)
 
 
 LABELS = {
@@ -152,24 +189,31 @@ LABELS = {
     "top": "largest gate weight",
     "responsible": "responsible given y",
 }
+SHADES = {"load": 1.0, "top": 0.6, "responsible": 0.3}
 
 
 class GateDisplay:
     """Gate weights along one column, the other columns as they are in the data.
 
-    Each curve averages the weights over the rows of ``X`` with the column set to the
-    value on the axis (partial dependence of the gate).
+    Each weight is the mean over the rows of ``X`` with the column set to the value on
+    the axis (partial dependence of the gate).  Columns of text, and of six numbers or
+    fewer, have bars; others have lines.
 
     Parameters
     ----------
     values : array-like of shape (n_values,)
+        Seconds of times; numbers of levels, where there are some.
     proba : array-like of shape (n_values, K)
     names : list of str, length K
     feature : str
+    categories : list of str, length n_values, default=None
+        Of a column that is drawn by bars.
+    is_time : bool, default=False
 
     Attributes
     ----------
-    ax_, figure_, lines_ : matplotlib artists, after ``plot``
+    ax_, figure_ : matplotlib artists, after ``plot``
+    lines_ : lines, or containers of bars, one per expert
 
     References
     ----------
@@ -188,59 +232,85 @@ class GateDisplay:
     (7, 2)
     """
 
-    def __init__(self, values, proba, names, feature):
+    def __init__(
+        self,
+        values: ArrayLike,
+        proba: ArrayLike,
+        names: Sequence[str],
+        feature: int | str,
+        categories: Any = None,
+        is_time: bool = False,
+    ) -> None:
         self.values = np.asarray(values)
         self.proba = np.asarray(proba)
         self.names = list(names)
         self.feature = feature
+        self.categories = categories
+        self.is_time = is_time
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, feature, *, n_values=50, plot=True, ax=None, **line_kw
-    ):
-        """Display for a column, by name or position; draws unless ``plot=False``."""
+        cls,
+        estimator: BaseEstimator,
+        X: Table,
+        feature: int | str,
+        *,
+        n_values: int = 50,
+        plot: bool = True,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
+        """Display for a column, by name or position; draws unless ``plot=False``.
+
+        Raises ``ValueError`` where there is no such column.
+        """
         estimator, X = unwrap(estimator), as_table(X)
-        low, high = np.nanquantile(column_values(X, feature), [0.01, 0.99])
-        values = np.linspace(low, high, n_values)
-        proba = np.stack(
-            [
-                estimator.gate_proba(with_value(X, feature, value)).mean(axis=0)
-                for value in values
-            ]
-        )
+        place = along(estimator, X, feature, cls.__name__, n_values, (0.01, 0.99))
+        proba = [estimator.gate_proba(own).mean(axis=0) for own in place.tables(X)]
         names = list(estimator.named_experts_)
-        display = cls(values, proba, names, feature_name(X, feature))
+        axis = place.values, np.stack(proba), names, place.name
+        display = cls(*axis, categories=place.levels, is_time=place.is_time)
         return display.plot(ax=ax, **line_kw) if plot else display
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw on ``ax``, or on a new figure; returns self."""
         self.ax_ = axes_for(ax, "GateDisplay")
         self.figure_ = self.ax_.figure
-        self.lines_ = [
-            self.ax_.plot(self.values, column, label=name, **line_kw)[0]
-            for column, name in zip(self.proba.T, self.names, strict=True)
-        ]
-        self.ax_.set(xlabel=self.feature, ylabel="mean gate weight", ylim=(-0.02, 1.02))
-        self.ax_.legend()
+        styles = [line(k) for k in range(len(self.names))]
+        self.lines_ = shares_along(self, self.ax_, self.names, styles, line_kw)
+        self.ax_.set(ylabel="mean gate weight", title=f"Gate along {self.feature}")
         return self
 
 
-def column_values(X, feature):
-    """One column, by name or position, as floats: seconds where it holds times.
+def shares_along(display, ax, names, styles, line_kw):
+    """Lines or bars of shares (m, K) along a column.
 
-    Raises ``ValueError`` for a column of text, whose values have no order.
+    Parameters
+    ----------
+    display : has ``values``, ``proba``, ``feature``, ``categories`` and ``is_time``
+    ax : matplotlib axes
+    names : list of str, length K
+    styles : list of dict with ``color`` and ``linestyle``
+    line_kw : dict, for all lines or bars
+
+    Returns
+    -------
+    list of lines, or of containers of bars
     """
-    column = one_column(X, feature)
-    try:
-        return column_numbers(column)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The column {column_label(X, feature)!r} holds values that are no "
-            "numbers, along which nothing can be drawn; choose another feature."
-        ) from error
-
-
-def feature_name(X, feature):
-    """Name of a column in pictures."""
-    name = column_label(X, feature)
-    return name if isinstance(name, str) else f"x{name}"
+    ax.set(xlabel=display.feature, ylim=(-0.02, 1.02))
+    if display.categories is not None:
+        colours = [own["color"] for own in styles]
+        bars = stacked_bars(ax, display.proba, names, colours, **line_kw)
+        mark_levels(ax, display.categories)
+        # In the order of the bars on top of each other.
+        legend_beside(ax, reverse=True)
+        return bars
+    at = display.values / DAY if display.is_time else display.values
+    lines = [
+        ax.plot(at, column, **{"label": name, **style, **line_kw})[0]
+        for column, name, style in zip(display.proba.T, names, styles, strict=True)
+    ]
+    if display.is_time:
+        mark_dates(ax)
+    ax.legend()
+    return lines

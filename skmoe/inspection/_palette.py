@@ -7,6 +7,12 @@ References
    Tol, P. (2021). Colour schemes.
 """
 
+from __future__ import annotations
+
+from sklearn.base import BaseEstimator
+
+from ._unwrap import unwrap
+
 PALETTE = (
     "#0072b2",
     "#d55e00",
@@ -19,3 +25,48 @@ PALETTE = (
 )
 #: Of whatever else there is.
 OTHERS = "#b8b8b8"
+#: Of what adds to an answer, and of what takes from it.
+RISES, FALLS = PALETTE[0], PALETTE[1]
+#: How lines differ where there are more of them than colours, and in black and white.
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+
+
+def colour(k):
+    """Colour of the expert at a place: the same in all pictures of a mixture."""
+    return PALETTE[k % len(PALETTE)]
+
+
+def line(k):
+    """Colour and dashes of the line of the expert at a place."""
+    return {"color": colour(k), "linestyle": DASHES[k // len(PALETTE) % len(DASHES)]}
+
+
+def tint(k):
+    """The same colour, light enough for words upon it."""
+    parts = (int(colour(k)[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{255 - round(0.22 * (255 - own)):02x}" for own in parts)
+
+
+def expert_colors(model: BaseEstimator) -> dict[str, str]:
+    """The colours of the experts in all pictures of a mixture.
+
+    Parameters
+    ----------
+    model : fitted mixture, search or pipeline
+
+    Returns
+    -------
+    dict of str
+        Hexadecimal colours by names of experts, which the colour-blind can tell apart.
+        There are eight, so that the ninth expert has that of the first.
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.inspection import expert_colors
+    >>> X, y = make_regimes(200, random_state=0)
+    >>> expert_colors(MoERegressor(n_experts=2).fit(X, y))
+    {'expert0': '#0072b2', 'expert1': '#d55e00'}
+    """
+    return {name: colour(k) for k, name in enumerate(unwrap(model).named_experts_)}

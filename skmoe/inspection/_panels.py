@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._plots import mark_dates
+
 # Standard errors on either side of a curve: 95 % of a normal distribution.
 BAND = 1.96
 # Levels of a column that are shown; of more, those that differ most from the mean.
@@ -112,7 +114,7 @@ class Drawing:
                 clip_on=False,
             )
         if self.panel.is_time:
-            self.dates()
+            mark_dates(self.axes, most=5)
         gaps = {n: c for n, c in self.panel.curves.items() if not np.isnan(c.gap)}
         if gaps and low <= high:
             self.gaps(gaps, low, high)
@@ -150,15 +152,6 @@ class Drawing:
             band["alpha"] = 0.18 * own
             self.axes.fill_between(x[at], low[at], high[at], **band)
 
-    def dates(self):
-        """Dates instead of days on the axis."""
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-        locator = AutoDateLocator(minticks=2, maxticks=5)
-        self.axes.xaxis_date()
-        self.axes.xaxis.set_major_locator(locator)
-        self.axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
     def gaps(self, gaps, low, high):
         """Values of gaps, apart from those of numbers."""
         unit = 0.12 * ((high - low) or 1.0)
@@ -177,14 +170,17 @@ class Drawing:
         )
 
     def levels(self, first):
-        """Points with bars, the levels in the order of their values."""
+        """Points with bars, levels in the order of their values, numbers in theirs."""
         mean = {}
         for curve in self.panel.curves.values():
             for level, value in zip(curve.levels or (), curve.values, strict=True):
                 mean.setdefault(level, []).append(value)
         mean = {level: np.mean(own) for level, own in mean.items()}
         shown = sorted(mean, key=lambda level: -abs(mean[level]))[:MOST_LEVELS]
-        shown.sort(key=lambda level: mean[level])
+        if first.knots is None:
+            shown.sort(key=lambda level: mean[level])
+        else:
+            shown.sort(key=float)
         gaps = any(not np.isnan(c.gap) for c in self.panel.curves.values())
         places = {level: x for x, level in enumerate(shown)}
         for name, curve in self.panel.curves.items():

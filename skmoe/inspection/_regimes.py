@@ -1,12 +1,18 @@
 """Regimes named by what defines them: where in the table an expert leads."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from .._tables.frames import as_table
 from .._tables.table import relative_weights
 from .._tables.values import Kind
+from .._typing import Table
 from ..experts._curves import CurveEncoding
 from ._tables import gate_importance
 from ._unwrap import unwrap
@@ -24,7 +30,14 @@ MOST_LISTED = 4
 EVERYWHERE = "all rows"
 
 
-def regimes(model, X, *, n_columns=2, sample_weight=None, random_state=0):
+def regimes(
+    model: BaseEstimator,
+    X: Table,
+    *,
+    n_columns: int = 2,
+    sample_weight: ArrayLike | None = None,
+    random_state: int | RandomState | None = 0,
+) -> dict[str, list[Any]]:
     """A short text per expert: in which rows it leads, by the columns of the gate.
 
     Parameters

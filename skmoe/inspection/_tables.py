@@ -1,15 +1,27 @@
 """Tables as dictionaries of columns: ``pandas.DataFrame(table)`` shows them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, shuffle
 
 from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import relative_weights
-from ._additive import additive_terms
+from .._typing import Table
 from ._unwrap import unwrap
 
 
-def expert_usage(model, X, y=None, sample_weight=None, **sizes):
+def expert_usage(
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    **sizes: ArrayLike | None,
+) -> dict[str, list[Any]]:
     """How much, and how surely, each expert serves the rows.
 
     Parameters
@@ -77,7 +89,9 @@ def _errors(model, X, y, resp, sizes):
     return np.sqrt(np.sum(resp * error, axis=0) / mass)
 
 
-def gate_importance(model, X, *, n_repeats=5, random_state=None):
+def gate_importance(
+    model: BaseEstimator, X: Table, *, n_repeats: int = 5, random_state: Any = None
+) -> dict[str, list[Any]]:
     """How much the gate's decision depends on each column, by permutation.
 
     The importance of a column is the mean total variation distance (in [0, 1])
@@ -132,68 +146,3 @@ def _with_shuffled(X, j, rng):
     """X with one column in another order."""
     label = column_labels(X)[j]
     return with_order(X, label, shuffle(np.arange(X.shape[0]), random_state=rng))
-
-
-def explain(model, X):
-    """Who answers for each row, and what each answer adds to the prediction.
-
-    Parameters
-    ----------
-    model : fitted mixture, search or pipeline
-    X : array-like of shape (n, p)
-
-    Returns
-    -------
-    dict
-        ``expert`` (n,) name of the leading expert; ``weight`` (n,) its gate weight;
-        ``gate`` (n, K) all gate weights; ``prediction`` (n, ...) of each expert;
-        ``contribution`` (n, ...) gate weight times prediction, whose sum over
-        experts is the mixture's prediction (with the noise component, if any, which
-        ``predict`` leaves out); ``disagreement`` (n,) gate-weighted spread of the
-        experts around the mixture.
-
-        With additive experts also ``terms``: for each of these, by name, a dict of
-        ``term``, the names of its columns behind ``"level"``, and ``value`` (n, terms),
-        or (n, d, terms) of several outputs and of classes.  Their sum is the prediction
-        of the expert, before the link of the likelihood, or the softmax of classes.
-        With an additive gate ``gate_terms``, the same with ``value`` (n, K, terms),
-        whose sums are the gate's logits.  :func:`explain_text` puts them into words.
-
-    Notes
-    -----
-    For squared error the disagreement squared is the ambiguity: the error of the
-    mixture is the weighted error of its experts less this term (Krogh & Vedelsby
-    1995).
-
-    Examples
-    --------
-    >>> from skmoe import MoERegressor
-    >>> from skmoe.datasets import make_regimes
-    >>> from skmoe.inspection import explain
-    >>> X, y = make_regimes(200, random_state=0)
-    >>> model = MoERegressor(n_experts=2).fit(X, y)
-    >>> parts = explain(model, X[:3])
-    >>> bool(abs(parts["contribution"].sum(axis=1) - model.predict(X[:3])).max() < 1e-9)
-    True
-    """
-    model = unwrap(model)
-    gate = model.gate_proba(X)
-    prediction = model.predict_experts(X)
-    weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))
-    contribution = weights * prediction
-    spread = prediction - contribution.sum(axis=1, keepdims=True)
-    axes = tuple(range(1, prediction.ndim))
-    best = gate.argmax(axis=1)
-    names = np.array(list(model.named_experts_))
-    terms, gate_terms = additive_terms(model, X)
-    found = {} if not terms else {"terms": terms}
-    if gate_terms is not None:
-        found["gate_terms"] = gate_terms
-    return found | {
-        "expert": names[best],
-        "weight": gate[np.arange(len(gate)), best],
-        "gate": gate,
-        "prediction": prediction,
-        "contribution": contribution,
-        "disagreement": np.sqrt(np.sum(weights * spread**2, axis=axes)),
-    }

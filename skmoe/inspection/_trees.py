@@ -1,14 +1,24 @@
-"""Trees of gates as text and as pictures."""
+"""Trees of gates as text."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator
 
-from ..experts import LinearExpert
+from .._estimators.answers import fitted_mixture
+from ..experts._base import traits
 from ..gates import SoftmaxGate
-from ._displays import axes_for
+from ._terms import linear_names, unfrozen
 from ._unwrap import unwrap
+
+# Log-odds of 9 to 1, from which on a side of a cut has nine tenths of the weight.
+NINE_TENTHS = np.log(9.0)
+# Before the terms of a leaf, by its link.
+LINKS = {"identity": "", "log": "log y = ", "logit": "logit = "}
+OMITTED = "…"
 
 
 class Node(NamedTuple):
@@ -18,41 +28,63 @@ class Node(NamedTuple):
     ----------
     name : str
     load : float, share of the rows that the leaves beneath are responsible for
-    pull : list of str, what draws a row here rather than to the siblings
+    cut : str, which rows go here rather than to the siblings; may be empty
     formulas : list of lists of str, terms of a leaf for each output or class
     children : list of Node
+    leaf : int or None, number of the expert
     """
 
     name: str
     load: float
-    pull: list
+    cut: str
     formulas: list
     children: list
+    leaf: int | None = None
+
+    @property
+    def size(self):
+        """Number of leaves."""
+        return sum(own.size for own in self.children) if self.children else 1
+
+    @property
+    def text(self):
+        """Whatever is shown of the node and those beneath, to see which notes apply."""
+        own = [self.cut, *(" ".join(terms) for terms in self.formulas)]
+        return "\n".join([*own, *(child.text for child in self.children)])
+
+    def only(self, max_depth):
+        """The node with so many levels of gates beneath; with all of them if None."""
+        if max_depth is None or not self.children:
+            return self
+        if max_depth == 0:
+            said = [[f"({self.size} experts beneath)"]]
+            return self._replace(children=[], formulas=said)
+        return self._replace(children=[c.only(max_depth - 1) for c in self.children])
 
 
 def described(model, feature_names=None, n_features=3, precision=3):
     """Root :class:`Node` of a fitted mixture; a flat one is a tree of one gate."""
     own = unwrap(model)
-    model = own.mixture
-    feature_names = own.made if feature_names is None else feature_names
-    if hasattr(model, "members_"):
+    if own.mixture.n_members > 1:
         raise ValueError(
-            f"A tree is shown of one mixture, but n_members={model.n_members}; pass "
-            "one of members_."
+            f"A tree is shown of one mixture, but n_members={own.mixture.n_members}; "
+            "pass one of members_."
         )
-    return _Describer(model, feature_names, n_features, precision).node(0)
+    return _Describer(own, feature_names, n_features, precision).node(0)
 
 
 class _Describer:
     """What is written at each node."""
 
-    def __init__(self, model, feature_names, n_features, precision):
-        self.model, self.n_features, self.precision = model, n_features, precision
-        self.feature_names = feature_names
-        self.tree = model.gate_.tree_for(model.n_experts_)
-        self.gates = model.gate_.nodes()
+    def __init__(self, own, feature_names, n_features, precision):
+        self.own, self.model = own, own.mixture
+        self.parts = fitted_mixture(own.mixture)
+        self.n_features, self.precision = n_features, precision
+        self.renamed = _renamed(own, feature_names)
+        self.tree = self.model.gate_.tree_for(self.model.n_experts_)
+        self.gates = self.model.gate_.nodes()
         self.below = self.tree.branches(1).below
-        self.load = self.tree.beneath @ model.expert_load_
+        self.load = self.tree.beneath @ self.model.expert_load_
 
     def node(self, number):
         """Node of a gate."""
@@ -60,81 +92,146 @@ class _Describer:
         slots = range(own.start, own.stop)
         children = [self.child(s, s - own.start, number) for s in slots]
         load = self.load[own].sum()
-        return Node(f"gate {number}", float(load), [], [], children)
+        return Node(f"gate {number}", float(load), "", [], children)
 
     def child(self, slot, place, number):
         """What stands in a slot, the child at ``place`` of a node."""
-        pull = self.pull(self.gates[number], place)
+        cut = self.cut(self.gates[number], place)
         if self.below[slot] >= 0:
-            return self.node(self.below[slot])._replace(pull=pull)
-        leaf = -1 - self.below[slot]
-        name = list(self.model.named_experts_)[leaf]
-        return Node(name, float(self.load[slot]), pull, self.formulas(leaf), [])
+            return self.node(self.below[slot])._replace(cut=cut)
+        leaf = int(-1 - self.below[slot])
+        name, load = list(self.model.named_experts_)[leaf], float(self.load[slot])
+        return Node(name, load, cut, self.formulas(leaf), [], leaf)
 
-    def pull(self, gate, place):
-        """The strongest coefficients of a linear gate, per standard deviation."""
+    def cut(self, gate, place):
+        """Where a linear gate prefers a child; of several children its score."""
         if not isinstance(gate, SoftmaxGate) or len(gate.coef_) == 1:
-            return []
-        names = self.names(gate.coef_.shape[1], self.model.gate_features_)
-        coef = gate.coef_[place] * gate.scale_
-        return [f"{names[j]} {self.number(coef[j])}" for j in self.strongest(coef)]
+            return ""
+        names = self.names(self.parts.views.gate, gate.coef_.shape[1])
+        coef, level = gate.coef_[place], gate.intercept_[place]
+        if len(gate.coef_) == 2:
+            coef, level = (
+                coef - gate.coef_[1 - place],
+                level - gate.intercept_[1 - place],
+            )
+        order, level, rest = self.strongest(coef, level, gate)
+        if len(gate.coef_) > 2 or not len(order):
+            return " ".join(["score", *self.terms(coef, level, order, names), *rest])
+        unit = coef[order[0]]
+        text = " ".join([names[order[0]], *self.each(coef / unit, order[1:], names)])
+        sign, at = ">" if unit > 0 else "<", self.plain(-level / unit)
+        wide = self.plain(NINE_TENTHS / abs(unit), 2)
+        return " ".join([text, *rest, sign, at, f"(±{wide})"])
 
     def formulas(self, leaf):
         """Terms of a linear expert, the strongest first, for each output or class."""
-        expert = self.model.experts_[leaf]
-        if not isinstance(expert, LinearExpert):
+        expert = unfrozen(self.model.experts_[leaf])
+        if not traits(expert).is_linear:
             return [[type(expert).__name__]]
         coef, intercept = np.atleast_2d(expert.coef_), np.atleast_1d(expert.intercept_)
-        names = self.names(coef.shape[1], self.model.expert_features_[leaf])
-        found = [
-            [f"{constant:.{self.precision}g}"]
-            + [f"{self.number(row[j])} {names[j]}" for j in self.strongest(scaled)]
-            for row, constant, scaled in zip(
-                coef, intercept, coef * expert.scale_, strict=True
+        names = self.names(self.parts.views.experts[leaf], coef.shape[1])
+        found = []
+        for row, constant in zip(coef, intercept, strict=True):
+            order, level, rest = self.strongest(row, constant, expert)
+            found.append([*self.terms(row, level, order, names), *rest])
+        if self.own.is_classifier:
+            # One set of coefficients speaks for the second class.
+            labels = (
+                self.model.classes_[-1:] if len(found) == 1 else self.model.classes_
             )
-        ]
-        if is_classifier(self.model):
-            for label, terms in zip(self.model.classes_, found, strict=True):
-                terms[0] = f"{label}: {terms[0]}"
+            heads = [f"{label}: " for label in labels]
+        else:
+            heads = [LINKS[self.model.likelihoods_[leaf].link]] * len(found)
+        for head, terms in zip(heads, found, strict=True):
+            terms[0] = head + terms[0]
         return found
 
-    def strongest(self, coef):
-        """Positions of the largest coefficients."""
-        return np.argsort(-np.abs(coef), kind="stable")[: self.n_features]
+    def strongest(self, coef, level, part):
+        """Positions of the largest coefficients per standard deviation, the level with
+        all others at their means, and a mark if there are some."""
+        size = np.abs(coef * part.scale_)
+        order = np.argsort(-size, kind="stable")[: self.n_features]
+        order = order[size[order] > 0]
+        left = np.setdiff1d(np.arange(len(coef)), order)
+        means = np.broadcast_to(part.center_, coef.shape)
+        level = float(level + coef[left] @ means[left])
+        return order, level, [OMITTED] if np.any(size[left] > 0) else []
 
-    def number(self, value):
-        """A number with its sign."""
-        return f"{value:+.{self.precision}g}"
+    def terms(self, coef, level, order, names):
+        """A level and the terms of columns."""
+        return [self.plain(level), *self.each(coef, order, names)]
 
-    def names(self, n_columns, transformer):
+    def each(self, coef, order, names):
+        """The terms of columns."""
+        return [f"{coef[j]:+.{self.precision}g} {names[j]}" for j in order]
+
+    def plain(self, value, precision=None):
+        """A number; next to nothing is nothing."""
+        return f"{round(value, 12) + 0.0:.{precision or self.precision}g}"
+
+    def names(self, view, size):
         """Names of the columns that a part sees."""
-        if self.feature_names is not None and len(self.feature_names) == n_columns:
-            return list(self.feature_names)
-        known = getattr(transformer, "get_feature_names_out", None)
-        if transformer is None and n_columns == self.model.n_features_in_:
-            columns = np.empty((0, n_columns))
-            return unwrap(self.model).names(columns)
-        if known is not None:
-            return list(known())
-        return [f"column {j}" for j in range(n_columns)]
+        return [self.renamed(name) for name in linear_names(self.own, view, size)]
+
+
+def _renamed(own, feature_names):
+    """A function from names of columns to those that a reader wants."""
+    if feature_names is None:
+        return lambda name: name
+    known, given = own.inner_names, [str(name) for name in feature_names]
+    if len(given) != len(known):
+        raise ValueError(
+            f"feature_names has {len(given)} names, but the mixture sees {len(known)} "
+            f"columns; give one for each of {known}."
+        )
+    pairs = sorted(zip(known, given, strict=True), key=lambda pair: -len(pair[0]))
+
+    def renamed(name):
+        # What is made of a column begins with its name.
+        for old, new in pairs:
+            if name == old or name.startswith(f"{old}_"):
+                return new + name[len(old) :]
+        return name
+
+    return renamed
+
+
+def notes_of(root):
+    """What a reader of a tree needs to know of it, line by line."""
+    text, notes, units = root.text, [], "units of the columns that the mixture sees"
+    if "(±" in text:
+        notes.append(f"Cuts are in {units}; within ± weights are 10 to 90 %.")
+    if "score " in text:
+        notes.append(f"Of scores, in {units}, the largest leads.")
+    if OMITTED in text:
+        notes.append(f"{OMITTED} stands for weaker columns, at their means.")
+    return notes
 
 
 def export_text(
-    model, *, feature_names=None, max_depth=None, n_features=3, precision=3
-):
+    model: BaseEstimator,
+    *,
+    feature_names: Sequence[str] | None = None,
+    max_depth: int | None = None,
+    n_features: int = 3,
+    precision: int = 3,
+) -> str:
     """A fitted tree of gates as text.
 
     Each line is a gate or, at the end of a branch, an expert with its share of the
-    rows.  In brackets stands what draws a row there rather than to the siblings: the
-    strongest coefficients of the softmax gate above, in logits per standard deviation
-    of the column.  Linear experts show their strongest coefficients, on the scale of
-    the data.
+    rows.  In brackets stands which rows go there rather than to the sibling: the cut of
+    the softmax gate above, in the units of its strongest column, with how far from it
+    weights go from 10 to 90 %.  Of more than two children each has a score, the largest
+    of which leads.  Linear experts show their strongest coefficients behind the
+    intercept.  Everything is in the units of the columns that the mixture sees, and
+    columns that are left out are taken at their means.
 
     Parameters
     ----------
     model : fitted hierarchical or flat mixture, or a search or pipeline around one
     feature_names : list of str, default=None
-        Those seen in ``fit``, or made by a pipeline, if None.
+        Of all columns that the mixture sees.  Those seen in ``fit``, or made by a
+        pipeline, if None.
     max_depth : int, default=None
         Levels of gates to show; all if None.
     n_features : int, default=3
@@ -146,6 +243,11 @@ def export_text(
     -------
     str
 
+    Raises
+    ------
+    ValueError
+        If there is another number of ``feature_names``, or of averages of mixtures.
+
     Examples
     --------
     >>> from skmoe import HierarchicalMoERegressor
@@ -155,110 +257,19 @@ def export_text(
     >>> model = HierarchicalMoERegressor(branching=(2,), random_state=0).fit(X, y)
     >>> print(export_text(model, n_features=1))  # doctest: +ELLIPSIS
     gate 0, load 1.00
-    |--- [x...] expert0, load 0...
+    |--- [x... (±...)] expert0, load 0...
     |    ...
     """
-    lines = []
-    _write(described(model, feature_names, n_features, precision), 0, max_depth, lines)
-    return "\n".join(lines)
+    lines: list[str] = []
+    root = described(model, feature_names, n_features, precision).only(max_depth)
+    _write(root, 0, lines)
+    return "\n".join([*lines, *notes_of(root)])
 
 
-def _write(node, depth, max_depth, lines):
+def _write(node, depth, lines):
     indent = "|    " * (depth - 1) + ("|--- " if depth else "")
-    pull = f"[{', '.join(node.pull)}] " if node.pull else ""
-    lines.append(f"{indent}{pull}{node.name}, load {node.load:.2f}")
+    cut = f"[{node.cut}] " if node.cut else ""
+    lines.append(f"{indent}{cut}{node.name}, load {node.load:.2f}")
     lines += ["|    " * depth + " ".join(terms) for terms in node.formulas]
-    if node.children and max_depth is not None and depth >= max_depth:
-        lines.append("|    " * depth + f"({_count(node)} experts beneath)")
-        return
     for child in node.children:
-        _write(child, depth + 1, max_depth, lines)
-
-
-def _count(node):
-    return sum(map(_count, node.children)) if node.children else 1
-
-
-def plot_tree(
-    model,
-    *,
-    feature_names=None,
-    max_depth=None,
-    n_features=2,
-    precision=3,
-    ax=None,
-    fontsize=None,
-):
-    """Draw a fitted tree of gates.
-
-    Branches are as wide as their share of the rows; otherwise as
-    :func:`export_text`.
-
-    Parameters
-    ----------
-    model, feature_names, max_depth, n_features, precision
-        As in :func:`export_text`.
-    ax : matplotlib axes, default=None
-        A new figure if None.
-    fontsize : float, default=None
-
-    Returns
-    -------
-    list of matplotlib annotations
-
-    Examples
-    --------
-    >>> from skmoe import HierarchicalMoERegressor
-    >>> from skmoe.datasets import make_regimes
-    >>> from skmoe.inspection import plot_tree
-    >>> X, y = make_regimes(300, random_state=0)
-    >>> model = HierarchicalMoERegressor(branching=(2,), random_state=0).fit(X, y)
-    >>> boxes = plot_tree(model)  # doctest: +SKIP
-    """
-    root = described(model, feature_names, n_features, precision)
-    ax = axes_for(ax, "plot_tree")
-    ax.set_axis_off()
-    boxes = []
-    width = _draw(ax, root, 0, 0.0, max_depth, boxes, fontsize)[1]
-    depth = -min(box.xy[1] for box in boxes)
-    ax.set(xlim=(-0.6, width - 0.4), ylim=(-depth - 0.4, 0.4))
-    return boxes
-
-
-def _draw(ax, node, depth, left, max_depth, boxes, fontsize):
-    """Draw what is beneath ``node``, then the node; returns its place and the end."""
-    shown = node.children if max_depth is None or depth < max_depth else []
-    places, right = [], left
-    for child in shown:
-        place, right = _draw(ax, child, depth + 1, right, max_depth, boxes, fontsize)
-        places.append(place)
-    place = np.mean(places) if places else left
-    for child, below in zip(shown, places, strict=True):
-        ax.plot(
-            [place, below],
-            [-depth, -depth - 1],
-            color="0.6",
-            linewidth=1 + 8 * child.load,
-            solid_capstyle="round",
-            zorder=1,
-        )
-    lines = [f"[{term}]" for term in node.pull]
-    lines += [node.name, f"load {node.load:.2f}"]
-    # One output fits below the other only where there is one.
-    between = "\n" if len(node.formulas) == 1 else " "
-    lines += [between.join(terms) for terms in node.formulas]
-    style = {"boxstyle": "round", "facecolor": "white", "edgecolor": "0.3"}
-    if not node.children:
-        style["facecolor"] = "#dbe9f6"
-    boxes.append(
-        ax.annotate(
-            "\n".join(lines),
-            (place, -depth),
-            ha="center",
-            va="center",
-            bbox=style,
-            fontsize=fontsize,
-            zorder=2,
-        )
-    )
-    return place, max(right, left + 1.0)
+        _write(child, depth + 1, lines)

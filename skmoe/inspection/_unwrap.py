@@ -2,12 +2,13 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._estimators.answers import read
+from .._estimators.answers import fitted_mixture, read
 from .._tables.frames import column_labels, is_frame
 
 # Where searches, and mixtures on disk, have what they stand for.
@@ -35,6 +36,14 @@ class Unwrapped(NamedTuple):
     def is_classifier(self):
         """Whether the mixture predicts classes."""
         return is_classifier(self.mixture)
+
+    def target_name(self, output=0):
+        """What the target is called, or one of several outputs."""
+        target = fitted_mixture(self.mixture).target
+        if target.names:
+            return target.names[output]
+        several = target.n_outputs is not None and target.n_outputs > 1
+        return f"y{output}" if several else "y"
 
     def seen(self, X):
         """What the mixture sees of a table."""
@@ -80,6 +89,15 @@ class Unwrapped(NamedTuple):
         except (AttributeError, ValueError):
             # A step has no names for what it makes.
             return None
+
+    @property
+    def inner_names(self):
+        """Names of all columns that the mixture sees."""
+        if self.made is not None:
+            return self.made
+        alone = Unwrapped(self.mixture)
+        names = alone.names(np.empty((0, self.mixture.n_features_in_)))
+        return [str(name) for name in names]
 
     def refitted(self, X, y):
         """Steps fitted to other rows, and what the mixture would see of them."""

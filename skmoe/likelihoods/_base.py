@@ -1,6 +1,9 @@
 """What a family of densities owes, and what follows from that."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize
@@ -416,7 +419,11 @@ def column(size):
     return 1.0 if size is None else size[:, None]
 
 
-def best_positive(loss, log_bounds, before=None):
+def best_positive(
+    loss: Callable[[float], float],
+    log_bounds: tuple[float, float],
+    before: float | None = None,
+) -> float:
     """Positive number with the least ``loss``: a dispersion, say.
 
     Parameters

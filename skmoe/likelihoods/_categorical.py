@@ -1,8 +1,11 @@
 """Class probabilities."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._base import Likelihood
 
@@ -67,7 +70,7 @@ class Categorical(Likelihood):
         return np.minimum((place >= ends).sum(axis=1), prediction.shape[1] - 1)
 
 
-def smoothed(proba):
+def smoothed(proba: NDArray) -> NDArray:
     """Class probabilities kept away from zero by :data:`PROBA_FLOOR`.
 
     Parameters

@@ -1,5 +1,7 @@
 """Counts: Poisson, negative binomial, binomial."""
 
+from typing import Any
+
 import numpy as np
 from scipy import special
 from sklearn.base import clone
@@ -222,7 +224,7 @@ def stirling_error(value):
 
 
 # Counts that no mean comes near to have probability zero.
-IMPOSSIBLE = {"over": "ignore", "invalid": "ignore"}
+IMPOSSIBLE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 
 @np.errstate(**IMPOSSIBLE)

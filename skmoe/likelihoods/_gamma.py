@@ -1,5 +1,7 @@
 """Positive targets whose spread grows with their mean."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import optimize, special
 from sklearn.base import clone
@@ -46,7 +48,7 @@ class Gamma(Likelihood):
     link, takes, support = "log", "offset", (0.0, np.inf)
     dispersions = ("shape_",)
 
-    def __init__(self, floor=1e-6):
+    def __init__(self, floor: float = 1e-6) -> None:
         self.floor = floor
 
     def check(self):

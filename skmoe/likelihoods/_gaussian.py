@@ -1,5 +1,7 @@
 """Normal densities."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import linalg, special
 from sklearn.base import clone
@@ -64,7 +66,9 @@ class Gaussian(Likelihood):
 
     least_squares = scales_ridge = True
 
-    def __init__(self, variance="expert", covariance="diag", floor=1e-6):
+    def __init__(
+        self, variance: str = "expert", covariance: str = "diag", floor: float = 1e-6
+    ) -> None:
         self.variance = variance
         self.covariance = covariance
         self.floor = floor

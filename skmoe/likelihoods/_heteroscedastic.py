@@ -1,10 +1,12 @@
 """Normal densities whose variance depends on x."""
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
 from scipy import special
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from .._kernels.objectives import LOG_2PI
 from .._numerics.bisection import bounded
@@ -88,7 +90,7 @@ class HeteroscedasticGaussian(Likelihood):
     models_variance = scales_ridge = True
     _penalty = 0.0
 
-    def __init__(self, model=None, floor=1e-6):
+    def __init__(self, model: BaseEstimator | None = None, floor: float = 1e-6) -> None:
         self.model = model
         self.floor = floor
 

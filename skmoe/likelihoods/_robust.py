@@ -1,5 +1,7 @@
 """Heavy tails: densities that forgive outliers."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import special
 from sklearn.base import clone
@@ -72,7 +74,7 @@ class StudentT(Likelihood):
 
     scales_ridge = True
 
-    def __init__(self, df=None, floor=1e-6):
+    def __init__(self, df: float | None = None, floor: float = 1e-6) -> None:
         self.df = df
         self.floor = floor
 
@@ -238,7 +240,7 @@ class Laplace(Likelihood):
     scales_ridge = True
     dispersions = ("scale_",)
 
-    def __init__(self, floor=1e-6):
+    def __init__(self, floor: float = 1e-6) -> None:
         self.floor = floor
 
     def dispersion_limits(self, spread):

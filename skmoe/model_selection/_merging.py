@@ -1,14 +1,19 @@
 """Redundant experts as one: by their responsibilities, and by a criterion."""
 
+from __future__ import annotations
+
 import numbers
+from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.base import BaseMoE
 from .._estimators.parts import TRAINERS, has_own_names, preset
 from .._tables.table import row_weights
+from .._typing import Table
 from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
 from ..routers._base import BaseRouter
@@ -112,7 +117,15 @@ def of_size(model, n_experts):
     return clone(model).set_params(n_experts=n_experts, router=router)
 
 
-def merge_experts(model, X, y, sample_weight=None, *, criterion="bic", **sizes):
+def merge_experts(
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    *,
+    criterion: str = "bic",
+    **sizes: Any,
+) -> BaseEstimator:
     """Merge redundant experts of a fitted mixture while a criterion falls.
 
     Parameters

@@ -1,11 +1,17 @@
 """How many experts, and which penalties: ``MoERegressorCV`` and ``MoEClassifierCV``."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Sequence
 from operator import methodcaller
+from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
+    BaseEstimator,
     ClassifierMixin,
     MetaEstimatorMixin,
     RegressorMixin,
@@ -23,6 +29,7 @@ from .._estimators.regressor import MoERegressor
 from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from .._stamp import Stamped
 from .._tables.table import row_weights
+from .._typing import Table
 from .._warnings import heard, tell, tells_once
 from ..data import RowSource
 from ._checks import (
@@ -42,6 +49,7 @@ from ._path import (
     simplest_within_error,
     smallest_of_equals,
 )
+from ._results import candidates, ranked
 from ._rows import Rows, SourceRows
 
 # Sizes that are tried if none are given.
@@ -53,7 +61,7 @@ ROWS_PER_EXPERT = 2
 def _delegated(name):
     """Method of the chosen mixture."""
 
-    def method(self, *args, **kwargs):
+    def method(self, *args: Any, **kwargs: Any) -> Any:
         check_is_fitted(self)
         return methodcaller(name, *args, **kwargs)(self.best_estimator_)
 
@@ -80,18 +88,18 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: BaseEstimator | None = None,
         *,
-        n_experts=DEFAULT_SIZES,
-        param_grid=None,
-        criterion="cv",
-        scoring=None,
-        cv=None,
-        rule="one-standard-error",
-        warm_start_path=True,
-        n_jobs=None,
-        verbose=0,
-    ):
+        n_experts: int | Sequence[int] = DEFAULT_SIZES,
+        param_grid: dict[str, Sequence[Any]] | None = None,
+        criterion: str = "cv",
+        scoring: Any = None,
+        cv: Any = None,
+        rule: str = "one-standard-error",
+        warm_start_path: bool = True,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.estimator = estimator
         self.n_experts = n_experts
         self.param_grid = param_grid
@@ -106,7 +114,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
     def _mixture(self):
         return self._default() if self.estimator is None else self.estimator
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters; those of the default mixture, too, where None stands for it."""
         params = super().get_params(deep=deep)
         if deep and self.estimator is None:
@@ -114,7 +122,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
             params.update({f"estimator__{key}": value for key, value in own.items()})
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters; one of the default mixture puts it in the place of None."""
         nested = any(key.startswith("estimator__") for key in params)
         if nested and params.get("estimator", self.estimator) is None:
@@ -139,7 +147,15 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         return tried or sizes[:1]
 
     @transactional
-    def fit(self, X, y=None, sample_weight=None, *, groups=None, **sizes):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> Self:
         """Fit all candidates, choose one, and fit it to all rows.
 
         Parameters
@@ -290,13 +306,19 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         best = smallest_of_equals(chosen, became, rows.total_weight)
         self._commit(best, self._finish(rows, best, models[best]))
 
-    def score(self, X, y, sample_weight=None, **sizes):
+    def score(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        **sizes: Any,
+    ) -> float:
         """``score`` of the chosen mixture, ``best_estimator_``."""
         check_is_fitted(self)
         return self.best_estimator_.score(X, y, sample_weight, **sizes)
 
     # ``set_output`` wraps the method only where the class defines it itself.
-    def transform(self, X):
+    def transform(self, X: Table) -> NDArray:
         """Gate weights of the chosen mixture as features."""
         check_is_fitted(self)
         return self.best_estimator_.gate_proba(X)
@@ -322,29 +344,6 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
     aic = _delegated("aic")
     bic = _delegated("bic")
     icl = _delegated("icl")
-
-
-def candidates(sizes, grid):
-    """Columns of ``cv_results_`` that say what was tried."""
-    params = [{"n_experts": size, **own} for size in sizes for own in grid]
-    names = dict.fromkeys(name for own in params for name in own)
-    columns = {
-        f"param_{name}": np.array([own.get(name) for own in params], dtype=object)
-        for name in names
-    }
-    return {"params": params, **columns}
-
-
-def ranked(scores, counts, left):
-    """Columns of ``cv_results_`` that say what came of each candidate."""
-    ranks = np.empty(len(scores), dtype=int)
-    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
-    return {
-        "mean_test_score": scores,
-        "n_parameters": counts,
-        "n_experts_left": left,
-        "rank_test_score": ranks,
-    }
 
 
 class MoERegressorCV(RegressorMixin, MixtureCV):

@@ -1,10 +1,13 @@
 """What a router returns, and what every router does."""
 
+from __future__ import annotations
+
 import copy
 import numbers
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._kernels.routing import RoutingFault, first_fault
 from .._stamp import Stamped
@@ -267,7 +270,9 @@ def slot_weights(log_gate, indices, normalised=True):
     return weights / np.where(total > 0, total, 1.0)
 
 
-def make_routing(log_gate, indices, *, normalised=True, overflow=0):
+def make_routing(
+    log_gate: NDArray, indices: NDArray, *, normalised: bool = True, overflow: str = 0
+) -> Routing:
     """Routing with the gate's weights of the chosen experts.
 
     Parameters

@@ -1,5 +1,7 @@
 """Top-k balanced by a bias on the choice, without an auxiliary loss."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from ._base import BaseRouter, best_first, check_k, check_positive, make_routing
@@ -41,7 +43,7 @@ class BiasBalancedRouter(BaseRouter):
     trainers = ("gradient",)
     bias_ = None
 
-    def __init__(self, k=2, update_rate=1e-3):
+    def __init__(self, k: int = 2, update_rate: float = 1e-3) -> None:
         self.k = k
         self.update_rate = update_rate
 

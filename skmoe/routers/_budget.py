@@ -1,6 +1,9 @@
 """Experts of unequal cost under a limit on the mean cost of a row."""
 
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -91,7 +94,7 @@ class BudgetRouter(BaseRouter):
     soft_share = 1.0
     reads_weight = True
 
-    def __init__(self, cost=1.0, budget=1.5):
+    def __init__(self, cost: Any = 1.0, budget: float = 1.5) -> None:
         self.cost = cost
         self.budget = budget
 

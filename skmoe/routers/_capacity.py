@@ -1,5 +1,7 @@
 """Routers whose experts serve a limited number of rows per batch: Switch and GShard."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from .._kernels.routing import assign_within_capacity
@@ -106,7 +108,12 @@ class SwitchRouter(CapacityRouter):
 
     normalised = False
 
-    def __init__(self, capacity_factor=1.25, overflow="next", jitter_noise=0.01):
+    def __init__(
+        self,
+        capacity_factor: float = 1.25,
+        overflow: str = "next",
+        jitter_noise: float = 0.01,
+    ) -> None:
         self.capacity_factor = capacity_factor
         self.overflow = overflow
         self.jitter_noise = jitter_noise
@@ -159,8 +166,12 @@ class GShardRouter(CapacityRouter):
     k = 2
 
     def __init__(
-        self, capacity_factor=1.25, threshold=0.5, n_groups=1, overflow="next"
-    ):
+        self,
+        capacity_factor: float = 1.25,
+        threshold: float = 0.5,
+        n_groups: int = 1,
+        overflow: str = "next",
+    ) -> None:
         self.capacity_factor = capacity_factor
         self.threshold = threshold
         self.n_groups = n_groups

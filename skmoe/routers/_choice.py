@@ -1,5 +1,7 @@
 """Expert choice: experts pick their rows."""
 
+from __future__ import annotations
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -49,7 +51,7 @@ class ExpertChoiceRouter(BaseRouter):
     masks_training = True
     normalised = False
 
-    def __init__(self, capacity_factor=2.0, overflow="next"):
+    def __init__(self, capacity_factor: float = 2.0, overflow: str = "next") -> None:
         self.capacity_factor = capacity_factor
         self.overflow = overflow
 

@@ -1,5 +1,7 @@
 """Routing by a hash of the row."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from .._kernels.routing import hash_to_experts
@@ -38,7 +40,7 @@ class HashRouter(BaseRouter):
     masks_training = True
     gated = False
 
-    def __init__(self, k=1, seed=0):
+    def __init__(self, k: int = 1, seed: int = 0) -> None:
         self.k = k
         self.seed = seed
 

@@ -1,5 +1,7 @@
 """Noisy top-k gating with learned noise."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.special import expit, ndtr
 
@@ -41,7 +43,7 @@ class NoisyTopKRouter(BaseRouter):
     trainers = ("gradient",)
     plain_top_k = True
 
-    def __init__(self, k=2, noise=1.0):
+    def __init__(self, k: int = 2, noise: float = 1.0) -> None:
         self.k = k
         self.noise = noise
 

@@ -1,5 +1,7 @@
 """As many experts as the row needs."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from ._base import BaseRouter, best_first, is_integer, is_number, make_routing
@@ -34,7 +36,7 @@ class TopPRouter(BaseRouter):
 
     soft_share = 1.0
 
-    def __init__(self, p=0.9, max_active=None):
+    def __init__(self, p: float = 0.9, max_active: int | None = None) -> None:
         self.p = p
         self.max_active = max_active
 

@@ -1,5 +1,7 @@
 """Top-k routing: the k most probable experts, renormalised."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from .._kernels.routing import top_k_rows
@@ -40,7 +42,7 @@ class TopKRouter(BaseRouter):
 
     plain_top_k = True
 
-    def __init__(self, k=2, training="soft-then-sparse"):
+    def __init__(self, k: int = 2, training: str = "soft-then-sparse") -> None:
         self.k = k
         self.training = training
 

@@ -1,9 +1,11 @@
 """What there is to check."""
 
+from __future__ import annotations
+
 import skmoe
 
 
-def all_estimators():
+def all_estimators() -> list[tuple[str, type]]:
     """The estimators of skmoe, as (name, class) pairs.
 
     Examples

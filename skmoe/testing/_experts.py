@@ -1,17 +1,26 @@
 """Whether an expert keeps its promises."""
 
+from __future__ import annotations
+
 import numpy as np
-from sklearn.base import clone, is_classifier
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone, is_classifier
 
 from .._estimators.parts import adapt_expert
 from .._numerics.design import make_design
+from .._typing import Table
 from ..experts._base import is_frozen, reads_numbers, traits
 from ..experts._counts import expert_parameters
 from ..experts._foreign import fit_expert, takes_weight
 from ._common import by_rows, check_count, check_fit_leaves, check_parameters, close
 
 
-def check_expert(expert, X=None, y=None, classes=False):
+def check_expert(
+    expert: BaseEstimator,
+    X: Table | None = None,
+    y: ArrayLike | None = None,
+    classes: bool = False,
+) -> None:
     """Raise ``AssertionError`` where an expert breaks the protocol.
 
     An expert must be clonable, treat each row on its own, and, where it takes weights,

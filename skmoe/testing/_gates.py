@@ -1,15 +1,18 @@
 """Whether a gate keeps its promises."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.special import log_softmax
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from .._numerics.design import make_design
+from .._typing import Table
 from ..gates import BaseGate
 from ._common import by_rows, check_count, check_fit_leaves, check_parameters, close
 
 
-def check_gate(gate, X=None, n_experts=3):
+def check_gate(gate: BaseEstimator, X: Table | None = None, n_experts: int = 3) -> None:
     """Raise ``AssertionError`` where a gate breaks the protocol.
 
     A gate must be clonable, take soft targets and weights, return normalised

@@ -1,7 +1,11 @@
 """Whether a likelihood keeps its promises."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
+from sklearn.base import BaseEstimator
 
 from ..likelihoods import Likelihood
 from ..likelihoods._links import INVERSE_LINKS, LINKS
@@ -15,7 +19,12 @@ GRID, STEP = 4001, 1e-5
 MOST_DISTANCE = 2.0 / np.sqrt(N_DRAWS)
 
 
-def check_likelihood(likelihood, y=None, prediction=None, size=None):
+def check_likelihood(
+    likelihood: BaseEstimator,
+    y: ArrayLike | None = None,
+    prediction: ArrayLike | None = None,
+    size: ArrayLike | None = None,
+) -> None:
     """Raise ``AssertionError`` where a family of densities breaks the protocol.
 
     Densities must integrate to what their distribution function says, quantiles

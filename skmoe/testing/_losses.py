@@ -1,8 +1,12 @@
 """Whether an auxiliary loss keeps its promises."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from scipy.special import log_softmax
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from ..losses import BaseLoss, GateBatch, Slopes
 from ..routers import NoisyTopKRouter
@@ -11,7 +15,9 @@ from ._common import check_parameters, close
 N_ROWS, STEP = 12, 1e-6
 
 
-def check_loss(loss, router=None, n_experts=4):
+def check_loss(
+    loss: Any, router: int | BaseEstimator | None = None, n_experts: int = 4
+) -> None:
     """Raise ``AssertionError`` where an auxiliary loss breaks the protocol.
 
     The value must be a number in proportion to ``weight``, and the slopes its

@@ -1,8 +1,10 @@
 """Whether a router keeps its promises."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.special import log_softmax
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from .._kernels.door import in_range
 from ..routers import BaseRouter, TopKRouter
@@ -11,7 +13,7 @@ from ._common import check_parameters, close
 N_ROWS, N_COLUMNS = 50, 3
 
 
-def check_router(router, n_experts=5):
+def check_router(router: BaseEstimator, n_experts: int = 5) -> None:
     """Raise ``AssertionError`` where a router breaks the protocol.
 
     At prediction weights of a row must sum to one, belong to distinct experts in

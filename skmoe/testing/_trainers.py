@@ -1,7 +1,11 @@
 """Whether a trainer keeps its promises."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from .._estimators.parts import adapt_expert
 from .._estimators.regressor import MoERegressor
@@ -15,7 +19,7 @@ from ..trainers import Fit, Recipe, Report, Rows, Start, Trainer
 from ._common import check_parameters, close
 
 
-def check_trainer(trainer, experts=None):
+def check_trainer(trainer: BaseEstimator, experts: Any = None) -> None:
     """Raise ``AssertionError`` where a trainer breaks the protocol.
 
     ``fit(rows, recipe, start, report)`` must return a ``Fit`` whose parts belong

@@ -1,7 +1,9 @@
 """What a trainer is given, what it gives back, and what it declares."""
 
+from __future__ import annotations
+
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,10 +60,13 @@ class Recipe:
         """Seed of what is fitted for one expert."""
         return self.expert_seeds[number] if self.expert_seeds else number
 
-    def run_fits(self, function, arguments):
-        """Results of calls that fit experts; a pool's keep their warnings back."""
+    def run_fits(self, function, arguments, done=None):
+        """Results of calls that fit experts; a pool's keep their warnings back.
+
+        ``done`` is told the number of each, when its result is there.
+        """
         calls = [(function, *own) for own in arguments]
-        pairs = run_calls(heard, calls, self.n_jobs)
+        pairs = run_calls(heard, calls, self.n_jobs, done)
         said = [found for _, found in pairs]
         tell(said, of_author if self.pooled else of_trainer)
         return [result for result, _ in pairs]
@@ -115,7 +120,7 @@ def _go_on(iteration, bound, make_fit):
     return False
 
 
-def _mute(text):
+def _mute(what):
     pass
 
 
@@ -127,10 +132,19 @@ class Report:
     ----------
     iteration : callable(iteration, bound, make_fit) -> bool, True asks to stop
     tell : callable(text), what is printed between iterations
+    expect : callable(n), how many iterations and steps there will be, at most
+    step : callable(what) or None, a step is done that is no iteration, such as the fit
+        of an expert to a fold; None where nobody listens
     """
 
     iteration: Callable = _go_on
     tell: Callable = _mute
+    expect: Callable = _mute
+    step: Callable | None = None
+
+    def steps(self, names: Sequence[str]) -> Any:
+        """What ``run_fits`` tells of fits that are done, by their names, or None."""
+        return None if self.step is None else lambda number: self.step(names[number])
 
 
 @dataclass(frozen=True)

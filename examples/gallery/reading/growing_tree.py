@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe.gates import SoftmaxGate
-from skmoe.inspection import export_text, plot_tree
+from skmoe.inspection import expert_colors, export_text, plot_tree
 
 rng = np.random.default_rng(0)
 X = rng.uniform(-10, 10, size=(1500, 2))
@@ -35,14 +35,22 @@ for name, model in {"tree": tree, "flat": flat}.items():
 print(export_text(tree, feature_names=["east", "north"]))
 
 # %%
-# The regions of its leaves, with rows of the four boxes as markers.
+# The regions of its leaves, with rows of the four boxes as markers. Leaves have the
+# same colours in all pictures.
 grid = np.meshgrid(*[np.linspace(-10, 10, 150)] * 2)
 leaves = tree.apply(np.column_stack([own.ravel() for own in grid]))
-codes = np.unique(leaves, return_inverse=True)[1].reshape(grid[0].shape)
-colors = ["#a6cee3", "#fdbf6f", "#b2df8a", "#cab2d6", "#fb9a99", "#ffff99"]
+leaves = leaves.reshape(grid[0].shape)
+colors = list(expert_colors(tree).values())
 
 figure, ax = plt.subplots(figsize=(5.6, 4.8), layout="constrained")
-ax.pcolormesh(*grid, codes, cmap=ListedColormap(colors[: codes.max() + 1]))
+ax.pcolormesh(
+    *grid,
+    leaves,
+    cmap=ListedColormap(colors),
+    alpha=0.4,
+    vmin=-0.5,
+    vmax=len(colors) - 0.5,
+)
 for number, marker in enumerate("osv^"):
     rows = X[train][box[train] == number][:40]
     ax.scatter(*rows.T, marker=marker, s=14, color="0.15", label=f"box {number}")
@@ -56,7 +64,7 @@ plt.show()
 
 # %%
 # And the tree itself.
-figure, ax = plt.subplots(figsize=(9, 4.5), layout="constrained")
+figure, ax = plt.subplots(figsize=(9, 3.6), layout="constrained")
 plot_tree(tree, ax=ax, feature_names=["east", "north"], fontsize=8)
 ax.set_title("Gates at the nodes, experts at the leaves")
 plt.show()

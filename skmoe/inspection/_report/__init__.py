@@ -1,10 +1,19 @@
 """One page that says what a fitted mixture has learned, to be handed over."""
 
+from __future__ import annotations
+
 import numbers
 import os
 import tempfile
+from os import PathLike
 from pathlib import Path
+from typing import Any, Self
 
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from ..._typing import Table
 from ._chosen import chosen_section
 from ._experts import expert_section
 from ._given import Given
@@ -38,7 +47,7 @@ class Report:
     Report of 5 sections, ... kB
     """
 
-    def __init__(self, html):
+    def __init__(self, html: str) -> None:
         self.html = html
 
     def __repr__(self):
@@ -48,7 +57,7 @@ class Report:
     def _repr_html_(self):
         return framed(self.html)
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> Self:
         """Write the page to a file, which is replaced as a whole if it is there.
 
         Parameters
@@ -66,9 +75,9 @@ class Report:
         IsADirectoryError
             If it is a folder.
         """
-        path = check_path(path)
+        own = check_path(path)
         descriptor, other = tempfile.mkstemp(
-            prefix=f".{path.name[:80]}-", dir=path.parent
+            prefix=f".{own.name[:80]}-", dir=own.parent
         )
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
@@ -77,7 +86,7 @@ class Report:
             mask = os.umask(0)
             os.umask(mask)
             Path(other).chmod(0o666 & ~mask)
-            os.replace(other, path)
+            os.replace(other, own)
         except BaseException:
             Path(other).unlink(missing_ok=True)
             raise
@@ -101,18 +110,18 @@ def check_path(path):
 
 
 def report(
-    model,
-    X,
-    y=None,
-    path=None,
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike | None = None,
+    path: str | PathLike[str] | None = None,
     *,
-    sample_weight=None,
-    compare=False,
-    n_seeds=0,
-    title=None,
-    random_state=0,
-    **sizes,
-):
+    sample_weight: ArrayLike | None = None,
+    compare: bool = False,
+    n_seeds: int = 0,
+    title: str | None = None,
+    random_state: int | RandomState | None = 0,
+    **sizes: Any,
+) -> Report:
     """One page of HTML on a fitted mixture: what it has learned, and where it errs.
 
     The page has the regimes in words; the curves or coefficients of the experts, or

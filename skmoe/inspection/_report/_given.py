@@ -162,4 +162,6 @@ class Given:
     def outputs(self):
         """Names of the outputs."""
         count = self.prediction.shape[1]
-        return ["y"] if count == 1 else [f"y{j}" for j in range(count)]
+        if self.own.is_classifier:
+            return [f"y{j}" for j in range(count)]
+        return [self.own.target_name(j) for j in range(count)]

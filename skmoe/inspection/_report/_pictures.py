@@ -103,7 +103,9 @@ class Curves(NamedTuple):
                 mean.setdefault(level, []).append(value)
         mean = {level: float(np.mean(values)) for level, values in mean.items()}
         shown = sorted(mean, key=lambda level: -abs(mean[level]))[:MOST_LEVELS]
-        shown.sort(key=lambda level: mean[level])
+        # Numbers have an order of their own.
+        is_number = own[0][1].knots is not None
+        shown.sort(key=float if is_number else lambda level: mean[level])
         gaps = any(not np.isnan(curve.gap) for _, curve in own)
         ticks = [*shown, "gap"] if gaps else shown
         marks = [(at, str(level)) for at, level in enumerate(ticks)]

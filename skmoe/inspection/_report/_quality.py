@@ -3,13 +3,14 @@
 import numpy as np
 
 from ... import mixture
+from .._classes import binned
 from ._parts import Pictures, Section, Table, Words
 from ._pictures import Heights, Reliability
 from ._regimes import MOST_LISTED
 from ._svg import number, percent
 
 COVERAGES = (0.5, 0.9)
-N_HEIGHTS, N_BINS = 10, 10
+N_HEIGHTS = 10
 # Outputs and classes that are drawn.
 MOST_DRAWN = 6
 NO_TARGET = "Without y nothing can be said of errors and calibration."
@@ -176,15 +177,10 @@ def _classes(given):
     ]
 
 
-def reliability(title, said, came, weight, n_bins=N_BINS):
+def reliability(title, said, came, weight):
     """``Reliability`` of the probabilities (n,) of a class that came, or did not."""
-    codes = np.minimum((said * n_bins).astype(int), n_bins - 1)
-    mass = np.bincount(codes, weight, n_bins)
-    kept = mass > 0
-    mean = [np.bincount(codes, weight * own, n_bins)[kept] for own in (said, came)]
-    said, came = (own / mass[kept] for own in mean)
-    error = float(mass[kept] @ np.abs(said - came) / mass.sum())
-    return Reliability(title, said, came, mass[kept], error)
+    own = binned(said, came, weight)
+    return Reliability(title, own["said"], own["came"], own["mass"], own["error"])
 
 
 def _errors_of_bins(pictures):

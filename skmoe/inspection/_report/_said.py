@@ -6,7 +6,8 @@ from scipy import sparse
 from ..._sklearn import safe_indexing
 from ...experts._base import traits
 from .._additive import curved_experts, curved_gate
-from .._sentences import SCALES, explain_text
+from .._explanation import explain_text
+from .._sentences import SCALES
 from ._experts import coefficients_of, column_names_of
 from ._svg import number, signed
 

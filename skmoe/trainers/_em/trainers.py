@@ -1,6 +1,9 @@
 """EM and hard EM."""
 
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -105,16 +108,16 @@ class EM(Trainer):
 
     def __init__(
         self,
-        max_iter=500,
-        max_refits=20,
-        tol=None,
-        accelerate=True,
-        short_iter=10,
-        min_load=0.005,
-        objective=None,
-        step_exponent=0.6,
-        step=None,
-    ):
+        max_iter: int = 500,
+        max_refits: int = 20,
+        tol: float | None = None,
+        accelerate: bool = True,
+        short_iter: int = 10,
+        min_load: float = 0.005,
+        objective: str | None = None,
+        step_exponent: float = 0.6,
+        step: Any = None,
+    ) -> None:
         self.max_iter = max_iter
         self.max_refits = max_refits
         self.tol = tol

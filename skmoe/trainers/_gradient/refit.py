@@ -10,7 +10,6 @@ from ...experts._base import is_frozen
 from ...likelihoods._categorical import log_proba
 from .._em.matching import Matcher
 from .._em.refit import RefitMixture
-from .._task import Report
 from .gate import expert_draws
 from .layout import fitted_gate
 from .run import GradientRun, drawn_split, guiding_responsibilities
@@ -108,6 +107,7 @@ class AlternatingRun:
         history = {"bound": [], "load": [], "overflow": [], "switched": []}
         best, state, parts, fit = None, None, None, self.task.start.warm
         predictions = None
+        self.task.report.expect(self.n_rounds * self.trainer.max_epochs)
         for number in range(self.n_rounds):
             resp = self._responsibilities(fit, predictions, number)
             parts = self.experts.refit(parts, resp)
@@ -139,7 +139,7 @@ class AlternatingRun:
             return self.task.report.iteration(n_done + epoch, bound, make_fit)
 
         router = self.task.recipe.router if state is None else state.router
-        task = replace(self.task, report=Report(report, self.task.report.tell))
+        task = replace(self.task, report=replace(self.task.report, iteration=report))
         task = task.with_recipe(router=copy.deepcopy(router))
         problem = GatingTask(task, self.trainer.objective, parts, predictions, state)
         guided = state is None and self.trainer.start == "linear"

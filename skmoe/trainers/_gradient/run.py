@@ -133,6 +133,7 @@ class GradientRun:
     def _train(self):
         trainer = self.trainer
         n_epochs = trainer.max_epochs
+        self.task.report.expect(n_epochs)
         for epoch in range(n_epochs):
             phase = trainer.phase(
                 epoch, self.task.recipe.router, self.problem.guide is not None

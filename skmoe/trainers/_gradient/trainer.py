@@ -1,7 +1,11 @@
 """Joint training of gate and experts by mini-batches."""
 
+from __future__ import annotations
+
 import copy
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -123,23 +127,23 @@ class Gradient(Trainer):
 
     def __init__(
         self,
-        objective="likelihood",
-        losses=(),
-        start="linear",
-        learning_rate=0.01,
-        batch_size=128,
-        max_epochs=200,
-        schedule="cosine",
-        warmup=0.05,
-        weight_decay=0.0,
-        clip_norm=1.0,
-        temperature=1.0,
-        expert_dropout=0.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=15,
-        max_refits=5,
-    ):
+        objective: str = "likelihood",
+        losses: Sequence[Any] = (),
+        start: Any = "linear",
+        learning_rate: float = 0.01,
+        batch_size: int = 128,
+        max_epochs: int = 200,
+        schedule: str = "cosine",
+        warmup: float = 0.05,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = 1.0,
+        temperature: float = 1.0,
+        expert_dropout: float = 0.0,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 15,
+        max_refits: int = 5,
+    ) -> None:
         self.objective = objective
         self.losses = losses
         self.start = start

@@ -1,5 +1,8 @@
 """Two stages: experts first, then the gate on their out-of-fold predictions."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,15 +109,15 @@ class TwoStage(Trainer):
 
     def __init__(
         self,
-        cv=5,
-        calibrate=True,
-        alphas=(1.0, 10.0, 100.0, 1000.0, 10000.0),
-        gate_cv=3,
-        max_iter=200,
-        refine=0,
-        objective="prediction",
-        local_correction="auto",
-    ):
+        cv: Any = 5,
+        calibrate: bool = True,
+        alphas: Sequence[float] = (1.0, 10.0, 100.0, 1000.0, 10000.0),
+        gate_cv: int = 3,
+        max_iter: int = 200,
+        refine: int = 0,
+        objective: str = "prediction",
+        local_correction: Any = "auto",
+    ) -> None:
         self.cv = cv
         self.calibrate = calibrate
         self.alphas = alphas
@@ -190,11 +193,11 @@ class TwoStage(Trainer):
             folds = draw_folds(
                 task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
             )
+        names = task.recipe.names
         choice, shares, losses = self._refined(task, folds)
-        calls = [
-            _expert_arguments(task, k, shares) for k in range(task.recipe.n_experts)
-        ]
-        fitted = task.recipe.run_fits(fit_expert, calls)
+        calls = [_expert_arguments(task, k, shares) for k in range(len(names))]
+        told = task.report.steps([f"{name} on all rows" for name in names])
+        fitted = task.recipe.run_fits(fit_expert, calls, told)
         fitted = [
             expert
             if correction is None
@@ -214,8 +217,13 @@ class TwoStage(Trainer):
             )
         return fit
 
+    def _n_steps(self, n_experts, n_folds):
+        """Experts by folds and a gate for each round; then all experts, and the end."""
+        return (1 + self.refine) * (n_experts * n_folds + 1) + n_experts + 1
+
     def _refined(self, task, folds):
         """The best choice, shares (n, K) of the rows of its experts, all losses."""
+        task.report.expect(self._n_steps(task.recipe.n_experts, len(folds)))
         shares, choice = None, self._choose(task, folds, None)
         losses = [choice.loss]
         for _ in range(self.refine):
@@ -256,6 +264,8 @@ class TwoStage(Trainer):
         with single_threaded_blas():
             alpha, loss = self._choose_alpha(stage, fold_of)
             solution = stage.solve(alpha)
+        if task.report.step is not None:
+            task.report.step("gate")
         return Choice(rows, stage, solution, alpha, loss, local)
 
     def correction(self, classify):
@@ -278,7 +288,16 @@ class TwoStage(Trainer):
         given = [_expert_arguments(task, k, shares) for k, _ in calls]
         pairs = zip(calls, given, strict=True)
         asked = [(fold, task.rows.classes, *own) for (_, fold), own in pairs]
-        parts = task.recipe.run_fits(_predict_left_out, asked)
+        numbered = [
+            (k, f) for k in range(task.recipe.n_experts) for f in range(len(folds))
+        ]
+        told = task.report.steps(
+            [
+                f"{task.recipe.names[k]} without fold {fold + 1} of {len(folds)}"
+                for k, fold in numbered
+            ]
+        )
+        parts = task.recipe.run_fits(_predict_left_out, asked, told)
         for (k, _), part in zip(calls, parts, strict=True):
             check_finite(part, task.recipe.names[k])
         found = np.full(
