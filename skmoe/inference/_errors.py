@@ -117,7 +117,8 @@ def standard_errors(
         each from where the fit ended, components matched by whom they serve.
     penalized : bool, default=False
         Whether to go on where penalties act.  Errors then are those of the penalised
-        estimate, which is biased towards zero, at the penalties as they are.
+        estimate, which is biased towards zero: by the curvature of the penalised
+        likelihood, at penalties as they are.
     n_boot : int, default=200
         Refits of the bootstrap.
     random_state : int or RandomState, default=0
@@ -199,10 +200,7 @@ def _covariance(mixture, layout, sums, kind):
             f"{_said(layout.terms[int(step.argmax())])}, so that the errors are of a "
             "fit that has not ended; fit with a smaller tol, or more max_iter."
         )
-    if kind == "observed" and not penalty.any():
-        return inverse
-    middle = sums.outer if kind == "sandwich" else sums.information
-    return inverse @ middle @ inverse
+    return inverse if kind == "observed" else inverse @ sums.outer @ inverse
 
 
 def _check_separated(mixture, layout, error):
@@ -267,7 +265,7 @@ def _check_penalties(mixture, penalized):
 def _penalised(mixture):
     """Names and parts that may have penalties."""
     for gate in mixture.gate_.nodes():
-        if np.size(gate.coef_):
+        if np.size(gate.coef_) and len(gate.coef_) > 1:
             yield "the gate", gate
     for name, expert in mixture.named_experts_.items():
         if not traits(expert).is_noise:
