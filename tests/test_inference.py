@@ -1,6 +1,7 @@
 """Standard errors, tables of coefficients and tests of the number of experts."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -209,11 +210,12 @@ def test_subjects_are_what_is_independent(rows, gaussian):
     alone = standard_errors(gaussian, X, y, kind="sandwich")
     each = standard_errors(gaussian, X, y, groups=np.arange(len(y)), kind="sandwich")
     np.testing.assert_allclose(each.covariance, alone.covariance, rtol=1e-9)
+    uneven = {
+        "sample_weight": np.arange(len(y)) + 1.0,
+        "groups": np.arange(len(y)) // 2,
+    }
     with pytest.raises(ValueError, match="one weight"):
-        weight = np.arange(len(y)) + 1.0
-        standard_errors(
-            gaussian, X, y, sample_weight=weight, groups=np.arange(len(y)) // 2
-        )
+        standard_errors(gaussian, X, y, **uneven)
 
 
 def test_bootstrap_agrees_with_the_sandwich(rows, gaussian):
@@ -229,14 +231,91 @@ def test_bootstrap_agrees_with_the_sandwich(rows, gaussian):
     np.testing.assert_array_equal(again.replicates, alone.replicates)
 
 
-def answers():
-    """Standard errors of flexmix, by case."""
-    path = Path(__file__).parent / "known_answers" / "standard_errors.csv"
+ANSWERS = Path(__file__).parent / "known_answers"
+# Likelihood, columns of the experts, of the gate, target, number of experts.
+FLEXMIX = {
+    "patent_poisson_k3": ("poisson", ["lgRD"], ["RDS"], "y", 3),
+    "npreg_poisson_k2": ("poisson", ["x"], ["x"], "y", 2),
+    "bregfix_binomial_k3": ("binomial", ["x"], ["w"], "yes", 3),
+    "nregfix_k3": ("gaussian", ["x1", "x2"], ["w"], "y", 3),
+}
+
+
+def answers(case):
+    """What flexmix says of a case: log-likelihood, then estimates and errors by name.
+
+    Names are tuples of part, component and term.
+    """
+    with (ANSWERS / "standard_errors.csv").open() as lines:
+        rows = [row for row in csv.DictReader(lines) if row["case"] == case]
+    parts = {"coef.": "expert", "log(sigma)": "dispersion"}
     found = {}
-    with path.open() as lines:
-        for row in csv.DictReader(lines):
-            found.setdefault(row["case"], []).append(row)
-    return found
+    for row in rows:
+        name = row["term"].replace("(Intercept)", INTERCEPT)
+        component = int(re.search(r"Comp\.(\d+)", name).group(1))
+        part = next((own for key, own in parts.items() if key in name), "gate")
+        term = (
+            "sigma"
+            if part == "dispersion"
+            else re.split(r"\d[._](?:coef\.)?", name)[-1]
+        )
+        found[part, component, term] = float(row["estimate"]), float(row["error"])
+    return float(rows[0]["log_likelihood"]), found
+
+
+def contrast(found, matched, name):
+    """What a parameter of flexmix is in ours: signs by term."""
+    part, component, term = name
+    own = {"part": part, "term": term}
+    signs = {}
+    pairs = [(component, 1.0), (1, -1.0)] if part == "gate" else [(component, 1.0)]
+    for other, sign in pairs:
+        for i, known in enumerate(found.terms):
+            asked = known.component == matched[other] and known.term == term
+            if asked and known.part == own["part"]:
+                signs[i] = sign
+    return signs
+
+
+@pytest.mark.parametrize("case", FLEXMIX)
+def test_errors_are_those_of_flexmix(case):
+    pd = pytest.importorskip("pandas")
+    family, columns, gate_columns, target, k = FLEXMIX[case]
+    table = pd.read_csv(ANSWERS / f"{case}.csv")
+    X, y = table[list(dict.fromkeys(columns + gate_columns))], table[target]
+    sizes = {"trials": table["trials"]} if "trials" in table else {}
+    model = MoERegressor(
+        FREE,
+        k,
+        gate=GATE,
+        likelihood=family,
+        gate_features=gate_columns,
+        expert_features=columns,
+        trainer=EM(tol=1e-11, max_iter=3000),
+        n_init=4,
+        random_state=0,
+    ).fit(X, y, **sizes)
+    total, wanted = answers(case)
+    found = standard_errors(model, X, y, **sizes)
+    # Variances of flexmix are unbiased ones, so that its likelihood is a little less.
+    atol = 0.05 if family == "gaussian" else 1e-3
+    np.testing.assert_allclose(model.log_likelihood_, total, atol=atol)
+    levels = {
+        own.component: value
+        for own, value in zip(found.terms, found.estimate, strict=True)
+        if own.part == "expert" and own.term == INTERCEPT
+    }
+    matched = {
+        c: min(levels, key=lambda own: abs(levels[own] - value))
+        for (part, c, term), (value, _) in wanted.items()
+        if part == "expert" and term == INTERCEPT
+    }
+    assert len(set(matched.values())) == k
+    for name, (_, error) in wanted.items():
+        signs = contrast(found, matched, name)
+        at, sign = list(signs), np.array(list(signs.values()))
+        own = np.sqrt(sign @ found.covariance[np.ix_(at, at)] @ sign)
+        np.testing.assert_allclose(own, error, rtol=0.02, err_msg=str(name))
 
 
 def test_summary_prints_what_it_knows(rows, gaussian):
@@ -251,7 +330,8 @@ def test_summary_prints_what_it_knows(rows, gaussian):
     assert (frame[frame["part"] == "dispersion"]["lower"] > 0).all()
     text = str(table)
     assert "Gate, relative to the first component 'expert0'" in text
-    assert "2.5 %" in text and "nan" not in text
+    assert "2.5 %" in text
+    assert "nan" not in text
 
 
 def test_mean_effects_are_slopes_of_the_mean_prediction(rows, gaussian):
@@ -341,7 +421,7 @@ def test_distribution_of_the_test_is_drawn(rows):
     X, y = rows
     one = MoERegressor(FREE, 1, trainer=EM(max_iter=3)).fit(X, y)
     ax = bootstrap_test(one, X, y, n_boot=5).plot()
-    assert ax.get_xlabel() and ax.get_ylabel() and ax.get_title()
+    assert all([ax.get_xlabel(), ax.get_ylabel(), ax.get_title()])
 
 
 @pytest.mark.parametrize(

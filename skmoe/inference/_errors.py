@@ -297,6 +297,8 @@ def _penalty_curvature(mixture, layout):
         if len(channels.at):
             between = _between(expert, likelihood, classes)
             _add_expert_penalty(total, channels, expert, between)
+            if likelihood.scales_ridge:
+                _add_scaled(total, channels, layout.estimate)
     return total
 
 
@@ -331,3 +333,18 @@ def _add_expert_penalty(total, channels, expert, between):
         chosen = channels.column == column
         at, channel = channels.at[chosen], channels.channel[chosen]
         total[np.ix_(at, at)] += width**2 * between[np.ix_(channel, channel)]
+
+
+def _add_scaled(total, channels, theta):
+    """What follows from a ridge that stands against the variance around an expert."""
+    slopes = channels.at[channels.column > 0]
+    slope = total[np.ix_(slopes, slopes)] @ theta[slopes]
+    owners = channels.channel[channels.column > 0]
+    n_outputs = 1 + owners.max(initial=0)
+    for output in range(n_outputs):
+        scale = channels.at[channels.channel == n_outputs + output]
+        own = slopes[owners == output]
+        gradient = slope[owners == output]
+        total[own, scale] -= 2.0 * gradient
+        total[scale, own] -= 2.0 * gradient
+        total[scale, scale] += 2.0 * gradient @ theta[own]
