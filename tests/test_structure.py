@@ -35,6 +35,7 @@ LAYERS = [
         "distillation",
         "distributed",
         "export",
+        "inference",
         "model_selection",
         "testing",
         "transfer",

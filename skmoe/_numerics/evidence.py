@@ -337,6 +337,10 @@ class RidgePart:
         """Whether the penalty is chosen so that the evidence has its maximum."""
         return self.is_chosen and self.l1_ratio == 0
 
+    def penalty_scale(self):
+        """Spread of each column (p,) that the penalty refers to."""
+        return self.scale_ if self.standardize else np.ones_like(self.scale_)
+
     @property
     def counts_effective(self):
         """Whether evidence says how many coefficients there are."""

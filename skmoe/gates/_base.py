@@ -73,6 +73,9 @@ class BaseGate(Stamped):
     #: the fit in that order.  Where not, as in a frozen gate, EM asks the gate which
     #: group of rows to start in which place.
     exchangeable = False
+    #: Whether log-weights are linear in the columns that it sees: ``coef_`` (K, p), of
+    #: columns with the spread ``scale_``, and ``intercept_``.
+    is_linear = False
     #: Whether it models the columns, so that a fit follows more than its weights.
     generative = False
     #: Whether ``route`` finds other experts than top-k of the log-weights would.

@@ -31,7 +31,7 @@ class ConstantGate(BaseGate):
     """
 
     numeric = False
-    exchangeable = streams = True
+    exchangeable = is_linear = streams = True
 
     def linear_form(self, X):
         """No penalty and no columns for the fused EM, which fits this gate itself."""

@@ -89,7 +89,7 @@ class SoftmaxGate(RidgePart, BaseGate):
     [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]
     """
 
-    differentiable = exchangeable = reads_sparse = streams = True
+    differentiable = exchangeable = is_linear = reads_sparse = streams = True
     start_alpha = 0.1
 
     def __init__(

@@ -70,6 +70,11 @@ class TreeGate(BaseGate):
         return self.gate.exchangeable
 
     @property
+    def is_linear(self):
+        """Whether log-weights within each node are linear."""
+        return self.gate.is_linear
+
+    @property
     def generative(self):
         """Whether the nodes' gates model the columns."""
         return self.gate.generative

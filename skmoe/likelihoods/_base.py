@@ -156,6 +156,8 @@ class Likelihood(Stamped):
     model_ = None
     #: Whether it is the density of the noise component.
     is_noise = False
+    #: Whether all experts share its dispersion.
+    pooled = False
     #: Names of the positive attributes that are its dispersions, which sums over rows
     #: can improve one by one; None where it has others.
     dispersions = None
@@ -297,6 +299,14 @@ class Likelihood(Stamped):
         # The density of a spread near zero may leave the range of doubles.
         return np.exp(np.minimum(logarithm, LARGEST_PREDICTOR))
 
+    @property
+    def free_dispersions(self):
+        """Names of the positive attributes that are estimated, whoever shares them.
+
+        None where it has other parameters, too.
+        """
+        return None if self.models_variance else self.dispersions
+
     # -- what it is to experts and trainers -----------------------------------
 
     def row_weight(self, y, prediction):
@@ -389,9 +399,9 @@ class Likelihood(Stamped):
         return np.full(shape, -np.inf), np.full(shape, np.inf)
 
     def with_dispersions(self, values, floored):
-        """A copy of a fitted likelihood with other ``dispersions`` (m, n_outputs)."""
+        """A copy of a fitted likelihood with other dispersions (m, n_outputs)."""
         fitted = copy.copy(self)
-        for name, own in zip(self.dispersions, values, strict=True):
+        for name, own in zip(self.free_dispersions, values, strict=True):
             setattr(fitted, name, unboxed(own))
         fitted.floored_ = floored
         return fitted

@@ -84,6 +84,16 @@ class Gaussian(Likelihood):
         alone = self.variance == "expert" and self.covariance == "diag"
         return ("sigma_",) if alone else None
 
+    @property
+    def free_dispersions(self):
+        """Its standard deviation, where each output has its own."""
+        return ("sigma_",) if self.covariance == "diag" else None
+
+    @property
+    def pooled(self):
+        """Whether all experts share its variance."""
+        return self.variance == "shared"
+
     def dispersion_limits(self, spread):
         """Floors of the standard deviations."""
         low = 0.5 * np.log(np.maximum(self.floor * spread, np.finfo(float).tiny))

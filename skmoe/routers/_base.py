@@ -86,6 +86,8 @@ class BaseRouter(Stamped):
     #: Whether the gate learns from the weights of the active experts as they sum to
     #: one, or from their probabilities in comparison with the fallback.
     normalised = True
+    #: Whether every row has all experts, by the weights of the gate.
+    is_dense = False
     #: Whether prediction is plain top-k of the gate's weights, renormalised.
     plain_top_k = False
     #: Whether the gate decides; otherwise it gets no gradient from the weights.

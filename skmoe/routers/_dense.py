@@ -16,6 +16,8 @@ class DenseRouter(BaseRouter):
     [[0.75, 0.25]]
     """
 
+    is_dense = True
+
     def route(self, log_gate, *, X=None, rng=None, training=False):
         order = best_first(log_gate)
         weights = np.exp(np.take_along_axis(log_gate, order, axis=1))
