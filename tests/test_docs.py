@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md"] + [
-    f"docs/{name}.md" for name in ("install", "user_guide", "own_parts", "cluster")
+    f"docs/{name}.md"
+    for name in ("install", "user_guide", "inference", "own_parts", "cluster")
 ]
 # Its links, or some of them, lead to pages that the build of the site writes.
 OF_THE_SITE = ["docs/index.md"]
@@ -30,5 +31,5 @@ def test_links_lead_somewhere():
     others = ["architecture", "choose", "glossary", "measurements"]
     for page in [*PAGES, *(f"docs/{name}.md" for name in others)]:
         path = ROOT / page
-        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{page}: {target}"

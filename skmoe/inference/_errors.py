@@ -1,10 +1,15 @@
 """Standard errors of the parameters of a fitted mixture."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg, stats
+from sklearn.base import BaseEstimator
 
+from .._typing import Table
 from .._warnings import warn
 from ..experts._base import traits
 from ..inspection._unwrap import unwrap
@@ -83,19 +88,19 @@ def _log(values):
 
 
 def standard_errors(
-    model,
-    X,
-    y,
-    sample_weight=None,
-    groups=None,
-    kind="observed",
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    kind: str = "observed",
     *,
-    penalized=False,
-    n_boot=200,
-    random_state=0,
-    n_jobs=None,
-    **sizes,
-):
+    penalized: bool = False,
+    n_boot: int = 200,
+    random_state: Any = 0,
+    n_jobs: int | None = None,
+    **sizes: ArrayLike | None,
+) -> StandardErrors:
     """Standard errors of coefficients, gate and dispersions.
 
     Parameters

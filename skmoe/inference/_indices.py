@@ -1,12 +1,17 @@
 """How well components are told apart, and criteria of the number of them."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from .. import mixture as functions
 from .._estimators.evaluation import judged
 from .._tables.table import row_weights
+from .._typing import Table
 from ..inspection._unwrap import unwrap
 
 
@@ -47,10 +52,17 @@ class FitIndices(NamedTuple):
         lines += ["  ".join(f"{v:6.3f}" for v in row) for row in self.average_posterior]
         return "\n".join(lines)
 
-    __repr__ = __str__
+    def __repr__(self):
+        return str(self)
 
 
-def fit_indices(model, X, y, sample_weight=None, **sizes):
+def fit_indices(
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    **sizes: ArrayLike | None,
+) -> FitIndices:
     """Criteria and measures of separation of a fitted mixture on some rows.
 
     Parameters

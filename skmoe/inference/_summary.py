@@ -1,10 +1,15 @@
 """Tables of coefficients as statisticians read them."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
+from sklearn.base import BaseEstimator
 
+from .._typing import Table
 from ..inspection._unwrap import unwrap
 from ._effects import mean_effects
 from ._errors import StandardErrors, standard_errors
@@ -62,7 +67,8 @@ class Summary(NamedTuple):
                 lines += ["", f"{title}{of}", *self._table(rows)]
         return "\n".join(lines)
 
-    __repr__ = __str__
+    def __repr__(self):
+        return str(self)
 
     def _table(self, rows):
         """Lines of a table of some parameters, columns aligned."""
@@ -102,17 +108,17 @@ def _padded(row, widths):
 
 
 def summary(
-    model,
-    X,
-    y,
-    sample_weight=None,
-    groups=None,
-    kind="observed",
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    kind: str = "observed",
     *,
-    coverage=0.95,
-    effects=False,
-    **options,
-):
+    coverage: float = 0.95,
+    effects: bool = False,
+    **options: Any,
+) -> Summary:
     """Coefficients with standard errors, tests and intervals.
 
     Parameters

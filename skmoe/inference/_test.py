@@ -1,13 +1,17 @@
 """A bootstrap test of the number of experts."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import clone, is_classifier
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state
 
 from .._tables.table import row_weights
+from .._typing import Table
 from ..inspection._unwrap import unwrap
 
 
@@ -40,7 +44,8 @@ class BootstrapTest(NamedTuple):
             f"{len(self.distribution)} draws under {self.n_experts}"
         )
 
-    __repr__ = __str__
+    def __repr__(self):
+        return str(self)
 
     def plot(self, ax=None):
         """Draw the distribution, and where the statistic is.
@@ -74,16 +79,16 @@ class BootstrapTest(NamedTuple):
 
 
 def bootstrap_test(
-    model,
-    X,
-    y,
-    n_boot=99,
-    sample_weight=None,
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike,
+    n_boot: int = 99,
+    sample_weight: ArrayLike | None = None,
     *,
-    random_state=0,
-    n_jobs=None,
-    **sizes,
-):
+    random_state: Any = 0,
+    n_jobs: int | None = None,
+    **sizes: ArrayLike | None,
+) -> BootstrapTest:
     """Test whether one more expert fits better than by chance [1]_.
 
     Targets are drawn from the fitted mixture; to each draw the mixture, and one with
