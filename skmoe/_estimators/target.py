@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length
 
 from .._tables.frames import from_arrow, target_names
+from .._tables.names import advised
 from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
 from .._tables.values import is_gap
 from .._warnings import warn
@@ -109,7 +109,11 @@ class ClassTarget(NamedTuple):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
         names, y = names_of(y), checked_labels(y, table.raw)
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+        except ValueError as error:
+            owner = type(model).__name__.replace("Classifier", "Regressor")
+            raise advised(error, f"use {owner} for numbers") from error
         weight = row_weights(table.raw, sample_weight)
         return cls(np.unique(y), names), y, class_weights(model.class_weight, y, weight)
 
@@ -168,8 +172,17 @@ def checked_numbers(y, len_of, model):
     y = read_numbers(y, model)
     if y.ndim > 2:
         raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
-    check_consistent_length(len_of, y)
+    _check_length(len_of, y)
     return y
+
+
+def _check_length(X, y):
+    """Raise ``ValueError`` unless y has a value for each row of X."""
+    if X.shape[0] != len(y):
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"{X.shape[0]} rows of X, {len(y)} of y; give y a value for each row of X."
+        )
 
 
 def checked_labels(y, len_of):
@@ -181,7 +194,7 @@ def checked_labels(y, len_of):
             DataConversionWarning,
         )
     y = column_or_1d(plain_labels(y))
-    check_consistent_length(len_of, y)
+    _check_length(len_of, y)
     return y
 
 
