@@ -37,7 +37,9 @@ def test_mistake_is_answered_in_the_words_of_the_page(own, names):
     with pytest.raises((ValueError, TypeError, AttributeError)) as caught:
         exec(own["code"], dict(names))
     assert type(caught.value).__name__ == own["kind"]
-    assert str(caught.value).split() == own["message"].split()
+    # Older versions of pandas tell where a series is made.
+    said = str(caught.value).replace("pandas.core.series", "pandas")
+    assert said.split() == own["message"].split()
 
 
 @pytest.mark.parametrize(

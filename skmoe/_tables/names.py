@@ -80,19 +80,16 @@ COLUMNS = {
 }
 
 
-def refuse_columns(check, estimator, X):
-    """What a check makes of X; its error has a remedy where columns are others."""
-    try:
-        return check(estimator, X)
-    except ValueError as error:
-        said = str(error).rstrip()
-        for begin, advice in COLUMNS.items():
-            if said.startswith(begin):
-                raise ValueError(f"{said}\n{advice}") from error
-        raise
+def refuse_columns(error):
+    """Say what to do, too, where scikit-learn says how columns differ."""
+    said = str(error).rstrip()
+    for begin, advice in COLUMNS.items():
+        if said.startswith(begin):
+            raise ValueError(f"{said}\n{advice}") from error
 
 
 def check_names(X, owner):
+    """Raise ``ValueError`` for a frame without columns, or with a name twice."""
     names = list(X.columns)
     if not names:
         raise ValueError(

@@ -435,7 +435,11 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
         asked = not reset and names_differ(estimator, X)
         check = partial(validate_data, reset=reset, skip_check_array=True)
         check = checking_quietly(check) if asked else check
-        refuse_columns(check, estimator, X)
+        try:
+            check(estimator, X)
+        except ValueError as error:
+            refuse_columns(error)
+            raise
         return Table(as_in_training(estimator, X) if asked else X, None)
     X = without_na(X) if allow_nan else X
     if _holds_times(X):
@@ -450,11 +454,11 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
         ensure_all_finite="allow-nan" if allow_nan else True,
     )
     try:
-        check = checking_quietly(check) if asked else check
-        numbers = refuse_columns(check, estimator, X)
+        numbers = (checking_quietly(check) if asked else check)(estimator, X)
     except (TypeError, ValueError) as error:
         refuse_text(X, why(), error)
         _refuse_gaps(X, why(), error)
+        refuse_columns(error)
         raise
     check_units(numbers, column_names(X) if is_frame(X) else None)
     if asked:
