@@ -27,6 +27,8 @@ built = pytest.mark.skipif(
     not (SITE / "index.html").exists(),
     reason="the site is not built: python docs/build.py",
 )
+# What the theme of the site tells the console of what it does.
+CHATTER = '"[PST]: '
 # Who asks, in the log of the network, where no page does; and what is no request.
 BY_ITSELF = "not an origin"
 OWN = re.compile(r"(file|data|about|blob):|http://127\.0\.0\.1[:/]")
@@ -55,7 +57,8 @@ def opened(address, folder, *options):
         check=True,
         timeout=120,
     )
-    told = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    lines = done.stderr.splitlines()
+    told = [own for own in lines if "CONSOLE" in own and CHATTER not in own]
     return done.stdout, told, requests(log)
 
 
@@ -70,11 +73,14 @@ def requests(log):
     return sorted(url for url in asked if not OWN.match(url))
 
 
-def test_requests_of_a_page_are_seen(tmp_path):
+def test_requests_and_errors_of_a_page_are_seen(tmp_path):
     path = tmp_path / "page.html"
-    path.write_text('<p>a</p><script src="https://cdn.invalid/x.js"></script>')
+    path.write_text(
+        '<p>a</p><script src="https://cdn.invalid/x.js"></script><script>f()</script>'
+    )
     shown, told, asked = opened(path.as_uri(), tmp_path)
     assert "<p>a</p>" in shown
+    assert any("f is not defined" in line for line in told)
     assert asked == ["https://cdn.invalid/x.js"]
 
 
