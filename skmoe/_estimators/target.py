@@ -8,7 +8,7 @@ from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from .._tables.frames import from_arrow, target_names
+from .._tables.frames import from_arrow
 from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
 from .._tables.values import is_gap
 from .._warnings import warn
@@ -152,9 +152,12 @@ class ClassTarget(NamedTuple):
         return
 
 
-def names_of(y):
-    """Names of the outputs of a target, or an empty tuple: an array has none."""
-    return () if isinstance(y, np.ndarray) else target_names(y)
+def target_names(y):
+    """Names of the outputs of a series or frame that has some in words, or nothing."""
+    columns = getattr(y, "columns", None)
+    names = [getattr(y, "name", None)] if columns is None else list(columns)
+    named = all(isinstance(own, str) and own for own in names)
+    return tuple(names) if named else ()
 
 
 def check_given(y, owner):
