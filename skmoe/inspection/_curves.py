@@ -78,11 +78,11 @@ class CurveDisplay:
 
     def __init__(
         self,
-        panels: Any,
+        panels: Sequence[Any],
         labels: dict[str, Any],
-        ylabel: Any,
+        ylabel: str,
         level: bool = False,
-        experts: Any = None,
+        experts: Sequence[str] | None = None,
     ) -> None:
         self.panels = list(panels)
         self.labels = dict(labels)
