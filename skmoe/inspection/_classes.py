@@ -271,9 +271,9 @@ class ExpertCalibrationDisplay:
         whole = self.curves["all rows"]["mass"].sum()
         self.lines_ = []
         for name, own in self.curves.items():
-            style = {"color": "0.2", "linewidth": 2.0, "zorder": 3}
+            style = {"color": "0.2", "linewidth": 2.4, "zorder": 1.5}
             if name in self.experts:
-                style = {**line(self.experts.index(name)), "linewidth": 1.4}
+                style = {**line(self.experts.index(name)), "linewidth": 1.3}
             share = own["mass"].sum() / whole
             style["label"] = f"{name} ({share:.0%}), error {own['error']:.3f}"
             style |= line_kw
