@@ -35,7 +35,7 @@ class ValueTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        names, y = names_of(y), checked_numbers(y, table.raw, model)
+        names, y = target_names(y), checked_numbers(y, table.raw, model)
         outputs = y.reshape(len(y), -1)
         check_units(outputs, ["y"] * outputs.shape[1], small=True)
         weight = row_weights(table.raw, sample_weight)
@@ -108,7 +108,7 @@ class ClassTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        names, y = names_of(y), checked_labels(y, table.raw)
+        names, y = target_names(y), checked_labels(y, table.raw)
         check_classification_targets(y)
         weight = row_weights(table.raw, sample_weight)
         return cls(np.unique(y), names), y, class_weights(model.class_weight, y, weight)
