@@ -16,6 +16,26 @@ from scipy.special import logsumexp, softmax
 from ._kernels.routing import group_slots
 from ._kernels.vector import softmax_rows
 from ._numerics.bisection import MOST_HALVINGS, middle
+from ._stamp import public
+
+__all__ = [
+    "Components",
+    "at_views",
+    "cdf",
+    "dispatch",
+    "e_step",
+    "entropy",
+    "log_density",
+    "log_prob",
+    "marginal_density",
+    "mean",
+    "narrowed",
+    "quantile",
+    "responsibilities",
+    "variance",
+]
+
+public(__name__)
 
 # Log-density of a row that is as good as impossible; sums over rows stay numbers.
 LEAST_DENSITY = -1e300

@@ -97,6 +97,7 @@ ORDERS = {
         "training",
         "choice",
         "fitted",
+        "shown",
         "batches",
         "sources",
         "evaluation",

@@ -20,7 +20,6 @@ from .._sklearn import (
     HasMethods,
     Interval,
     StrOptions,
-    VisualBlock,
     fit_context,
     printed_as_estimator,
     raise_for_params,
@@ -44,7 +43,6 @@ from .fitted import (
     check_same,
     commit,
     fit_and_commit,
-    members_of,
     previous_fits,
     read_before,
     settled,
@@ -65,6 +63,7 @@ from .parts import (
     seed_experts,
 )
 from .shared import fit_shared
+from .shown import block_of, few_of
 from .sources import fit_source
 from .training import (
     check_size,
@@ -84,18 +83,6 @@ from .views import Reading, fit_views, training_views, what_all_allow
 
 # What ``partial_fit`` can leave alone, besides experts by name.
 FREEZE = ("experts", "gate")
-# Experts that the picture of a mixture shows.
-MOST_SHOWN = 50
-
-
-def few_of(model):
-    """How many experts a fit kept where there might be more; None where it did not."""
-    choice = None if model._learned is None else model._learned.choice
-    if model.n_experts != AUTO or choice is None:
-        return None
-    # Members of an average have about the same number.
-    n_left = members_of(model)[0].n_experts_ - bool(asked_of(model).noise)
-    return n_left if n_left < BOUND else None
 
 
 def can_partial_fit(model):
@@ -169,7 +156,6 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
     A subclass gives ``_classify``, ``_target`` and ``fit``.
     """
 
-    _doc_link_module = "skmoe"
     # What a fitted mixture keeps besides its public attributes.
     _learned: Any = None
 
@@ -232,19 +218,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         return text if few is None else f"{text}  # {few} of at most {BOUND} experts"
 
     def _sk_visual_block_(self):
-        few = few_of(self)
-        named = asked_of(self, few).by_name
-        notes = {
-            member.name: f"{member.name} (left out: {member.dropped})"
-            for member in vars(self).get("expert_pool_", ())
-            if member.dropped
-        }
-        names = [notes.get(name, name) for name in named][:MOST_SHOWN]
-        if len(named) > MOST_SHOWN:
-            names[-1] += f" and {len(named) - MOST_SHOWN} more"
-        if few is not None:
-            names[0] += f" ({few} of at most {BOUND} experts)"
-        return VisualBlock("parallel", [*named.values()][:MOST_SHOWN], names=names)
+        return block_of(self)
 
     # ``set_output`` wraps the method only where the class defines it itself.
     def transform(self, X: Table) -> NDArray:

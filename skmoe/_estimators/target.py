@@ -7,7 +7,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._tables.frames import from_arrow, target_names
+from .._tables.frames import from_arrow
 from .._tables.names import advised
 from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
 from .._tables.values import is_gap
@@ -35,7 +35,7 @@ class ValueTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        names, y = names_of(y), checked_numbers(y, table.raw, model)
+        names, y = target_names(y), checked_numbers(y, table.raw, model)
         outputs = y.reshape(len(y), -1)
         check_units(outputs, ["y"] * outputs.shape[1], small=True)
         weight = row_weights(table.raw, sample_weight)
@@ -108,7 +108,7 @@ class ClassTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        names, y = names_of(y), checked_labels(y, table.raw)
+        names, y = target_names(y), checked_labels(y, table.raw)
         try:
             check_classification_targets(y)
         except ValueError as error:
@@ -156,9 +156,12 @@ class ClassTarget(NamedTuple):
         return
 
 
-def names_of(y):
-    """Names of the outputs of a target, or an empty tuple: an array has none."""
-    return () if isinstance(y, np.ndarray) else target_names(y)
+def target_names(y):
+    """Names of the outputs of a series or frame that has some in words, or nothing."""
+    columns = getattr(y, "columns", None)
+    names = [getattr(y, "name", None)] if columns is None else list(columns)
+    named = all(isinstance(own, str) and own for own in names)
+    return tuple(names) if named else ()
 
 
 def check_given(y, owner):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.random import RandomState
 from sklearn.base import BaseEstimator
 
 from .._tables.frames import as_table
@@ -45,7 +45,11 @@ class Explanation(dict):
     """
 
     def __init__(
-        self, arrays: Any, names: Sequence[str], classes: Any, targets: ArrayLike
+        self,
+        arrays: dict[str, Any],
+        names: Sequence[str],
+        classes: Any,
+        targets: list[str],
     ) -> None:
         super().__init__(arrays)
         self.names, self.classes, self.targets = names, classes, targets
@@ -58,16 +62,16 @@ class Explanation(dict):
         return f"Explanation of {rows} rows by {experts} experts"
 
     @property
-    def has_terms(self):
+    def has_terms(self) -> bool:
         """Whether anything is told apart by column."""
         return bool(self.get("terms")) or "gate_terms" in self
 
-    def to_text(self, *, n_terms=5, precision=3):
+    def to_text(self, *, n_terms: int = 5, precision: int = 3) -> list[str]:
         """A sentence per row, as :func:`explain_text` returns them."""
         writer = Writer(self, n_terms, precision)
         return [writer.sentence(i) for i in range(len(self["gate"]))]
 
-    def to_frame(self, part="experts"):
+    def to_frame(self, part: str = "experts") -> Any:
         """All terms in a long table.
 
         Parameters
@@ -106,7 +110,7 @@ class Explanation(dict):
         table = table if several else table.drop(columns="output")
         return table.sort_values("row", kind="stable", ignore_index=True)
 
-    def gate_terms(self):
+    def gate_terms(self) -> Any:
         """Terms of the gate.
 
         Raises
@@ -165,7 +169,7 @@ def explain(
     background: Table | None = None,
     *,
     n_draws: int = 32,
-    random_state: Any = 0,
+    random_state: int | RandomState | None = 0,
 ) -> Explanation:
     """Who answers for each row, and what each answer is made of.
 
