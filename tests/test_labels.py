@@ -77,6 +77,16 @@ def test_noise_has_a_share_where_labels_say_nothing_of_it():
     assert [round(float(e.intercept_)) for e in model.experts_[:3]] == LEVELS.tolist()
 
 
+def test_noise_may_be_a_label():
+    far = np.arange(len(Y)) < 5
+    start = np.where(far, "noise", np.array(["expert0", "expert1", "expert2"])[OWN])
+    y = np.where(far, 40.0, Y)
+    for n_experts in (3, "auto"):
+        model = mixture(n_experts, noise=True).fit(X, y, start=start)
+        assert model.n_experts_ == 4
+        assert model.outlier_proba(X, y)[:5].min() > 0.9
+
+
 def test_starts_of_groups():
     groups = np.repeat(np.arange(50), 3)
     by_group = OWN[::3]
@@ -96,6 +106,7 @@ REFUSED = [
     ({}, np.arange(150), "start with 150 labels, but expected at most 3"),
     ({}, np.ones((150, 2)) / 2, "start with 2 columns, but expected 3"),
     ({}, np.ones((150, 3)), r"start with \[1.0, 1.0, 1.0\] in row 0, but expected"),
+    ({}, np.where(OWN == 1, np.nan, OWN), "start without a label in row"),
     ({"n_members": 2}, OWN, "start with n_members=2, but members differ"),
     ({"trainer": TwoStage()}, OWN, "start with trainer=TwoStage"),
 ]

@@ -4,6 +4,7 @@ import numpy as np
 
 from .._tables.frames import from_arrow
 from ..experts._noise import NOISE
+from .subjects import gaps_of
 
 # Share of each row that noise starts with where labels say nothing of it.
 NOISE_SHARE = 0.05
@@ -58,19 +59,26 @@ def _of_rows(values, given, owner):
 
 def _of_labels(labels, names, size, noise, owner):
     """Responsibilities of rows that belong to one expert each."""
+    gaps = gaps_of(labels)
+    if gaps.any():
+        raise ValueError(
+            f"{owner} got start without a label in row {int(np.argmax(gaps))}, but "
+            "expected one for each row."
+        )
+    distinct, codes = np.unique(labels, return_inverse=True)
+    most = len(distinct) if size is None else size
     whole = labels.dtype.kind in "iuf" and np.all(labels == np.floor(labels))
-    # Where labels say how many experts there are, they count from zero, or are sorted.
-    counts = whole and labels.min() >= 0 and (size is not None or 0 in labels)
-    if counts and labels.max() < (size or np.inf):
+    if whole and distinct[0] >= 0 and distinct[-1] < most:
         codes = labels.astype(int)
-    elif np.isin(labels, names).all():
-        order = np.argsort(names)
-        codes = order[np.searchsorted(np.asarray(names)[order], labels)]
-    else:
-        codes = np.unique(labels, return_inverse=True)[1]
+    elif np.isin(distinct.astype(str), names).all():
+        places = np.array([names.index(str(own)) for own in distinct])
+        # Where they say how many experts there are, names are in their order.
+        places = places if size is not None else np.argsort(np.argsort(places))
+        codes = places[codes]
     found = int(codes.max()) + 1
     if size is None:
-        size = max(found, 1 + noise) if NOISE in labels else found + noise
+        known = NOISE in distinct.astype(str)
+        size = max(found, 1 + noise) if known else found + noise
     if found > size:
         raise ValueError(
             f"{owner} got start with {found} labels, but expected at most {size}, one "

@@ -45,7 +45,7 @@ def read_groups(groups, n_rows, owner):
             f"{owner} got groups of shape {labels.shape}, but expected ({n_rows},), "
             "one label for each row of X."
         )
-    gaps = _gaps(labels)
+    gaps = gaps_of(labels)
     if gaps.any():
         raise ValueError(
             f"{owner} got groups without a label in row {int(np.argmax(gaps))}; give "
@@ -66,7 +66,7 @@ def labels_of(groups, X, owner):
     return None if known is None else known.labels[known.codes]
 
 
-def _gaps(labels):
+def gaps_of(labels):
     """Mask (n,) of labels that are none."""
     if labels.dtype.kind in "fcmM":
         return labels != labels
