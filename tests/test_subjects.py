@@ -232,7 +232,7 @@ def test_densities_of_groups_sum_to_the_likelihood(name):
     )
 
 
-@pytest.mark.parametrize("name", ["linear", "noise", "classes"])
+@pytest.mark.parametrize("name", ["linear", "noise", "classes", "additive"])
 def test_groups_of_one_row_are_rows(name):
     model, target = CONFIGURATIONS[name]
     y = TARGETS[target]

@@ -175,7 +175,7 @@ class EM(Trainer):
         if rows.streamed:
             driver = streamed_driver(driver, recipe)
         trainer = self.for_recipe(recipe)
-        if rows.groups is not None and self.objective is None:
+        if rows.are_grouped and self.objective is None:
             # Rows of a group have one expert, and no mean of their own.
             trainer.objective = "likelihood"
         fit = driver(trainer, task).fit()
@@ -192,7 +192,7 @@ class EM(Trainer):
         """Raise ``ValueError`` for what is about single rows."""
         for name, known in (("objective", "prediction"), ("step", self.step)):
             value = vars(self)[name]
-            if rows.groups is not None and value is not None and value == known:
+            if rows.are_grouped and value is not None and value == known:
                 raise ValueError(
                     f"{type(self).__name__} got groups with {name}={value!r}, which is "
                     f"about single rows; leave out {name}, or groups."
