@@ -2,6 +2,9 @@
 
 ``log_gate`` (n, K) are log-weights, ``log_prob`` (n, K) expert log-densities,
 ``weights`` (n, K) gate weights, ``predictions`` (n, K, d) expert predictions.
+
+Rows that belong together are one row of ``log_gate`` and ``log_prob``, which has the
+sums of their log-densities.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from .._tables.frames import as_table
@@ -163,11 +164,26 @@ def without_terms(who):
     )
 
 
+def _weights_of(model, X, weights):
+    """Weights (n, K) of the experts: those of the gate, or given ones."""
+    gate = model.gate_proba(X)
+    if weights is None:
+        return gate
+    weights = np.asarray(weights, dtype=float)
+    if weights.shape != gate.shape or not np.allclose(weights.sum(axis=1), 1.0):
+        raise ValueError(
+            f"explain got weights of shape {weights.shape}, but expected {gate.shape}, "
+            "one for each row and expert, which sum to one in each row."
+        )
+    return weights
+
+
 def explain(
     model: BaseEstimator,
     X: Table,
     background: Table | None = None,
     *,
+    weights: ArrayLike | None = None,
     n_draws: int = 32,
     random_state: int | RandomState | None = 0,
 ) -> Explanation:
@@ -182,6 +198,9 @@ def explain(
         around the mean of the rows that an expert serves, rather than around that of
         all rows of training, and parts that are neither additive nor linear have terms,
         too.
+    weights : array-like of shape (n, K), default=None
+        Weights of the experts in place of those of the gate, such as responsibilities
+        of the groups that rows belong to, by what is known of them.
     n_draws : int, default=32
         Rows of the background by which these are found, each with an order of the
         columns and its reverse: the cost is that of ``2 * n_draws * (p + 1)``
@@ -234,7 +253,7 @@ def explain(
     ['level', 'x0', 'x1', 'x2']
     """
     model, X = unwrap(model), as_table(X)
-    gate = model.gate_proba(X)
+    gate = _weights_of(model, X, weights)
     prediction = model.predict_experts(X)
     weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))
     contribution = weights * prediction

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state, shuffle
 from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import relative_weights
 from .._typing import Table
+from ..trainers._rows import numbered
 from ._unwrap import unwrap
 
 # Decimals of shares.
@@ -23,6 +24,8 @@ def expert_usage(
     X: Table,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    *,
+    groups: ArrayLike | None = None,
     **sizes: ArrayLike | None,
 ) -> dict[str, list[Any]]:
     """How much, and how surely, each expert serves the rows.
@@ -35,6 +38,8 @@ def expert_usage(
         Adds the share by posterior responsibility, and the error of each expert on
         the rows it answers for.
     sample_weight : array-like of shape (n,), default=None
+    groups : array-like of shape (n,), default=None
+        Rows of a group share one expert: responsibilities are those of the groups.
     **sizes
         ``offset`` or ``trials`` as in ``fit`` of a regressor.
 
@@ -74,7 +79,10 @@ def expert_usage(
         "certainty": shares(certainty),
     }
     if y is not None:
-        resp = model.responsibilities(X, y, **sizes) * weight[:, None]
+        resp = model.responsibilities(X, y, groups=groups, **sizes)
+        if groups is not None:
+            resp = resp[numbered(groups)[0]]
+        resp = resp * weight[:, None]
         table["responsible"] = shares(resp.sum(axis=0))
         table["error"] = _errors(model, X, y, resp, sizes).tolist()
     return table

@@ -15,7 +15,7 @@ from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
 from .. import _partitions
 from .experts import ExpertFits
-from .fused_task import FusedTask
+from .fused_task import FusedTask, is_wide
 from .loop import accelerator, rank, run_em
 from .matching import Matcher, by_name
 from .refit import RefitMixture
@@ -88,7 +88,7 @@ def linear_starts(trainer, task, problem, rng, *, search=False):
     whole = problem.with_rule(n_active=task.recipe.n_experts, hard=False)
     columns, target = _start_columns(task, whole)
     samples = _partitions.content_samples(
-        columns, target, whole.weight, sample_sizes(whole)
+        columns, target, whole.weight, sample_sizes(whole), task.rows.subjects
     )
     rows, problem, n_hops = samples[0], whole, 0
     if rows is not None:
@@ -205,12 +205,12 @@ def _candidates(task, Z, target, weight, rng):
     def random():
         return _partitions.random_start(Z, target, weight, task.recipe.n_experts, rng)
 
-    makers = [
-        make
-        for _, make in _partitions.deterministic_starts(
-            Z, target, weight, task.recipe.n_experts
-        )
-    ]
+    n, subjects = task.recipe.n_experts, task.rows.subjects
+    found = _partitions.deterministic_starts(Z, target, weight, n)
+    if task.rows.are_grouped:
+        # What tells subjects apart may tell nothing of single rows.
+        found = [*_partitions.subject_starts(Z, target, weight, n, subjects), *found]
+    makers = [make for _, make in found]
     if task.start.only is None:
         return makers + [random] * (task.start.n_init - 1)
     return [makers[task.start.only] if task.start.only < len(makers) else random]
@@ -218,7 +218,9 @@ def _candidates(task, Z, target, weight, rng):
 
 def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
-    design = problem.gate if problem.gate.inverse_scale.any() else problem.expert
+    # A gate of subjects does not see what differs between their rows.
+    by_gate = problem.gate.inverse_scale.any() and not task.rows.are_grouped
+    design = problem.gate if by_gate else problem.expert
     target = problem.target if task.rows.classes is None else task.rows.indicators()
     return start_columns(design, problem.weight), target
 
@@ -426,12 +428,16 @@ def _linear_task(task, views):
         likelihood=Categorical() if classes else Gaussian(floor=floor),
         experts=[expert] * task.recipe.n_experts,
     )
-    return recipe.with_rows(
+    linear_task = recipe.with_rows(
         y=y,
         size=None,
         gate_view=views[0],
         expert_views=[views[1]] * task.recipe.n_experts,
     )
+    if task.rows.are_grouped and is_wide(linear_task):
+        # Of many columns there is no pass over subjects; single rows are a start, too.
+        return linear_task.with_rows(groups=None)
+    return linear_task
 
 
 def _linear_responsibilities(trainer, fused, rng):
