@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._estimators import sources
+from skmoe._estimators import first_pass
 from skmoe.data import RowSource
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import LinearExpert
@@ -74,7 +74,7 @@ def test_classes_and_penalties(rows):
 
 def test_more_rows_than_the_sample_holds(rows, monkeypatch):
     for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 600)
+        monkeypatch.setattr(first_pass, name, 600)
     monkeypatch.setattr(streamed, "FIRST_ROWS", 400)
     X, y, _ = rows
     source, passes = counted(X, y)

@@ -20,6 +20,7 @@ from skmoe import (
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian
+from skmoe.routers import HashRouter
 from skmoe.trainers import EM
 
 K, N, SIZE = 3, 3000, 500
@@ -334,7 +335,6 @@ def test_too_few_rows_are_told():
 
 
 REFUSED = {
-    "trials": MoERegressor(n_experts=2, likelihood="binomial"),
     "variance": MoERegressor(n_experts=2, likelihood="heteroscedastic"),
     "one variance": MoERegressor("additive", 2, likelihood=Gaussian(variance="shared")),
     "ridge": MoERegressor(LinearExpert(alpha=1.0), 2, likelihood="student-t"),
@@ -343,8 +343,8 @@ REFUSED = {
     "noise": MoERegressor(n_experts=2, noise=True),
     "other library": MoERegressor(Ridge(), 2),
     "network as gate": MoERegressor("additive", n_experts=2, gate="mlp"),
-    "tree of curves": HierarchicalMoERegressor("additive", branching=(2, 2)),
-    "sparse": MoERegressor("additive", 2, router=1),
+    "tree of networks": HierarchicalMoERegressor("additive", (2, 2), gate="mlp"),
+    "capacity": MoERegressor("additive", 2, router=HashRouter()),
     "prediction": MoERegressor(n_experts=2, trainer=EM(objective="prediction")),
     "members": MoERegressor(n_experts=2, n_members=2),
     "growing": HierarchicalMoERegressor(branching="grow"),

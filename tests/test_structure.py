@@ -99,6 +99,7 @@ ORDERS = {
         "fitted",
         "shown",
         "batches",
+        "first_pass",
         "sources",
         "evaluation",
         "predictive",

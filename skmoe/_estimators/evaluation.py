@@ -18,7 +18,7 @@ from ..experts._counts import expert_parameters
 from ..routers import Routing
 from . import answers
 from .parts import SHARED
-from .sources import densities, source_parts
+from .sources import densities, refuse_sizes, source_parts
 
 
 class Evaluation:
@@ -164,6 +164,7 @@ def judged(model, X, y, sample_weight, sizes):
             "compare models by cross-validation."
         )
     if isinstance(X, RowSource):
+        refuse_sizes(model, sizes)
         return judged_source(model, X)
     log_gate, log_prob = answers.log_parts(model, X, y, **sizes)
     weight = row_weights(log_gate, sample_weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
+from .._estimators.batches import batches_for
 from .._estimators.classifier import MoEClassifier
 from .._estimators.regressor import MoERegressor
 from .._estimators.routed import are_linear
 from .._estimators.sources import fit_after, refuse_others, serves_sums
-from .._estimators.target import check_given
+from .._estimators.target import check_given, check_takes
+from .._estimators.views import Reading
 from .._sklearn import StrOptions
 from .._tables.frames import is_collection
 from .._typing import Columns, Experts, Part, Table
@@ -82,11 +85,15 @@ class DaskMixture:
         parts = self._resolve()
         if parts.trainer.spreads:
             return self._fit_spread(parts, rows, {"start": resp, **sizes, **fit_params})
-        given = {"start": resp, **sizes, **fit_params}
-        refuse_others(self, parts, given, "Dask collections", can_train)
-        workers = Workers(client_of(self), partitions(self, **rows)[0])
+        refuse_others(
+            self, parts, {"start": resp, **fit_params}, "Dask collections", can_train
+        )
+        rows |= given_sizes(self, parts.likelihood, sizes)
+        batches = batches_for(Reading(parts.asked, parts.gate.node_gate))
+        workers = Workers(client_of(self), partitions(self, **rows)[0], list(rows))
         try:
-            fit_after(self, parts, WorkerPass(self, workers, parts.likelihood), X)
+            first = WorkerPass(self, workers, parts.likelihood, batches)
+            fit_after(self, parts, first, X)
         finally:
             workers.let_go()
         self.history_["communication"] = workers.communication()
@@ -117,11 +124,14 @@ class DaskMixture:
             check_is_fitted(self)
         return lazy
 
-    def _lazily(self, method, answers, collections, **options):
-        rows, local = partitions(self, **collections), self.to_local()
+    def _lazily(self, method, answers, collections, sizes=None, **options):
+        sizes = given_sizes(self, self.likelihoods_[0], sizes or {})
+        rows, local = partitions(self, **collections, **sizes), self.to_local()
+        routes = method in self._routed and not options
+        if sizes:
+            method = partial(with_sizes, method, [*sizes])
         if self.placement == "replicate" or are_linear(self.experts_):
             return lazily(local, method, answers, rows, options)
-        routes = method in self._routed and not options
         return sharded(local, method, answers, rows, options, routes)
 
     def _per_expert(self):
@@ -140,9 +150,8 @@ class DaskMixture:
         """
         if not self._asked_lazily(X):
             return super().responsibilities(X, y, **sizes)
-        refuse_sizes(self, sizes)
-        rows = {"X": X, "y": y}
-        return self._lazily(self.local.responsibilities, self._per_expert(), rows)
+        asked = self.local.responsibilities, self._per_expert()
+        return self._lazily(*asked, {"X": X, "y": y}, sizes)
 
     def log_density(self, X: Table, y: ArrayLike, **sizes: Any) -> Any:
         """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
@@ -151,9 +160,8 @@ class DaskMixture:
         """
         if not self._asked_lazily(X):
             return super().log_density(X, y, **sizes)
-        refuse_sizes(self, sizes)
         answers = (Answer((), np.dtype(float)),)
-        return self._lazily(self.local.log_density, answers, {"X": X, "y": y})
+        return self._lazily(self.local.log_density, answers, {"X": X, "y": y}, sizes)
 
 
 def can_train(parts):
@@ -178,14 +186,18 @@ def refuse_given(model, given):
             )
 
 
-def refuse_sizes(model, sizes):
-    """Raise ``ValueError`` for exposures or trials of rows that are of Dask."""
-    given = [name for name, own in sizes.items() if own is not None]
-    if given:
-        raise ValueError(
-            f"{type(model).__name__} got {given[0]} with a Dask collection, for which "
-            "it expects None; use X.map_partitions with model.to_local()."
-        )
+def given_sizes(model, likelihood, sizes):
+    """Offsets or trials that are given, by name, for a likelihood that takes them."""
+    given = {name: own for name, own in sizes.items() if own is not None}
+    check_takes(likelihood, type(model).__name__, given)
+    return given
+
+
+def with_sizes(method, names, model, *rows, **options):
+    """What a method says of rows, of which the last arrays are arguments by name."""
+    n_rows = len(rows) - len(names)
+    sizes = dict(zip(names, rows[n_rows:], strict=True))
+    return method(model, *rows[:n_rows], **sizes, **options)
 
 
 class DaskMoERegressor(DaskMixture, MoERegressor):
@@ -308,6 +320,9 @@ verbose
         X: Table,
         y: ArrayLike | None,
         sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
         **given: Any,
     ) -> Self:
         """Fit gate and experts together.
@@ -318,6 +333,8 @@ verbose
             Partitions are cut over rows, may be uneven and empty.
         y : dask array, series or data frame of shape (n,) or (n, n_outputs)
         sample_weight : dask array or series of shape (n,), default=None
+        offset, trials : dask array or series of shape (n,), default=None
+            As in :meth:`skmoe.MoERegressor.fit`.
         **given
             What :meth:`skmoe.MoERegressor.fit` takes besides is refused by name.
 
@@ -331,22 +348,23 @@ verbose
             For data or parameters that cannot be used; a model that was fitted
             before is left as it was.
         """
-        return super().fit(X, y, sample_weight, **given)
+        sizes = {"offset": offset, "trials": trials}
+        return super().fit(X, y, sample_weight, **sizes, **given)
 
     def predict(self, X: Table, return_std: bool = False, **sizes: Any) -> Any:
         """Mean of the mixture, shape (n,) or (n, n_outputs).
 
         Lazy for a Dask collection; with its standard deviation if that is asked for.
-        ``sizes`` are of rows in memory, as of :meth:`skmoe.MoERegressor.predict`.
+        ``sizes`` are ``offset`` or ``trials``, as of
+        :meth:`skmoe.MoERegressor.predict`; Dask collections for those of Dask.
         """
         if not self._asked_lazily(X):
             return super().predict(X, return_std, **sizes)
-        refuse_sizes(self, sizes)
         target = self._learned.target
         tail = () if target.n_dims == 1 else (target.n_outputs,)
         answers = (Answer(tail, np.dtype(float)),) * (1 + bool(return_std))
         options = {"return_std": True} if return_std else {}
-        return self._lazily(self.local.predict, answers, {"X": X}, **options)
+        return self._lazily(self.local.predict, answers, {"X": X}, sizes, **options)
 
 
 class DaskMoEClassifier(DaskMixture, MoEClassifier):
