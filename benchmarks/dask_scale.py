@@ -1,7 +1,7 @@
 """Mixtures on the partitions of Dask arrays: the same model, bytes, seconds.
 
     OMP_NUM_THREADS=1 python benchmarks/dask_scale.py [--rows N] [--columns 20]
-        [--seconds 840] [--quick]
+        [--workers 1 2 4] [--seconds 840] [--quick]
 
 Fits four linear experts, at first to a ``RowSource`` of the rows, then on clusters of
 1, 2 and 4 worker processes to 7, 16 and 64 partitions, uneven ones and an empty one
@@ -107,6 +107,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=250_000)
     parser.add_argument("--columns", type=int, default=20)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
     parser.add_argument("--seconds", type=float, default=840)
     parser.add_argument("--quick", action="store_true", help="2 workers, 7 partitions")
     asked = parser.parse_args()
@@ -119,7 +120,7 @@ def main():
     expected = numbers_of(source)
     print(f"{asked.rows} rows, {asked.columns} columns")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for n_workers in (2,) if asked.quick else WORKERS:
+    for n_workers in (2,) if asked.quick else asked.workers:
         with cluster(n_workers) as own, Client(own) as client:
             model = DaskMoERegressor(n_experts=N_EXPERTS, random_state=0, client=client)
             for n_parts in PARTITIONS[:1] if asked.quick else PARTITIONS:

@@ -24,7 +24,7 @@ def refused(trainer, parts):
         "sums over rows; use LinearExpert or AdditiveExpert without a lasso, a family "
         "whose dispersions are told by name, gate='softmax', 'additive', 'gaussian' or "
         "'constant', and no router but TopKRouter (equal LinearExperts of a Gaussian "
-        "or of classes may have any penalty, and trees), or call fit"
+        "or of classes may have any penalty), or a tree of these, or call fit"
     )
 
 
