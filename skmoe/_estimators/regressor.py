@@ -240,7 +240,7 @@ classifier, default="softmax"
         Parameters
         ----------
         X : array-like or data frame of shape (n, p), or RowSource
-            A :class:`~skmoe.data.RowSource` holds y and weights itself, and is read
+            A :class:`~skmoe.data.RowSource` holds all of these itself, and is read
             batch by batch, once per pass.
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
