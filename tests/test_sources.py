@@ -331,8 +331,8 @@ def test_what_a_source_holds_is_not_given_beside_it(rows):
         MoEClassifier(class_weight="balanced").fit(in_batches(X, labels))
     with pytest.raises(ValueError, match="branching='grow'; use a shape"):
         HierarchicalMoERegressor(branching="grow").fit(source, None)
-    with pytest.raises(ValueError, match="in a tree 'softmax', with linear experts"):
-        HierarchicalMoERegressor("additive").fit(source, None)
+    with pytest.raises(ValueError, match="gate='gaussian'; .*in a tree not"):
+        HierarchicalMoERegressor("additive", gate="gaussian").fit(source, None)
     with pytest.raises(ValueError, match="rows are read at once"):
         MoERegressor(trainer="gradient").partial_fit(source, y)
     with pytest.raises(ValueError, match="requires y"):

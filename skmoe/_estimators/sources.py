@@ -174,8 +174,8 @@ def _refused_parts(parts, served):
         (
             f"gate={asked.gate!r}",
             not (gate.streams or fused),
-            "use gate='softmax', 'additive', 'gaussian' or 'constant'; in a tree "
-            "'softmax', with linear experts of values or classes",
+            "use gate='softmax', 'additive', 'gaussian' or 'constant'; in a tree not "
+            "'gaussian'",
         ),
         (
             f"likelihood={parts.likelihood!r}",
