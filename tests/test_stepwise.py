@@ -390,7 +390,9 @@ def test_failed_calls_leave_the_model():
         with pytest.raises(ValueError, match=match):
             model.partial_fit(A, b, **more)
     apart = clone(MODELS["sparse"])
-    apart.set_params(expert_features={"expert0": [0], "expert1": [1]})
+    lasso = LinearExpert(alpha=0.1, l1_ratio=0.5)
+    columns = {"expert0": [0], "expert1": [1]}
+    apart.set_params(experts=lasso, expert_features=columns)
     with pytest.raises(ValueError, match="its parts do not share"):
         apart.partial_fit(X, Y)
     assert not hasattr(apart, "gate_")
