@@ -101,6 +101,7 @@ ORDERS = {
         "fitted",
         "shown",
         "batches",
+        "first_pass",
         "sources",
         "evaluation",
         "predictive",

@@ -144,6 +144,11 @@ class Asked:
         asked = isinstance(self.likelihood, Likelihood)
         return self.likelihood.model if asked else None
 
+    @property
+    def chooses_columns(self):
+        """Whether gate, or experts, are given other columns than those of X."""
+        return self.gate_features is not None or self.expert_features is not None
+
     @cached_property
     def pool(self):
         """The pool that gives the experts, or None."""
