@@ -400,8 +400,6 @@ def freed(client, name=""):
 
 def test_rows_do_not_stay_on_the_workers(client, rows):
     X, y = cut(CUTS[1], *rows[:2])
-    # What other tests left in circles is none of this one's.
-    gc.collect()
     gc.disable()
     try:
         DaskMoERegressor(**COMMON, client=client).fit(X, y)

@@ -114,13 +114,20 @@ class Workers:
             self.submit(_tasks.PartPass, asked, *own)
             for own in zip(self.rows, self.ranges, strict=True)
         ]
+        made = [*found]
         while len(found) > 1:
             pairs = [found[k : k + 2] for k in range(0, len(found), 2)]
             found = [
                 self.submit(_tasks.PartPass.extended, *own) if len(own) > 1 else own[0]
                 for own in pairs
             ]
-        (whole,) = self.client.gather(found)
+            made += found
+        try:
+            (whole,) = self.client.gather(found)
+        finally:
+            # One that failed has the frames of its failure, and so itself.
+            for own in made:
+                own.release()
         self._note(0, whole.sample.n_bytes if whole.n_rows else 0, self.begun)
         return whole
 
