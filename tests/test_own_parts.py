@@ -20,14 +20,19 @@ from skmoe.gates import (
     SoftmaxGate,
 )
 from skmoe.likelihoods import (
+    Beta,
     Binomial,
     Gamma,
     Gaussian,
     HeteroscedasticGaussian,
+    InverseGaussian,
     Laplace,
+    LogNormal,
     NegativeBinomial,
     Poisson,
     StudentT,
+    Tweedie,
+    Weibull,
 )
 from skmoe.losses import (
     ImportanceLoss,
@@ -158,6 +163,11 @@ def test_experts_for_classes(expert):
             StudentT(df=4),
             Laplace(),
             Gamma(),
+            Weibull(),
+            LogNormal(),
+            InverseGaussian(),
+            Beta(),
+            Tweedie(),
             Poisson(),
             NegativeBinomial(),
             Binomial(),

@@ -24,16 +24,21 @@ from ..gates import (
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..likelihoods import (
+    Beta,
     Binomial,
     Categorical,
     Gamma,
     Gaussian,
     HeteroscedasticGaussian,
+    InverseGaussian,
     Laplace,
     Likelihood,
+    LogNormal,
     NegativeBinomial,
     Poisson,
     StudentT,
+    Tweedie,
+    Weibull,
 )
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
@@ -61,6 +66,11 @@ LIKELIHOODS = {
     "poisson": Poisson,
     "negative-binomial": NegativeBinomial,
     "gamma": Gamma,
+    "weibull": Weibull,
+    "log-normal": LogNormal,
+    "inverse-gaussian": InverseGaussian,
+    "tweedie": Tweedie,
+    "beta": Beta,
     "binomial": Binomial,
 }
 # Pools stand above the mixtures, which are among their members: the package fills in.

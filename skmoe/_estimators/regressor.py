@@ -61,7 +61,8 @@ classifier, default="softmax"
     trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
     likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
-"negative-binomial", "gamma", "binomial"} or likelihood, default="gaussian"
+"negative-binomial", "binomial", "gamma", "weibull", "log-normal", "inverse-gaussian", \
+"tweedie", "beta"} or likelihood, default="gaussian"
         Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
         All but the Gaussian need EM; two stages know the heteroscedastic one, too.
     noise : bool or "constant", default=False

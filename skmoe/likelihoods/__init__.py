@@ -6,26 +6,34 @@ A likelihood is given to a mixture unfitted; after ``fit`` the mixture's
 
 from .._stamp import public
 from ._base import Likelihood, best_positive
+from ._beta import Beta
 from ._categorical import Categorical, smoothed
 from ._counts import Binomial, NegativeBinomial, Poisson
 from ._gamma import Gamma
 from ._gaussian import Gaussian
 from ._heteroscedastic import HeteroscedasticGaussian
+from ._positive import InverseGaussian, LogNormal, Weibull
 from ._robust import Laplace, StudentT
+from ._tweedie import Tweedie
 from ._uniform import Uniform
 
 __all__ = [
+    "Beta",
     "Binomial",
     "Categorical",
     "Gamma",
     "Gaussian",
     "HeteroscedasticGaussian",
+    "InverseGaussian",
     "Laplace",
     "Likelihood",
+    "LogNormal",
     "NegativeBinomial",
     "Poisson",
     "StudentT",
+    "Tweedie",
     "Uniform",
+    "Weibull",
     "best_positive",
     "smoothed",
 ]
@@ -34,14 +42,19 @@ public(
     __name__,
     Likelihood,
     best_positive,
+    Beta,
     Binomial,
     Categorical,
     Gamma,
     Gaussian,
     HeteroscedasticGaussian,
+    InverseGaussian,
     Laplace,
+    LogNormal,
     NegativeBinomial,
     Poisson,
     StudentT,
+    Tweedie,
     Uniform,
+    Weibull,
 )

@@ -129,6 +129,8 @@ class Likelihood(Stamped):
     support = (-np.inf, np.inf)
     #: Whether y are counts.
     discrete = False
+    #: Value at the lower end of the support that has a probability of its own, or None.
+    atom = None
     #: Name of what rows may bring along: None, "offset" (its log) or "trials".
     takes = None
     #: Free parameters of a fitted likelihood.
