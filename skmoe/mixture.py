@@ -134,6 +134,11 @@ class Components(NamedTuple):
         """Whether y are counts."""
         return self.likelihoods[0].discrete
 
+    @property
+    def has_atom(self):
+        """Whether some value has a probability of its own, beside densities."""
+        return any(own.atom is not None for own in self.likelihoods)
+
     def each(self):
         """Weights (n,), likelihood and predictions (n, d), expert by expert."""
         predictions = self.predictions.transpose(1, 0, 2)
@@ -183,6 +188,10 @@ def quantile(level: float, components: Any) -> NDArray:
     if components.discrete:
         return _count_quantile(level, low, high, components)
     t = np.einsum("nk,nkd->nd", components.weights, np.where(serves, own, 0.0))
+    if components.has_atom:
+        # A value of some probability may be the quantile of many levels.
+        there = cdf(low, components) >= level * (1.0 - 4.0 * np.finfo(float).eps)
+        high, t = np.where(there, low, high), np.where(there, low, t)
     # To rounding: relative in either tail, where the sum of weights allows it.
     tolerance = 1e-13 * min(level, 1.0 - level) + 2.0 * np.finfo(float).eps * level
     open_rows = np.arange(len(t))

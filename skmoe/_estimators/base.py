@@ -32,7 +32,6 @@ from .._typing import Method, Table
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
-from ..experts._noise import NOISE
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
@@ -94,7 +93,7 @@ def few_of(model):
     if model.n_experts != AUTO or choice is None:
         return None
     # Members of an average have about the same number.
-    n_left = members_of(model)[0].n_experts_ - bool(asked_of(model).noise)
+    n_left = members_of(model)[0].n_experts_ - asked_of(model).n_bare
     return n_left if n_left < BOUND else None
 
 
@@ -412,7 +411,7 @@ def route_fit_params(model, parts, fit_params):
     common = not has_own_names(parts.asked.experts)
     keys = {n: "experts" if common and n != SHARED else n for n in names}
     fit_params = {
-        n: {} if n == NOISE and parts.asked.noise else dict(routed[k]["fit"])
+        n: {} if n in dict(parts.asked.bare) else dict(routed[k]["fit"])
         for n, k in keys.items()
     }
     return fit_params, split_params

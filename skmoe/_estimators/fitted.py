@@ -116,11 +116,11 @@ def settled(model, parts, goes_on, resp=None):
     """
     if not is_open(model, parts):
         return parts, False
-    noise = bool(parts.asked.noise)
+    n_bare = parts.asked.n_bare
     if resp is not None:
-        size = np.shape(resp)[1] - noise
+        size = np.shape(resp)[1] - n_bare
     elif goes_on and model._learned is not None:
-        size = model._learned.n_asked - noise
+        size = model._learned.n_asked - n_bare
     else:
         return parts._replace(least_rows=1), True
     parts = parts if size <= BOUND else model._resolve(size)

@@ -12,7 +12,7 @@ from .._numerics.tree import Tree
 from .._stamp import Stamped
 from ..experts import AdditiveExpert, LinearExpert, MLPExpert
 from ..experts._base import BuiltInExpert, is_frozen, seed_unseeded
-from ..experts._noise import NOISE, NoiseExpert
+from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
 from ..gates import (
     AdditiveGate,
     ClassifierGate,
@@ -40,6 +40,7 @@ from ..likelihoods import (
     Tweedie,
     Weibull,
 )
+from ..likelihoods._zero import BesideZeros
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
@@ -147,12 +148,31 @@ class Asked:
     expert_features: Any
     likelihood: Any = None
     noise: Any = False
+    zero_inflation: Any = False
 
     @property
     def variance_model(self):
         """Estimator that predicts variances from what experts see, or None."""
         asked = isinstance(self.likelihood, Likelihood)
         return self.likelihood.model if asked else None
+
+    @cached_property
+    def bare(self):
+        """Names and unfitted experts of the components that stand for none."""
+        found = [(NOISE, NoiseExpert())] if self.noise else []
+        return [*found, (ZERO, ZeroExpert())] if self.zero_inflation else found
+
+    @property
+    def n_bare(self):
+        """How many there are: none, or one."""
+        return len(self.bare)
+
+    @property
+    def bare_parameter(self):
+        """The parameter by which the user asked for one."""
+        if self.noise:
+            return f"noise={self.noise!r}"
+        return f"zero_inflation={self.zero_inflation!r}"
 
     @cached_property
     def pool(self):
@@ -216,6 +236,12 @@ class ResolvedParts(NamedTuple):
     shared: object
     least_rows: int | None = None
 
+    @property
+    def support(self):
+        """What checks targets: the likelihood, or its ``BesideZeros``."""
+        apart = self.asked.zero_inflation and not self.likelihood.discrete
+        return BesideZeros(self.likelihood) if apart else self.likelihood
+
     def by_name(self):
         """Experts by name, the shared one included."""
         named = dict(zip(self.names, self.experts, strict=True))
@@ -238,7 +264,7 @@ def resolve(asked, whole_gate):
     if not names:
         raise ValueError(f"{owner} got experts=[], but expected at least one.")
     likelihood = resolve_likelihood(asked)
-    check_names(names, {*asked.parameters, SPLITTER}, owner)
+    check_names(names, {*asked.parameters, SPLITTER, *dict(asked.bare)}, owner)
     experts = [
         adapt_expert(e, name, asked.classify, owner, likelihood)
         for name, e in zip(names, experts, strict=True)
@@ -247,13 +273,36 @@ def resolve(asked, whole_gate):
     check_base(trainer, Trainer, "trainer", owner)
     router = resolve_router(asked.router, len(experts), owner)
     gate = whole_gate(asked, gate, len(experts))
-    if asked.noise:
-        names, experts = [*names, NOISE], [*experts, NoiseExpert()]
+    check_bare(asked, likelihood, router)
+    names = [*names, *(name for name, _ in asked.bare)]
+    experts += [expert for _, expert in asked.bare]
     router = router.of_experts(names)
     shared = _resolve_shared(asked, names, experts)
     return ResolvedParts(
         asked, gate, names, experts, trainer, router, likelihood, shared
     )
+
+
+def check_bare(asked, likelihood, router):
+    """Raise ``ValueError`` for zeros that make no sense beside other parts."""
+    if not asked.zero_inflation:
+        return
+    wrong = None
+    if asked.noise:
+        wrong = f"noise={asked.noise!r}", "a mixture has one of them; leave one out"
+    elif likelihood.atom is not None or likelihood.support[0] != 0.0:
+        wrong = (
+            f"likelihood={asked.likelihood!r}",
+            "zeros are told apart from counts, and from amounts that have none; use a "
+            "family such as 'poisson' or 'gamma'",
+        )
+    elif type(router) is not DenseRouter:
+        wrong = f"router={asked.router!r}", "zeros are no choice; use router=None"
+    if wrong is not None:
+        raise ValueError(
+            f"{asked.owner} got zero_inflation={asked.zero_inflation!r} with "
+            f"{wrong[0]}, but {wrong[1]}."
+        )
 
 
 def flat_gate(asked, gate, n_experts):
@@ -352,11 +401,11 @@ def _check_pool(asked):
     if asked.pool is None:
         return
     asked.pool.check()
-    if asked.noise:
+    if asked.n_bare:
         raise ValueError(
-            f"{asked.owner} got experts={asked.experts!r} with noise={asked.noise!r}, "
-            "but a pool is made for two stages, which fit no noise; list the experts "
-            "instead."
+            f"{asked.owner} got experts={asked.experts!r} with "
+            f"{asked.bare_parameter}, but a pool is made for two stages, which do not "
+            "fit that; list the experts instead."
         )
 
 

@@ -72,6 +72,13 @@ classifier, default="softmax"
         ``"constant"`` the share is the same for every row, and ``gate_`` is a tree with
         noise beside the gate of the experts. A sparse router keeps the most probable
         experts, of which noise is hardly ever one.
+    zero_inflation : bool, default=False
+        Whether a last component, named ``"zero"``, is zero for certain, with a share
+        that the gate gives it: for counts with more zeros than their family has
+        (``"poisson"``, ``"negative-binomial"``, ``"binomial"``), and for amounts whose
+        family has none (``"gamma"``, ``"weibull"``, ``"log-normal"``,
+        ``"inverse-gaussian"``, ``"beta"``), where it takes all zeros. It is a part of
+        every prediction. EM only, without a router, and not beside ``noise``.
     shared_expert : estimator, default=None
         Active for every row. It is fitted first; the routed experts are trained on its
         out-of-fold residuals, and their predictions are added to its own. It may be a
@@ -180,6 +187,7 @@ classifier, default="softmax"
         **BaseMoE._parameter_constraints,
         "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],
         "noise": ["boolean", StrOptions({CONSTANT})],
+        "zero_inflation": ["boolean"],
     }
 
     def __init__(
@@ -192,6 +200,7 @@ classifier, default="softmax"
         trainer: Part = "em",
         likelihood: Part = "gaussian",
         noise: bool | str = False,
+        zero_inflation: bool = False,
         shared_expert: BaseEstimator | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
@@ -209,6 +218,7 @@ classifier, default="softmax"
         self.trainer = trainer
         self.likelihood = likelihood
         self.noise = noise
+        self.zero_inflation = zero_inflation
         self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features

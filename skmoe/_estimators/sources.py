@@ -111,9 +111,9 @@ def first_pass(model, parts, source):
     batches = batches_for(reading, source)
 
     def read():
-        return FirstPass(model, source, parts.likelihood, batches)
+        return FirstPass(model, source, parts.support, batches)
 
-    return source.remembered((type(batches), repr(parts.likelihood)), read)
+    return source.remembered((type(batches), repr(parts.support)), read)
 
 
 def first_look(model, source):

@@ -129,8 +129,8 @@ def make_task(model, parts, given, views, resp=None):
 
 
 def kept_of(parts, n_experts):
-    """Numbers of the first ``n_experts`` experts, and of noise if there is some."""
-    most = len(parts.experts) - bool(parts.asked.noise)
+    """Numbers of the first ``n_experts`` experts, and of noise or zeros beside them."""
+    most = len(parts.experts) - parts.asked.n_bare
     return [*range(min(n_experts, most)), *range(most, len(parts.experts))]
 
 
@@ -188,7 +188,7 @@ def training_size(parts, given, sizes):
         )
     size = given.target.size(likelihood, owner, len(given.y), **sizes)
     rows = given.weight > 0
-    likelihood.check_target(given.y[rows], None if size is None else size[rows])
+    parts.support.check_target(given.y[rows], None if size is None else size[rows])
     return size
 
 

@@ -86,7 +86,7 @@ class DaskMixture:
         refuse_others(self, parts, given, "Dask collections", can_train)
         workers = Workers(client_of(self), partitions(self, **rows)[0])
         try:
-            fit_after(self, parts, WorkerPass(self, workers, parts.likelihood), X)
+            fit_after(self, parts, WorkerPass(self, workers, parts.support), X)
         finally:
             workers.let_go()
         self.history_["communication"] = workers.communication()
@@ -202,9 +202,9 @@ class DaskMoERegressor(DaskMixture, MoERegressor):
 
     Parameters
     ----------
-    experts, n_experts, gate, router, trainer, likelihood, noise, shared_expert, \
-gate_features, expert_features, n_members, n_init, warm_start, n_jobs, random_state, \
-verbose
+    experts, n_experts, gate, router, trainer, likelihood, noise, \
+zero_inflation, shared_expert, gate_features, expert_features, n_members, n_init, \
+warm_start, n_jobs, random_state, verbose
         As of :class:`~skmoe.MoERegressor`; ``n_jobs`` are threads of the client, for
         starts on the sample of rows.  Workers have threads of their own.
     client : distributed.Client, default=None
@@ -272,6 +272,7 @@ verbose
         trainer: Part = "em",
         likelihood: Part = "gaussian",
         noise: bool | str = False,
+        zero_inflation: bool = False,
         shared_expert: BaseEstimator | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
@@ -290,6 +291,7 @@ verbose
             trainer=trainer,
             likelihood=likelihood,
             noise=noise,
+            zero_inflation=zero_inflation,
             shared_expert=shared_expert,
             gate_features=gate_features,
             expert_features=expert_features,

@@ -22,7 +22,7 @@ from ._encoding import TableEncoder
 from ._glm import GeneralizedLinearExpert
 from ._linear import LinearClassifierExpert, LinearExpert
 from ._mlp import MLPClassifierExpert, MLPExpert
-from ._noise import NoiseExpert
+from ._noise import BareExpert, NoiseExpert, ZeroExpert
 from ._variance import VarianceExpert
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "LinearExpert",
     "MLPExpert",
     "NoiseExpert",
+    "ZeroExpert",
 ]
 
 # A pool has mixtures among its members, and so stands above this package.
@@ -52,7 +53,9 @@ public(
     VarianceCurves,
     MLPExpert,
     MLPClassifierExpert,
+    BareExpert,
     NoiseExpert,
+    ZeroExpert,
     CorrectedExpert,
     CorrectedRegressor,
     CorrectedClassifier,

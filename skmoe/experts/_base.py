@@ -15,8 +15,9 @@ class ExpertTraits:
     reads_numbers = False
     #: Whether training reads sparse columns as they are.
     reads_sparse = False
-    #: Whether it is the noise component, which may lose all its rows.
-    is_noise = False
+    #: Whether it is a component without an expert, noise or zeros, which has nothing to
+    #: learn and may lose all its rows.
+    is_bare = False
     #: Whether it is linear in standardised columns: ``fit_design``, and
     #: ``set_standardised``, after which there are ``coef_`` and ``intercept_``.
     is_linear = False

@@ -16,6 +16,7 @@ from ._positive import InverseGaussian, LogNormal, Weibull
 from ._robust import Laplace, StudentT
 from ._tweedie import Tweedie
 from ._uniform import Uniform
+from ._zero import Zero
 
 __all__ = [
     "Beta",
@@ -34,6 +35,7 @@ __all__ = [
     "Tweedie",
     "Uniform",
     "Weibull",
+    "Zero",
     "best_positive",
     "smoothed",
 ]
@@ -57,4 +59,5 @@ public(
     Tweedie,
     Uniform,
     Weibull,
+    Zero,
 )

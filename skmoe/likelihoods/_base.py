@@ -156,7 +156,9 @@ class Likelihood(Stamped):
     model = None
     #: Fitted model of the variance, if there is one.
     model_ = None
-    #: Whether it is the density of the noise component.
+    #: Whether it is the density of a component without an expert: noise, or zeros.
+    is_bare = False
+    #: Whether it is the density of the noise component, which predictions leave out.
     is_noise = False
     #: Whether all experts share its dispersion.
     pooled = False

@@ -81,7 +81,8 @@ class Beta(Likelihood):
         return super().with_dispersions(values, bool(np.any(values >= most)))
 
     def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
-        mean, d = self.usable(prediction), y.shape[1]
+        counts, d = weight > 0, y.shape[1]
+        y, mean, weight = y[counts], self.usable(prediction)[counts], weight[counts]
         before = np.broadcast_to(1.0 if previous is None else previous.precision_, d)
         low, high = (ends[0] for ends in self.dispersion_limits(spread))
         found = [

@@ -59,13 +59,15 @@ class Positive(Likelihood):
 
     def check_target(self, y, size=None):
         """Raise ``ValueError`` for targets that are not positive."""
-        if not np.all(y > 0):
-            raise ValueError(
-                f"{type(self).__name__} got y with a least value of "
-                f"{float(np.min(y))!r}, but expected positive numbers; use "
-                "likelihood='gaussian', or drop those rows; where they are zeros, "
-                "zero_inflation=True takes them, or likelihood='tweedie'."
-            )
+        if np.all(y > 0):
+            return
+        least, other = float(np.min(y)), "likelihood='gaussian'"
+        if least == 0:
+            other = "zero_inflation=True, likelihood='tweedie'"
+        raise ValueError(
+            f"{type(self).__name__} got y with a least value of {least!r}, but "
+            f"expected positive numbers; use {other}, or drop those rows."
+        )
 
     def with_dispersion(self, value, floored):
         """Fitted copy with dispersions (n_outputs,)."""

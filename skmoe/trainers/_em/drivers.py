@@ -303,7 +303,7 @@ class RefitDriver(Driver):
         task = self.task
         return (
             task.start.resp is not None
-            or task.recipe.has_noise
+            or task.recipe.has_bare
             or task.recipe.gate.follows_paths
         )
 
@@ -353,15 +353,15 @@ def has_cheap_refits(experts):
     if all(is_frozen(expert) for expert in experts):
         return True
     own = [traits(expert) for expert in experts]
-    linear = all(e.is_linear or e.is_noise for e in own)
-    if all(e.steps or e.is_noise for e in own):
+    linear = all(e.is_linear or e.is_bare for e in own)
+    if all(e.steps or e.is_bare for e in own):
         return True
-    return linear and any(e.follows_likelihood or e.is_noise for e in own)
+    return linear and any(e.follows_likelihood or e.is_bare for e in own)
 
 
 def collapsed_expert(problem, run, min_load):
     """Position of the expert that lost its rows, or None; the last one always stays,
-    and so does noise, which may have nothing to take."""
+    and so does noise, or zeros, which may have nothing to take."""
     load = problem.load(run.statistics)
     limit = least_load(min_load, len(load))
     load = np.where(problem.stays(), np.inf, load)

@@ -10,7 +10,6 @@ from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
 from ...experts._base import FOREIGN, is_frozen, traits
-from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
 from .._variances import at_rest, fit_variances, renewed_variances
@@ -102,9 +101,9 @@ class RefitMixture:
         return any(self.fits.is_biased(number) for number in self.kept)
 
     def stays(self):
-        """Which experts may lose all their rows: noise."""
+        """Which components may lose all their rows: those without an expert."""
         experts = self.task.recipe.experts
-        return np.array([traits(experts[k]).is_noise for k in self.kept])
+        return np.array([traits(experts[k]).is_bare for k in self.kept])
 
     def alternates(self):
         """Whether one M-step from known responsibilities is not the optimum."""
@@ -342,7 +341,7 @@ class RefitMixture:
         return fitted._replace(likelihoods=likelihoods)
 
     def _fit_dispersions(self, predictions, weights, priors, previous):
-        """Fitted likelihoods of all experts; that of noise is the range of y."""
+        """Fitted likelihoods of all components, one without an expert included."""
         task = self.task
         own = np.flatnonzero(~self.stays())
         known = [previous[k] for k in own]
@@ -365,10 +364,11 @@ class RefitMixture:
             before=known,
         )
         by_place = dict(zip(own, fitted, strict=True))
-        noise = None
-        if task.recipe.has_noise:
-            noise = Uniform().with_range(task.rows.y, task.recipe.likelihood.discrete)
-        return [by_place.get(k, noise) for k in range(len(self.kept))]
+        bare = None
+        if task.recipe.has_bare:
+            discrete = task.recipe.likelihood.discrete
+            bare = task.recipe.experts[-1].density(task.rows.y, discrete)
+        return [by_place.get(k, bare) for k in range(len(self.kept))]
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task

@@ -10,7 +10,7 @@ from ..._numerics.products import dense_rows, linear, principal_axes
 from ...experts import LinearExpert
 from ...experts._base import traits
 from ...gates import SoftmaxGate
-from ...likelihoods import Categorical, Gaussian, Uniform
+from ...likelihoods import Categorical, Gaussian
 from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
 from .. import _partitions
@@ -46,8 +46,6 @@ START_ALPHA = 1.0
 # Variance floor of the linear mixture from which experts of counts start: without,
 # each takes the rows of one count, which is no regression to improve.
 COUNT_FLOOR = 0.3
-# Share of the rows that a noise component starts with, were all equally likely.
-NOISE_SHARE = 0.05
 # What a node of a tree starts with of the rows that belong to others.
 LEAST_SHARE = 1e-6
 # A node learns to split from the rows that belong to it by more than this.
@@ -256,10 +254,8 @@ def start_responsibilities(trainer, task, rng):
         return [task.start.resp]
     if task.recipe.n_experts == 1:
         return [np.ones((len(task.rows.weight), 1))]
-    if task.recipe.has_noise:
-        explained = task.without_noise()
-        starts = start_responsibilities(trainer, explained, rng)
-        return [with_noise(explained, resp) for resp in starts]
+    if task.recipe.has_bare:
+        return bare_starts(trainer, task, rng)
     if task.recipe.gate.follows_paths:
         return tree_starts(trainer, task, rng)
     if all(traits(expert).soft_start for expert in task.recipe.experts):
@@ -327,20 +323,43 @@ def _unexplained(task):
     return np.clip(rest, -MOST_SPREADS, MOST_SPREADS) / np.sqrt(rest.shape[1])
 
 
-def with_noise(task, resp):
-    """Responsibilities (n, K + 1) with what a brief fit cannot explain as the last."""
+def bare_starts(trainer, task, rng):
+    """Responsibilities (n, K + 1) where the last component has no expert."""
+    bare, discrete = task.recipe.experts[-1], task.recipe.likelihood.discrete
+    certain = bare.certain(task.rows.y, discrete)
+    rows = np.flatnonzero(~certain)
+    explained = task.without_bare()
+    if certain.any():
+        explained = explained.on_rows(rows)
+    density = bare.density(task.rows.y, discrete)
+    made = []
+    for resp in start_responsibilities(trainer, explained, rng):
+        whole = np.zeros((len(certain), task.recipe.n_experts))
+        whole[rows] = with_bare(explained, resp, density, bare.start_share)
+        whole[certain, -1] = 1.0
+        made.append(whole)
+    return made
+
+
+def with_bare(task, resp, density, start_share):
+    """Responsibilities (n, K + 1) with what a brief fit cannot explain as the last.
+
+    Parameters
+    ----------
+    task : Task of the experts alone
+    resp : (n, K) responsibilities
+    density : fitted likelihood of the component without an expert
+    start_share : float, share of the rows that it has if all are equally likely
+    """
     problem = RefitMixture(task)
-    # The gate speaks of noise, too, so it is asked when that has its rows.
+    # The gate speaks of all components, so it is asked when the last has its rows.
     resp = Matcher(problem, by_gate=False)(by_name(task, resp))
     parts = problem.refit(None, resp)
-    predictions = problem.predictions(parts)
-    densities = log_prob(
-        problem.at_rows(parts), task.rows.y, predictions, task.rows.size
-    )
+    predictions, y = problem.predictions(parts), task.rows.y
+    densities = log_prob(problem.at_rows(parts), y, predictions, task.rows.size)
     with np.errstate(divide="ignore"):
-        explained = log_density(np.log(resp), densities) + np.log1p(-NOISE_SHARE)
-    noise = Uniform().with_range(task.rows.y, task.recipe.likelihood.discrete)
-    unexplained = np.log(NOISE_SHARE) + noise.log_height()
+        explained = log_density(np.log(resp), densities) + np.log1p(-start_share)
+    unexplained = np.log(start_share) + density.log_prob(y, np.zeros(y.shape))
     share = expit(unexplained - explained)[:, None]
     return np.hstack([resp * (1.0 - share), share])
 
