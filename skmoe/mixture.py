@@ -79,7 +79,10 @@ def e_step(
         np.put_along_axis(resp, joint.argmax(axis=1)[:, None], 1.0, axis=1)
     else:
         resp, row = np.ascontiguousarray(joint), np.empty(len(joint))
+        nothing = np.isneginf(resp)
         softmax_rows(resp, row)
+        # Not even next to nothing of what an expert finds impossible.
+        resp[nothing] = 0.0
     return np.where(impossible, LEAST_DENSITY, row), resp
 
 
