@@ -23,27 +23,12 @@ from ..gates import (
 )
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
-from ..likelihoods import (
-    Beta,
-    Binomial,
-    Categorical,
-    Gamma,
-    Gaussian,
-    HeteroscedasticGaussian,
-    InverseGaussian,
-    Laplace,
-    Likelihood,
-    LogNormal,
-    NegativeBinomial,
-    Poisson,
-    StudentT,
-    Tweedie,
-    Weibull,
-)
+from ..likelihoods import Categorical, Likelihood
 from ..likelihoods._zero import BesideZeros
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
+from .families import LIKELIHOODS, check_zeros
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {
@@ -58,21 +43,6 @@ TRAINERS = {
     "hard-em": HardEM,
     "gradient": Gradient,
     "two-stage": TwoStage,
-}
-LIKELIHOODS = {
-    "gaussian": Gaussian,
-    "heteroscedastic": HeteroscedasticGaussian,
-    "student-t": StudentT,
-    "laplace": Laplace,
-    "poisson": Poisson,
-    "negative-binomial": NegativeBinomial,
-    "gamma": Gamma,
-    "weibull": Weibull,
-    "log-normal": LogNormal,
-    "inverse-gaussian": InverseGaussian,
-    "tweedie": Tweedie,
-    "beta": Beta,
-    "binomial": Binomial,
 }
 # Pools stand above the mixtures, which are among their members: the package fills in.
 POOLS: dict[str, type] = {}
@@ -273,7 +243,8 @@ def resolve(asked, whole_gate):
     check_base(trainer, Trainer, "trainer", owner)
     router = resolve_router(asked.router, len(experts), owner)
     gate = whole_gate(asked, gate, len(experts))
-    check_bare(asked, likelihood, router)
+    if asked.zero_inflation:
+        check_zeros(asked, likelihood, router)
     names = [*names, *(name for name, _ in asked.bare)]
     experts += [expert for _, expert in asked.bare]
     router = router.of_experts(names)
@@ -281,28 +252,6 @@ def resolve(asked, whole_gate):
     return ResolvedParts(
         asked, gate, names, experts, trainer, router, likelihood, shared
     )
-
-
-def check_bare(asked, likelihood, router):
-    """Raise ``ValueError`` for zeros that make no sense beside other parts."""
-    if not asked.zero_inflation:
-        return
-    wrong = None
-    if asked.noise:
-        wrong = f"noise={asked.noise!r}", "a mixture has one of them; leave one out"
-    elif likelihood.atom is not None or likelihood.support[0] != 0.0:
-        wrong = (
-            f"likelihood={asked.likelihood!r}",
-            "zeros are told apart from counts, and from amounts that have none; use a "
-            "family such as 'poisson' or 'gamma'",
-        )
-    elif type(router) is not DenseRouter:
-        wrong = f"router={asked.router!r}", "zeros are no choice; use router=None"
-    if wrong is not None:
-        raise ValueError(
-            f"{asked.owner} got zero_inflation={asked.zero_inflation!r} with "
-            f"{wrong[0]}, but {wrong[1]}."
-        )
 
 
 def flat_gate(asked, gate, n_experts):

@@ -48,7 +48,7 @@ class Beta(Likelihood):
     link, support = "logit", (0.0, 1.0)
     dispersions = ("precision_",)
 
-    def __init__(self, floor=1e-6):
+    def __init__(self, floor: float = 1e-6) -> None:
         self.floor = floor
 
     def check(self):

@@ -46,7 +46,7 @@ class Positive(Likelihood):
 
     link, takes, support = "log", "offset", (0.0, np.inf)
 
-    def __init__(self, floor=1e-6):
+    def __init__(self, floor: float = 1e-6) -> None:
         self.floor = floor
 
     def check(self):

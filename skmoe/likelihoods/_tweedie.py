@@ -69,7 +69,7 @@ class Tweedie(Likelihood):
     link, takes, support, atom = "log", "offset", (0.0, np.inf), 0.0
     dispersions = ("phi_",)
 
-    def __init__(self, power=1.5, floor=1e-6):
+    def __init__(self, power: float = 1.5, floor: float = 1e-6) -> None:
         self.power = power
         self.floor = floor
 

@@ -383,8 +383,9 @@ def _check_density(task, trainer):
         )
     if task.recipe.has_bare and not trainer.fits_bare:
         raise ValueError(
-            f"{type(trainer).__name__} got a component {task.recipe.names[-1]!r}, which "
-            "only EM fits; use trainer='em', or noise=False and zero_inflation=False."
+            f"{type(trainer).__name__} got a component {task.recipe.names[-1]!r}, but "
+            "only EM fits one; use trainer='em', or noise=False and "
+            "zero_inflation=False."
         )
 
 
