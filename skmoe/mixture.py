@@ -152,6 +152,11 @@ class Components(NamedTuple):
         parts = [own.mean(at, self.size) for _, own, at in self.each()]
         return np.stack(parts, axis=1)
 
+    def modes(self):
+        """What stands for each expert where one value does, (n, K, d)."""
+        parts = [own.mode_of(at, self.size) for _, own, at in self.each()]
+        return np.stack(parts, axis=1)
+
     def variances(self):
         """Variance of each expert, (n, K, d)."""
         parts = [own.variance_of(at, self.size) for _, own, at in self.each()]

@@ -1,4 +1,4 @@
-"""Amounts, shares and levels: families of positive numbers and zeros, in mixtures."""
+"""Amounts, shares and levels: families beside counts and plain numbers, in mixtures."""
 
 import warnings
 
@@ -7,11 +7,13 @@ import pytest
 from records import never_falls
 from scipy import integrate, stats
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LinearRegression
 
 from skmoe import MoERegressor
-from skmoe.experts import LinearExpert
-from skmoe.likelihoods import Tweedie
+from skmoe.experts import LinearExpert, MLPExpert
+from skmoe.likelihoods import Ordinal, Tweedie
 from skmoe.likelihoods._links import INVERSE_LINKS
 from skmoe.trainers import EM
 
@@ -140,3 +142,81 @@ def test_tweedie_of_many_terms_is_its_saddlepoint():
     )[0]
     assert area == pytest.approx(1.0, abs=1e-6)
     assert np.isfinite(near).all()
+
+
+def levels(n=200, seed=0):
+    X, _, rng = rows(n, seed)
+    return X, np.digitize(X @ [1.0, -0.5] + rng.logistic(size=n), [-2, -0.5, 0.7, 2.0])
+
+
+def cumulative_logit(theta, X, y):
+    """Negative log-likelihood of slopes, first threshold, and logarithms of gaps."""
+    cuts = theta[2] + np.append(0.0, np.cumsum(np.exp(theta[3:])))
+    below = expit(cuts - (X @ theta[:2])[:, None])
+    ends = np.zeros((len(y), 1))
+    shares = np.diff(np.hstack([ends, below, ends + 1.0]), axis=1)
+    return -np.log(shares[np.arange(len(y)), y]).sum()
+
+
+def test_levels_are_the_cumulative_logit_model():
+    X, y = levels()
+    model = MoERegressor(
+        LinearExpert(alpha=0), n_experts=1, likelihood="ordinal", trainer=EXACT
+    ).fit(X, y)
+    found = minimize(cumulative_logit, np.zeros(6), (X, y), "BFGS")
+    assert model.log_likelihood_ == pytest.approx(-found.fun, abs=1e-6)
+    assert model.n_parameters_ == 6
+    np.testing.assert_allclose(model.experts_[0].coef_, found.x[:2], atol=1e-4)
+    gaps = np.diff(model.likelihoods_[0].thresholds_)
+    np.testing.assert_allclose(gaps, np.exp(found.x[3:]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("expert", ["linear", "additive"])
+def test_regimes_of_levels(expert):
+    X, y = levels()
+    y = np.where(X[:, 0] > 0, y, 4 - y)
+    model = MoERegressor(
+        expert,
+        n_experts=2,
+        likelihood="ordinal",
+        random_state=0,
+        trainer=EM(max_iter=9),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    assert never_falls(model)
+    X = X[:5]
+    logs = [model.log_density(X, np.full(5, level)) for level in range(5)]
+    share = np.exp(logs).T
+    np.testing.assert_allclose(share.sum(axis=1), 1.0)
+    np.testing.assert_allclose(model.predict(X), share @ np.arange(5))
+    median = (np.cumsum(share, axis=1) < 0.5).sum(axis=1)
+    np.testing.assert_array_equal(model.predict_quantile(X, 0.5), median)
+    draws = model.sample_y(X, 2000, random_state=0)
+    np.testing.assert_allclose((draws == 2).mean(axis=1), share[:, 2], atol=0.05)
+    assert set(model.predict_mode(X)) <= set(range(5))
+
+
+def test_levels_that_no_row_has_are_nearly_impossible():
+    X, y = levels()
+    model = MoERegressor(n_experts=1, likelihood=Ordinal(n_levels=7)).fit(X, y)
+    density = model.log_density(X, np.full(len(X), 6))
+    assert np.all(density < -5)
+    assert np.isfinite(density).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "y", "message"),
+    [
+        ({}, 0.5, "Ordinal got y with the value 0.5, but expected levels 0, 1, 2"),
+        ({"likelihood": Ordinal(n_levels=3)}, 3.0, "up to 2"),
+        ({"likelihood": Ordinal(n_levels=1)}, 0.0, "n_levels=1"),
+        ({"experts": MLPExpert()}, 1.0, "use LinearExpert or AdditiveExpert"),
+        ({"experts": LinearRegression()}, 1.0, "use LinearExpert or AdditiveExpert"),
+    ],
+)
+def test_levels_that_make_no_sense_are_refused(given, y, message):
+    model = MoERegressor(**{"likelihood": "ordinal", **given})
+    with pytest.raises(ValueError, match=message):
+        model.fit(np.arange(20.0)[:, None], np.append(np.ones(19), y))

@@ -10,6 +10,7 @@ from ..likelihoods import (
     Laplace,
     LogNormal,
     NegativeBinomial,
+    Ordinal,
     Poisson,
     StudentT,
     Tweedie,
@@ -31,6 +32,7 @@ LIKELIHOODS = {
     "inverse-gaussian": InverseGaussian,
     "tweedie": Tweedie,
     "beta": Beta,
+    "ordinal": Ordinal,
 }
 
 

@@ -429,6 +429,11 @@ def adapt_expert(expert, name, classify, owner, likelihood=None):
         if likelihood is None:
             return expert.for_values()
         return expert.for_likelihood(likelihood)
+    if likelihood is not None and likelihood.is_latent:
+        raise ValueError(
+            f"{owner} got expert {name!r}={expert!r} with {likelihood!r}, which needs "
+            "experts that follow it; use LinearExpert or AdditiveExpert."
+        )
     needed = ("fit", "predict_proba" if classify else "predict")
     missing = [m for m in needed if not _has(expert, m)]
     if isinstance(expert, type) or missing:

@@ -62,7 +62,7 @@ classifier, default="softmax"
         How the parts are fitted together.
     likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
 "negative-binomial", "binomial", "gamma", "weibull", "log-normal", "inverse-gaussian", \
-"tweedie", "beta"} or likelihood, default="gaussian"
+"tweedie", "beta", "ordinal"} or likelihood, default="gaussian"
         Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
         All but the Gaussian need EM; two stages know the heteroscedastic one, too.
     noise : bool or "constant", default=False

@@ -179,6 +179,11 @@ class BuiltInExpert(ExpertTraits, Stamped):
 
     def for_likelihood(self, likelihood):
         """The regression expert for a likelihood."""
+        if likelihood.is_latent:
+            raise ValueError(
+                f"{type(self).__name__} predicts values of y, but {likelihood!r} needs "
+                "experts that follow it; use LinearExpert or AdditiveExpert."
+            )
         if likelihood.link != "identity":
             raise ValueError(
                 f"{type(self).__name__} predicts any number, but {likelihood!r} needs "

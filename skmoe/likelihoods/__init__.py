@@ -12,6 +12,7 @@ from ._counts import Binomial, NegativeBinomial, Poisson
 from ._gamma import Gamma
 from ._gaussian import Gaussian
 from ._heteroscedastic import HeteroscedasticGaussian
+from ._ordinal import Ordinal
 from ._positive import InverseGaussian, LogNormal, Weibull
 from ._robust import Laplace, StudentT
 from ._tweedie import Tweedie
@@ -30,6 +31,7 @@ __all__ = [
     "Likelihood",
     "LogNormal",
     "NegativeBinomial",
+    "Ordinal",
     "Poisson",
     "StudentT",
     "Tweedie",
@@ -54,6 +56,7 @@ public(
     Laplace,
     LogNormal,
     NegativeBinomial,
+    Ordinal,
     Poisson,
     StudentT,
     Tweedie,

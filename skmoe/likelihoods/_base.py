@@ -131,6 +131,9 @@ class Likelihood(Stamped):
     discrete = False
     #: Value at the lower end of the support that has a probability of its own, or None.
     atom = None
+    #: Whether predictions are no values of y, so that only experts serve that follow
+    #: the likelihood itself.
+    is_latent = False
     #: Name of what rows may bring along: None, "offset" (its log) or "trials".
     takes = None
     #: Free parameters of a fitted likelihood.
@@ -209,6 +212,10 @@ class Likelihood(Stamped):
             return prediction
         mean = prediction * size[:, None]
         return positive(mean) if self.link == "log" else mean
+
+    def mode_of(self, prediction, size=None):
+        """What stands for an expert where one value does, (n, n_outputs): the mean."""
+        return self.mean(prediction, size)
 
     def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         """Fitted copy for one expert; here without a dispersion.

@@ -82,7 +82,9 @@ def _rows(likelihood):
     mean = prediction if size is None else prediction * size[:, None]
     if likelihood.takes == "trials":
         return y, prediction, size
-    if likelihood.discrete:
+    if likelihood.discrete and likelihood.link == "identity":
+        y = np.clip(np.rint(2.0 + mean + rng.normal(size=mean.shape)), 0.0, 4.0)
+    elif likelihood.discrete:
         y = rng.poisson(mean * rng.gamma(2.0, 0.5, size=mean.shape)).astype(float)
     elif likelihood.link == "log":
         # A third of them are the value that has a probability of its own.
