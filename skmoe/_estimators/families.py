@@ -54,3 +54,25 @@ def check_zeros(asked, likelihood, router):
             f"{asked.owner} got zero_inflation={asked.zero_inflation!r} with "
             f"{wrong[0]}, but {wrong[1]}."
         )
+
+
+def is_listed(likelihood):
+    """Whether experts have families of their own."""
+    return isinstance(likelihood, (list, tuple, dict))
+
+
+def in_order(given, names, owner):
+    """Families in the order of the experts, from a list or a dict by their names."""
+    if isinstance(given, dict):
+        if {*given} != {*names}:
+            raise ValueError(
+                f"{owner} got likelihoods for {sorted(given)}, but has the experts "
+                f"{list(names)}; give one for each of them."
+            )
+        return [given[name] for name in names]
+    if len(given) != len(names):
+        raise ValueError(
+            f"{owner} got {len(given)} likelihoods for {len(names)} experts; give one "
+            "for each of them."
+        )
+    return list(given)

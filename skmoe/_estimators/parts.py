@@ -24,11 +24,12 @@ from ..gates import (
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..likelihoods import Categorical, Likelihood
+from ..likelihoods._families import Families
 from ..likelihoods._zero import BesideZeros
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
-from .families import LIKELIHOODS, check_zeros
+from .families import LIKELIHOODS, check_zeros, in_order, is_listed
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {
@@ -181,7 +182,8 @@ def asked_of(model, n_experts=None):
     own = {f.name: given[f.name] for f in fields(Asked) if f.name in given}
     # A tree of gates says itself how many leaves it has.
     known = model.n_experts if n_experts is None else n_experts
-    own["n_experts"] = BOUND if known == AUTO else known
+    most = len(own["likelihood"]) if is_listed(own.get("likelihood")) else BOUND
+    own["n_experts"] = most if known == AUTO else known
     return Asked(type(model).__name__, model._classify, frozenset(given), **own)
 
 
@@ -236,8 +238,8 @@ def resolve(asked, whole_gate):
     likelihood = resolve_likelihood(asked)
     check_names(names, {*asked.parameters, SPLITTER, *dict(asked.bare)}, owner)
     experts = [
-        adapt_expert(e, name, asked.classify, owner, likelihood)
-        for name, e in zip(names, experts, strict=True)
+        adapt_expert(e, name, asked.classify, owner, likelihood.of_expert(k))
+        for k, (name, e) in enumerate(zip(names, experts, strict=True))
     ]
     trainer = preset(asked.trainer, TRAINERS, "trainer", owner)
     check_base(trainer, Trainer, "trainer", owner)
@@ -316,14 +318,24 @@ def resolve_likelihood(asked):
     """Likelihood object; that of classes is the categorical one."""
     if asked.classify:
         return Categorical()
-    likelihood = preset(asked.likelihood, LIKELIHOODS, "likelihood", asked.owner)
-    check_base(likelihood, Likelihood, "likelihood", asked.owner)
+    if not is_listed(asked.likelihood):
+        likelihood = _family(asked.likelihood, asked.owner)
+    else:
+        given = in_order(asked.likelihood, asked.named[0], asked.owner)
+        likelihood = Families([_family(own, asked.owner) for own in given])
+    likelihood.check()
+    return likelihood
+
+
+def _family(given, owner):
+    """Likelihood of values for a string or an object."""
+    likelihood = preset(given, LIKELIHOODS, "likelihood", owner)
+    check_base(likelihood, Likelihood, "likelihood", owner)
     if isinstance(likelihood, Categorical):
         raise ValueError(
-            f"{asked.owner} got likelihood={likelihood!r}, which is for classes; use "
+            f"{owner} got likelihood={likelihood!r}, which is for classes; use "
             "MoEClassifier."
         )
-    likelihood.check()
     return likelihood
 
 

@@ -62,9 +62,11 @@ classifier, default="softmax"
         How the parts are fitted together.
     likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
 "negative-binomial", "binomial", "gamma", "weibull", "log-normal", "inverse-gaussian", \
-"tweedie", "beta", "ordinal"} or likelihood, default="gaussian"
+"tweedie", "beta", "ordinal"}, likelihood, list or dict, default="gaussian"
         Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
-        All but the Gaussian need EM; two stages know the heteroscedastic one, too.
+        All but the Gaussian need EM; two stages know the heteroscedastic one, too.  A
+        list, or a dict by the names of the experts, gives each its own: families of one
+        link, which take the same exposures, all of counts or none.
     noise : bool or "constant", default=False
         Whether a last component with constant density takes the rows that no expert
         explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
@@ -185,7 +187,13 @@ classifier, default="softmax"
     _target = ValueTarget
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],
+        "likelihood": [
+            str,
+            HasMethods(["log_prob", "at", "fit_dispersions"]),
+            list,
+            tuple,
+            dict,
+        ],
         "noise": ["boolean", StrOptions({CONSTANT})],
         "zero_inflation": ["boolean"],
     }

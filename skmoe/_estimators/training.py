@@ -142,6 +142,7 @@ def parts_of_size(parts, n_experts):
         names=names,
         experts=[parts.experts[k] for k in kept],
         gate=parts.gate.only(kept),
+        likelihood=parts.likelihood.of_experts(kept),
         router=parts.router.of_experts(names).resized(len(kept)),
     )
 

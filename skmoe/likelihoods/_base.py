@@ -320,6 +320,14 @@ class Likelihood(Stamped):
 
     # -- what it is to experts and trainers -----------------------------------
 
+    def of_expert(self, number):
+        """The family of an expert, by number: here the same for all."""
+        return self
+
+    def of_experts(self, kept):
+        """The families of some of the experts: here the same for any."""
+        return self
+
     def row_weight(self, y, prediction):
         """What a row counts for an expert that minimises squares; None for one."""
         return None

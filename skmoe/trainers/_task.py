@@ -76,8 +76,9 @@ class Recipe:
         lists = "names", "experts", "expert_seeds"
         parts = {name: vars(self)[name] for name in lists}
         parts = {k: [own[i] for i in kept] for k, own in parts.items() if own}
-        router = self.router.of_experts(parts["names"])
-        return replace(self, gate=self.gate.only(kept), router=router, **parts)
+        parts["router"] = self.router.of_experts(parts["names"])
+        parts["likelihood"] = self.likelihood.of_experts(kept)
+        return replace(self, gate=self.gate.only(kept), **parts)
 
     def fitted_router(self, gate, view, kept=None, weight=None):
         """The router with what it learns from the gate's log-weights of all rows.

@@ -345,7 +345,8 @@ class RefitMixture:
         task = self.task
         own = np.flatnonzero(~self.stays())
         known = [previous[k] for k in own]
-        fitted = task.recipe.likelihood.fit_dispersions(
+        families = task.recipe.likelihood.of_experts([self.kept[k] for k in own])
+        fitted = families.fit_dispersions(
             task.rows.y,
             [predictions[k] for k in own],
             weights[:, own],
@@ -410,7 +411,8 @@ class RefitMixture:
                     fitted = self.fits.fit(number, share, None)
             prediction = self._predict(fitted, number)
             weight = share * task.rows.weight
-            (likelihood,) = task.recipe.likelihood.fit_dispersions(
+            family = task.recipe.likelihood.of_expert(number)
+            (likelihood,) = family.fit_dispersions(
                 task.rows.y, [prediction], weight[:, None], size=task.rows.size
             )
             density = likelihood.log_prob(task.rows.y, prediction, task.rows.size)
