@@ -155,6 +155,8 @@ class Likelihood(Stamped):
     #: Family without the dispersion, which this one tends to: its optimum is one of the
     #: starts, since a dispersion may swallow the regimes that the limit tells apart.
     limit = None
+    #: Whether experts have different families.
+    differs = False
     #: Unfitted model of the variance that was asked for, if there is one.
     model = None
     #: Fitted model of the variance, if there is one.

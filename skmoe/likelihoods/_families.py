@@ -51,6 +51,11 @@ class Families(Likelihood):
         low, high = zip(*(own.support for own in self.families), strict=True)
         return max(low), min(high)
 
+    @property
+    def differs(self):
+        """Whether they are not all the same."""
+        return len({repr(own) for own in self.families}) > 1
+
     def check(self):
         """Raise ``ValueError`` for families that have no common scale."""
         first = self.families[0]
