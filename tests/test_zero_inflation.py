@@ -15,6 +15,7 @@ from test_sources_parts import in_batches
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import ConstantGate, SoftmaxGate
+from skmoe.inference import standard_errors
 from skmoe.inspection import expert_usage, export_text
 from skmoe.trainers import EM
 
@@ -208,3 +209,22 @@ def test_zeros_that_make_no_sense_are_refused(given, y, message):
     given = {"likelihood": "gamma", "zero_inflation": True, **given}
     with pytest.raises(ValueError, match=message):
         MoERegressor(**given).fit(np.arange(20.0)[:, None], np.full(20, y))
+
+
+def test_standard_errors_beside_zeros_are_those_of_the_parts():
+    """Zeros among amounts are a logistic regression of its own."""
+    X, y, _ = table("gamma")
+    gate, given = SoftmaxGate(alpha=0), {"likelihood": "gamma", "trainer": EXACT}
+    both = MoERegressor(ML, 1, gate=gate, zero_inflation=True, **given).fit(X, y)
+    some = y > 0
+    alone = MoERegressor(ML, 1, **given).fit(X[some], y[some])
+    found, expected = (
+        standard_errors(both, X, y),
+        standard_errors(alone, X[some], y[some]),
+    )
+    n_gate = len(found.error) - len(expected.error)
+    np.testing.assert_allclose(found.error[n_gate:], expected.error, rtol=1e-3)
+    share, columns = both.gate_proba(X)[:, -1], np.column_stack([np.ones(len(X)), X])
+    information = (columns.T * (share * (1 - share))) @ columns
+    logistic = np.sqrt(np.diag(np.linalg.inv(information)))
+    np.testing.assert_allclose(found.error[:n_gate], logistic, rtol=1e-3)

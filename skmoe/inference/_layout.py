@@ -164,7 +164,7 @@ def _free(values, scale):
 def _expert_channels(writer, mixture, k, name, names):
     """Linear predictors of an expert, and dispersions of its likelihood."""
     expert, likelihood = mixture.experts_[k], mixture.likelihoods_[k]
-    if traits(expert).is_noise:
+    if traits(expert).is_bare:
         return _channels([])
     outcomes, slopes, level = _predictors(mixture, expert)
     rows = []
@@ -275,7 +275,7 @@ def _without_scores(mixture):
     pairs = zip(mixture.named_experts_.items(), mixture.likelihoods_, strict=True)
     for (name, expert), likelihood in pairs:
         own = traits(expert)
-        if not (own.is_linear or own.is_noise):
+        if not (own.is_linear or own.is_bare):
             return "experts", f"the expert {name!r}, {type(expert).__name__},"
         if likelihood.free_dispersions is None:
             return "experts", f"the likelihood {likelihood!r} of {name!r}"
