@@ -20,9 +20,11 @@ from ._curved_variance import VarianceCurves
 from ._curves import CurveEncoding
 from ._encoding import TableEncoder
 from ._glm import GeneralizedLinearExpert
-from ._linear import LinearClassifierExpert, LinearExpert
+from ._linear import LinearExpert
+from ._linear_classes import LinearClassifierExpert
 from ._mlp import MLPClassifierExpert, MLPExpert
 from ._noise import BareExpert, NoiseExpert, ZeroExpert
+from ._origin import OriginExpert
 from ._variance import VarianceExpert
 
 __all__ = [
@@ -48,6 +50,7 @@ public(
     CurveEncoding,
     LinearExpert,
     LinearClassifierExpert,
+    OriginExpert,
     GeneralizedLinearExpert,
     VarianceExpert,
     VarianceCurves,

@@ -23,6 +23,8 @@ class ExpertTraits:
     is_linear = False
     #: Means (p,) of the columns, around which a fitted linear expert is read.
     center_ = 0.0
+    #: Whether it is linear without an intercept.
+    through_origin = False
     #: Whether ``fit_design`` takes the likelihood that it maximises, with its ``size``,
     #: ``unit`` and ``start``; otherwise it minimises squares, or the log-loss.
     follows_likelihood = False

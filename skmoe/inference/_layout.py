@@ -171,6 +171,8 @@ def _expert_channels(writer, mixture, k, name, names):
     for channel, outcome in enumerate(outcomes):
         values = [level[channel], *slopes[channel]]
         for column, value in _free(values, expert.scale_):
+            if column == 0 and not expert.fit_intercept:
+                continue
             term = INTERCEPT if column == 0 else names[column - 1]
             at = writer.place(Term("expert", name, outcome, term), value)
             rows.append((at, channel, column))
