@@ -32,6 +32,7 @@ from .._typing import Method, Table
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
+from ..experts._base import seed_experts
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
@@ -61,7 +62,6 @@ from .parts import (
     flat_gate,
     has_own_names,
     resolve,
-    seed_experts,
 )
 from .shared import fit_shared
 from .sources import fit_source

@@ -56,11 +56,6 @@ def check_zeros(asked, likelihood, router):
         )
 
 
-def is_listed(likelihood):
-    """Whether experts have families of their own."""
-    return isinstance(likelihood, (list, tuple, dict))
-
-
 def in_order(given, names, owner):
     """Families in the order of the experts, from a list or a dict by their names."""
     if isinstance(given, dict):

@@ -15,9 +15,8 @@ from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..trainers._task import Fit, counts_of
 from .answers import Seen, fitted_mixture
-from .families import is_listed
 from .members import MembersGate, MembersRouter
-from .parts import AUTO, BOUND, SHARED, has_own_names
+from .parts import AUTO, BOUND, SHARED, has_own_names, is_listed
 from .shared import SharedExpert
 from .training import Reporter, parts_of_size, train
 from .views import Views

@@ -4,14 +4,12 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.utils import check_random_state, murmurhash3_32
 
 from .._numerics.tree import Tree
 from .._stamp import Stamped
 from ..experts import AdditiveExpert, LinearExpert, MLPExpert
-from ..experts._base import BuiltInExpert, is_frozen, seed_unseeded
+from ..experts._base import BuiltInExpert, is_frozen
 from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
 from ..gates import (
     AdditiveGate,
@@ -29,7 +27,7 @@ from ..likelihoods._zero import BesideZeros
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
-from .families import LIKELIHOODS, check_zeros, in_order, is_listed
+from .families import LIKELIHOODS, check_zeros, in_order
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {
@@ -174,6 +172,11 @@ class Asked:
         if isinstance(self.expert_features, dict):
             return self.expert_features.get(name)
         return None if name == SHARED else self.expert_features
+
+
+def is_listed(likelihood):
+    """Whether experts have families of their own."""
+    return isinstance(likelihood, (list, tuple, dict))
 
 
 def asked_of(model, n_experts=None):
@@ -466,17 +469,3 @@ def _has(expert, method):
     # A stack has what its final estimator has, which None hides until it is fitted.
     hidden = getattr(expert, "final_estimator", expert) is None
     return hasattr(type(expert) if hidden else expert, method)
-
-
-def seed_experts(random_state, names, experts, member=0):
-    """Seed unseeded experts by name, so that neither order nor chance matters.
-
-    Returns the seeds of the resamples of experts that take no weights.
-    """
-    rng = check_random_state(random_state)
-    base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
-    seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
-    for seed, expert in zip(seeds, experts, strict=True):
-        if not is_frozen(expert):
-            seed_unseeded(expert, np.random.RandomState(seed))
-    return [int(seed) for seed in seeds]

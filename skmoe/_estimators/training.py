@@ -12,12 +12,12 @@ from sklearn.utils import check_random_state
 
 from .._numerics.design import counted_weights
 from .._warnings import warn
-from ..experts._base import is_frozen, traits
+from ..experts._base import is_frozen, seed_experts, traits
 from ..experts._foreign import warn_without_weight
 from ..trainers._folds import draw_folds
 from ..trainers._rows import Rows
 from ..trainers._task import Recipe, Report, Start, Task
-from .parts import are_named, seed_experts
+from .parts import are_named
 
 # Share of the rows below which a sum of weights is taken for a slip of units.
 LIGHT = 0.1

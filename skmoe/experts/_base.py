@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state, murmurhash3_32
 
 from .._stamp import Stamped
 
@@ -227,6 +228,20 @@ def seed_unseeded(estimator, rng):
     return estimator.set_params(
         **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
     )
+
+
+def seed_experts(random_state, names, experts, member=0):
+    """Seed unseeded experts by name, so that neither order nor chance matters.
+
+    Returns the seeds of the resamples of experts that take no weights.
+    """
+    rng = check_random_state(random_state)
+    base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
+    seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
+    for seed, expert in zip(seeds, experts, strict=True):
+        if not is_frozen(expert):
+            seed_unseeded(expert, np.random.RandomState(seed))
+    return [int(seed) for seed in seeds]
 
 
 def reads_numbers(expert):

@@ -5,7 +5,7 @@ A likelihood is given to a mixture unfitted; after ``fit`` the mixture's
 """
 
 from .._stamp import public
-from ._base import Likelihood, best_positive
+from ._base import Likelihood
 from ._beta import Beta
 from ._categorical import Categorical, smoothed
 from ._counts import Binomial, NegativeBinomial, Poisson
@@ -15,6 +15,7 @@ from ._heteroscedastic import HeteroscedasticGaussian
 from ._ordinal import Ordinal
 from ._positive import InverseGaussian, LogNormal, Weibull
 from ._robust import Laplace, StudentT
+from ._search import best_positive
 from ._tweedie import Tweedie
 from ._uniform import Uniform
 from ._zero import Zero

@@ -5,8 +5,9 @@ from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import inverse
-from ._base import Likelihood, best_positive, limits, unboxed
+from ._base import Likelihood, limits, unboxed
 from ._links import LARGEST_CHANCE, chance
+from ._search import best_positive
 
 # Least logarithm of a precision that is told apart.
 LEAST_PRECISION = -12.0

@@ -9,13 +9,13 @@ from .._numerics.bisection import bounded
 from ._base import (
     LARGEST_PREDICTOR,
     Likelihood,
-    best_positive,
     limits,
     rounding_variance,
     unboxed,
 )
 from ._links import clipped_exp
 from ._quantile import positive_quantiles
+from ._search import best_positive
 
 # Least positive double.
 LEAST = np.nextafter(0.0, 1.0)

@@ -7,11 +7,12 @@ from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded
-from ._base import Likelihood, best_positive, rounding_variance, unboxed
+from ._base import Likelihood, rounding_variance, unboxed
 from ._counts import poisson, poisson_draws
 from ._incomplete import lower_gamma
 from ._links import clipped_exp
 from ._quantile import positive_quantiles
+from ._search import best_positive
 
 # Powers nearer to a Poisson or a gamma have series that are no longer smooth.
 POWERS = (1.05, 1.95)
