@@ -2,6 +2,9 @@
 
 ``log_gate`` (n, K) are log-weights, ``log_prob`` (n, K) expert log-densities,
 ``weights`` (n, K) gate weights, ``predictions`` (n, K, d) expert predictions.
+
+Rows that belong together are one row of ``log_gate`` and ``log_prob``, which has the
+sums of their log-densities.
 """
 
 from __future__ import annotations
@@ -16,6 +19,26 @@ from scipy.special import logsumexp, softmax
 from ._kernels.routing import group_slots
 from ._kernels.vector import softmax_rows
 from ._numerics.bisection import MOST_HALVINGS, middle
+from ._stamp import public
+
+__all__ = [
+    "Components",
+    "at_views",
+    "cdf",
+    "dispatch",
+    "e_step",
+    "entropy",
+    "log_density",
+    "log_prob",
+    "marginal_density",
+    "mean",
+    "narrowed",
+    "quantile",
+    "responsibilities",
+    "variance",
+]
+
+public(__name__)
 
 # Log-density of a row that is as good as impossible; sums over rows stay numbers.
 LEAST_DENSITY = -1e300

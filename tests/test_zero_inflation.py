@@ -228,3 +228,18 @@ def test_standard_errors_beside_zeros_are_those_of_the_parts():
     information = (columns.T * (share * (1 - share))) @ columns
     logistic = np.sqrt(np.diag(np.linalg.inv(information)))
     np.testing.assert_allclose(found.error[:n_gate], logistic, rtol=1e-3)
+
+
+def test_given_starts_and_zeros():
+    """What labels say of zeros among amounts is overruled, and groups are refused."""
+    X, y, _ = table("gamma", n=100)
+    model = MoERegressor(
+        ML, 2, likelihood="gamma", zero_inflation=True, trainer=EM(max_iter=5)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y, start=(X[:, 0] > 0).astype(int))
+    np.testing.assert_array_equal(model.responsibilities(X, y)[:, -1], y == 0)
+    assert np.isfinite(model.log_likelihood_)
+    with pytest.raises(ValueError, match="groups with zero_inflation=True"):
+        model.fit(X, y, groups=np.arange(100) // 2)

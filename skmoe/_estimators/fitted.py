@@ -14,7 +14,7 @@ from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..trainers._task import Fit, counts_of
-from .answers import Seen, fitted_mixture
+from .answers import Seen, fitted_mixture, of_subjects
 from .members import MembersGate, MembersRouter
 from .parts import AUTO, BOUND, SHARED, has_own_names, is_listed
 from .shared import SharedExpert
@@ -41,6 +41,7 @@ class Learned(NamedTuple):
     state : what the trainer needs to continue, or None
     before : experts and likelihoods at the maximum of the penalised objective, or None
     choice : record of how many experts pay, or None where their number was given
+    n_groups : groups of rows that were given, or None
     """
 
     views: Views
@@ -52,6 +53,7 @@ class Learned(NamedTuple):
     state: object = None
     before: object = None
     choice: dict | None = None
+    n_groups: int | None = None
 
     def after(self, task, fit):
         """The same after training, for the experts that are left."""
@@ -251,6 +253,7 @@ def attributes_of(model, learned, task, fit):
         "experts_": fit.experts,
         "named_experts_": dict(zip(names, fit.experts, strict=True)),
         "n_experts_": len(names),
+        "n_groups_": learned.n_groups,
         "likelihoods_": fit.likelihoods,
         "log_likelihood_": fit.log_likelihood * task.rows.weight_unit,
         "lower_bounds_": fit.lower_bounds,
@@ -304,15 +307,17 @@ def commit(model, learned, task, fits):
     vars(model).update(joined(members, attributes, learned.views))
     rows = task.rows
     density = _log_density(model, rows)
-    model.log_likelihood_ = float(rows.weight @ density) * rows.weight_unit
+    total = float(rows.subjects.weight @ density)
+    model.log_likelihood_ = total * rows.weight_unit
     check_number(model.log_likelihood_, "log-likelihood", owner)
 
 
 def _log_density(model, rows):
-    """Log-density (n,) of rows under a mixture that is fitted to them."""
+    """Log-density (S,) of subjects under a mixture that is fitted to them."""
     views = [rows.expert_views[k] for k in model._learned.kept]
     seen = Seen(rows.gate_view, views, rows.log_prior, rows.size)
-    return mixture.log_density(*fitted_mixture(model).log_parts(seen, rows.y))
+    parts = fitted_mixture(model).log_parts(seen, rows.y)
+    return mixture.log_density(*of_subjects(*parts, rows.subjects))
 
 
 def check_finite(fit, names, owner):

@@ -410,7 +410,9 @@ def named_experts(experts, n_experts):
 
 def default_names(experts):
     """Lower-case class names, numbered where they repeat, as ``make_pipeline`` does."""
-    names = [type(e).__name__.lower() for e in experts]
+    # Classes, which fit refuses, have names, too.
+    kinds = [own if isinstance(own, type) else type(own) for own in experts]
+    names = [kind.__name__.lower() for kind in kinds]
     counts = {name: names.count(name) for name in names}
     seen = dict.fromkeys(names, 0)
     unique = []

@@ -121,6 +121,8 @@ classifier, default="softmax"
     shared_expert_ : fitted estimator or None
     n_experts_ : int
         K, experts that are left after fitting.
+    n_groups_ : int or None
+        Groups of rows that were given to ``fit``, those of positive weight.
     likelihoods_ : list of fitted likelihoods
     n_parameters_ : int or None
         Free parameters; None if a part has no count.
@@ -250,6 +252,8 @@ classifier, default="softmax"
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
+        start: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         trials: ArrayLike | None = None,
         **fit_params: Any,
@@ -267,6 +271,16 @@ classifier, default="softmax"
             so under EM, but for routers that share out rows; nearly so where folds or
             batches are drawn by row (training by gradient, in two stages, or beside a
             shared expert).
+        groups : array-like of shape (n,), default=None
+            Rows of a group belong together. Under EM they share one expert, and the
+            gate, whose columns must be constant within a group, sees them once; the
+            weight of a group is the largest of its rows', beside which another row is
+            so much less evidence. In two stages they share a fold.
+        start : array-like of shape (n,) or (n, K), default=None
+            Where EM or a gradient starts, in place of ``n_init`` starts of their own:
+            labels, which are numbers or names of experts, or any others in sorted
+            order; or responsibilities. Experts keep that order. With ``groups`` also
+            one row per group.
         offset : array-like of shape (n,), default=None
             Logarithm of the exposure that y was counted in, for likelihoods with a log
             link: experts model the rate per unit of exposure.
@@ -287,7 +301,7 @@ classifier, default="softmax"
             before is left as it was.
         """
         sizes = {"offset": offset, "trials": trials}
-        return self._fit(X, y, sample_weight, fit_params, sizes)
+        return self._fit(X, y, sample_weight, fit_params, sizes, start, groups)
 
     @available_if(can_partial_fit)
     @checked

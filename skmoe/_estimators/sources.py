@@ -100,7 +100,7 @@ def fit_after(model, parts, first, source):
         parts, task, views, choice = sized(model, parts, task, views, target)
     warn_without_weight(weighted_parts(parts, own.weight))
     warn_of_light_weights(parts, first.total, first.n_rows)
-    task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream, X=X))
+    task = task.of_rows(StreamedRows(**task.rows.fields(), stream=stream, X=X))
     learned = Learned(views, target, None, widths, choice=choice)
     return fit_and_commit(model, parts, task, None, learned, source, None)
 

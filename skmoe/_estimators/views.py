@@ -149,7 +149,7 @@ class View(NamedTuple):
 
     def of(self, table):
         """What the part sees of a table."""
-        seen = self._whole(table)
+        seen = self.whole(table)
         if self.curves is not None:
             return table.made_of(seen, self.curves.places)
         return seen if self.flat is None else table.without_spread(seen, self.flat)
@@ -158,9 +158,10 @@ class View(NamedTuple):
         """What the part is trained on: as ``of``, but curves in bins."""
         if self.curves is None:
             return self.of(table)
-        return table.made_of(self._whole(table), self.curves.bins)
+        return table.made_of(self.whole(table), self.curves.bins)
 
-    def _whole(self, table):
+    def whole(self, table):
+        """The columns that the part sees, before they become places on curves."""
         if self.transformer is not None:
             seen = table.view(self.transformer)
             return table.finite(seen, self.transformer) if self.numbers else seen

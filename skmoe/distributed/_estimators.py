@@ -74,15 +74,15 @@ class DaskMixture:
 
     # -- fitting -------------------------------------------------------------------
 
-    def _fit(self, X, y, sample_weight, fit_params, sizes, resp=None):
+    def _fit(self, X, y, sample_weight, fit_params, sizes, start=None, groups=None):
         check_given(y, type(self).__name__)
         rows = {"X": X, "y": y, "sample_weight": sample_weight}
         rows = {name: own for name, own in rows.items() if own is not None}
         check_collections(self, **rows)
         parts = self._resolve()
+        given = {"start": start, "groups": groups, **sizes, **fit_params}
         if parts.trainer.spreads:
-            return self._fit_spread(parts, rows, {"start": resp, **sizes, **fit_params})
-        given = {"start": resp, **sizes, **fit_params}
+            return self._fit_spread(parts, rows, given)
         refuse_others(self, parts, given, "Dask collections", can_train)
         workers = Workers(client_of(self), partitions(self, **rows)[0])
         try:
@@ -133,25 +133,29 @@ class DaskMixture:
             return super().gate_proba(X)
         return self._lazily(self.local.gate_proba, self._per_expert(), {"X": X})
 
-    def responsibilities(self, X: Table, y: ArrayLike, **sizes: Any) -> Any:
+    def responsibilities(
+        self, X: Table, y: ArrayLike, groups: ArrayLike | None = None, **sizes: Any
+    ) -> Any:
         """Posterior probability of each expert given x and y, shape (n, K).
 
         Lazy for Dask collections.
         """
         if not self._asked_lazily(X):
-            return super().responsibilities(X, y, **sizes)
-        refuse_sizes(self, sizes)
+            return super().responsibilities(X, y, groups, **sizes)
+        refuse_sizes(self, {"groups": groups, **sizes})
         rows = {"X": X, "y": y}
         return self._lazily(self.local.responsibilities, self._per_expert(), rows)
 
-    def log_density(self, X: Table, y: ArrayLike, **sizes: Any) -> Any:
+    def log_density(
+        self, X: Table, y: ArrayLike, groups: ArrayLike | None = None, **sizes: Any
+    ) -> Any:
         """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
 
         Lazy for Dask collections.
         """
         if not self._asked_lazily(X):
-            return super().log_density(X, y, **sizes)
-        refuse_sizes(self, sizes)
+            return super().log_density(X, y, groups, **sizes)
+        refuse_sizes(self, {"groups": groups, **sizes})
         answers = (Answer((), np.dtype(float)),)
         return self._lazily(self.local.log_density, answers, {"X": X, "y": y})
 

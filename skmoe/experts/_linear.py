@@ -226,9 +226,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
         self.center_, self.scale_ = design.center, column_scale(design)
-        self.alpha_ = float(self.strength)
+        self.alpha_, self.n_features_in_ = float(self.strength), slopes.shape[1]
         self.n_parameters_ = self._count(slopes)
-        self.n_features_in_ = slopes.shape[1]
         return self
 
     def _shaped(self, slopes, intercepts):

@@ -31,6 +31,10 @@ class BareExpert(RegressorMixin, ExpertTraits, Stamped):
         """Whether rows (n,) are its own whatever the experts are."""
         return np.zeros(len(y), dtype=bool)
 
+    def possible(self, resp, y, discrete):
+        """Responsibilities (n, K), the last its own, that are possible for it."""
+        return resp
+
     def fit(self, X, y, sample_weight=None):
         """Remember how many outputs there are."""
         self.n_outputs_ = 1 if np.ndim(y) == 1 else np.shape(y)[1]
@@ -74,6 +78,16 @@ class ZeroExpert(BareExpert):
     def certain(self, y, discrete):
         """Zeros, where other numbers have densities."""
         return np.all(y == 0, axis=1) & (not discrete)
+
+    def possible(self, resp, y, discrete):
+        """None of other numbers than zero, and all of what is certain."""
+        resp, certain = resp.copy(), self.certain(y, discrete)
+        resp[~np.all(y == 0, axis=1), -1] = 0.0
+        resp[certain] = 0.0
+        resp[certain, -1] = 1.0
+        lost = ~(resp.sum(axis=1) > 0)
+        resp[lost, :-1] = 1.0
+        return resp / resp.sum(axis=1, keepdims=True)
 
     def density(self, y, discrete):
         """A point mass at zero."""

@@ -109,11 +109,11 @@ def _ranked(task, fit, places):
 def _reordered(task, fit, gate, order):
     history = dict(fit.history)
     if "load" in history:
-        history["load"] = [_moved(load, fit.kept, order) for load in history["load"]]
+        history["load"] = [moved(load, fit.kept, order) for load in history["load"]]
     router = fit.router
     if router is not None:
         rows = task.rows
-        given = rows.gate_view, fit.kept, rows.weight
+        given = rows.gate_rows, fit.kept, rows.subjects.weight
         router = task.recipe.fitted_router(gate, *given)
     return replace(
         fit,
@@ -127,7 +127,7 @@ def _reordered(task, fit, gate, order):
     )
 
 
-def _moved(load, kept, order):
+def moved(load, kept, order):
     """Loads of all experts asked for, with those that are left in another order."""
     load, kept = load.copy(), np.asarray(kept)
     load[kept] = load[kept[order]]

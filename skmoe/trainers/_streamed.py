@@ -132,12 +132,7 @@ class StreamedRows(Rows):
 
     def in_memory(self):
         """The sample as rows that stand for themselves."""
-        own = {
-            key: value
-            for key, value in vars(self).items()
-            if key not in ("stream", "X")
-        }
-        return Rows(**{**own, "columns": {}})
+        return Rows(**{**self.fields(), "columns": {}})
 
     def mean_answer(self, expert, number):
         """Mean over all rows of what a fitted expert predicts, by one more pass."""

@@ -217,7 +217,7 @@ class Task:
         found.setdefault("n_iter", len(bounds))
         found.setdefault("history", {})
         if "router" not in found:
-            view, weight = self.rows.gate_view, self.rows.weight
+            view, weight = self.rows.gate_rows, self.rows.subjects.weight
             own = self.recipe.fitted_router(gate, view, found["kept"], weight)
             found["router"] = own
         found["log_likelihood"] = float(found["log_likelihood"])
@@ -303,6 +303,9 @@ class Trainer(Stamped):
     #: The object that splits the rows, if there is one; metadata are routed to it.
     splitter = None
 
+    #: Number of the folds, or what splits the rows, of a trainer that has some.
+    cv = None
+
     #: Whether parts that read sparse columns are given them as they are.
     keeps_sparse = False
 
@@ -320,6 +323,12 @@ class Trainer(Stamped):
 
     #: Whether routers may mask experts in training by rules of their own.
     fits_masks = True
+
+    #: Whether rows of a group stay together: in one expert, or in one fold.
+    fits_groups = False
+
+    #: Whether they share one expert, so that the gate sees each group once.
+    shares_experts = False
 
     #: Of "gate" and "experts", those whose penalty of absolute values is minded.
     fits_lasso = ("gate", "experts")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ...engines import single_threaded_blas
-from .fused_task import FusedTask, are_linear, fits_fused
+from .fused_task import are_linear, fits_fused, is_wide
 from .stepwise import Batch, Memory
 from .stepwise_parts import PartsBatch, have_sums
 from .summed_parts import wide_views
@@ -42,7 +42,7 @@ def _may_be_fused(parts):
 
 def kind_of(task):
     """The kind of ``BaseBatch`` that learns a task; None where there is none."""
-    if fits_fused(task) and not FusedTask(task).is_wide():
+    if fits_fused(task) and not is_wide(task):
         return Batch
     alone = task.rows.log_prior is None and task.rows.size is None
     known = alone and have_sums(task.recipe) and not wide_views(task)

@@ -148,7 +148,7 @@ class RefitMixture:
         experts, own = map(list, zip(*found, strict=True))
         moves, gate = [*moves, *own], parts.gate
         if gate.renews and len(self.kept) > 1:
-            gate, moved = gate.renewed(rows.gate_view, resp, rows.weight)
+            gate, moved = gate.renewed(*self._for_gate(resp))
             moves.append(moved)
         return self, Parts(gate, experts, likelihoods), max(moves)
 
@@ -197,17 +197,17 @@ class RefitMixture:
 
     def evaluate(self, parts):
         """Penalised log-likelihood per unit of weight, and responsibilities."""
-        weight = self.task.rows.weight
-        log_gate = self._log_gate(parts.gate)
-        predictions = self.predictions(parts, needed=np.isfinite(log_gate))
-        y, size, likelihoods = (
+        y, size, subjects = (
             self.task.rows.y,
             self.task.rows.size,
-            self.at_rows(parts),
+            self.task.rows.subjects,
         )
-        densities = log_prob(likelihoods, y, predictions, size)
-        row, resp = e_step(log_gate, densities, hard=self.hard)
-        total = float(weight @ row)
+        log_gate, likelihoods = self._log_gate(parts.gate), self.at_rows(parts)
+        needed = subjects.spread(np.isfinite(log_gate))
+        predictions = self.predictions(parts, needed=needed)
+        densities = subjects.evidence(log_prob(likelihoods, y, predictions, size))
+        each, own = e_step(log_gate, densities, hard=self.hard)
+        total, resp = float(subjects.weight @ each), subjects.spread(own)
         value = (total - self._penalty(parts)) / self.total_weight
         pairs = zip(likelihoods, predictions, strict=True)
         return value, EStep(resp, total, [own.row_weight(y, at) for own, at in pairs])
@@ -221,8 +221,14 @@ class RefitMixture:
         views = [self.task.rows.expert_views[k] for k in self.kept]
         return at_views(parts.likelihoods, views)
 
+    def _for_gate(self, resp):
+        """What a gate is fitted to: each subject once."""
+        rows = self.task.rows
+        return rows.gate_rows, rows.subjects.mean(resp), rows.subjects.weight
+
     def _log_gate(self, gate):
-        log_gate = gate.log_joint(self.task.rows.gate_view)
+        """Log-weights (S, K) of the subjects, within the experts that train on each."""
+        log_gate = gate.log_joint(self.task.rows.gate_rows)
         if self.n_active == log_gate.shape[1] and not self.masks:
             return log_gate
         # Routers compare weights given x; joint densities may be beyond any weight.
@@ -237,7 +243,7 @@ class RefitMixture:
         return routed - logsumexp(routed, axis=1, keepdims=True)
 
     def _training_route(self, gate, log_gate):
-        router, view = self.task.recipe.router, self.task.rows.gate_view
+        router, view = self.task.recipe.router, self.task.rows.gate_rows
         if gate.follows_paths and router.plain_top_k and not self.masks:
             # The paths that prediction will follow.
             return gate.route(view, router)
@@ -306,7 +312,7 @@ class RefitMixture:
         # One of curves sets what it learns, and changes nothing of what it had.
         gate = copy.copy(gate) if gate.steps else copy.deepcopy(gate)
         step = gate.update if parts or gate.steps else gate.fit
-        step(self.task.rows.gate_view, resp, self.task.rows.weight)
+        step(*self._for_gate(resp))
         return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
 
     def refit(self, parts, resp, row_weights=None):

@@ -15,7 +15,7 @@ from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
 from .. import _partitions
 from .experts import ExpertFits
-from .fused_task import FusedTask
+from .fused_task import FusedTask, is_wide
 from .loop import accelerator, rank, run_em
 from .matching import Matcher, by_name
 from .refit import RefitMixture
@@ -86,7 +86,7 @@ def linear_starts(trainer, task, problem, rng, *, search=False):
     whole = problem.with_rule(n_active=task.recipe.n_experts, hard=False)
     columns, target = _start_columns(task, whole)
     samples = _partitions.content_samples(
-        columns, target, whole.weight, sample_sizes(whole)
+        columns, target, whole.weight, sample_sizes(whole), task.rows.subjects
     )
     rows, problem, n_hops = samples[0], whole, 0
     if rows is not None:
@@ -203,12 +203,12 @@ def _candidates(task, Z, target, weight, rng):
     def random():
         return _partitions.random_start(Z, target, weight, task.recipe.n_experts, rng)
 
-    makers = [
-        make
-        for _, make in _partitions.deterministic_starts(
-            Z, target, weight, task.recipe.n_experts
-        )
-    ]
+    n, subjects = task.recipe.n_experts, task.rows.subjects
+    found = _partitions.deterministic_starts(Z, target, weight, n)
+    if task.rows.are_grouped:
+        # What tells subjects apart may tell nothing of single rows.
+        found = [*_partitions.subject_starts(Z, target, weight, n, subjects), *found]
+    makers = [make for _, make in found]
     if task.start.only is None:
         return makers + [random] * (task.start.n_init - 1)
     return [makers[task.start.only] if task.start.only < len(makers) else random]
@@ -216,7 +216,9 @@ def _candidates(task, Z, target, weight, rng):
 
 def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
-    design = problem.gate if problem.gate.inverse_scale.any() else problem.expert
+    # A gate of subjects does not see what differs between their rows.
+    by_gate = problem.gate.inverse_scale.any() and not task.rows.are_grouped
+    design = problem.gate if by_gate else problem.expert
     target = problem.target if task.rows.classes is None else task.rows.indicators()
     return start_columns(design, problem.weight), target
 
@@ -251,7 +253,7 @@ def start_responsibilities(trainer, task, rng):
     Those of the task come first, if it has any.
     """
     if task.start.resp is not None:
-        return [task.start.resp]
+        return [_possible(task, task.start.resp)]
     if task.recipe.n_experts == 1:
         return [np.ones((len(task.rows.weight), 1))]
     if task.recipe.has_bare:
@@ -321,6 +323,14 @@ def _unexplained(task):
     spread = np.sqrt(np.average(rest**2, axis=0, weights=rows.weight))
     rest = np.divide(rest, spread, out=np.zeros(rest.shape), where=spread > 0)
     return np.clip(rest, -MOST_SPREADS, MOST_SPREADS) / np.sqrt(rest.shape[1])
+
+
+def _possible(task, resp):
+    """Given responsibilities, but for what is certain, or impossible, beforehand."""
+    if not task.recipe.has_bare:
+        return resp
+    bare, discrete = task.recipe.experts[-1], task.recipe.likelihood.discrete
+    return bare.possible(resp, task.rows.y, discrete)
 
 
 def bare_starts(trainer, task, rng):
@@ -445,12 +455,16 @@ def _linear_task(task, views):
         likelihood=Categorical() if classes else Gaussian(floor=floor),
         experts=[expert] * task.recipe.n_experts,
     )
-    return recipe.with_rows(
+    linear_task = recipe.with_rows(
         y=y,
         size=None,
         gate_view=views[0],
         expert_views=[views[1]] * task.recipe.n_experts,
     )
+    if task.rows.are_grouped and is_wide(linear_task):
+        # Of many columns there is no pass over subjects; single rows are a start, too.
+        return linear_task.with_rows(groups=None)
+    return linear_task
 
 
 def _linear_responsibilities(trainer, fused, rng):

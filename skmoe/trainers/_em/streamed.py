@@ -19,6 +19,7 @@ from ..._numerics.products import column_sums
 from .drivers import FusedDriver
 from .fused import LinearGaussianMixture, LinearMixture
 from .fused_classes import LinearCategoricalMixture
+from .fused_task import is_wide
 from .loop import rank
 from .sampled import SampleNewton
 
@@ -197,7 +198,7 @@ class StreamedDriver(FusedDriver):
 
     def __init__(self, trainer, task):
         super().__init__(trainer, task)
-        if self.fused.is_wide():
+        if is_wide(self.task):
             n_columns = task.rows.gate_view.shape[1]
             raise ValueError(
                 f"The source has {n_columns} columns, for which training takes many "
