@@ -3,7 +3,7 @@
 from functools import partial
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
 from ..._numerics.design import make_design, n_varying, take_rows
 from ..._numerics.products import dense_rows, linear, principal_axes
@@ -11,13 +11,13 @@ from ...experts import LinearExpert
 from ...experts._base import traits
 from ...gates import SoftmaxGate
 from ...likelihoods import Categorical, Gaussian
-from ...mixture import log_density, log_prob
 from ...routers import DenseRouter
 from .. import _partitions
+from .bare import possible_start, with_bare
 from .experts import ExpertFits
 from .fused_task import FusedTask, is_wide
 from .loop import accelerator, rank, run_em
-from .matching import Matcher, by_name
+from .matching import Matcher
 from .refit import RefitMixture
 
 # Of n_init starts, the share that is run to the end after the short runs.
@@ -253,7 +253,7 @@ def start_responsibilities(trainer, task, rng):
     Those of the task come first, if it has any.
     """
     if task.start.resp is not None:
-        return [_possible(task, task.start.resp)]
+        return [possible_start(task) if task.recipe.has_bare else task.start.resp]
     if task.recipe.n_experts == 1:
         return [np.ones((len(task.rows.weight), 1))]
     if task.recipe.has_bare:
@@ -325,14 +325,6 @@ def _unexplained(task):
     return np.clip(rest, -MOST_SPREADS, MOST_SPREADS) / np.sqrt(rest.shape[1])
 
 
-def _possible(task, resp):
-    """Given responsibilities, but for what is certain, or impossible, beforehand."""
-    if not task.recipe.has_bare:
-        return resp
-    bare, discrete = task.recipe.experts[-1], task.recipe.likelihood.discrete
-    return bare.possible(resp, task.rows.y, discrete)
-
-
 def bare_starts(trainer, task, rng):
     """Responsibilities (n, K + 1) where the last component has no expert."""
     bare, discrete = task.recipe.experts[-1], task.recipe.likelihood.discrete
@@ -349,29 +341,6 @@ def bare_starts(trainer, task, rng):
         whole[certain, -1] = 1.0
         made.append(whole)
     return made
-
-
-def with_bare(task, resp, density, start_share):
-    """Responsibilities (n, K + 1) with what a brief fit cannot explain as the last.
-
-    Parameters
-    ----------
-    task : Task of the experts alone
-    resp : (n, K) responsibilities
-    density : fitted likelihood of the component without an expert
-    start_share : float, share of the rows that it has if all are equally likely
-    """
-    problem = RefitMixture(task)
-    # The gate speaks of all components, so it is asked when the last has its rows.
-    resp = Matcher(problem, by_gate=False)(by_name(task, resp))
-    parts = problem.refit(None, resp)
-    predictions, y = problem.predictions(parts), task.rows.y
-    densities = log_prob(problem.at_rows(parts), y, predictions, task.rows.size)
-    with np.errstate(divide="ignore"):
-        explained = log_density(np.log(resp), densities) + np.log1p(-start_share)
-    unexplained = np.log(start_share) + density.log_prob(y, np.zeros(y.shape))
-    share = expit(unexplained - explained)[:, None]
-    return np.hstack([resp * (1.0 - share), share])
 
 
 def tree_starts(trainer, task, rng):
