@@ -102,6 +102,7 @@ ORDERS = {
         "fitted",
         "shown",
         "batches",
+        "first_pass",
         "sources",
         "evaluation",
         "predictive",

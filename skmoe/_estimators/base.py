@@ -281,7 +281,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         learned = learned._replace(n_groups=given.n_groups)
         return fit_and_commit(self, parts, task, previous, learned, X, y)
 
-    def _partial_fit(self, X, y, sample_weight, freeze, classes=None):
+    def _partial_fit(self, X, y, sample_weight, freeze, classes=None, sizes=None):
         if self.n_members > 1:
             raise ValueError(
                 f"partial_fit got n_members={self.n_members}, but expected 1; train "
@@ -299,15 +299,15 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             table,
             *self._target.read_batch(y, table, sample_weight, self, earlier, classes),
         )
-        training_size(parts, given, {})
+        size = training_size(parts, given, sizes or {})
         if previous is None:
-            return first_batch(self, parts, given, reading, freeze, counts)
+            return first_batch(self, parts, given, reading, freeze, counts, size)
         n_outputs = {"n_outputs": given.target.n_outputs}
         check_same(before, n_outputs, type(self).__name__)
         shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
         views = views.spread(previous.kept, len(parts.experts))
         seen = training_views(views, table, parts)
-        task = make_task(self, parts, given, seen)
+        task = make_task(self, parts, given, seen).with_rows(size=size)
         task = positive_rows(with_shared(task, offset))
         widths, choice = widths_of(parts.names, seen), self._learned.choice
         learned = Learned(views, given.target, shared, widths, choice=choice)
@@ -353,14 +353,14 @@ def check_groups(model, X, y, sample_weight, groups):
     check_constant(parts, given, views.gate, model)
 
 
-def first_batch(model, parts, given, reading, freeze, counts):
+def first_batch(model, parts, given, reading, freeze, counts, size):
     """A mixture after the first of its batches."""
     if parts.trainer.fits_first_batch:
         check_size(parts, int(np.count_nonzero(given.weight)))
     views = fit_views(reading, parts.by_name(), given, model.random_state)
     shared, offset = fit_shared_of(model, parts, given, views, {})
     seen = training_views(views, given.table, parts)
-    task = make_task(model, parts, given, seen)
+    task = make_task(model, parts, given, seen).with_rows(size=size)
     task, choice = positive_rows(with_shared(task, offset)), None
     widths = widths_of(parts.names, seen)
     if counts and parts.trainer.fits_first_batch:

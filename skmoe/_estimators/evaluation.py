@@ -17,7 +17,7 @@ from ..experts._counts import expert_parameters
 from ..routers import Routing
 from . import answers
 from .parts import SHARED
-from .sources import densities, source_parts
+from .sources import densities, refuse_sizes, source_parts
 
 # What criteria may count.
 COUNTS = "groups", "rows"
@@ -208,6 +208,7 @@ def judged(model, X, y, sample_weight, sizes, groups=None, count="groups"):
         )
     if isinstance(X, RowSource):
         _refuse_groups(model, groups)
+        refuse_sizes(model, sizes)
         return judged_source(model, X)
     rows = answers.log_parts(model, X, y, **sizes)
     subjects = answers.given_subjects(model, rows[0], groups, sample_weight)

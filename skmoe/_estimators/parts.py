@@ -125,6 +125,11 @@ class Asked:
         asked = isinstance(self.likelihood, Likelihood)
         return self.likelihood.model if asked else None
 
+    @property
+    def chooses_columns(self):
+        """Whether gate, or experts, are given other columns than those of X."""
+        return self.gate_features is not None or self.expert_features is not None
+
     @cached_property
     def bare(self):
         """Names and unfitted experts of the components that stand for none."""

@@ -19,7 +19,7 @@ from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
 from .predictive import Predictive
-from .sources import in_batches
+from .sources import sized_in_batches
 from .target import ValueTarget
 
 
@@ -263,7 +263,7 @@ classifier, default="softmax"
         Parameters
         ----------
         X : array-like or data frame of shape (n, p), or RowSource
-            A :class:`~skmoe.data.RowSource` holds y and weights itself, and is read
+            A :class:`~skmoe.data.RowSource` holds all of these itself, and is read
             batch by batch, once per pass.
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
@@ -311,18 +311,22 @@ classifier, default="softmax"
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         freeze: str | list[str] | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
     ) -> Self:
         """Learn from a further batch of rows: a step of EM, or a pass of the gradient.
 
-        Under EM, which takes linear and additive experts of all families but binomial
-        under softmax, additive, Gaussian or constant gates, the first call is a fit to
-        its batch, which says how many experts pay if ``n_experts="auto"``. Each call
-        after it adds the sums of its rows to those so far, which count for less and
-        less (``step_exponent`` and ``step`` of :class:`~skmoe.trainers.EM`), and takes
-        one M-step, which is a Newton step where it is no least squares; no expert is
-        removed. Without a constant ``step`` the first rows, 150 for each coefficient of
-        each expert and 20 000 at most, are kept and fitted anew each time they have
-        doubled, so that a small first batch does not settle the roles of the experts.
+        Under EM, which takes linear and additive experts of all families under softmax,
+        additive, Gaussian or constant gates, the first call is a fit to its batch,
+        which says how many experts pay if ``n_experts="auto"``. Each call after it adds
+        the sums of its rows to those so far, which count for less and less
+        (``step_exponent`` and ``step`` of :class:`~skmoe.trainers.EM`), and takes one
+        M-step, which is a Newton step where it is no least squares, within the active
+        experts of a ``router``; no expert is removed. Without a constant ``step`` the
+        first rows, 150 for each coefficient of each expert and 20 000 at most, are kept
+        and fitted anew each time they have doubled, so that a small first batch does
+        not settle the roles of the experts.
 
         ``history_["log_density"]`` has the mean log-density of each of the last
         thousand batches before it was learned, which falls where the rows change,
@@ -342,6 +346,8 @@ classifier, default="softmax"
         freeze : None, "experts", "gate" or list of str, default=None
             What stays as it is: all experts, the gate, or the experts named.
             Under EM not in the first call.
+        offset, trials : array-like of shape (n,), default=None
+            Of the rows of the batch, as in :meth:`fit`.
 
         Returns
         -------
@@ -361,7 +367,8 @@ classifier, default="softmax"
         .. [1] Cappé, O., Moulines, E. (2009). On-line expectation-maximization
            algorithm for latent data models. J. R. Stat. Soc. B 71, 593-613.
         """
-        return self._partial_fit(X, y, sample_weight, freeze)
+        sizes = {"offset": offset, "trials": trials}
+        return self._partial_fit(X, y, sample_weight, freeze, sizes=sizes)
 
     @overload
     def predict(
@@ -378,7 +385,7 @@ classifier, default="softmax"
         self, X: Table, return_std: bool, **sizes: Any
     ) -> NDArray | tuple[NDArray, NDArray]: ...
 
-    @in_batches
+    @sized_in_batches
     def predict(
         self,
         X: Table,

@@ -68,25 +68,7 @@ class ValueTarget(NamedTuple):
     def size(self, likelihood, owner, n_rows, offset=None, trials=None):
         """Exposures or trials (n,) of rows, None for one."""
         given = {"offset": offset, "trials": trials}
-        for name, value in given.items():
-            if value is not None and name != likelihood.takes:
-                raise ValueError(
-                    f"{owner} got {name} with {likelihood!r}, which takes "
-                    f"{likelihood.takes or 'neither offset nor trials'}; offset is for "
-                    "counts and gamma, trials for binomial."
-                )
-        value = given.get(likelihood.takes)
-        if value is None:
-            return None
-        value = check_array(
-            value, ensure_2d=False, dtype=float, input_name=likelihood.takes
-        )
-        if value.shape != (n_rows,):
-            raise ValueError(
-                f"{likelihood.takes} has shape {value.shape}, but expected "
-                f"({n_rows},), one number for each row of X."
-            )
-        return likelihood.size_of(value)
+        return sizes_of(likelihood, owner, n_rows, given)
 
 
 class ClassTarget(NamedTuple):
@@ -162,6 +144,34 @@ def target_names(y):
     names = [getattr(y, "name", None)] if columns is None else list(columns)
     named = all(isinstance(own, str) and own for own in names)
     return tuple(names) if named else ()
+
+
+def check_takes(likelihood, owner, given):
+    """Raise ``ValueError`` for offset or trials that a likelihood does not take."""
+    for name, value in given.items():
+        if value is not None and name != likelihood.takes:
+            raise ValueError(
+                f"{owner} got {name} with {likelihood!r}, which takes "
+                f"{likelihood.takes or 'neither offset nor trials'}; offset is for "
+                "counts and gamma, trials for binomial."
+            )
+
+
+def sizes_of(likelihood, owner, n_rows, given):
+    """Exposures or trials (n,) of rows by what is ``given``, by name; None for one."""
+    check_takes(likelihood, owner, given)
+    value = given.get(likelihood.takes)
+    if value is None:
+        return None
+    value = check_array(
+        value, ensure_2d=False, dtype=float, input_name=likelihood.takes
+    )
+    if value.shape != (n_rows,):
+        raise ValueError(
+            f"{likelihood.takes} has shape {value.shape}, but expected "
+            f"({n_rows},), one number for each row of X."
+        )
+    return likelihood.size_of(value)
 
 
 def check_given(y, owner):

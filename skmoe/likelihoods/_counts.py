@@ -299,7 +299,7 @@ class Binomial(Likelihood):
     """
 
     link, takes, discrete, support = "logit", "trials", True, (0.0, np.inf)
-    free_dispersions = ()
+    dispersions = ()
 
     def check_target(self, y, size=None):
         """Raise ``ValueError`` for targets that are no counts up to the trials."""

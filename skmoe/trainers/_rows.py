@@ -80,6 +80,12 @@ class Rows:
         known beforehand."""
         return
 
+    @property
+    def chosen_by_all(self):
+        """Numbers of the columns that gate, and each expert, see where rows are read
+        again; None for all."""
+        return [None] * (1 + len(self.expert_views))
+
     def over_all(self, likelihood, discrete):
         """A fitted likelihood with what it takes of all rows, not of these only."""
         return likelihood

@@ -23,8 +23,8 @@ def refused(trainer, parts):
         f"likelihood={parts.likelihood!r}, of which {type(trainer).__name__} keeps no "
         "sums over rows; use LinearExpert or AdditiveExpert without a lasso, a family "
         "whose dispersions are told by name, gate='softmax', 'additive', 'gaussian' or "
-        "'constant', and no router (equal LinearExperts of a Gaussian or of classes "
-        "may have any penalty, trees, and TopKRouter), or call fit"
+        "'constant', and no router but TopKRouter (equal LinearExperts of a Gaussian "
+        "or of classes may have any penalty), or a tree of these, or call fit"
     )
 
 
@@ -44,7 +44,7 @@ def kind_of(task):
     """The kind of ``BaseBatch`` that learns a task; None where there is none."""
     if fits_fused(task) and not is_wide(task):
         return Batch
-    alone = task.rows.log_prior is None and task.rows.size is None
+    alone = task.rows.log_prior is None
     known = alone and have_sums(task.recipe) and not wide_views(task)
     return PartsBatch if known else None
 

@@ -79,7 +79,7 @@ class Driver:
 
     def best(self):
         """The best of the runs from all starts, and the problem that it is one of."""
-        problem, runs = self._problem(_training_active(self.task)), []
+        problem, runs = self._problem(training_active(self.task)), []
         for theta in self._starts(problem):
             runs.append(self._run(problem, theta, self._most_iterations(problem)))
             if runs[-1][0].stopped:
@@ -405,7 +405,7 @@ def task_active(task, n_experts):
     return min(task.recipe.router.n_active(task.recipe.n_experts), n_experts)
 
 
-def _training_active(task):
+def training_active(task):
     """Experts that stay active per row in the main part of the training."""
     sparse = task.recipe.router.sparse_training or task.recipe.router.masks_training
     return task_active(task, task.recipe.n_experts) if sparse else task.recipe.n_experts

@@ -75,7 +75,6 @@ class RefitMixture:
     def __init__(self, task, *, n_active=None, hard=False):
         self.task, self.hard, self.settles = task, hard, False
         self.n_active = task.recipe.n_experts if n_active is None else n_active
-        self.masks = task.recipe.router.masks_training
         self.total_weight = task.rows.weight.sum()
         self.kept = list(range(task.recipe.n_experts))
         self.fits, self._constant, self._last = ExpertFits(task), {}, {}
@@ -227,27 +226,8 @@ class RefitMixture:
         return rows.gate_rows, rows.subjects.mean(resp), rows.subjects.weight
 
     def _log_gate(self, gate):
-        """Log-weights (S, K) of the subjects, within the experts that train on each."""
-        log_gate = gate.log_joint(self.task.rows.gate_rows)
-        if self.n_active == log_gate.shape[1] and not self.masks:
-            return log_gate
-        # Routers compare weights given x; joint densities may be beyond any weight.
-        log_gate = log_softmax(log_gate, axis=1)
-        routing = self._training_route(gate, log_gate)
-        active = routing.dense(np.ones(routing.weights.shape)) > 0
-        own = log_gate if self.task.recipe.router.gated else 0.0
-        routed = np.where(active, own, -np.inf)
-        # Rows that no expert took keep the whole gate.
-        missed = (routing.indices < 0).all(axis=1)
-        routed[missed] = log_gate[missed]
-        return routed - logsumexp(routed, axis=1, keepdims=True)
-
-    def _training_route(self, gate, log_gate):
-        router, view = self.task.recipe.router, self.task.rows.gate_rows
-        if gate.follows_paths and router.plain_top_k and not self.masks:
-            # The paths that prediction will follow.
-            return gate.route(view, router)
-        return routed(router, log_gate, X=view, training=True)
+        rows, recipe = self.task.rows, self.task.recipe
+        return log_weights(gate, rows.gate_rows, recipe.router, self.n_active)
 
     def _penalty(self, parts):
         total = parts.gate.penalty()
@@ -428,6 +408,34 @@ class RefitMixture:
     def damp(self, parts, mapped, step):
         """There is nothing between two fits: a move is taken whole or not at all."""
         return mapped
+
+
+def log_weights(gate, view, router, n_active):
+    """Log-weights (n, K) of experts in training, of which ``n_active`` are active.
+
+    They are those of the gate, joint with the density of x where it has one, as long
+    as all are; what a router leaves of them sums to one.
+    """
+    log_gate = gate.log_joint(view)
+    if n_active == log_gate.shape[1] and not router.masks_training:
+        return log_gate
+    # Routers compare weights given x; joint densities may be beyond any weight.
+    log_gate = log_softmax(log_gate, axis=1)
+    routing = _training_route(gate, view, router, log_gate)
+    active = routing.dense(np.ones(routing.weights.shape)) > 0
+    own = log_gate if router.gated else 0.0
+    left = np.where(active, own, -np.inf)
+    # Rows that no expert took keep the whole gate.
+    missed = (routing.indices < 0).all(axis=1)
+    left[missed] = log_gate[missed]
+    return left - logsumexp(left, axis=1, keepdims=True)
+
+
+def _training_route(gate, view, router, log_gate):
+    if gate.follows_paths and router.plain_top_k and not router.masks_training:
+        # The paths that prediction will follow.
+        return gate.route(view, router)
+    return routed(router, log_gate, X=view, training=True)
 
 
 def _counting(resp):
