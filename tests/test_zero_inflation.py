@@ -13,6 +13,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from test_sources_parts import in_batches
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
+from skmoe.data import RowSource
 from skmoe.experts import LinearExpert
 from skmoe.gates import ConstantGate, SoftmaxGate
 from skmoe.inference import standard_errors
@@ -243,3 +244,15 @@ def test_given_starts_and_zeros():
     assert np.isfinite(model.log_likelihood_)
     with pytest.raises(ValueError, match="groups with zero_inflation=True"):
         model.fit(X, y, groups=np.arange(100) // 2)
+
+
+def test_zeros_and_exposures_of_rows_on_disk():
+    X, y, _ = table("gamma", n=400)
+    offset = np.linspace(-0.5, 0.5, 400)
+    given = {"likelihood": "gamma", "zero_inflation": True}
+    model = MoERegressor(LinearExpert(alpha=1.0), 1, **given).set_params(
+        gate=SoftmaxGate(alpha=1.0), trainer=EM(tol=1e-10)
+    )
+    memory = model.fit(X, y, offset=offset).predict(X)
+    source = RowSource.from_arrays(X, y, offset=offset)
+    np.testing.assert_allclose(model.fit(source).predict(X), memory, rtol=1e-4)

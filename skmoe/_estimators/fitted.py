@@ -13,10 +13,11 @@ from ..experts._base import BuiltInExpert
 from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
+from ..likelihoods._base import is_listed
 from ..trainers._task import Fit, counts_of
 from .answers import Seen, fitted_mixture, of_subjects
 from .members import MembersGate, MembersRouter
-from .parts import AUTO, BOUND, SHARED, has_own_names, is_listed
+from .parts import AUTO, BOUND, SHARED, has_own_names
 from .shared import SharedExpert
 from .training import Reporter, parts_of_size, train
 from .views import Views

@@ -22,6 +22,7 @@ from ..gates import (
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..likelihoods import Categorical, Likelihood
+from ..likelihoods._base import is_listed
 from ..likelihoods._families import Families
 from ..likelihoods._zero import BesideZeros
 from ..routers import DenseRouter, TopKRouter
@@ -177,11 +178,6 @@ class Asked:
         if isinstance(self.expert_features, dict):
             return self.expert_features.get(name)
         return None if name == SHARED else self.expert_features
-
-
-def is_listed(likelihood):
-    """Whether experts have families of their own."""
-    return isinstance(likelihood, (list, tuple, dict))
 
 
 def asked_of(model, n_experts=None):

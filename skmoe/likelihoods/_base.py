@@ -63,6 +63,11 @@ def unboxed(values):
     return float(values[0]) if values.size == 1 else values
 
 
+def is_listed(likelihood):
+    """Whether experts have families of their own."""
+    return isinstance(likelihood, (list, tuple, dict))
+
+
 class Likelihood(Stamped):
     """Base of densities of y around the prediction of an expert.
 

@@ -18,6 +18,15 @@ class BesideZeros(Stamped):
     def __init__(self, likelihood):
         self.likelihood = likelihood
 
+    @property
+    def takes(self):
+        """What rows may bring along, as the family takes it."""
+        return self.likelihood.takes
+
+    def size_of(self, given):
+        """Exposures, as the family takes them."""
+        return self.likelihood.size_of(given)
+
     def check_target(self, y, size=None):
         """Raise ``ValueError`` for targets outside the support, and for zeros only."""
         rows = np.any(y != 0, axis=1)
