@@ -86,6 +86,7 @@ ORDERS = {
         "_two_stage",
     ],
     "_estimators": [
+        "families",
         "parts",
         "parameters",
         "target",

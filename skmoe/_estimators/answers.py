@@ -85,6 +85,10 @@ class FittedMixture(NamedTuple):
         """Which experts are noise, (K,)."""
         return np.array([own.is_noise for own in self.likelihoods])
 
+    def is_bare(self):
+        """Which components have no expert, noise or zeros, (K,)."""
+        return np.array([own.is_bare for own in self.likelihoods])
+
     def route(self, gate_view):
         """Active experts of each row, and their weights."""
         if self.router.gated:

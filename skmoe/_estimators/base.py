@@ -31,7 +31,7 @@ from .._typing import Method, Table
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
-from ..experts._noise import NOISE
+from ..experts._base import seed_experts
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
@@ -61,7 +61,6 @@ from .parts import (
     flat_gate,
     has_own_names,
     resolve,
-    seed_experts,
 )
 from .shared import fit_shared
 from .shown import block_of, few_of
@@ -419,7 +418,7 @@ def route_fit_params(model, parts, fit_params, groups=None):
     common = not has_own_names(parts.asked.experts)
     keys = {n: "experts" if common and n != SHARED else n for n in names}
     fit_params = {
-        n: {} if n == NOISE and parts.asked.noise else dict(routed[k]["fit"])
+        n: {} if n in dict(parts.asked.bare) else dict(routed[k]["fit"])
         for n, k in keys.items()
     }
     return fit_params, split_params

@@ -104,7 +104,7 @@ class HeldOut:
         views = [rows.expert_views[k] for k in fit.kept]
         seen = Seen(rows.gate_view, views, rows.log_prior, rows.size)
         density = -_each_row(rows, *fitted.log_parts(seen, rows.y))
-        n_left = int(np.sum(~fitted.is_noise()))
+        n_left = int(np.sum(~fitted.is_bare()))
         if rows.classes is not None:
             return Losses(density, None, n_left)
         parts = fitted.explained(seen)

@@ -13,6 +13,7 @@ from ..experts._base import BuiltInExpert
 from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
+from ..likelihoods._base import is_listed
 from ..trainers._task import Fit, counts_of
 from .answers import Seen, fitted_mixture, of_subjects
 from .members import MembersGate, MembersRouter
@@ -101,7 +102,7 @@ def is_open(model, parts):
     asked, gate = parts.asked, parts.gate.node_gate
     features = asked.expert_features
     named = isinstance(features, dict) and bool({*features} - {SHARED})
-    counted = named or has_own_names(asked.experts)
+    counted = named or has_own_names(asked.experts) or is_listed(asked.likelihood)
     frozen = gate.foreign is not None and holds_frozen(gate.foreign)
     return model.n_experts == AUTO and not counted and not frozen
 
@@ -118,11 +119,11 @@ def settled(model, parts, goes_on, resp=None):
     """
     if not is_open(model, parts):
         return parts, False
-    noise = bool(parts.asked.noise)
+    n_bare = parts.asked.n_bare
     if resp is not None:
-        size = np.shape(resp)[1] - noise
+        size = np.shape(resp)[1] - n_bare
     elif goes_on and model._learned is not None:
-        size = model._learned.n_asked - noise
+        size = model._learned.n_asked - n_bare
     else:
         return parts._replace(least_rows=1), True
     parts = parts if size <= BOUND else model._resolve(size)
@@ -136,13 +137,17 @@ def members_of(model):
 
 def _check_kinds(parts, members, owner):
     """Raise ``ValueError`` for parts of another kind than those that were fitted."""
-    asked, fitted = parts.likelihood, members[0].likelihoods_[0]
-    models = [own.models_variance and type(own.model) for own in (asked, fitted)]
-    if type(asked) is not type(fitted) or models[0] is not models[1]:
-        raise ValueError(
-            f"{owner} got likelihood={asked!r}, but was fitted with "
-            f"{fitted!r}; clone the estimator to start afresh."
-        )
+    numbers = zip(members[0]._learned.kept, members[0].likelihoods_, strict=False)
+    for number, fitted in numbers:
+        if fitted.is_bare:
+            continue
+        asked = parts.likelihood.of_expert(number)
+        models = [own.models_variance and type(own.model) for own in (asked, fitted)]
+        if type(asked) is not type(fitted) or models[0] is not models[1]:
+            raise ValueError(
+                f"{owner} got likelihood={asked!r}, but was fitted with "
+                f"{fitted!r}; clone the estimator to start afresh."
+            )
     constant = isinstance(parts.gate, NoiseTreeGate)
     if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
         raise ValueError(

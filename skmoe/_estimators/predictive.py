@@ -175,6 +175,8 @@ class Predictive:
     ) -> NDArray:
         """Mean of the most probable expert of each row, noise left out.
 
+        Where y are levels in order, it is the most likely one of that expert.
+
         Where a mixture has several branches, its mean may lie between them, where no y
         is; this is on one of them.
 
@@ -191,7 +193,7 @@ class Predictive:
         own, seen = answers.see(self, X, offset=offset, trials=trials)
         components = own.explained(seen)
         best = components.weights.argmax(axis=1)
-        return own.target.shaped(components.means()[np.arange(len(best)), best])
+        return own.target.shaped(components.modes()[np.arange(len(best)), best])
 
     def sample_y(
         self,

@@ -61,9 +61,12 @@ classifier, default="softmax"
     trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
     likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
-"negative-binomial", "gamma", "binomial"} or likelihood, default="gaussian"
+"negative-binomial", "binomial", "gamma", "weibull", "log-normal", "inverse-gaussian", \
+"tweedie", "beta", "ordinal"}, likelihood, list or dict, default="gaussian"
         Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
-        All but the Gaussian need EM; two stages know the heteroscedastic one, too.
+        All but the Gaussian need EM; two stages know the heteroscedastic one, too.  A
+        list, or a dict by the names of the experts, gives each its own: families of one
+        link, which take the same exposures, all of counts or none.
     noise : bool or "constant", default=False
         Whether a last component with constant density takes the rows that no expert
         explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
@@ -71,6 +74,13 @@ classifier, default="softmax"
         ``"constant"`` the share is the same for every row, and ``gate_`` is a tree with
         noise beside the gate of the experts. A sparse router keeps the most probable
         experts, of which noise is hardly ever one.
+    zero_inflation : bool, default=False
+        Whether a last component, named ``"zero"``, is zero for certain, with a share
+        that the gate gives it: for counts with more zeros than their family has
+        (``"poisson"``, ``"negative-binomial"``, ``"binomial"``), and for amounts whose
+        family has none (``"gamma"``, ``"weibull"``, ``"log-normal"``,
+        ``"inverse-gaussian"``, ``"beta"``), where it takes all zeros. It is a part of
+        every prediction. EM only, without a router, and not beside ``noise``.
     shared_expert : estimator, default=None
         Active for every row. It is fitted first; the routed experts are trained on its
         out-of-fold residuals, and their predictions are added to its own. It may be a
@@ -179,8 +189,15 @@ classifier, default="softmax"
     _target = ValueTarget
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],
+        "likelihood": [
+            str,
+            HasMethods(["log_prob", "at", "fit_dispersions"]),
+            list,
+            tuple,
+            dict,
+        ],
         "noise": ["boolean", StrOptions({CONSTANT})],
+        "zero_inflation": ["boolean"],
     }
 
     def __init__(
@@ -193,6 +210,7 @@ classifier, default="softmax"
         trainer: Part = "em",
         likelihood: Part = "gaussian",
         noise: bool | str = False,
+        zero_inflation: bool = False,
         shared_expert: BaseEstimator | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
@@ -210,6 +228,7 @@ classifier, default="softmax"
         self.trainer = trainer
         self.likelihood = likelihood
         self.noise = noise
+        self.zero_inflation = zero_inflation
         self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features

@@ -21,7 +21,7 @@ def few_of(model):
     if model.n_experts != AUTO or choice is None:
         return None
     # Members of an average have about the same number.
-    n_left = members_of(model)[0].n_experts_ - bool(asked_of(model).noise)
+    n_left = members_of(model)[0].n_experts_ - asked_of(model).n_bare
     return n_left if n_left < BOUND else None
 
 

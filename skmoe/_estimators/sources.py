@@ -98,9 +98,9 @@ def first_pass(model, parts, source):
     batches = batches_for(reading, source.names)
 
     def read():
-        return FirstPass(model, source, parts.likelihood, batches)
+        return FirstPass(model, source, parts.support, batches)
 
-    return source.remembered((type(batches), repr(parts.likelihood)), read)
+    return source.remembered((type(batches), repr(parts.support)), read)
 
 
 def first_look(model, source):
@@ -198,7 +198,8 @@ def _refused_parts(parts, served):
 
 def _is_fused(parts):
     """Whether one compiled pass knows gate, a tree as well, and experts, all alike."""
-    linear = all(traits(expert).is_linear for expert in parts.experts)
+    own = [traits(expert) for expert in parts.experts]
+    linear = all(e.is_linear and not e.through_origin for e in own)
     alike = len({repr(expert) for expert in parts.experts}) == 1
     known = parts.gate.linear_form(None) is not None
     return linear and alike and known and parts.likelihood.has_fused_pass

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._tables.frames import from_arrow
-from ..experts._noise import NOISE
+from ..experts._noise import NOISE, ZERO
 from .subjects import gaps_of
 
 # Share of each row that noise starts with where labels say nothing of it.
@@ -38,10 +38,10 @@ def read_start(start, parts, given, model, is_open):
         )
     values = _of_rows(np.asarray(from_arrow(start)), given, owner)
     size = None if is_open else len(parts.experts)
-    noise = bool(parts.asked.noise)
+    bare = parts.asked.n_bare
     if values.ndim == 1:
-        return _of_labels(values, parts.names, size, noise, owner)
-    return _checked(values, size, noise, owner)
+        return _of_labels(values, parts.names, size, bare, owner)
+    return _checked(values, size, bare, owner)
 
 
 def _of_rows(values, given, owner):
@@ -57,7 +57,7 @@ def _of_rows(values, given, owner):
     return values
 
 
-def _of_labels(labels, names, size, noise, owner):
+def _of_labels(labels, names, size, bare, owner):
     """Responsibilities of rows that belong to one expert each."""
     gaps = gaps_of(labels)
     if gaps.any():
@@ -77,28 +77,28 @@ def _of_labels(labels, names, size, noise, owner):
         codes = places[codes]
     found = int(codes.max()) + 1
     if size is None:
-        known = NOISE in distinct.astype(str)
-        size = max(found, 1 + noise) if known else found + noise
+        known = {NOISE, ZERO} & {*distinct.astype(str)}
+        size = max(found, 1 + bare) if known else found + bare
     if found > size:
         raise ValueError(
             f"{owner} got start with {found} labels, but expected at most {size}, one "
             "for each expert; use fewer, or a larger n_experts."
         )
     resp = np.eye(size)[codes]
-    return _with_noise(resp) if noise and not resp[:, -1].any() else resp
+    return _with_bare(resp) if bare and not resp[:, -1].any() else resp
 
 
-def _with_noise(resp):
-    """Responsibilities with a share for noise, the last component."""
+def _with_bare(resp):
+    """Responsibilities with a share for noise, or zeros, the last component."""
     resp = (1.0 - NOISE_SHARE) * resp
     resp[:, -1] = NOISE_SHARE
     return resp
 
 
-def _checked(resp, size, noise, owner):
+def _checked(resp, size, bare, owner):
     """Responsibilities (n, K) as floats, those of noise included."""
     if size is not None and resp.shape[1] != size:
-        beside = ", noise included as the last" if noise else ""
+        beside = ", noise or zeros included as the last" if bare else ""
         raise ValueError(
             f"{owner} got start with {resp.shape[1]} columns, but expected {size}, one "
             f"for each expert{beside}."

@@ -83,6 +83,12 @@ def check_served(parts):
             "takes rows one by one; use trainer='em', under which a group shares one "
             "expert, or 'two-stage', under which it shares a fold."
         )
+    if parts.asked.zero_inflation:
+        raise ValueError(
+            f"{parts.asked.owner} got groups with zero_inflation=True, by which all "
+            "rows of a group would be zero, or none; leave one of them out, or use "
+            "likelihood='tweedie'."
+        )
 
 
 def check_constant(parts, given, view, model):

@@ -12,12 +12,12 @@ from sklearn.utils import check_random_state
 
 from .._numerics.design import counted_weights
 from .._warnings import warn
-from ..experts._base import is_frozen, traits
+from ..experts._base import is_frozen, seed_experts, traits
 from ..experts._foreign import warn_without_weight
 from ..trainers._folds import check_whole, draw_folds
 from ..trainers._rows import Rows
 from ..trainers._task import Recipe, Report, Start, Task
-from .parts import are_named, seed_experts
+from .parts import are_named
 from .subjects import check_served
 
 # Share of the rows below which a sum of weights is taken for a slip of units.
@@ -148,8 +148,8 @@ def make_task(model, parts, given, views, resp=None):
 
 
 def kept_of(parts, n_experts):
-    """Numbers of the first ``n_experts`` experts, and of noise if there is some."""
-    most = len(parts.experts) - bool(parts.asked.noise)
+    """Numbers of the first ``n_experts`` experts, and of noise or zeros beside them."""
+    most = len(parts.experts) - parts.asked.n_bare
     return [*range(min(n_experts, most)), *range(most, len(parts.experts))]
 
 
@@ -161,6 +161,7 @@ def parts_of_size(parts, n_experts):
         names=names,
         experts=[parts.experts[k] for k in kept],
         gate=parts.gate.only(kept),
+        likelihood=parts.likelihood.of_experts(kept),
         router=parts.router.of_experts(names).resized(len(kept)),
     )
 
@@ -211,7 +212,7 @@ def training_size(parts, given, sizes):
         )
     size = given.target.size(likelihood, owner, len(given.y), **sizes)
     rows = given.weight > 0
-    likelihood.check_target(given.y[rows], None if size is None else size[rows])
+    parts.support.check_target(given.y[rows], None if size is None else size[rows])
     return size
 
 

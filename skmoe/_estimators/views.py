@@ -11,11 +11,11 @@ from .._sklearn import safe_indexing
 from .._tables import features
 from .._tables.flat import FlatColumns, find_flat
 from .._tables.table import has_text, opened, read_table, refuse_text
-from ..experts._base import FOREIGN, reads_numbers, reads_sparse, traits
+from ..experts._base import FOREIGN, reads_numbers, reads_sparse, seed_experts, traits
 from ..experts._curves import CurveEncoding
 from ..experts._encoding import numeric_encoding, weighted_median
 from ..experts._foreign import holds_frozen, needs_values
-from .parts import SHARED, resolve_gate, seed_experts
+from .parts import SHARED, resolve_gate
 
 # Why a fitted mixture refuses text where it has learned from numbers.
 HELD_NUMBERS = "it held numbers in training; give numbers there, or fit again and"

@@ -31,9 +31,9 @@ class DaskMoERegressor(DaskMixture, MoERegressor):
 
     Parameters
     ----------
-    experts, n_experts, gate, router, trainer, likelihood, noise, shared_expert, \
-gate_features, expert_features, n_members, n_init, warm_start, n_jobs, random_state, \
-verbose
+    experts, n_experts, gate, router, trainer, likelihood, noise, \
+zero_inflation, shared_expert, gate_features, expert_features, n_members, n_init, \
+warm_start, n_jobs, random_state, verbose
         As of :class:`~skmoe.MoERegressor`; ``n_jobs`` are threads of the client, for
         starts on the sample of rows.  Workers have threads of their own.
     client : distributed.Client, default=None
@@ -101,6 +101,7 @@ verbose
         trainer: Part = "em",
         likelihood: Part = "gaussian",
         noise: bool | str = False,
+        zero_inflation: bool = False,
         shared_expert: BaseEstimator | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
@@ -119,6 +120,7 @@ verbose
             trainer=trainer,
             likelihood=likelihood,
             noise=noise,
+            zero_inflation=zero_inflation,
             shared_expert=shared_expert,
             gate_features=gate_features,
             expert_features=expert_features,

@@ -87,7 +87,7 @@ class DaskMixture:
         batches = batches_for(Reading(parts.asked, parts.gate.node_gate))
         workers = Workers(client_of(self), partitions(self, **rows)[0], list(rows))
         try:
-            first = WorkerPass(self, workers, parts.likelihood, batches)
+            first = WorkerPass(self, workers, parts.support, batches)
             fit_after(self, parts, first, X)
         finally:
             workers.let_go()

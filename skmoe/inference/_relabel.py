@@ -62,7 +62,7 @@ def relabel(
     """
     check_is_fitted(model)
     _check_places(model)
-    noise = [own.is_noise for own in model.likelihoods_]
+    noise = [own.is_bare for own in model.likelihoods_]
     n = len(noise) - sum(noise)
     order = np.r_[_order(model, by, n), n : len(noise)].astype(int)
     gate = model.gate_.reordered(order)

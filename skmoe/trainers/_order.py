@@ -30,7 +30,8 @@ def _interchangeable(task, j, k):
         task.rows.fit_params[j], task.rows.fit_params[k]
     ):
         return False
-    return _equal(task.recipe.experts[j], task.recipe.experts[k])
+    families = [task.recipe.likelihood.of_expert(number) for number in (j, k)]
+    return _equal(*families) and _equal(task.recipe.experts[j], task.recipe.experts[k])
 
 
 def _equal(first, second):

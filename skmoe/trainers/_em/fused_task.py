@@ -65,6 +65,7 @@ def are_linear(parts):
     return (
         not parts.router.masks_training
         and all(traits(e).is_linear for e in parts.experts)
+        and not any(traits(e).through_origin for e in parts.experts)
         and all(_penalised(e) == _penalised(first) for e in parts.experts)
         and parts.likelihood.has_fused_pass
     )

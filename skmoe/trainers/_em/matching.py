@@ -19,7 +19,7 @@ def by_name(task, resp):
 
     Experts that are alike but for their seeds get the same groups in any listing.
     """
-    n = task.recipe.n_experts - task.recipe.has_noise
+    n = task.recipe.n_experts - task.recipe.has_bare
     return np.hstack([resp[:, ranks(task.recipe.names[:n])], resp[:, n:]])
 
 
@@ -46,8 +46,8 @@ class Matcher:
     def __init__(self, problem, *, by_gate=True):
         self.task = problem.task
         self.by_gate = by_gate and not self.task.recipe.gate.exchangeable
-        task = self.task.without_noise() if self.task.recipe.has_noise else self.task
-        self.problem = RefitMixture(task) if self.task.recipe.has_noise else problem
+        task = self.task.without_bare() if self.task.recipe.has_bare else self.task
+        self.problem = RefitMixture(task) if self.task.recipe.has_bare else problem
         self.kinds = kinds_of(task)
         self.places = ranks(task.recipe.names)
 

@@ -10,7 +10,6 @@ from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
 from ...experts._base import FOREIGN, is_frozen, traits
-from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
 from .._variances import at_rest, fit_variances, renewed_variances
@@ -101,9 +100,9 @@ class RefitMixture:
         return any(self.fits.is_biased(number) for number in self.kept)
 
     def stays(self):
-        """Which experts may lose all their rows: noise."""
+        """Which components may lose all their rows: those without an expert."""
         experts = self.task.recipe.experts
-        return np.array([traits(experts[k]).is_noise for k in self.kept])
+        return np.array([traits(experts[k]).is_bare for k in self.kept])
 
     def alternates(self):
         """Whether one M-step from known responsibilities is not the optimum."""
@@ -328,11 +327,12 @@ class RefitMixture:
         return fitted._replace(likelihoods=likelihoods)
 
     def _fit_dispersions(self, predictions, weights, priors, previous):
-        """Fitted likelihoods of all experts; that of noise is the range of y."""
+        """Fitted likelihoods of all components, one without an expert included."""
         task = self.task
         own = np.flatnonzero(~self.stays())
         known = [previous[k] for k in own]
-        fitted = task.recipe.likelihood.fit_dispersions(
+        families = task.recipe.likelihood.of_experts([self.kept[k] for k in own])
+        fitted = families.fit_dispersions(
             task.rows.y,
             [predictions[k] for k in own],
             weights[:, own],
@@ -351,10 +351,11 @@ class RefitMixture:
             before=known,
         )
         by_place = dict(zip(own, fitted, strict=True))
-        noise = None
-        if task.recipe.has_noise:
-            noise = Uniform().with_range(task.rows.y, task.recipe.likelihood.discrete)
-        return [by_place.get(k, noise) for k in range(len(self.kept))]
+        bare = None
+        if task.recipe.has_bare:
+            discrete = task.recipe.likelihood.discrete
+            bare = task.recipe.experts[-1].density(task.rows.y, discrete)
+        return [by_place.get(k, bare) for k in range(len(self.kept))]
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
@@ -396,7 +397,8 @@ class RefitMixture:
                     fitted = self.fits.fit(number, share, None)
             prediction = self._predict(fitted, number)
             weight = share * task.rows.weight
-            (likelihood,) = task.recipe.likelihood.fit_dispersions(
+            family = task.recipe.likelihood.of_expert(number)
+            (likelihood,) = family.fit_dispersions(
                 task.rows.y, [prediction], weight[:, None], size=task.rows.size
             )
             density = likelihood.log_prob(task.rows.y, prediction, task.rows.size)

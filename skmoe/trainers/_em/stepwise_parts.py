@@ -38,7 +38,7 @@ def have_sums(parts):
         and not parts.gate.has_lasso
         and all(own.streams for own in experts)
         # The range of noise is that of all rows, those to come as well.
-        and not any(own.is_noise for own in experts)
+        and not any(own.is_bare for own in experts)
         and not any(needs_all_rows(own, likelihood) for own in experts)
         and likelihood.dispersions is not None
         and parts.router.gated

@@ -248,8 +248,8 @@ class PartsMixture:
         return float(statistics.total[0])
 
     def stays(self):
-        """Which experts may lose all their rows: noise."""
-        return np.array([traits(own.part).is_noise for own in self.experts])
+        """Which components may lose all their rows: those without an expert."""
+        return np.array([traits(own.part).is_bare for own in self.experts])
 
     def is_spike(self, theta, statistics):
         """Whether an expert owes its likelihood to hardly any rows."""

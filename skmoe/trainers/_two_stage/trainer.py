@@ -103,7 +103,7 @@ class TwoStage(Trainer):
 
     continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
-    fits_noise = False
+    fits_bare = False
     fits_groups = True
     # Experts are fitted by themselves, as they are.
     fits_lasso = ("experts",)
