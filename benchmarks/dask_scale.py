@@ -1,14 +1,14 @@
-"""Mixtures on the partitions of Dask arrays: the same model, bytes, seconds, kills.
+"""Mixtures on the partitions of Dask arrays: the same model, bytes, seconds.
 
     OMP_NUM_THREADS=1 python benchmarks/dask_scale.py [--rows N] [--columns 20]
-        [--kills 5] [--seconds 240] [--quick]
+        [--workers 1 2 4] [--seconds 840] [--quick]
 
 Fits four linear experts, at first to a ``RowSource`` of the rows, then on clusters of
 1, 2 and 4 worker processes to 7, 16 and 64 partitions, uneven ones and an empty one
 among them.  ``theta`` is the largest difference from the parameters of the source,
 beside the largest of them.  Bytes are those of a pass over all rows, seconds its
-median.  Then workers are killed at random times of fits.  It ends early when its time
-is over.
+median.  It begins no further fit when its time is over.  What becomes of fits whose
+workers are killed is in ``dask_kills.py``.
 """
 
 import argparse
@@ -29,7 +29,6 @@ COLUMNS = ("workers", "partitions", "theta", "sent", "received") + (
     "pass, s",
     "passes",
 )
-TOLD = "killed after {:.1f} s of a fit that takes {:.1f} s: {:.1f} s, same bits: {}"
 
 
 def regimes(n_rows, n_columns):
@@ -65,7 +64,7 @@ def lazy(X, y, n_parts):
     return da.from_array(X, chunks=(sizes, -1)), da.from_array(y, chunks=(sizes,))
 
 
-def cluster(n_workers):
+def cluster(n_workers, preload="skmoe.distributed"):
     """Worker processes of one thread, which are there when they can compute."""
     from distributed import LocalCluster
 
@@ -74,7 +73,7 @@ def cluster(n_workers):
         threads_per_worker=1,
         processes=True,
         dashboard_address=":0",
-        preload=["skmoe.distributed"],
+        preload=[str(preload)],
     )
 
 
@@ -103,30 +102,13 @@ def kill_at(workers, delay, number):
     return thread
 
 
-def kills(model, rows, workers, n_kills, ends):
-    """Kill a worker at random times of fits; yields seconds, and whether bits agree."""
-    rng, begun = np.random.default_rng(0), time.perf_counter()
-    expected = numbers_of(model.fit(*rows))
-    usual = time.perf_counter() - begun
-    for number in range(n_kills):
-        if time.monotonic() > ends:
-            return
-        delay, begun = rng.uniform(0, usual), time.perf_counter()
-        thread = kill_at(workers, delay, number)
-        model.fit(*rows)
-        seconds = time.perf_counter() - begun
-        thread.join()
-        model.client.wait_for_workers(len(workers))
-        yield delay, usual, seconds, np.array_equal(numbers_of(model), expected)
-
-
 def main():
     """Print the table, and what became of the kills."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=250_000)
     parser.add_argument("--columns", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument("--seconds", type=float, default=840)
     parser.add_argument("--quick", action="store_true", help="2 workers, 7 partitions")
     asked = parser.parse_args()
     ends = time.monotonic() + asked.seconds
@@ -138,7 +120,7 @@ def main():
     expected = numbers_of(source)
     print(f"{asked.rows} rows, {asked.columns} columns")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for n_workers in (2,) if asked.quick else WORKERS:
+    for n_workers in (2,) if asked.quick else asked.workers:
         with cluster(n_workers) as own, Client(own) as client:
             model = DaskMoERegressor(n_experts=N_EXPERTS, random_state=0, client=client)
             for n_parts in PARTITIONS[:1] if asked.quick else PARTITIONS:
@@ -146,14 +128,6 @@ def main():
                     return
                 model.fit(*lazy(X, y, n_parts))
                 print(line(model, expected, n_workers, n_parts), flush=True)
-            if n_workers == 2:
-                rows = lazy(X, y, 16)
-                for found in kills(model, rows, own.workers, asked.kills, ends):
-                    print(
-                        "killed after {:.1f} of {:.1f} s: {:.1f} s, equal: {}".format(
-                            *found
-                        )
-                    )
 
 
 if __name__ == "__main__":

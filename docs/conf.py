@@ -88,4 +88,6 @@ sphinx_gallery_conf = {
 def setup(app):
     """Write the pages of the API before autosummary looks for them."""
     reference.write(HERE / "api")
+    # As pages of the gallery find them, which show estimators.
+    skmoe._stamp.API_PAGES = "../../api/generated"
     app.connect("autodoc-process-docstring", reference.plain_roles)

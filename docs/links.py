@@ -53,7 +53,8 @@ def fault_of(path, target, pages):
     file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
     if not file.exists():
         return "no such file"
-    if parts.fragment and file in pages:
+    # Words that browsers look for are no names of places.
+    if parts.fragment and not parts.fragment.startswith(":~:") and file in pages:
         names = pages[file].names
         if not {parts.fragment, unquote(parts.fragment)} & names:
             return "no such place on the page"

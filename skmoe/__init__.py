@@ -1,5 +1,9 @@
 """Mixtures of experts for scikit-learn users."""
 
+import importlib
+import importlib.util
+import pkgutil
+
 from ._estimators.classifier import MoEClassifier
 from ._estimators.fitted import Learned
 from ._estimators.hierarchical import (
@@ -47,3 +51,16 @@ public(
     Views,
 )
 public("skmoe.experts", AutoPool, PoolMember, TablePipeline, TreesOnTables)
+
+
+def __getattr__(name):
+    """A public module, imported when it is first asked for."""
+    path = f"{__name__}.{name}"
+    if name.startswith("_") or importlib.util.find_spec(path) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(path)
+
+
+def __dir__():
+    modules = [own.name for own in pkgutil.iter_modules(__path__)]
+    return sorted([*__all__, *(own for own in modules if not own.startswith("_"))])

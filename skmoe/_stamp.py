@@ -1,5 +1,7 @@
 """What pickles hold: versions, so that another one is told of, and addresses."""
 
+import functools
+import sys
 import threading
 
 import numpy as np
@@ -11,6 +13,9 @@ from ._warnings import warn
 from .exceptions import OtherVersionWarning
 
 KEY = "_saved_by"
+#: Where the pages of the API are, such as "https://…/api"; None before they are
+#: published.  Only then representations in notebooks have links to them.
+API_PAGES = None
 # Of NumPy patches do not matter.
 VERSIONS = {
     "skmoe": __version__,
@@ -31,14 +36,31 @@ _told = _Told()
 def public(package, *things):
     """Give classes and functions the address of the package that offers them.
 
-    It is what pickles and skops write down, so it stays when files move.
+    It is what pickles and skops write down, so it stays when files move.  The package
+    then shows no other names than those it offers, such as what it imports.
     """
     for thing in things:
         thing.__module__ = package
+    module = sys.modules[package]
+    if "__dir__" not in vars(module):
+        module.__dir__ = functools.partial(_offered, module)
+
+
+def _offered(module):
+    """Public names of a module."""
+    return sorted(vars(module)["__all__"])
 
 
 class Stamped(BaseEstimator):
     """Base of estimators and their parts: the state says which versions wrote it."""
+
+    def _get_doc_link(self):
+        """Address of the page of a public class, or nothing."""
+        kind = type(self)
+        public_names = vars(sys.modules[kind.__module__]).get("__all__", ())
+        if API_PAGES is None or kind.__name__ not in public_names:
+            return ""
+        return f"{API_PAGES}/{kind.__module__}.{kind.__name__}.html"
 
     def __getstate__(self):
         return {**super().__getstate__(), KEY: VERSIONS}

@@ -8,7 +8,11 @@ import numpy as np
 from numpy.random import RandomState
 from sklearn.utils import check_random_state
 
+from ._stamp import public
+
 __all__ = ["make_gated_classification", "make_gated_regression", "make_regimes"]
+
+public(__name__)
 
 
 def make_regimes(

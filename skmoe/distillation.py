@@ -11,12 +11,15 @@ from ._estimators.answers import see
 from ._estimators.base import BaseMoE
 from ._estimators.parts import has_own_names
 from ._sklearn import safe_indexing
+from ._stamp import public
 from ._tables.table import row_weights
 from ._typing import Table
 from .likelihoods import Gaussian
 from .trainers import TwoStage
 
 __all__ = ["distill"]
+
+public(__name__)
 
 # Three-point Gauss-Hermite rule: exact for the mean, spread and kurtosis of a normal.
 NODES = np.array([-np.sqrt(3.0), 0.0, np.sqrt(3.0)])

@@ -9,6 +9,10 @@ from sklearn.exceptions import InconsistentVersionWarning
 __all__ = ["ExpertCollapseWarning", "NoSampleWeightWarning", "OtherVersionWarning"]
 
 
+def __dir__():
+    return __all__
+
+
 class ExpertCollapseWarning(UserWarning):
     """An expert lost its rows and was started again or removed."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, log_softmax
 
-from ._stamp import Stamped
+from ._stamp import Stamped, public
 from .routers import Routing
 from .routers._base import best_first
 from .routers._noisy import load_probability
@@ -26,6 +26,8 @@ __all__ = [
     "RouterZLoss",
     "Slopes",
 ]
+
+public(__name__)
 
 
 class GateBatch(NamedTuple):

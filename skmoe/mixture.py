@@ -2,6 +2,9 @@
 
 ``log_gate`` (n, K) are log-weights, ``log_prob`` (n, K) expert log-densities,
 ``weights`` (n, K) gate weights, ``predictions`` (n, K, d) expert predictions.
+
+Rows that belong together are one row of ``log_gate`` and ``log_prob``, which has the
+sums of their log-densities.
 """
 
 from __future__ import annotations
@@ -16,6 +19,26 @@ from scipy.special import logsumexp, softmax
 from ._kernels.routing import group_slots
 from ._kernels.vector import softmax_rows
 from ._numerics.bisection import MOST_HALVINGS, middle
+from ._stamp import public
+
+__all__ = [
+    "Components",
+    "at_views",
+    "cdf",
+    "dispatch",
+    "e_step",
+    "entropy",
+    "log_density",
+    "log_prob",
+    "marginal_density",
+    "mean",
+    "narrowed",
+    "quantile",
+    "responsibilities",
+    "variance",
+]
+
+public(__name__)
 
 # Log-density of a row that is as good as impossible; sums over rows stay numbers.
 LEAST_DENSITY = -1e300
@@ -79,7 +102,10 @@ def e_step(
         np.put_along_axis(resp, joint.argmax(axis=1)[:, None], 1.0, axis=1)
     else:
         resp, row = np.ascontiguousarray(joint), np.empty(len(joint))
+        nothing = np.isneginf(resp)
         softmax_rows(resp, row)
+        # Not even next to nothing of what an expert finds impossible.
+        resp[nothing] = 0.0
     return np.where(impossible, LEAST_DENSITY, row), resp
 
 
@@ -134,6 +160,11 @@ class Components(NamedTuple):
         """Whether y are counts."""
         return self.likelihoods[0].discrete
 
+    @property
+    def has_atom(self):
+        """Whether some value has a probability of its own, beside densities."""
+        return any(own.atom is not None for own in self.likelihoods)
+
     def each(self):
         """Weights (n,), likelihood and predictions (n, d), expert by expert."""
         predictions = self.predictions.transpose(1, 0, 2)
@@ -142,6 +173,11 @@ class Components(NamedTuple):
     def means(self):
         """Mean of each expert, (n, K, d)."""
         parts = [own.mean(at, self.size) for _, own, at in self.each()]
+        return np.stack(parts, axis=1)
+
+    def modes(self):
+        """What stands for each expert where one value does, (n, K, d)."""
+        parts = [own.mode_of(at, self.size) for _, own, at in self.each()]
         return np.stack(parts, axis=1)
 
     def variances(self):
@@ -183,6 +219,10 @@ def quantile(level: float, components: Any) -> NDArray:
     if components.discrete:
         return _count_quantile(level, low, high, components)
     t = np.einsum("nk,nkd->nd", components.weights, np.where(serves, own, 0.0))
+    if components.has_atom:
+        # A value of some probability may be the quantile of many levels.
+        there = cdf(low, components) >= level * (1.0 - 4.0 * np.finfo(float).eps)
+        high, t = np.where(there, low, high), np.where(there, low, t)
     # To rounding: relative in either tail, where the sum of weights allows it.
     tolerance = 1e-13 * min(level, 1.0 - level) + 2.0 * np.finfo(float).eps * level
     open_rows = np.arange(len(t))

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from ._estimators.parts import adapt_expert
 from ._sklearn import safe_indexing
+from ._stamp import public
 from ._tables.table import row_weights
 from ._typing import Table
 from ._warnings import heard, tell
@@ -21,6 +22,8 @@ from .experts._base import reads_numbers
 from .experts._foreign import fit_expert, warn_without_weight
 
 __all__ = ["pretrain_experts"]
+
+public(__name__)
 
 
 def pretrain_experts(

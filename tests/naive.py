@@ -78,53 +78,66 @@ def curvature(proba, weight, exact):
     return np.stack(columns, axis=1)
 
 
-def gaussian_statistics(gate, expert, Y, weight, theta, rule, tree):
-    """The statistics of ``gaussian_pass``."""
+def gaussian_statistics(gate, expert, Y, weight, theta, rule, tree, codes=None):
+    """The statistics of ``gaussian_pass``; with ``codes`` (n,) those of subjects."""
     W, B, log_variance = theta
-    Zg, Ze = standardise(gate), standardise(expert)
-    n_experts, d = log_variance.shape
-    g, log_gate = tree_gate(Zg @ W.T, tree, rule.n_active)
+    Ze, (n_experts, d) = standardise(expert), log_variance.shape
     error = Y[:, None, :] - (Ze @ B.T).reshape(len(Y), n_experts, d)
     log_prob = -0.5 * np.sum(log_variance + error**2 / np.exp(log_variance), axis=2)
-    resp, row = posterior(log_gate, log_prob, rule.hard)
-    weighted = weight[:, None] * resp
-    slopes, columns = tree_slopes(tree, g, weighted, weight, Zg.shape[1])
+    weighted, sums = of_gate(gate, W, log_prob, weight, rule, tree, codes)
     targets = weighted[:, :, None] * Y[:, None, :]
-    return {
-        "total": weight @ row,
-        "mass": weighted.sum(axis=0),
-        "gate_gradient": slopes.T @ Zg,
-        "gate_gram": grams(Zg, columns),
+    return sums | {
         "expert_gram": grams(Ze, weighted),
         "cross": targets.reshape(len(Y), -1).T @ Ze,
         "square": np.einsum("nkd,nd->kd", targets, Y),
     }
 
 
-def categorical_statistics(gate, expert, labels, weight, theta, rule, tree):
-    """The statistics of ``categorical_pass``."""
+def of_gate(gate, W, log_prob, weight, rule, tree, codes=None):
+    """Weighted responsibilities (n, K), and statistics of the E-step and the gate.
+
+    Rows with one code are a subject, which is one row of the gate, weighs as much as
+    its heaviest row, and has the sum of log-densities as its own, each by its weight.
+    """
+    codes = np.arange(len(weight)) if codes is None else codes
+    member = codes == np.arange(codes.max() + 1)[:, None]
+    heaviest = np.where(member, weight, 0.0).max(axis=1)
+    share = (
+        np.where(member, weight, 0.0) / np.where(heaviest > 0, heaviest, 1.0)[:, None]
+    )
+    Zg = standardise(gate)
+    g, log_gate = tree_gate(Zg @ W.T, tree, rule.n_active)
+    resp, each = posterior(log_gate, share @ log_prob, rule.hard)
+    mass = heaviest[:, None] * resp
+    slopes, columns = tree_slopes(tree, g, mass, heaviest, Zg.shape[1])
+    weighted = weight[:, None] * resp[codes]
+    return weighted, {
+        "total": heaviest @ each,
+        "mass": weighted.sum(axis=0),
+        "subjects": mass.sum(axis=0),
+        "gate_gradient": slopes.T @ Zg,
+        "gate_gram": grams(Zg, columns),
+    }
+
+
+def categorical_statistics(
+    gate, expert, labels, weight, theta, rule, tree, subjects=None
+):
+    """The statistics of ``categorical_pass``; ``subjects`` (n,) are codes of theirs."""
     W, B = theta
     codes, offset = labels
-    n_experts = tree.n_leaves
-    Zg, Ze = standardise(gate), standardise(expert)
-    g, log_gate = tree_gate(Zg @ W.T, tree, rule.n_active)
+    n_experts, Ze = tree.n_leaves, standardise(expert)
     scores = (Ze @ B.T).reshape(len(codes), n_experts, -1)
     proba = softmax(scores + (offset[:, None] if len(offset) else 0.0), axis=2)
     log_prob = np.log(proba[np.arange(len(codes)), :, codes])
-    resp, row = posterior(log_gate, log_prob, rule.hard)
-    weighted = weight[:, None] * resp
-    slopes, gate_columns = tree_slopes(tree, g, weighted, weight, Zg.shape[1])
+    weighted, sums = of_gate(gate, W, log_prob, weight, rule, tree, subjects)
     hit = np.eye(proba.shape[2])[codes]
     residual = weighted[:, :, None] * (hit[:, None, :] - proba)
     columns = [
         curvature(proba[:, k], weighted[:, k], rule.exact_expert)
         for k in range(n_experts)
     ]
-    return {
-        "total": weight @ row,
-        "mass": weighted.sum(axis=0),
-        "gate_gradient": slopes.T @ Zg,
-        "gate_gram": grams(Zg, gate_columns),
+    return sums | {
         "expert_gram": grams(Ze, np.hstack(columns)),
         "cross": residual.reshape(len(codes), -1).T @ Ze,
     }

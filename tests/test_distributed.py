@@ -9,16 +9,18 @@ import time
 
 import numpy as np
 import pytest
+from read_rows import limit_samples, two_regimes
 from sklearn.base import clone
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._estimators import sources
+from skmoe._estimators import first_pass
 from skmoe._numerics.sample import ContentSample, row_keys
 from skmoe.data import RowSource
 from skmoe.distributed import DaskMoEClassifier, DaskMoERegressor, _engine, _tasks
 from skmoe.engines import _threads
-from skmoe.experts import LinearExpert
+from skmoe.experts import AdditiveExpert, LinearExpert
+from skmoe.routers import HashRouter
 from skmoe.trainers import EM
 
 da = pytest.importorskip("dask.array")
@@ -47,30 +49,15 @@ def client():
 def small_samples():
     """Samples that do not hold all rows, and several units of these in a pass."""
     with pytest.MonkeyPatch.context() as patch:
-        limit_samples(patch.setattr)
+        limit_samples(N_SAMPLED, setattr=patch.setattr)
         patch.setattr(_threads, "LEAST_ROWS", 300)
         yield
-
-
-def limit_samples(setattr=setattr):
-    """Let samples hold few rows, in this process."""
-    for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        setattr(sources, name, N_SAMPLED)
 
 
 @pytest.fixture(scope="module")
 def rows():
     """Columns, numbers, labels and weights, some of them zero."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(N_ROWS, 3)) * [1.0, 100.0, 0.01] + [0.0, 1e3, 0.0]
-    right = X[:, 0] > 0
-    y = np.where(right, 0.02 * (X[:, 1] - 1e3), 1.0 - 100 * X[:, 2])
-    y += 0.3 * rng.normal(size=N_ROWS)
-    labels = np.where(right, X[:, 1] > 1e3, X[:, 2] > 0.005).astype(int)
-    labels = np.array(["no", "yes", "rare"])[np.where(X[:, 0] > 1, 2, labels)]
-    weight = rng.uniform(0.5, 2.0, N_ROWS) * (rng.random(N_ROWS) > 0.1)
-    weight[1100:] = 0.0
-    return X, y, labels, weight
+    return two_regimes(N_ROWS, 1, slice(1100, None))
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +165,103 @@ def test_data_frames(client, rows):
     np.testing.assert_array_equal(lazy, local.predict(kept[["a", "b", "c"]]))
 
 
+BRIEF = {**COMMON, "trainer": EM(objective="likelihood", max_iter=3)}
+
+
+@pytest.mark.filterwarnings("ignore:EM stopped")
+def test_rows_bring_offsets_along(client, rows):
+    X, y, _, weight = rows
+    offset = 0.3 * y
+    mean = np.exp(0.5 * X[:, 0] + offset)
+    counts = np.random.default_rng(1).poisson(mean).astype(float)
+    asked = {**BRIEF, "likelihood": "poisson", "experts": LinearExpert(alpha=1.0)}
+    lazy_X, lazy_y, lazy_w, lazily = cut(CUTS[1], X, counts, weight, offset)
+    model = DaskMoERegressor(**asked, client=client)
+    model.fit(lazy_X, lazy_y, lazy_w, offset=lazily)
+    source = RowSource.from_arrays(X, counts, weight, offset=offset)
+    assert_same(model, MoERegressor(**asked).fit(source))
+    local = model.to_local()
+    parts = in_parts(lambda own, size: local.predict(own, offset=size), X, offset)
+    assert_lazy(model.predict(lazy_X, offset=lazily), parts)
+    lazy = model.log_density(lazy_X, lazy_y, offset=lazily)
+    whole = local.log_density(X, counts, offset=offset)
+    np.testing.assert_allclose(lazy, whole, rtol=1e-12)
+    with pytest.raises(ValueError, match="got offset as ndarray"):
+        model.fit(lazy_X, lazy_y, offset=offset)
+    with pytest.raises(ValueError, match="got offset with Gaussian"):
+        model.set_params(likelihood="gaussian").fit(lazy_X, lazy_y, offset=lazily)
+
+
+@pytest.mark.filterwarnings("ignore:EM stopped")
+def test_trials_come_without_weights(client, rows):
+    X, y, _, _ = rows
+    trials = 1.0 + np.random.default_rng(0).integers(0, 9, N_ROWS)
+    counts = np.where(y > 0.5, trials, np.floor(trials / 2))
+    asked = {**BRIEF, "likelihood": "binomial", "n_experts": 1}
+    lazy_X, lazy_y, lazily = cut(CUTS[1], X, counts, trials)
+    model = DaskMoERegressor(**asked, client=client)
+    model.fit(lazy_X, lazy_y, trials=lazily)
+    source = RowSource.from_arrays(X, counts, trials=trials)
+    assert_same(model, MoERegressor(**asked).fit(source))
+
+
+@pytest.mark.filterwarnings("ignore:EM stopped")
+def test_routers_train_on_partitions(client, rows):
+    X, y, _, weight = rows
+    asked = {**BRIEF, "router": 1, "gate": "gaussian"}
+    model = DaskMoERegressor(**asked, client=client)
+    model.fit(*cut(CUTS[1], X, y, weight))
+    source = RowSource.from_arrays(X, y, weight)
+    assert_same(model, MoERegressor(**asked).fit(source))
+
+
+@pytest.mark.filterwarnings("ignore:EM stopped")
+def test_tables_of_text_and_categories(client):
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    rng = np.random.default_rng(0)
+    shop = rng.choice(["north", "south", "west"], N_ROWS)
+    # Levels, and gaps, that not all partitions have.
+    shop[:400] = "north"
+    frame = pd.DataFrame({"size": rng.normal(size=N_ROWS).round(1), "shop": shop})
+    frame["grade"] = pd.Categorical(rng.choice(["a", "b"], N_ROWS))
+    y = np.sin(2 * frame["size"]) + (shop == "south") + (frame["grade"] == "b")
+    y = y + 0.2 * rng.normal(size=N_ROWS)
+    frame.loc[900::7, "shop"] = None
+    frame.loc[::50, "size"] = np.nan
+    asked = {**BRIEF, "experts": AdditiveExpert(n_knots=8)}
+    asked |= {"gate": "constant", "n_experts": 1}
+    frames = dd.from_pandas(frame, npartitions=4), dd.from_pandas(y, npartitions=4)
+    model = DaskMoERegressor(**asked, client=client).fit(*frames)
+    source = RowSource.from_batches(
+        lambda: [(frame[:500], y[:500]), (frame[500:], y[500:])]
+    )
+    other = MoERegressor(**asked).fit(source)
+    np.testing.assert_array_equal(model.predict(frame), other.predict(frame))
+    assert model.feature_names_in_.tolist() == ["size", "shop", "grade"]
+    assert len(model.history_["communication"]["seconds"]) > 2
+    np.testing.assert_array_equal(model.predict(frames[0]), model.predict(frame))
+    with pytest.raises(ValueError, match="'shop' of the source holds no numbers"):
+        DaskMoERegressor(**COMMON, client=client).fit(*frames)
+
+
+def test_partitions_of_other_types(client):
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame({"a": np.arange(600.0), "b": np.arange(600.0)})
+    frames = dd.from_pandas(frame, npartitions=2)
+    frames = frames.map_partitions(
+        lambda own: own.assign(b="word") if own.index[0] else own, meta=frame
+    )
+    model = DaskMoERegressor("additive", 1, gate="constant", client=client)
+    with pytest.raises(ValueError, match="'b' of the source held numbers"):
+        model.fit(frames, frames["a"])
+
+
 def test_few_rows_are_read_once(client, rows, monkeypatch):
     X, y, _, weight = rows
     for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, N_ROWS)
+        monkeypatch.setattr(first_pass, name, N_ROWS)
     source = RowSource.from_arrays(X, y, weight)
     model = DaskMoERegressor(**COMMON, client=client).fit(*cut(CUTS[1], X, y, weight))
     assert_same(model, MoERegressor(**COMMON).fit(source))
@@ -193,7 +273,7 @@ def test_few_rows_are_read_once(client, rows, monkeypatch):
 def test_any_cut_gives_the_same_bits(client, rows, sizes, monkeypatch):
     X, y, _, weight = rows
     monkeypatch.setattr(_threads, "MOST_BLOCKS", 1)
-    for module in (sources, _tasks):
+    for module in (first_pass, _tasks):
         monkeypatch.setattr(module, "CHUNK_ROWS", 300)
     asked = {**COMMON, "trainer": EM(tol=1e-3)}
     source = RowSource.from_arrays(X, y, weight)
@@ -276,7 +356,7 @@ def test_answers_are_lazy_and_those_of_the_local_model(model, rows):
     assert_lazy(std, in_parts(lambda own: local.predict(own, return_std=True)[1], X))
     np.testing.assert_array_equal(model.predict(X), local.predict(X))
     assert model.score(lazy_X, lazy_y) == pytest.approx(local.score(X, y), rel=1e-12)
-    with pytest.raises(ValueError, match="got offset with a Dask collection"):
+    with pytest.raises(ValueError, match="got offset with Gaussian"):
         model.predict(lazy_X, offset=y)
 
 
@@ -311,7 +391,7 @@ def test_the_client_stays_where_it_is(model, client, rows):
 
 def freed(client, name=""):
     """Whether no result of this name is asked for any longer; soon is enough."""
-    for _ in range(100):
+    for _ in range(300):
         if not [key for key in client.futures if name in str(key)]:
             return True
         time.sleep(0.05)
@@ -379,7 +459,7 @@ def test_plain_estimators_refuse_data_frames(rows):
     [
         ({"gate": "mlp"}, "gate='mlp'; use gate='softmax'"),
         ({"experts": "mlp"}, "use LinearExpert"),
-        ({"router": 1}, "router=1"),
+        ({"router": HashRouter()}, "router=Hash"),
         ({"n_members": 2}, "n_members=2"),
         ({"warm_start": True}, "warm_start=True"),
     ],
@@ -469,7 +549,7 @@ def processes():
         cluster(processes=True, preload=["skmoe.distributed"]) as own,
         distributed.Client(own, set_as_default=False) as client,
     ):
-        client.run(limit_samples)
+        client.run(limit_samples, N_SAMPLED)
         yield own, client
 
 

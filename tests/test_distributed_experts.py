@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from read_rows import limit_samples
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._estimators import sources
 from skmoe.distributed import DaskMoEClassifier, DaskMoERegressor, _shards
 from skmoe.engines import _threads
 from skmoe.exceptions import NoSampleWeightWarning
@@ -53,8 +53,7 @@ def client():
 def small_samples():
     """Samples that do not hold all rows, and several units of these."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-            patch.setattr(sources, name, N_SAMPLED)
+        limit_samples(N_SAMPLED, setattr=patch.setattr)
         patch.setattr(_threads, "LEAST_ROWS", 300)
         yield
 

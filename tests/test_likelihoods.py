@@ -24,16 +24,21 @@ from skmoe.exceptions import ExpertCollapseWarning
 from skmoe.experts import LinearExpert, MLPExpert
 from skmoe.gates import GroupGate, SoftmaxGate
 from skmoe.likelihoods import (
+    Beta,
     Binomial,
     Categorical,
     Gamma,
     Gaussian,
     HeteroscedasticGaussian,
+    InverseGaussian,
     Laplace,
+    LogNormal,
     NegativeBinomial,
     Poisson,
     StudentT,
+    Tweedie,
     Uniform,
+    Weibull,
 )
 from skmoe.likelihoods._base import INVERSE_LINKS
 from skmoe.likelihoods._incomplete import incomplete_beta, lower_gamma, upper_gamma
@@ -53,6 +58,12 @@ FITTED = {
     "laplace": (Laplace().with_scale([0.7]), 1.3, None),
     "gamma": (Gamma().with_shape([2.3]), 1.3, None),
     "gamma-exposed": (Gamma().with_shape([0.4]), 1.3, np.full(1, 2.5)),
+    "weibull": (Weibull().with_shape([0.8]), 1.3, None),
+    "weibull-exposed": (Weibull().with_shape([2.5]), 1.3, np.full(1, 2.5)),
+    "log-normal": (LogNormal().with_sigma([0.9]), 1.3, None),
+    "inverse-gaussian": (InverseGaussian().with_shape([2.3]), 1.3, np.full(1, 2.5)),
+    "nearly-normal-times": (InverseGaussian().with_shape([1e5]), 1.3, None),
+    "beta": (Beta().with_precision([3.0]), 0.3, None),
     "poisson": (Poisson(), 1.3, None),
     "poisson-exposed": (Poisson(), 1.3, np.full(1, 8.0)),
     "negative-binomial": (NegativeBinomial().with_theta([1.7]), 1.3, np.full(1, 3.0)),
@@ -138,6 +149,7 @@ def test_derivatives_match_finite_differences(name):
     }
     eta, step = inverse[own.link](at), 1e-5
     values = [1.0, 0.0] if own.discrete else [0.4, 1.3 + 1e-3, 2.9]
+    values = [0.1, 0.3, 0.9] if own.support == (0.0, 1.0) else values
     y, etas, sizes = spread(values, eta, size)
     slope, curvature = own.derivatives(y, link(etas), sizes)
     up = own.log_prob(y, link(etas + step), sizes)
@@ -149,7 +161,18 @@ def test_derivatives_match_finite_differences(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["gaussian", "gamma", "poisson", "binomial", "negative-binomial"]
+    "name",
+    [
+        "gaussian",
+        "gamma",
+        "poisson",
+        "binomial",
+        "negative-binomial",
+        "weibull",
+        "log-normal",
+        "inverse-gaussian",
+        "beta",
+    ],
 )
 def test_curvature_is_expected_information(name):
     """The variance of the slope is the expected curvature."""
@@ -191,6 +214,10 @@ EXTREMES = {
     "student-t": ([-1e150, 0.0, 1e150], [-1e150, 1e-300, 1e150]),
     "laplace": ([-1e300, 0.0, 1e300], [-1e300, 1e-300, 1e300]),
     "gamma": ([1e-300, 1.0, 1e200], [1e-300, 1.0, 1e200]),
+    "weibull": ([1e-300, 1.0, 1e200], [1e-300, 1.0, 1e200]),
+    "log-normal": ([1e-300, 1.0, 1e200], [1e-300, 1.0, 1e200]),
+    "inverse-gaussian": ([1e-300, 1.0, 1e200], [1e-300, 1.0, 1e200]),
+    "beta": ([1e-300, 0.5, 1.0 - 1e-16], [0.0, 1e-300, 0.5, 1.0]),
     "poisson": ([0.0, 1.0, 1e12], [0.0, 1e-300, 1e15]),
     "negative-binomial": ([0.0, 1.0, 1e12], [0.0, 1e-300, 1e15]),
     "binomial": ([0.0, 3.0, 7.0], [0.0, 0.5, 1.0]),
@@ -209,6 +236,7 @@ def test_extreme_inputs_stay_finite(name):
         assert np.all(np.isfinite(own.cdf(y, at, size)))
 
 
+EXPECTED_WEIBULL = stats.weibull_min(2.0).logpdf(0.7)
 # scipy.stats: t(3.5).logpdf(40), gamma(2.3, scale=1.3 / 2.3).logpdf(1e-8),
 # poisson(1.3e4).logpmf(12000), nbinom(1.7, 1.7 / 5.6).logpmf(300),
 # binom(7, 0.3).logpmf(7); by hand for Laplace
@@ -221,6 +249,22 @@ REFERENCES = [
         None,
         stats.gamma(2.3, scale=1.3 / 2.3).logpdf(1e-8),
     ),
+    (Weibull().with_shape([2.0]), 0.7, np.sqrt(np.pi) / 2.0, None, EXPECTED_WEIBULL),
+    (
+        LogNormal().with_sigma([0.9]),
+        20.0,
+        1.3,
+        None,
+        stats.lognorm(0.9, scale=1.3 * np.exp(-0.405)).logpdf(20.0),
+    ),
+    (
+        InverseGaussian().with_shape([2.3]),
+        1e-2,
+        1.3,
+        None,
+        stats.invgauss(1.3 / 2.3, scale=2.3).logpdf(1e-2),
+    ),
+    (Beta().with_precision([4.0]), 0.9, 0.3, None, stats.beta(1.2, 2.8).logpdf(0.9)),
     (Poisson(), 12000.0, 1.3e4, None, stats.poisson(1.3e4).logpmf(12000)),
     (
         NegativeBinomial().with_theta([1.7]),
@@ -265,6 +309,10 @@ def generated(name, n=400, seed=0):
         ("laplace", ["scale_"]),
         ("gamma", ["shape_"]),
         ("negative-binomial", ["theta_"]),
+        ("weibull", ["shape_"]),
+        ("log-normal", ["sigma_"]),
+        ("inverse-gaussian", ["shape_"]),
+        ("beta", ["precision_"]),
     ],
 )
 def test_dispersions_maximise_the_likelihood(name, moved):
@@ -545,6 +593,9 @@ def test_members_average():
         ("poisson", {"y": -1.0}, "Poisson got y with the value -1.0"),
         ("poisson", {"y": 0.5}, "Poisson got y with the value 0.5"),
         ("gamma", {"y": 0.0}, "least value of 0.0"),
+        ("weibull", {"y": 0.0}, "Weibull got y with a least value of 0.0"),
+        ("tweedie", {"y": -1.0}, "Tweedie got y with a least value of -1.0"),
+        ("beta", {"y": 1.0}, "Beta got y with the value 1.0.*without the ends"),
         ("binomial", {"y": 2.0}, "exceeds its trials by 1.0"),
         ("poisson", {"trials": 3.0}, "got trials with Poisson"),
         ("gaussian", {"offset": 3.0}, "takes neither offset nor trials"),
@@ -584,6 +635,10 @@ def test_neural_experts_have_no_log_link():
     "own",
     [
         Gamma(floor=0),
+        LogNormal(floor=1),
+        Beta(floor=0),
+        Tweedie(power=2.0),
+        Tweedie(floor=0),
         HeteroscedasticGaussian(floor=0),
         HeteroscedasticGaussian("linear"),
         StudentT(df=-1),
@@ -697,7 +752,7 @@ def test_trees_take_noise_as_a_leaf_beside_all_others(noise, branching):
         before = model.lower_bounds_[-1]
         again = model.set_params(warm_start=True).fit(X, y)
         assert again.lower_bounds_[-1] >= before - 1e-9
-    with pytest.raises(ValueError, match="grows without noise"):
+    with pytest.raises(ValueError, match="noise=.*grows without it"):
         HierarchicalMoERegressor(branching="grow", noise=noise).fit(X, y)
 
 
@@ -837,7 +892,7 @@ def test_what_is_for_classes_is_refused():
     X, y = targets("student-t", n=60)
     with pytest.raises(ValueError, match="MoEClassifier"):
         MoERegressor(likelihood=Categorical()).fit(X, y)
-    with pytest.raises(ValueError, match="fit no noise"):
+    with pytest.raises(ValueError, match="noise=.*do not fit that"):
         MoERegressor("auto", noise="constant").fit(X, y)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import joblib
 import numpy as np
@@ -18,12 +19,13 @@ from sklearn.ensemble import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+import skmoe
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import ClassifierGate, GroupGate, SoftmaxGate
@@ -371,6 +373,54 @@ def test_representations(regression):
     assert "line" in html
     assert "sk-parallel" in html
     assert "MoERegressor" in repr(clone(model).fit(*regression))
+    assert "SoftmaxGate" in html
+    assert "TopKRouter" not in html
+    model.set_params(router=1, shared_expert=Lasso(), gate="constant")
+    html = model.fit(*regression)._repr_html_()
+    for part in ("ConstantGate", "TopKRouter", "Lasso", "line: ", "tree: "):
+        assert part in html
+    # Nobody has published pages yet, so that none is linked to.
+    assert "skmoe." not in " ".join(re.findall('href="([^"]*)"', html))
+
+
+def test_classes_instead_of_instances_have_their_names():
+    model = MoERegressor([Ridge, Lasso])
+    assert "lasso" in model._repr_html_()
+    assert "abcmeta" not in model._repr_html_()
+
+
+def test_experts_that_are_lost_are_not_drawn():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, size=(300, 1))
+    y = np.abs(x[:, 0]) + 0.1 * rng.normal(size=300)
+    model = MoERegressor(n_experts=4, trainer=EM(min_load=0.1), random_state=0)
+    html = model.fit(x, y)._repr_html_()
+    assert model.n_experts_ < 4
+    shown = {name for name in map("expert{}".format, range(4)) if f"{name}: " in html}
+    assert shown == set(model.named_experts_)
+
+
+def test_pools_are_drawn_in_one_box():
+    html = MoERegressor("auto")._repr_html_()
+    assert "HistGradientBoosting" in html
+    assert len(html) < 45_000
+    assert "sk-parallel" not in html.split("</style>")[1]
+    html = MoERegressor(n_experts=12)._repr_html_()
+    assert "12 experts" in html
+
+
+def test_links_lead_to_pages_of_the_reference(monkeypatch):
+    assert MoERegressor()._get_doc_link() == ""
+    monkeypatch.setattr(skmoe._stamp, "API_PAGES", "https://here/api")
+    found = {f"skmoe.{n}": kind() for n, kind in vars(skmoe).items() if n[:3] == "MoE"}
+    found |= {"skmoe.gates.SoftmaxGate": SoftmaxGate(), "skmoe.trainers.EM": EM()}
+    for name, own in found.items():
+        assert own._get_doc_link() == f"https://here/api/{name}.html"
+
+    class Mine(SoftmaxGate):
+        """Not of this library."""
+
+    assert Mine()._get_doc_link() == ""
 
 
 def test_classifiers_of_any_kind(classification):

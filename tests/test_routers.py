@@ -55,6 +55,15 @@ ROUTERS = {
 }
 
 
+def test_a_routing_is_printed_in_one_line():
+    routing = TopKRouter(2).route(LOG_GATE)
+    load = ", ".join(map(str, routing.load))
+    assert repr(routing) == f"Routing of 203 rows to 2 of 5 experts, load [{load}]"
+    lost = routing._replace(load=np.arange(1000), overflow=3)
+    assert len(str(lost)) < 120
+    assert str(lost).endswith("3 overflowed")
+
+
 @pytest.mark.parametrize("name", ROUTERS)
 def test_prediction_is_a_function_of_the_row(name):
     router = ROUTERS[name].fit(LOG_GATE, X=X)

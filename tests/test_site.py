@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +51,29 @@ def test_reference_has_every_public_name(tmp_path):
         page = (tmp_path / f"{module}.rst").read_text().split()
         assert name in page, f"{module}.{name} is on no page of the site"
         assert module in index
+
+
+def test_modules_list_what_they_offer():
+    """And not what they import: completion reads it."""
+    import reference
+
+    for module in reference.public_modules():
+        names = {own for own in dir(importlib.import_module(module)) if own[:2] != "__"}
+        wanted = set(reference.public_names(module))
+        if module == "skmoe":
+            wanted |= {own.removeprefix("skmoe.") for own in reference.public_modules()}
+            wanted.remove("skmoe")
+        assert names == wanted, module
+
+
+def test_modules_are_there_when_they_are_asked_for():
+    code = (
+        "import sys, skmoe; assert 'skmoe.inspection' not in sys.modules; "
+        "print(skmoe.inspection.explain.__module__, hasattr(skmoe, 'nothing'))"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["skmoe.inspection", "False"]
 
 
 def test_reference_is_not_written_anew_where_nothing_changed(tmp_path):

@@ -2,13 +2,16 @@
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
+import read_rows
+from read_rows import limit_samples, two_regimes
 from sklearn.base import clone
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
-from skmoe._estimators import sources
+from skmoe._estimators import first_pass
 from skmoe._numerics.design import block_moments, merged_moments, weighted_moments
 from skmoe._numerics.sample import ContentSample, label_numbers, row_keys
 from skmoe.data import RowSource
@@ -16,8 +19,8 @@ from skmoe.datasets import make_gated_regression
 from skmoe.engines import map_rows, recut, sum_blocks, unit_rows
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
+from skmoe.routers import HashRouter
 from skmoe.trainers import EM, HardEM
-from skmoe.trainers._em import streamed
 
 N_ROWS = 3000
 
@@ -25,30 +28,10 @@ N_ROWS = 3000
 @pytest.fixture(scope="module")
 def rows():
     """Columns, numbers, labels and weights, some of them zero."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(N_ROWS, 3)) * [1.0, 100.0, 0.01] + [0.0, 1e3, 0.0]
-    right = X[:, 0] > 0
-    y = np.where(right, 0.02 * (X[:, 1] - 1e3), 1.0 - 100 * X[:, 2])
-    y += 0.3 * rng.normal(size=N_ROWS)
-    labels = np.where(right, X[:, 1] > 1e3, X[:, 2] > 0.005).astype(int)
-    labels = np.array(["no", "yes", "rare"])[np.where(X[:, 0] > 2, 2, labels)]
-    weight = rng.uniform(0.5, 2.0, N_ROWS) * (rng.random(N_ROWS) > 0.1)
-    # A whole batch of rows that do not count.
-    weight[1000:1400] = 0.0
-    return X, y, labels, weight
+    return two_regimes(N_ROWS, 2, slice(1000, 1400))
 
 
-def in_batches(*arrays, sizes=(700, 300, 0, 400, 1, 2500)):
-    """A source of uneven batches, some of them empty."""
-
-    def read():
-        first, number = 0, 0
-        while first < len(arrays[0]):
-            last = first + sizes[number % len(sizes)]
-            yield tuple(own[first:last] for own in arrays)
-            first, number = last, number + 1
-
-    return RowSource.from_batches(read)
+in_batches = partial(read_rows.in_batches, sizes=(700, 300, 0, 400, 1, 2500))
 
 
 def on_disk(folder, *arrays):
@@ -172,9 +155,7 @@ def test_equal_loads_are_ordered_by_all_rows():
 @pytest.fixture
 def small_samples(monkeypatch):
     """Samples that hold a quarter of the rows, and first runs on half of that."""
-    for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 1000)
-    monkeypatch.setattr(streamed, "FIRST_ROWS", 500)
+    limit_samples(1000, 500, monkeypatch.setattr)
 
 
 @pytest.mark.usefixtures("small_samples")
@@ -319,11 +300,11 @@ def test_gaps_in_parquet_are_refused_by_name(tmp_path):
         ({"experts": "mlp"}, "experts='mlp'.*use LinearExpert"),
         ({"gate": "mlp"}, "gate='mlp'.*gate='softmax'"),
         ({"likelihood": "heteroscedastic"}, r"likelihood=Het.*gaussian"),
-        ({"router": 1}, "router=1.*router=None"),
+        ({"router": HashRouter()}, "router=HashRouter.*TopKRouter"),
         ({"trainer": "gradient"}, "trainer='gradient'.*trainer='em'"),
         ({"trainer": EM(objective="prediction")}, "trainer=EM.*likelihood"),
         ({"shared_expert": LinearExpert()}, "shared_expert=None"),
-        ({"gate_features": [0]}, "gate_features=None"),
+        ({"gate_features": "piecewise-linear"}, "choose columns"),
         ({"n_members": 2}, "n_members=1"),
         ({"warm_start": True}, "warm_start=False"),
     ],
@@ -350,8 +331,8 @@ def test_what_a_source_holds_is_not_given_beside_it(rows):
         MoEClassifier(class_weight="balanced").fit(in_batches(X, labels))
     with pytest.raises(ValueError, match="branching='grow'; use a shape"):
         HierarchicalMoERegressor(branching="grow").fit(source, None)
-    with pytest.raises(ValueError, match="in a tree 'softmax', with linear experts"):
-        HierarchicalMoERegressor("additive").fit(source, None)
+    with pytest.raises(ValueError, match="gate='gaussian'; .*in a tree not"):
+        HierarchicalMoERegressor("additive", gate="gaussian").fit(source, None)
     with pytest.raises(ValueError, match="rows are read at once"):
         MoERegressor(trainer="gradient").partial_fit(source, y)
     with pytest.raises(ValueError, match="requires y"):
@@ -454,7 +435,7 @@ def test_trees_have_the_optimum_of_arrays():
 @pytest.mark.parametrize("n_sampled", [1000, N_ROWS])
 def test_passes_are_counted(rows, monkeypatch, n_sampled):
     for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, n_sampled)
+        monkeypatch.setattr(first_pass, name, n_sampled)
     X, y, *_ = rows
     passes = []
 

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
+from read_rows import in_batches, limit_samples
 from sklearn.base import clone
 
-from skmoe import MoEClassifier, MoERegressor
-from skmoe._estimators import sources
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe._estimators import first_pass
 from skmoe._numerics.curve_sums import around_means, traces
-from skmoe.data import RowSource
+from skmoe._numerics.tree import Tree
 from skmoe.experts import AdditiveExpert, LinearExpert
 from skmoe.gates import AdditiveGate, SoftmaxGate
+from skmoe.gates._tree import TreeGate
 from skmoe.trainers import EM
-from skmoe.trainers._em import streamed, streamed_parts
 
 N_ROWS = 1500
 
@@ -19,10 +20,7 @@ N_ROWS = 1500
 @pytest.fixture(autouse=True)
 def small_samples(monkeypatch):
     """Samples that hold two thirds of the rows, and first runs on a third."""
-    for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 1000)
-    for module in (streamed, streamed_parts):
-        monkeypatch.setattr(module, "FIRST_ROWS", 500)
+    limit_samples(1000, 500, monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +32,6 @@ def table():
     first = rng.random(N_ROWS) < 1 / (1 + np.exp(4 - X[:, 0]))
     eta = np.where(first, np.sin(X[:, 1]), 0.03 * X[:, 1] ** 2 - 1)
     return X, eta, eta + 0.3 * rng.normal(size=N_ROWS)
-
-
-def in_batches(*arrays, size=700):
-    """A source of batches of some size."""
-
-    def read():
-        for first in range(0, len(arrays[0]), size):
-            yield tuple(own[first : first + size] for own in arrays)
-
-    return RowSource.from_batches(read)
 
 
 LIKELIHOOD = EM(objective="likelihood", tol=1e-8, max_refits=100)
@@ -105,6 +93,54 @@ def test_penalties_by_evidence_and_classes(table):
     assert model.score(X, labels) == pytest.approx(other.score(X, labels), abs=0.02)
 
 
+CURVES = AdditiveExpert(n_knots=5)
+TREES = {
+    "curves": {"experts": CURVES, "gate": "additive", "branching": (2,)},
+    "counts": {"experts": LinearExpert(), "likelihood": "poisson", "router": 1},
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.filterwarnings("ignore:Expert", "ignore:EM stopped")
+def test_trees_of_all_that_gains_from_sums(table, name):
+    X, _, y = table
+    y = np.floor(np.abs(y)) if name != "curves" else y
+    trainer = EM(objective="likelihood", tol=1e-3, max_iter=5)
+    given = {"random_state": 0, "trainer": trainer, **TREES[name]}
+    model = HierarchicalMoERegressor(**given).fit(in_batches(X, y))
+    total = model.log_density(X, y).sum()
+    assert model.log_likelihood_ == pytest.approx(total, rel=1e-9)
+    other = clone(model).fit(X, y)
+    assert total > other.log_likelihood_ - 0.02 * len(y)
+
+
+def test_the_optimum_of_a_tree_is_a_fixed_point_of_its_sums(table):
+    X, *_ = table
+    rng = np.random.default_rng(0)
+    resp = rng.dirichlet(np.ones(4), len(X)) * (X[:, :1] > -1)
+    resp[:, 3] += X[:, 0] <= -1
+    gate = TreeGate(SoftmaxGate(alpha=1.0), Tree(((None, None), None, None)))
+    gate.fit(X, resp, np.ones(len(X)))
+    sums = gate.sums(X, np.ones(len(X)), None, float(len(X)))
+    theta = sums.vector(gate)
+    np.testing.assert_allclose(
+        sums.at(theta).log_joint(X), gate.log_joint(X), rtol=1e-9
+    )
+    own = sums.zeros()
+    sums.add(own, theta, X, resp, np.ones(len(X)))
+    np.testing.assert_allclose(sums.moved(theta, own), theta, atol=1e-5)
+    # Without a leaf the other children of its node share its rows.
+    left, short = sums.without(theta, 0)
+    weights = np.exp(left.at(short).predict_log_proba(X))
+    assert left.part.tree.n_leaves == 3
+    both = np.exp(gate.predict_log_proba(X))
+    np.testing.assert_allclose(weights[:, 0], both[:, 0] + both[:, 1], rtol=1e-6)
+    alone = left
+    for _ in range(2):
+        alone, short = alone.without(short, 0)
+    np.testing.assert_allclose(alone.at(short).predict_log_proba(X), 0.0, atol=1e-12)
+
+
 def test_cuts_change_nothing(table):
     X, _, y = table
     fits = [
@@ -112,14 +148,16 @@ def test_cuts_change_nothing(table):
         for n_jobs in (1, 2)
     ]
     pairs = zip(fits, (700, 333), strict=True)
-    answers = [own.fit(in_batches(X, y, size=size)).predict(X) for own, size in pairs]
+    answers = [
+        own.fit(in_batches(X, y, sizes=(size,))).predict(X) for own, size in pairs
+    ]
     np.testing.assert_array_equal(*answers)
 
 
 def test_values_beyond_the_sample_are_no_gaps(table):
     X, _, y = table
     X = X.copy()
-    keys = sources.row_keys(np.column_stack([X, y]))
+    keys = first_pass.row_keys(np.column_stack([X, y]))
     # A row that no sample holds, with a value that no other has.
     last = np.argmax(keys)
     model = MoERegressor(AdditiveExpert(alpha=1.0), 1, random_state=0)

@@ -4,17 +4,19 @@ import pickle
 
 import numpy as np
 import pytest
+from read_rows import in_batches, limit_samples
+from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._estimators import sources
 from skmoe._numerics.sample import row_keys
 from skmoe.data import RowSource
 from skmoe.experts import LinearExpert
 from skmoe.gates import GaussianGate, SoftmaxGate
 from skmoe.likelihoods import Gaussian, Likelihood, StudentT
 from skmoe.likelihoods._sums import DispersionSums
+from skmoe.routers import TopKRouter
 from skmoe.trainers import EM
-from skmoe.trainers._em import streamed, streamed_parts, summed_parts
+from skmoe.trainers._em import streamed, summed_parts
 
 N_ROWS = 1800
 
@@ -22,10 +24,7 @@ N_ROWS = 1800
 @pytest.fixture(autouse=True)
 def small_samples(monkeypatch):
     """Samples that hold two thirds of the rows, and first runs on a third."""
-    for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 1200)
-    for module in (streamed, streamed_parts):
-        monkeypatch.setattr(module, "FIRST_ROWS", 600)
+    limit_samples(1200, 600, monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +49,6 @@ def drawn(family, eta, rng):
         "gaussian": lambda: 3 * eta + 0.3 * rng.normal(size=len(eta)),
     }
     return np.asarray(draws[family](), dtype=float)
-
-
-def in_batches(*arrays, size=700):
-    """A source of batches of some size."""
-
-    def read():
-        for first in range(0, len(arrays[0]), size):
-            yield tuple(own[first : first + size] for own in arrays)
-
-    return RowSource.from_batches(read)
 
 
 def both(kind, rows, weight, **parameters):
@@ -187,7 +176,9 @@ def test_cuts_and_threads_change_nothing(table):
     y = drawn("gamma", eta, np.random.default_rng(1))
     given = {"n_experts": 2, "likelihood": "gamma", "random_state": 0, **FIXED}
     fits = [
-        MoERegressor(**given, n_jobs=n_jobs).fit(in_batches(X, y, weight, size=size))
+        MoERegressor(**given, n_jobs=n_jobs).fit(
+            in_batches(X, y, weight, sizes=(size,))
+        )
         for n_jobs, size in ((1, 700), (3, 411))
     ]
     np.testing.assert_array_equal(fits[0].predict(X), fits[1].predict(X))
@@ -241,6 +232,159 @@ def test_what_is_summed_may_be_sent_to_another_process(table, monkeypatch):
     assert max(sent) < 20_000
 
 
+# -- what rows bring along -------------------------------------------------------------
+
+
+SIZED = {"poisson": "offset", "binomial": "trials"}
+
+
+def sized(table, family):
+    """Targets of a family, their weights, and what else the rows bring along."""
+    X, eta, weight, _ = table
+    rng = np.random.default_rng(3)
+    if family == "binomial":
+        trials = rng.integers(1, 12, N_ROWS).astype(float)
+        y = rng.binomial(trials.astype(int), 1 / (1 + np.exp(2 - 2 * eta)))
+        return y.astype(float), weight, trials
+    offset = rng.normal(size=N_ROWS)
+    return drawn(family, eta + offset, rng), weight, offset
+
+
+@pytest.mark.parametrize("family", SIZED)
+def test_offsets_and_trials_come_with_the_rows(table, family):
+    X, name = table[0], SIZED[family]
+    y, weight, size = sized(table, family)
+    given = {"n_experts": 2, "random_state": 0, "likelihood": family, **FIXED}
+    model = MoERegressor(**given, trainer=EM(tol=1e-10, max_refits=150))
+    other = clone(model).fit(in_batches(X, y, weight, size, size=name))
+    model.fit(X, y, weight, **{name: size})
+    assert_near(model, other, lambda own: own.predict(X, **{name: size}))
+    source = RowSource.from_arrays(X, y, weight, **{name: size})
+    # Of rows of a source what they bring along is known.
+    found = [np.concatenate([*own]) for own in (other.predict(source),)]
+    np.testing.assert_array_equal(*found, other.predict(X, **{name: size}))
+    total = sum(weight @ own for own in [np.concatenate([*other.log_density(source)])])
+    assert other.log_likelihood_ == pytest.approx(total, rel=1e-9)
+    expected = other.bic(X, y, weight, **{name: size})
+    assert other.bic(source) == pytest.approx(expected, rel=1e-9)
+
+
+def test_columns_of_parquet_are_what_rows_bring_along(table, tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    y, weight, size = (own[:900] for own in sized(table, "binomial"))
+    X = table[0][:900]
+    columns = {"a": X[:, 0], "b": X[:, 1], "y": y, "n": size.astype(int), "w": weight}
+    pytest.importorskip("pyarrow.parquet").write_table(
+        arrow.table(columns), tmp_path / "rows.parquet"
+    )
+    source = RowSource.from_parquet(tmp_path, "y", weight="w", trials="n")
+    assert source.names == ["a", "b"]
+    model = MoERegressor(n_experts=2, likelihood="binomial", random_state=0)
+    other = clone(model).fit(source)
+    # The sample holds all rows: the model is that of arrays.
+    expected = model.fit(X, y, weight, trials=size).predict(X, trials=size)
+    found = np.concatenate([*other.predict(source)])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_what_rows_bring_along_is_checked(table):
+    X = table[0]
+    y, weight, size = sized(table, "binomial")
+    model = MoERegressor(n_experts=2, likelihood="binomial", random_state=0)
+
+    def source(**given):
+        return RowSource.from_arrays(X, y, weight, **given)
+
+    with pytest.raises(ValueError, match="got offset with Binomial"):
+        model.fit(source(offset=size))
+    with pytest.raises(ValueError, match="exceeds its trials by"):
+        model.fit(source(trials=np.where(np.arange(N_ROWS) == 1500, 1.0, size)))
+    with pytest.raises(ValueError, match="whole numbers >= 1"):
+        model.fit(source(trials=size - 1))
+    with pytest.raises(ValueError, match="None for trials"):
+        model.fit(RowSource.from_batches(lambda: [(X, y, None, None)], size="trials"))
+    with pytest.raises(ValueError, match="got both offset and trials"):
+        source(trials=size, offset=size)
+    with pytest.raises(ValueError, match="got size='rate'"):
+        RowSource.from_batches(list, size="rate")
+    with pytest.raises(ValueError, match=r"expected \(X, y, sample_weight, trials\)"):
+        model.fit(in_batches(X, y, size="trials"))
+    with pytest.raises(ValueError, match="MoEClassifier got trials with Categorical"):
+        MoEClassifier().fit(source(trials=size))
+    model.fit(source(trials=size))
+    with pytest.raises(ValueError, match=r"a RowSource with trials=\.\.\."):
+        model.predict(source(trials=size), trials=size)
+
+
+# -- routers ---------------------------------------------------------------------------
+
+
+ROUTERS = [("poisson", 1), ("gaussian", TopKRouter(1, training="sparse"))]
+
+
+@pytest.mark.parametrize(("family", "router"), ROUTERS, ids=["refit", "sparse"])
+def test_rows_train_the_experts_that_a_router_keeps(table, family, router):
+    X, eta, weight, _ = table
+    y = drawn(family, eta, np.random.default_rng(1))
+    given = {"likelihood": family, "router": router, "trainer": EM(tol=1e-5), **FIXED}
+    model, other = both(MoERegressor, (X, y), weight, **given)
+    # The objective has jumps, at which either may stop.
+    assert other.log_likelihood_ > model.log_likelihood_ - 0.01 * N_ROWS
+    # All rows have had their share in that of the experts that predict them.
+    found = np.concatenate([*other.log_density(in_batches(X, y, weight))])
+    assert other.log_likelihood_ == pytest.approx(weight @ found, rel=1e-9)
+    assert ("soft_bound" in other.history_) == (router == 1)
+
+
+def test_a_router_has_its_say_in_a_sample_that_holds_all_rows(table):
+    X, eta, *_ = table
+    y = drawn("poisson", eta, np.random.default_rng(1))[:800]
+    model = MoERegressor(n_experts=2, likelihood="poisson", router=1, random_state=0)
+    other = clone(model).fit(in_batches(X[:800], y))
+    expected = model.fit(X[:800], y).predict(X)
+    np.testing.assert_allclose(other.predict(X), expected, rtol=1e-9)
+
+
+# -- columns that parts see ------------------------------------------------------------
+
+
+CHOICES = {
+    "by number": {"gate_features": [0], "expert_features": slice(1, 2)},
+    "by name": {"gate_features": ["a"], "expert_features": None},
+    "apart": {"expert_features": {"one": [1], "other": [1, 0]}},
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_parts_see_the_columns_that_are_chosen(table, name):
+    pandas = pytest.importorskip("pandas")
+    X, eta, weight, _ = table
+    X = pandas.DataFrame(X, columns=["a", "b"])
+    family = "gaussian" if name == "by number" else "poisson"
+    y = drawn(family, eta, np.random.default_rng(1))
+    given = {**FIXED, "likelihood": family, **CHOICES[name]}
+    if name == "apart":
+        given["experts"] = [(own, FIXED["experts"]) for own in ("one", "other")]
+    model, other = both(MoERegressor, (X, y), weight, **given)
+    assert_near(model, other, lambda own: own.predict(X))
+    found = [np.shape(own.coef_)[-1] for own in (other.gate_, *other.experts_)]
+    expected = [np.shape(own.coef_)[-1] for own in (model.gate_, *model.experts_)]
+    assert found == expected
+    lazily = np.concatenate([*other.predict(in_batches(X, y))])
+    np.testing.assert_array_equal(lazily, other.predict(X))
+
+
+def test_curves_of_chosen_columns(table):
+    X, eta, *_ = table
+    y = drawn("gaussian", eta, np.random.default_rng(1))[:1000]
+    given = {"gate_features": [0], "expert_features": [1], "random_state": 0}
+    likelihood = EM(objective="likelihood")
+    model = MoERegressor("additive", 2, gate="additive", trainer=likelihood, **given)
+    other = clone(model).fit(in_batches(X[:1000], y))
+    expected = model.fit(X[:1000], y).predict(X)
+    np.testing.assert_allclose(other.predict(X), expected, rtol=1e-9)
+
+
 # -- sums ------------------------------------------------------------------------------
 
 
@@ -290,7 +434,6 @@ class Unknown(Likelihood):
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"likelihood": "binomial"}, r"likelihood=Binomial\(\)"),
         ({"likelihood": Unknown()}, r"likelihood=Unknown\(\).*told by name"),
         ({"likelihood": Gaussian("shared"), "gate": "gaussian"}, "told by name"),
         (
@@ -303,7 +446,7 @@ class Unknown(Likelihood):
         ),
         ({"likelihood": "poisson", "gate": SoftmaxGate(0.1, l1_ratio=1)}, "lasso"),
     ],
-    ids=["trials", "unknown", "shared", "ridge", "lasso", "gate's lasso"],
+    ids=["unknown", "shared", "ridge", "lasso", "gate's lasso"],
 )
 def test_what_takes_all_rows_is_refused_by_name(table, parameters, said):
     X, eta, *_ = table

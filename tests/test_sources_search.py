@@ -5,11 +5,12 @@ import pytest
 from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._estimators import sources
+from skmoe._estimators import first_pass
 from skmoe.data import RowSource
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import LinearExpert
 from skmoe.model_selection import MoEClassifierCV, MoERegressorCV
+from skmoe.routers import HashRouter
 from skmoe.trainers._em import streamed
 
 N_ROWS = 1200
@@ -74,7 +75,7 @@ def test_classes_and_penalties(rows):
 
 def test_more_rows_than_the_sample_holds(rows, monkeypatch):
     for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 600)
+        monkeypatch.setattr(first_pass, name, 600)
     monkeypatch.setattr(streamed, "FIRST_ROWS", 400)
     X, y, _ = rows
     source, passes = counted(X, y)
@@ -110,7 +111,7 @@ def test_what_a_search_cannot_do_is_refused_by_name(rows):
     for given in ({"y": y}, {"sample_weight": weight}, {"groups": y}, {"offset": y}):
         with pytest.raises(ValueError, match=f"RowSource with .*{next(iter(given))}"):
             search.fit(source, **given)
-    with pytest.raises(ValueError, match="router=1"):
-        search.set_params(estimator=MoERegressor(router=1)).fit(source)
+    with pytest.raises(ValueError, match="router=Hash"):
+        search.set_params(estimator=MoERegressor(router=HashRouter())).fit(source)
     with pytest.raises(ValueError, match="requires y"):
         MoERegressorCV(n_experts=2).fit(X)

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+from read_rows import in_batches, limit_samples
 from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor
-from skmoe._estimators import sources
 from skmoe.data import RowSource
 from skmoe.experts import AdditiveExpert
 from skmoe.trainers import EM
-from skmoe.trainers._em import streamed, streamed_parts
 
 pandas = pytest.importorskip("pandas")
 
@@ -40,20 +39,7 @@ def rows():
 @pytest.fixture
 def small_samples(monkeypatch):
     """Samples that hold half of the rows, and first runs on two thirds of that."""
-    for name in ("LEAST_SAMPLE", "LARGEST_SAMPLE"):
-        monkeypatch.setattr(sources, name, 600)
-    for module in (streamed, streamed_parts):
-        monkeypatch.setattr(module, "FIRST_ROWS", 400)
-
-
-def in_batches(frame, y, size=350):
-    """A source of frames."""
-
-    def read():
-        for first in range(0, len(y), size):
-            yield frame[first : first + size], y[first : first + size]
-
-    return RowSource.from_batches(read)
+    limit_samples(600, 400, monkeypatch.setattr)
 
 
 def written(folder, frame, y, n_files=2):
@@ -108,7 +94,7 @@ def test_all_rows_of_tables_count(rows, tmp_path):
     model = MoERegressor("additive", 1, gate="constant", trainer=LIKELIHOOD).fit(
         frame, y
     )
-    sources = in_batches(frame, y), in_batches(frame, y, 77)
+    sources = in_batches(frame, y), in_batches(frame, y, sizes=(77,))
     fits = [clone(model).fit(own) for own in (*sources, written(tmp_path, frame, y))]
     for own in fits:
         np.testing.assert_array_equal(own.predict(frame), fits[0].predict(frame))

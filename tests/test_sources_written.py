@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from read_rows import in_batches
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.data import RowSource, write_predictions
@@ -13,14 +14,6 @@ parquet = pytest.importorskip("pyarrow.parquet")
 @pytest.fixture(scope="module")
 def rows():
     return make_gated_regression(600, 2, 2, random_state=0)
-
-
-def in_batches(*arrays, size=250):
-    def read():
-        for first in range(0, len(arrays[0]), size):
-            yield tuple(own[first : first + size] for own in arrays)
-
-    return RowSource.from_batches(read)
 
 
 def columns(path):
@@ -35,7 +28,7 @@ def test_answers_are_those_of_arrays(rows, tmp_path):
     assert columns(path).keys() == {"prediction"}
     both = ["predict", "log_density"]
     # Another batch each, and a file that was there.
-    assert write_predictions(model, in_batches(X, y, size=99), path, both) == len(y)
+    assert write_predictions(model, in_batches(X, y, sizes=(99,)), path, both) == len(y)
     found = columns(path)
     np.testing.assert_allclose(found["prediction"], model.predict(X), rtol=1e-12)
     density = model.log_density(X, y)

@@ -20,6 +20,7 @@ from skmoe import (
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import Gaussian
+from skmoe.routers import HashRouter
 from skmoe.trainers import EM
 
 K, N, SIZE = 3, 3000, 500
@@ -334,7 +335,6 @@ def test_too_few_rows_are_told():
 
 
 REFUSED = {
-    "trials": MoERegressor(n_experts=2, likelihood="binomial"),
     "variance": MoERegressor(n_experts=2, likelihood="heteroscedastic"),
     "one variance": MoERegressor("additive", 2, likelihood=Gaussian(variance="shared")),
     "ridge": MoERegressor(LinearExpert(alpha=1.0), 2, likelihood="student-t"),
@@ -343,8 +343,8 @@ REFUSED = {
     "noise": MoERegressor(n_experts=2, noise=True),
     "other library": MoERegressor(Ridge(), 2),
     "network as gate": MoERegressor("additive", n_experts=2, gate="mlp"),
-    "tree of curves": HierarchicalMoERegressor("additive", branching=(2, 2)),
-    "sparse": MoERegressor("additive", 2, router=1),
+    "tree of networks": HierarchicalMoERegressor("additive", (2, 2), gate="mlp"),
+    "capacity": MoERegressor("additive", 2, router=HashRouter()),
     "prediction": MoERegressor(n_experts=2, trainer=EM(objective="prediction")),
     "members": MoERegressor(n_experts=2, n_members=2),
     "growing": HierarchicalMoERegressor(branching="grow"),
@@ -390,7 +390,9 @@ def test_failed_calls_leave_the_model():
         with pytest.raises(ValueError, match=match):
             model.partial_fit(A, b, **more)
     apart = clone(MODELS["sparse"])
-    apart.set_params(expert_features={"expert0": [0], "expert1": [1]})
+    lasso = LinearExpert(alpha=0.1, l1_ratio=0.5)
+    columns = {"expert0": [0], "expert1": [1]}
+    apart.set_params(experts=lasso, expert_features=columns)
     with pytest.raises(ValueError, match="its parts do not share"):
         apart.partial_fit(X, Y)
     assert not hasattr(apart, "gate_")

@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
-from skmoe import MoEClassifier, MoERegressor
+from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe.experts import AdditiveExpert, LinearExpert
 from skmoe.experts._sums import ExpertRows
 from skmoe.likelihoods import StudentT
@@ -72,6 +72,11 @@ MODELS = {
     "constant gate": (mixture(CURVES, gate="constant", trainer="hard-em"), "curve"),
     "classes": (mixture(CURVES, MoEClassifier, gate="additive"), "classes"),
     "two classes": (mixture(CURVES, MoEClassifier), "sides"),
+    "tree": (
+        HierarchicalMoERegressor(LinearExpert(), (2,), likelihood="poisson"),
+        "counts",
+    ),
+    "within one": (mixture(likelihood="poisson", router=1), "counts"),
     "linear classes": (mixture(kind=MoEClassifier, gate="gaussian"), "sides"),
 }
 
@@ -111,6 +116,28 @@ def test_one_step_on_all_rows_is_one_of_rows_on_disk(name):
     found = model._learned.state.frame.theta
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
     assert np.abs(found - theta).max() > 1e-6
+
+
+def trials_of(seed):
+    """Trials and successes of two regimes."""
+    X, eta, _, rng = drawn(seed, n=1500)
+    trials = rng.integers(1, 10, len(X))
+    y = rng.binomial(trials, 1 / (1 + np.exp(2 - 2 * eta)))
+    return X, y.astype(float), trials.astype(float)
+
+
+def test_batches_bring_their_trials_along():
+    A, b, trials = trials_of(4)
+    model = mixture(likelihood="binomial")
+    whole = clone(model).fit(A, b, trials=trials)
+    for start in range(0, len(A), 500):
+        part = slice(start, start + 500)
+        model.partial_fit(A[part], b[part], trials=trials[part])
+    A, b, trials = trials_of(5)
+    told = [own.log_density(A, b, trials=trials).mean() for own in (model, whole)]
+    assert told[0] > told[1] - 0.01
+    with pytest.raises(ValueError, match="exceeds its trials"):
+        model.partial_fit(A, b)
 
 
 NEAR = ["poisson", "student-t", "gaussian gate", "outputs", "own columns", "additive"]
@@ -303,8 +330,8 @@ def test_fit_keeps_its_sums_for_a_step():
         assert model.n_iter_ == 2
     exposed = stepping(given("poisson")[0], step=0.2)
     exposed.fit(X, np.abs(y).round(), offset=np.zeros(N))
-    assert exposed._learned.state is None
-    assert not hasattr(exposed, "partial_fit")
+    exposed.partial_fit(X, np.abs(y).round(), offset=np.zeros(N))
+    assert exposed.n_iter_ == 2
     assert not hasattr(mixture(CURVES).fit(X, y), "partial_fit")
 
 

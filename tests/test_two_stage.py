@@ -308,8 +308,6 @@ def test_groups_reach_the_splitter(regression, monkeypatch):
     groups = np.arange(len(X)) // 10
     trainer = TwoStage(cv=GroupKFold(4))
     model = MoERegressor(REGRESSORS, trainer=trainer, random_state=0)
-    with pytest.raises(ValueError, match="enable_metadata_routing"):
-        model.fit(X, y, groups=groups)
     weight = (np.arange(len(X)) % 20 > 0).astype(float)
     with config_context(enable_metadata_routing=True):
         kept = []

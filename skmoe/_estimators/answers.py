@@ -7,13 +7,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
 from .._sklearn import safe_indexing
+from .._tables.table import row_weights
 from ..engines import run_calls
 from ..experts._answers import predict_expert
 from ..experts._base import traits
 from ..routers._base import routed
+from ..trainers._rows import subjects_of
 from . import routed as routed_linear
 from .shared import SharedExpert
+from .subjects import read_groups
 from .views import Views
+
+# How far gate weights of the rows of a group may be apart.
+SAME_GATE = 1e-6
 
 
 class Seen(NamedTuple):
@@ -78,6 +84,10 @@ class FittedMixture(NamedTuple):
     def is_noise(self):
         """Which experts are noise, (K,)."""
         return np.array([own.is_noise for own in self.likelihoods])
+
+    def is_bare(self):
+        """Which components have no expert, noise or zeros, (K,)."""
+        return np.array([own.is_bare for own in self.likelihoods])
 
     def route(self, gate_view):
         """Active experts of each row, and their weights."""
@@ -214,8 +224,38 @@ def route(model, X):
     return own.route(own.see(table).gate)
 
 
-def log_parts(model, X, y, **sizes):
-    """Log gate weights after routing, and expert log-densities, both (n, K)."""
+def log_parts(model, X, y, *, groups=None, **sizes):
+    """Log gate weights after routing, and expert log-densities, both (n, K).
+
+    With ``groups`` they are (n_groups, K), of groups in order of first appearance.
+    """
     own, seen = see(model, X, **sizes)
     y = own.target.encode(own.target.check(y, seen.gate, model))
-    return own.log_parts(seen, y)
+    parts = own.log_parts(seen, y)
+    return of_subjects(*parts, given_subjects(model, parts[0], groups))
+
+
+def given_subjects(model, rows, groups, sample_weight=None):
+    """Which of some ``rows`` belong together, as the user says."""
+    known = read_groups(groups, len(rows), type(model).__name__)
+    codes = None if known is None else known.codes
+    return subjects_of(codes, row_weights(rows, sample_weight))
+
+
+def of_subjects(log_gate, log_prob, subjects):
+    """Log-weights and log-densities (S, K) of subjects, from those (n, K) of rows.
+
+    Raises ``ValueError`` where rows of a subject have different weights of the gate.
+    """
+    if len(subjects) == len(log_gate):
+        return log_gate, log_prob
+    gate = subjects.of(log_gate)
+    differs = np.abs(np.exp(subjects.spread(gate)) - np.exp(log_gate)) > SAME_GATE
+    if differs.any():
+        row = int(np.argmax(differs.any(axis=1)))
+        raise ValueError(
+            f"groups have rows, such as row {row}, of which the gate says something "
+            "else than of the first row of their group; expected what the gate reads "
+            "to be constant within groups."
+        )
+    return gate, subjects.evidence(log_prob)

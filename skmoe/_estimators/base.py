@@ -20,7 +20,6 @@ from .._sklearn import (
     HasMethods,
     Interval,
     StrOptions,
-    VisualBlock,
     fit_context,
     printed_as_estimator,
     raise_for_params,
@@ -32,7 +31,7 @@ from .._typing import Method, Table
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
-from ..experts._noise import NOISE
+from ..experts._base import seed_experts
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
@@ -44,7 +43,7 @@ from .fitted import (
     check_same,
     commit,
     fit_and_commit,
-    members_of,
+    is_open,
     previous_fits,
     read_before,
     settled,
@@ -62,11 +61,14 @@ from .parts import (
     flat_gate,
     has_own_names,
     resolve,
-    seed_experts,
 )
 from .shared import fit_shared
+from .shown import block_of, few_of
 from .sources import fit_source
+from .start import read_start
+from .subjects import check_constant, read_groups
 from .training import (
+    check_given,
     check_size,
     given_rows,
     make_task,
@@ -84,18 +86,6 @@ from .views import Reading, fit_views, training_views, what_all_allow
 
 # What ``partial_fit`` can leave alone, besides experts by name.
 FREEZE = ("experts", "gate")
-# Experts that the picture of a mixture shows.
-MOST_SHOWN = 50
-
-
-def few_of(model):
-    """How many experts a fit kept where there might be more; None where it did not."""
-    choice = None if model._learned is None else model._learned.choice
-    if model.n_experts != AUTO or choice is None:
-        return None
-    # Members of an average have about the same number.
-    n_left = members_of(model)[0].n_experts_ - bool(asked_of(model).noise)
-    return n_left if n_left < BOUND else None
 
 
 def can_partial_fit(model):
@@ -169,7 +159,6 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
     A subclass gives ``_classify``, ``_target`` and ``fit``.
     """
 
-    _doc_link_module = "skmoe"
     # What a fitted mixture keeps besides its public attributes.
     _learned: Any = None
 
@@ -232,19 +221,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         return text if few is None else f"{text}  # {few} of at most {BOUND} experts"
 
     def _sk_visual_block_(self):
-        few = few_of(self)
-        named = asked_of(self, few).by_name
-        notes = {
-            member.name: f"{member.name} (left out: {member.dropped})"
-            for member in vars(self).get("expert_pool_", ())
-            if member.dropped
-        }
-        names = [notes.get(name, name) for name in named][:MOST_SHOWN]
-        if len(named) > MOST_SHOWN:
-            names[-1] += f" and {len(named) - MOST_SHOWN} more"
-        if few is not None:
-            names[0] += f" ({few} of at most {BOUND} experts)"
-        return VisualBlock("parallel", [*named.values()][:MOST_SHOWN], names=names)
+        return block_of(self)
 
     # ``set_output`` wraps the method only where the class defines it itself.
     def transform(self, X: Table) -> NDArray:
@@ -261,56 +238,57 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         """Earlier fits to continue from, one per member, or None."""
         return previous_fits(self, parts)
 
-    def _fit(self, X, y, sample_weight, fit_params, sizes, resp=None):
+    def _fit(self, X, y, sample_weight, fit_params, sizes, start=None, groups=None):
         with told_of_compiling(self):
             if isinstance(X, RowSource):
-                given = {"y": y, "sample_weight": sample_weight, "start": resp}
-                return fit_source(self, X, **given | sizes | fit_params)
-            return self._fit_rows(X, y, sample_weight, fit_params, sizes, resp)
+                beside = {"y": y, "sample_weight": sample_weight, "groups": groups}
+                given = beside | {"start": start} | sizes | fit_params
+                return fit_source(self, X, **given)
+            given = X, y, sample_weight, fit_params, sizes, start, groups
+            return self._fit_rows(*given)
 
-    def _fit_rows(self, X, y, sample_weight, fit_params, sizes, resp):
+    def _fit_rows(self, X, y, sample_weight, fit_params, sizes, start, groups):
         owner, before, parts = type(self).__name__, read_before(self), self._resolve()
         reading = Reading(parts.asked, parts.gate.node_gate)
         table = reading.read(self, X)
-        given = given_rows(table, *self._target.read(y, table, sample_weight, self))
-        parts = self._screen(parts, given)
-        goes_on = self.warm_start and parts.trainer.continues
-        parts, is_open = settled(self, parts, goes_on, resp)
+        rows = self._target.read(y, table, sample_weight, self)
+        known = None if groups is None else read_groups(groups, table.n_rows, owner)
+        given = given_rows(table, *rows, known)
+        parts, resp = self._screen(parts, given), None
+        if start is not None:
+            resp = read_start(start, parts, given, self, is_open(self, parts))
+        goes_on = self.warm_start and parts.trainer.continues and resp is None
+        parts, counts = settled(self, parts, goes_on, resp)
         previous = self._previous(parts) if goes_on else None
         if previous is not None:
             check_same(before, as_read(self, given.target), owner)
-        check_size(parts, int(np.count_nonzero(given.weight)))
+        check_given(parts, given)
         views = fit_views(reading, parts.by_name(), given, self.random_state)
-        fit_params, split_params = route_fit_params(self, parts, fit_params)
+        if groups is not None:
+            check_constant(parts, given, views.gate, self)
+        routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:
             check_same(before, {"widths": widths}, owner)
-        task = with_options(
-            task,
-            training_size(parts, given, sizes),
-            splitting(parts, split_params),
-            [fit_params[name] for name in parts.names],
-        )
-        own = fit_params.get(SHARED, {})
-        shared, offset = fit_shared_of(self, parts, given, views, own)
-        task = positive_rows(with_shared(task, offset))
+        task, shared = completed(self, task, parts, given, views, sizes, *routed)
         choice = None if previous is None else self._learned.choice
-        if is_open:
+        if counts:
             parts, task, views, choice = sized(self, parts, task, views, given.target)
         warn_of_weights(parts, given)
         learned = Learned(views, given.target, shared, widths, choice=choice)
+        learned = learned._replace(n_groups=given.n_groups)
         return fit_and_commit(self, parts, task, previous, learned, X, y)
 
-    def _partial_fit(self, X, y, sample_weight, freeze, classes=None):
+    def _partial_fit(self, X, y, sample_weight, freeze, classes=None, sizes=None):
         if self.n_members > 1:
             raise ValueError(
                 f"partial_fit got n_members={self.n_members}, but expected 1; train "
                 "the members one by one and average their predictions."
             )
         before = read_before(self)
-        parts, is_open = settled(self, self._resolve(), goes_on=True)
+        parts, counts = settled(self, self._resolve(), goes_on=True)
         check_freeze(freeze, parts.names)
         (previous,) = self._previous(parts) or (None,)
         reading = Reading(parts.asked, parts.gate.node_gate)
@@ -321,15 +299,15 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             table,
             *self._target.read_batch(y, table, sample_weight, self, earlier, classes),
         )
-        training_size(parts, given, {})
+        size = training_size(parts, given, sizes or {})
         if previous is None:
-            return first_batch(self, parts, given, reading, freeze, is_open)
+            return first_batch(self, parts, given, reading, freeze, counts, size)
         n_outputs = {"n_outputs": given.target.n_outputs}
         check_same(before, n_outputs, type(self).__name__)
         shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
         views = views.spread(previous.kept, len(parts.experts))
         seen = training_views(views, table, parts)
-        task = make_task(self, parts, given, seen)
+        task = make_task(self, parts, given, seen).with_rows(size=size)
         task = positive_rows(with_shared(task, offset))
         widths, choice = widths_of(parts.names, seen), self._learned.choice
         learned = Learned(views, given.target, shared, widths, choice=choice)
@@ -354,25 +332,38 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
 @with_callbacks
 @checked
-def fit_from(model, X, y, sample_weight=None, *, resp, **sizes):
+def fit_from(model, X, y, sample_weight=None, *, resp, groups=None, **sizes):
     """Fit a mixture from responsibilities (n, K); returns it.
 
     ``sizes`` are ``offset`` or ``trials`` of a regressor.
     """
-    return model._fit(X, y, sample_weight, {}, sizes, resp)
+    return model._fit(X, y, sample_weight, {}, sizes, resp, groups)
 
 
-def first_batch(model, parts, given, reading, freeze, is_open):
+def check_groups(model, X, y, sample_weight, groups):
+    """Raise ``GroupsDiffer`` where a mixture would not be fitted to groups for what
+    its gate reads."""
+    parts = model._resolve()
+    reading = Reading(parts.asked, parts.gate.node_gate)
+    table = reading.read(model, X)
+    known = read_groups(groups, table.n_rows, type(model).__name__)
+    rows = model._target.read(y, table, sample_weight, model)
+    given = given_rows(table, *rows, known)
+    views = fit_views(reading, parts.by_name(), given, model.random_state)
+    check_constant(parts, given, views.gate, model)
+
+
+def first_batch(model, parts, given, reading, freeze, counts, size):
     """A mixture after the first of its batches."""
     if parts.trainer.fits_first_batch:
         check_size(parts, int(np.count_nonzero(given.weight)))
     views = fit_views(reading, parts.by_name(), given, model.random_state)
     shared, offset = fit_shared_of(model, parts, given, views, {})
     seen = training_views(views, given.table, parts)
-    task = make_task(model, parts, given, seen)
+    task = make_task(model, parts, given, seen).with_rows(size=size)
     task, choice = positive_rows(with_shared(task, offset)), None
     widths = widths_of(parts.names, seen)
-    if is_open and parts.trainer.fits_first_batch:
+    if counts and parts.trainer.fits_first_batch:
         parts, task, views, choice = sized(model, parts, task, views, given.target)
     learned = Learned(views, given.target, shared, widths, choice=choice)
     # Where so many are the most there may be, nobody expects all of them.
@@ -401,9 +392,24 @@ def screened(parts, given):
     )
 
 
-def route_fit_params(model, parts, fit_params):
+def completed(model, task, parts, given, views, sizes, fit_params, split_params):
+    """A task with what not all fits have, and the fitted shared expert."""
+    task = with_options(
+        task,
+        training_size(parts, given, sizes),
+        splitting(parts, split_params, given.groups),
+        [fit_params[name] for name in parts.names],
+    )
+    own = fit_params.get(SHARED, {})
+    shared, offset = fit_shared_of(model, parts, given, views, own)
+    return positive_rows(with_shared(task, offset)), shared
+
+
+def route_fit_params(model, parts, fit_params, groups=None):
     """Arguments of each expert's ``fit``, by name, and of the splitter."""
     names = parts.by_name()
+    if groups is not None and routing_enabled():
+        fit_params = {**fit_params, "groups": groups}
     if not routing_enabled():
         raise_for_params(fit_params, model, "fit", allow=[])
         return {name: {} for name in names}, {}
@@ -412,7 +418,7 @@ def route_fit_params(model, parts, fit_params):
     common = not has_own_names(parts.asked.experts)
     keys = {n: "experts" if common and n != SHARED else n for n in names}
     fit_params = {
-        n: {} if n == NOISE and parts.asked.noise else dict(routed[k]["fit"])
+        n: {} if n in dict(parts.asked.bare) else dict(routed[k]["fit"])
         for n, k in keys.items()
     }
     return fit_params, split_params
@@ -432,4 +438,5 @@ def fit_shared_of(model, parts, given, views, fit_params):
         seed=seed,
         n_jobs=model.n_jobs,
         fit_params=fit_params,
+        groups=None if given.groups is None else given.groups.codes,
     )

@@ -22,6 +22,7 @@ from .._tables.frames import (
 )
 from .._tables.names import text_names
 from .._tables.table import check_units
+from ..data._parquet import data_frames
 
 # What reads text and gaps.
 REMEDY = (
@@ -30,11 +31,12 @@ REMEDY = (
 )
 
 
-def batches_for(reading, source):
-    """What reads the batches of a source for the parts of a mixture."""
-    if reading.gate.numeric or reading.numbers_reader is not None:
-        return NumberBatches(source.names, f"{reading.why_numbers()} {REMEDY}")
-    return TableBatches(source.names)
+def batches_for(reading, names=None):
+    """What reads batches for the parts of a mixture; ``names`` as of a source."""
+    chooses = reading.asked.chooses_columns
+    if reading.gate.numeric or reading.numbers_reader is not None or chooses:
+        return NumberBatches(names, f"{reading.why_numbers()} {REMEDY}")
+    return TableBatches(names)
 
 
 class Batches:
@@ -52,7 +54,10 @@ class Batches:
     names : list of str or None
     n_columns : int
     dtype : of the numbers, of all batches together
+    text : list of int, positions of columns of text; None where there are none
     """
+
+    text = None
 
     def __init__(self, given_names, why=""):
         self.given_names, self.why = given_names, why
@@ -66,9 +71,11 @@ class Batches:
         """The columns whose means and scales training asks for."""
         return numbers
 
-    def table(self, numbers, words):
-        """Rows of a sample as a table."""
-        return numbers
+    def table(self, numbers, words, chooses=False):
+        """Rows of a sample as a table, a frame where columns may be chosen by name."""
+        if not chooses or self.names is None:
+            return numbers
+        return data_frames()(numbers, columns=self.names)
 
     def coding(self, views):
         """A callable from a batch to the columns (n, p) that a pass is given."""
@@ -141,15 +148,11 @@ class TableBatches(Batches):
     """Batches for parts that read tables: text is levels, and NaN is a gap.
 
     A column is text by its type in the first batch.
-
-    Attributes
-    ----------
-    text : list of int, positions of columns of text
     """
 
     def __init__(self, given_names):
         super().__init__(given_names)
-        self.text, self._first = None, None
+        self._first = None
 
     def read(self, X):
         X = self._opened(X)
@@ -208,7 +211,7 @@ class TableBatches(Batches):
         # Curves know where their knots are, and constants need no columns.
         return numbers[:, :0]
 
-    def table(self, numbers, words):
+    def table(self, numbers, words, chooses=False):
         columns = [*numbers.T]
         for j, own in zip(self.text, words.T, strict=True):
             columns[j] = own

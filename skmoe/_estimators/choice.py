@@ -12,7 +12,7 @@ from ..trainers._folds import draw_folds
 from ..trainers._partitions import content_hash
 from ..trainers._rows import is_numbers
 from ..trainers._task import Report
-from .answers import FittedMixture, Seen
+from .answers import FittedMixture, Seen, of_subjects
 from .parts import BOUND
 from .training import kept_of, parts_of_size, told_by
 
@@ -103,8 +103,8 @@ class HeldOut:
         )
         views = [rows.expert_views[k] for k in fit.kept]
         seen = Seen(rows.gate_view, views, rows.log_prior, rows.size)
-        density = -mixture.log_density(*fitted.log_parts(seen, rows.y))
-        n_left = int(np.sum(~fitted.is_noise()))
+        density = -_each_row(rows, *fitted.log_parts(seen, rows.y))
+        n_left = int(np.sum(~fitted.is_bare()))
         if rows.classes is not None:
             return Losses(density, None, n_left)
         parts = fitted.explained(seen)
@@ -182,6 +182,13 @@ class HeldOut:
         over, _ = gain("square", constant)
         slack = SLACK * float(weight @ joined(one, "square") / weight.sum())
         return Gains(len(rows), over, *gain("density"), *gain("square"), slack), left
+
+
+def _each_row(rows, log_gate, log_prob):
+    """Log-densities (n,); that of a subject is shared out among its rows."""
+    subjects = rows.subjects
+    density = mixture.log_density(*of_subjects(log_gate, log_prob, subjects))
+    return subjects.spread(density / subjects.total(subjects.share))
 
 
 class Gains(NamedTuple):
@@ -287,14 +294,18 @@ def told(record):
 def content_groups(rows):
     """Numbers (n,) of distinct rows, equal where rows are, in an order of their own.
 
-    Where a part reads what is neither numbers nor bins, each row is one.
+    Where a part reads what is neither numbers nor bins, each row is one.  Rows of a
+    subject have its number, subjects of equal rows the same.
     """
     views = {id(v): v for v in (rows.gate_view, *rows.expert_views)}
+    subjects = rows.subjects
     if not all(isinstance(v, Bins) or is_numbers(v) for v in views.values()):
-        return np.arange(len(rows))
+        return subjects.spread(np.arange(len(subjects)))
     y = rows.y.reshape(len(rows), -1).astype(float)
     keys = [_key(view, rows.weight) for view in (*views.values(), y)]
-    return np.unique(content_hash(np.column_stack(keys)), return_inverse=True)[1]
+    # Sums of so few bits are exact, in any order of the rows.
+    content = subjects.total(content_hash(np.column_stack(keys)))
+    return subjects.spread(np.unique(content, return_inverse=True)[1])
 
 
 def _key(view, weight):

@@ -97,6 +97,8 @@ classifier, default="softmax"
     shared_expert_ : fitted estimator or None
     n_experts_ : int
         K, experts that are left after fitting.
+    n_groups_ : int or None
+        Groups of rows that were given to ``fit``, those of positive weight.
     likelihoods_ : list of fitted likelihoods
     n_parameters_ : int or None
         Free parameters; None if a part has no count.
@@ -204,6 +206,9 @@ classifier, default="softmax"
         X: Table,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        start: ArrayLike | None = None,
         **fit_params: Any,
     ) -> Self:
         """Fit gate and experts together.
@@ -219,6 +224,16 @@ classifier, default="softmax"
             so under EM, but for routers that share out rows; nearly so where folds or
             batches are drawn by row (training by gradient, in two stages, or beside a
             shared expert).
+        groups : array-like of shape (n,), default=None
+            Rows of a group belong together. Under EM they share one expert, and the
+            gate, whose columns must be constant within a group, sees them once; the
+            weight of a group is the largest of its rows', beside which another row is
+            so much less evidence. In two stages they share a fold.
+        start : array-like of shape (n,) or (n, K), default=None
+            Where EM or a gradient starts, in place of ``n_init`` starts of their own:
+            labels, which are numbers or names of experts, or any others in sorted
+            order; or responsibilities. Experts keep that order. With ``groups`` also
+            one row per group.
         **fit_params
             Routed to the experts where metadata routing is enabled.
 
@@ -232,7 +247,7 @@ classifier, default="softmax"
             For data or parameters that cannot be used; a model that was fitted
             before is left as it was.
         """
-        return self._fit(X, y, sample_weight, fit_params, {})
+        return self._fit(X, y, sample_weight, fit_params, {}, start, groups)
 
     @available_if(can_partial_fit)
     @checked

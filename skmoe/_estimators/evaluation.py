@@ -11,14 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 from .. import mixture
 from .._numerics.design import evidence
 from .._sklearn import check_names_in
-from .._tables.table import row_weights
 from .._typing import Table
 from ..data import RowSource
 from ..experts._counts import expert_parameters
 from ..routers import Routing
 from . import answers
 from .parts import SHARED
-from .sources import densities, source_parts
+from .sources import densities, refuse_sizes, source_parts
+
+# What criteria may count.
+COUNTS = "groups", "rows"
 
 
 class Evaluation:
@@ -64,7 +66,9 @@ class Evaluation:
         return np.asarray(list(self.named_experts_), dtype=object)
 
     @densities
-    def log_density(self, X: Table, y: ArrayLike, **sizes: Any) -> NDArray:
+    def log_density(
+        self, X: Table, y: ArrayLike, groups: ArrayLike | None = None, **sizes: Any
+    ) -> NDArray:
         """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
 
         Normalising constants are included.
@@ -74,63 +78,98 @@ class Evaluation:
         X : array-like or data frame of shape (n, p), or RowSource
             For a source, which holds y, the answer is an iterator over its batches.
         y : array-like of shape (n,) or (n, n_outputs)
+        groups : array-like of shape (n,), default=None
+            Rows of a group share one expert, and the answer is their joint density:
+            one value per group, (n_groups,), in order of first appearance.
         **sizes
             ``offset`` or ``trials`` as in ``fit`` of a regressor.
-        """
-        return mixture.log_density(*answers.log_parts(self, X, y, **sizes))
 
-    def responsibilities(self, X: Table, y: ArrayLike, **sizes: Any) -> NDArray:
+        Raises
+        ------
+        ValueError
+            For rows that cannot be used, and groups within which the gate's weights
+            differ.
+        """
+        given = {"groups": groups, **sizes}
+        return mixture.log_density(*answers.log_parts(self, X, y, **given))
+
+    def responsibilities(
+        self, X: Table, y: ArrayLike, groups: ArrayLike | None = None, **sizes: Any
+    ) -> NDArray:
         """Posterior probability of each expert given x and y, shape (n, K).
 
-        Parameters are those of :meth:`log_density`.  Where no expert finds y possible,
-        they are the gate's weights.
+        Parameters are those of :meth:`log_density`; with ``groups`` there is one row
+        per group, (n_groups, K), in order of first appearance.  Where no expert finds y
+        possible, they are the gate's weights.
         """
-        return mixture.responsibilities(*answers.log_parts(self, X, y, **sizes))
+        given = {"groups": groups, **sizes}
+        return mixture.responsibilities(*answers.log_parts(self, X, y, **given))
 
     def aic(
         self,
         X: Table,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
         **sizes: Any,
     ) -> float:
         """Akaike's criterion on the given data; lower is better.
 
         A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
+        Rows of a group, if ``groups`` (n,) are given, share one expert.
         """
-        found = judged(self, X, y, sample_weight, sizes)
-        return found.deviance + 2 * self.n_parameters_
+        found = judged(self, X, y, sample_weight, sizes, groups)
+        return found.criteria(self.n_parameters_)[0]
 
     def bic(
         self,
         X: Table,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        count: str = "groups",
         **sizes: Any,
     ) -> float:
         """Bayesian information criterion on the given data; lower is better.
 
-        A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p), or RowSource
+            A :class:`~skmoe.data.RowSource` holds y and weights itself.
+        y : array-like of shape (n,) or (n, n_outputs)
+        sample_weight : array-like of shape (n,), default=None
+        groups : array-like of shape (n,), default=None
+            Rows of a group share one expert.
+        count : {"groups", "rows"}, default="groups"
+            What is counted where there are groups: these, since they are what is
+            independent, or rows, as flexmix does.
+        **sizes
+            ``offset`` or ``trials`` as in ``fit`` of a regressor.
         """
-        found = judged(self, X, y, sample_weight, sizes)
-        return found.deviance + self.n_parameters_ * np.log(found.n_rows)
+        found = judged(self, X, y, sample_weight, sizes, groups, count)
+        return found.criteria(self.n_parameters_)[1]
 
     def icl(
         self,
         X: Table,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        count: str = "groups",
         **sizes: Any,
     ) -> float:
         """Integrated completed likelihood: BIC plus twice the entropy of who serves.
 
-        Each row counts with all its responsibilities.  flexmix counts the largest one
+        Each row, or group of rows, counts with all its responsibilities.  flexmix
+        counts the largest one
         only: its ICL is BIC less twice the sum of their logarithms, which is no more.
-        A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
+        Parameters are those of :meth:`bic`.
         """
-        found = judged(self, X, y, sample_weight, sizes)
-        penalty = self.n_parameters_ * np.log(found.n_rows)
-        return found.deviance + penalty + 2 * found.entropy
+        found = judged(self, X, y, sample_weight, sizes, groups, count)
+        return found.criteria(self.n_parameters_)[2]
 
 
 class Judged(NamedTuple):
@@ -140,7 +179,7 @@ class Judged(NamedTuple):
     ----------
     deviance : float, minus twice the log-likelihood
     entropy : float, uncertainty about who serves whom
-    n_rows : float, rows that the weights stand for
+    n_rows : float, rows, or groups of them, that the weights stand for
     """
 
     deviance: float
@@ -154,7 +193,7 @@ class Judged(NamedTuple):
         return [self.deviance + 2 * n_parameters, bic, bic + 2 * self.entropy]
 
 
-def judged(model, X, y, sample_weight, sizes):
+def judged(model, X, y, sample_weight, sizes, groups=None, count="groups"):
     """The ``Judged`` of a fitted mixture on rows, or on those of a source."""
     check_is_fitted(model)
     if model.n_parameters_ is None:
@@ -163,14 +202,33 @@ def judged(model, X, y, sample_weight, sizes):
             "needs; use linear models, give it an attribute n_parameters_, or "
             "compare models by cross-validation."
         )
+    if count not in COUNTS:
+        raise ValueError(
+            f"{type(model).__name__} got count={count!r}, but expected one of {COUNTS}."
+        )
     if isinstance(X, RowSource):
+        _refuse_groups(model, groups)
+        refuse_sizes(model, sizes)
         return judged_source(model, X)
-    log_gate, log_prob = answers.log_parts(model, X, y, **sizes)
-    weight = row_weights(log_gate, sample_weight)
+    rows = answers.log_parts(model, X, y, **sizes)
+    subjects = answers.given_subjects(model, rows[0], groups, sample_weight)
+    weight = subjects.weight
     # In units in which the penalties of the criteria are none of a fraction of a row.
     relative = weight / weight.max()
     weight = relative * (evidence(weight) / relative.sum())
-    return Judged(*_deviance_and_entropy(log_gate, log_prob, weight), weight.sum())
+    found = _deviance_and_entropy(*answers.of_subjects(*rows, subjects), weight)
+    counted = weight.sum()
+    if count == "rows":
+        counted = subjects.spread(weight) @ subjects.share
+    return Judged(*found, counted)
+
+
+def _refuse_groups(model, groups):
+    if groups is not None:
+        raise ValueError(
+            f"{type(model).__name__} got groups with a RowSource, whose rows are read "
+            "one by one; give the rows as arrays, or leave groups out."
+        )
 
 
 def judged_source(model, source):

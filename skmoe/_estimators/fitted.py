@@ -13,8 +13,9 @@ from ..experts._base import BuiltInExpert
 from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
+from ..likelihoods._base import is_listed
 from ..trainers._task import Fit, counts_of
-from .answers import Seen, fitted_mixture
+from .answers import Seen, fitted_mixture, of_subjects
 from .members import MembersGate, MembersRouter
 from .parts import AUTO, BOUND, SHARED, has_own_names
 from .shared import SharedExpert
@@ -41,6 +42,7 @@ class Learned(NamedTuple):
     state : what the trainer needs to continue, or None
     before : experts and likelihoods at the maximum of the penalised objective, or None
     choice : record of how many experts pay, or None where their number was given
+    n_groups : groups of rows that were given, or None
     """
 
     views: Views
@@ -52,6 +54,7 @@ class Learned(NamedTuple):
     state: object = None
     before: object = None
     choice: dict | None = None
+    n_groups: int | None = None
 
     def after(self, task, fit):
         """The same after training, for the experts that are left."""
@@ -99,7 +102,7 @@ def is_open(model, parts):
     asked, gate = parts.asked, parts.gate.node_gate
     features = asked.expert_features
     named = isinstance(features, dict) and bool({*features} - {SHARED})
-    counted = named or has_own_names(asked.experts)
+    counted = named or has_own_names(asked.experts) or is_listed(asked.likelihood)
     frozen = gate.foreign is not None and holds_frozen(gate.foreign)
     return model.n_experts == AUTO and not counted and not frozen
 
@@ -116,11 +119,11 @@ def settled(model, parts, goes_on, resp=None):
     """
     if not is_open(model, parts):
         return parts, False
-    noise = bool(parts.asked.noise)
+    n_bare = parts.asked.n_bare
     if resp is not None:
-        size = np.shape(resp)[1] - noise
+        size = np.shape(resp)[1] - n_bare
     elif goes_on and model._learned is not None:
-        size = model._learned.n_asked - noise
+        size = model._learned.n_asked - n_bare
     else:
         return parts._replace(least_rows=1), True
     parts = parts if size <= BOUND else model._resolve(size)
@@ -134,13 +137,17 @@ def members_of(model):
 
 def _check_kinds(parts, members, owner):
     """Raise ``ValueError`` for parts of another kind than those that were fitted."""
-    asked, fitted = parts.likelihood, members[0].likelihoods_[0]
-    models = [own.models_variance and type(own.model) for own in (asked, fitted)]
-    if type(asked) is not type(fitted) or models[0] is not models[1]:
-        raise ValueError(
-            f"{owner} got likelihood={asked!r}, but was fitted with "
-            f"{fitted!r}; clone the estimator to start afresh."
-        )
+    numbers = zip(members[0]._learned.kept, members[0].likelihoods_, strict=False)
+    for number, fitted in numbers:
+        if fitted.is_bare:
+            continue
+        asked = parts.likelihood.of_expert(number)
+        models = [own.models_variance and type(own.model) for own in (asked, fitted)]
+        if type(asked) is not type(fitted) or models[0] is not models[1]:
+            raise ValueError(
+                f"{owner} got likelihood={asked!r}, but was fitted with "
+                f"{fitted!r}; clone the estimator to start afresh."
+            )
     constant = isinstance(parts.gate, NoiseTreeGate)
     if any(isinstance(m.gate_, NoiseTreeGate) != constant for m in members):
         raise ValueError(
@@ -247,6 +254,7 @@ def attributes_of(model, learned, task, fit):
         "experts_": fit.experts,
         "named_experts_": dict(zip(names, fit.experts, strict=True)),
         "n_experts_": len(names),
+        "n_groups_": learned.n_groups,
         "likelihoods_": fit.likelihoods,
         "log_likelihood_": fit.log_likelihood * task.rows.weight_unit,
         "lower_bounds_": fit.lower_bounds,
@@ -300,15 +308,17 @@ def commit(model, learned, task, fits):
     vars(model).update(joined(members, attributes, learned.views))
     rows = task.rows
     density = _log_density(model, rows)
-    model.log_likelihood_ = float(rows.weight @ density) * rows.weight_unit
+    total = float(rows.subjects.weight @ density)
+    model.log_likelihood_ = total * rows.weight_unit
     check_number(model.log_likelihood_, "log-likelihood", owner)
 
 
 def _log_density(model, rows):
-    """Log-density (n,) of rows under a mixture that is fitted to them."""
+    """Log-density (S,) of subjects under a mixture that is fitted to them."""
     views = [rows.expert_views[k] for k in model._learned.kept]
     seen = Seen(rows.gate_view, views, rows.log_prior, rows.size)
-    return mixture.log_density(*fitted_mixture(model).log_parts(seen, rows.y))
+    parts = fitted_mixture(model).log_parts(seen, rows.y)
+    return mixture.log_density(*of_subjects(*parts, rows.subjects))
 
 
 def check_finite(fit, names, owner):

@@ -50,10 +50,11 @@ def shape_of(branching):
     return tuple(children)
 
 
-def noisy_shape(branching, asked):
-    """Shape of the tree to fit, or None; noise is a leaf beside all others."""
+def whole_shape(branching, asked):
+    """Shape of the tree to fit, or None; what has no expert is a leaf beside all
+    others."""
     shape = shape_of(branching)
-    return (shape, None) if shape is not None and asked.noise else shape
+    return (shape, None) if shape is not None and asked.n_bare else shape
 
 
 def grows(branching):
@@ -63,11 +64,10 @@ def grows(branching):
 
 def check_growth(asked, warm_start):
     """Raise ``ValueError`` for what a growing tree cannot have."""
-    if asked.noise:
+    if asked.n_bare:
         raise ValueError(
-            f"{asked.owner} got noise={asked.noise!r} with "
-            "branching='grow', but a tree grows without noise; give the grown "
-            "tree's shape as branching."
+            f"{asked.owner} got {asked.bare_parameter} with branching='grow', but a "
+            "tree grows without it; give the grown tree's shape as branching."
         )
     if isinstance(asked.experts, (list, tuple)):
         raise ValueError(
@@ -119,7 +119,7 @@ class Hierarchy:
             kind = GrowingTrainer(parts.trainer, self.max_leaf_nodes, self.criterion)
             # A tree does not grow beyond its rows.
             return parts._replace(trainer=kind, least_rows=1)
-        shape = noisy_shape(self.branching, asked)
+        shape = whole_shape(self.branching, asked)
         if shape is None:
             raise ValueError(
                 f"{asked.owner} got branching={self.branching!r}, but expected "
@@ -128,7 +128,7 @@ class Hierarchy:
             )
         kind = NoiseTreeGate if asked.noise == CONSTANT else TreeGate
         parts = resolve(asked, lambda _, gate, n_experts: kind(gate, Tree(shape)))
-        n_given = len(parts.experts) - bool(asked.noise)
+        n_given = len(parts.experts) - asked.n_bare
         if n_given != self.n_experts:
             raise ValueError(
                 f"{asked.owner} got {n_given} experts, but "
@@ -139,7 +139,7 @@ class Hierarchy:
 
     def _previous(self, parts):
         previous = super()._previous(parts)
-        shape = noisy_shape(self.branching, parts.asked)
+        shape = whole_shape(self.branching, parts.asked)
         for fit in previous or []:
             # One that grows has no shape beforehand.
             asked = shape and Tree(shape).only(fit.kept).shape
@@ -207,7 +207,8 @@ estimators or (name, estimator), default=None
     gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         Copied for each inner node.
-    router, trainer, likelihood, noise, shared_expert, gate_features, expert_features
+    router, trainer, likelihood, noise, zero_inflation, shared_expert, gate_features, \
+expert_features
         As in :class:`MoERegressor`.
     n_members, n_init, warm_start, n_jobs, random_state, verbose
         As in :class:`MoERegressor`.
@@ -252,6 +253,7 @@ classifier, default="softmax"
         trainer: Part = "em",
         likelihood: Part = "gaussian",
         noise: bool | str = False,
+        zero_inflation: bool = False,
         shared_expert: BaseEstimator | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
@@ -271,6 +273,7 @@ classifier, default="softmax"
         self.trainer = trainer
         self.likelihood = likelihood
         self.noise = noise
+        self.zero_inflation = zero_inflation
         self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features

@@ -4,15 +4,13 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.utils import check_random_state, murmurhash3_32
 
 from .._numerics.tree import Tree
 from .._stamp import Stamped
 from ..experts import AdditiveExpert, LinearExpert, MLPExpert
-from ..experts._base import BuiltInExpert, is_frozen, seed_unseeded
-from ..experts._noise import NOISE, NoiseExpert
+from ..experts._base import BuiltInExpert, is_frozen
+from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
 from ..gates import (
     AdditiveGate,
     ClassifierGate,
@@ -23,21 +21,14 @@ from ..gates import (
 )
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
-from ..likelihoods import (
-    Binomial,
-    Categorical,
-    Gamma,
-    Gaussian,
-    HeteroscedasticGaussian,
-    Laplace,
-    Likelihood,
-    NegativeBinomial,
-    Poisson,
-    StudentT,
-)
+from ..likelihoods import Categorical, Likelihood
+from ..likelihoods._base import is_listed
+from ..likelihoods._families import Families
+from ..likelihoods._zero import BesideZeros
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
+from .families import LIKELIHOODS, check_zeros, in_order
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {
@@ -52,16 +43,6 @@ TRAINERS = {
     "hard-em": HardEM,
     "gradient": Gradient,
     "two-stage": TwoStage,
-}
-LIKELIHOODS = {
-    "gaussian": Gaussian,
-    "heteroscedastic": HeteroscedasticGaussian,
-    "student-t": StudentT,
-    "laplace": Laplace,
-    "poisson": Poisson,
-    "negative-binomial": NegativeBinomial,
-    "gamma": Gamma,
-    "binomial": Binomial,
 }
 # Pools stand above the mixtures, which are among their members: the package fills in.
 POOLS: dict[str, type] = {}
@@ -137,12 +118,36 @@ class Asked:
     expert_features: Any
     likelihood: Any = None
     noise: Any = False
+    zero_inflation: Any = False
 
     @property
     def variance_model(self):
         """Estimator that predicts variances from what experts see, or None."""
         asked = isinstance(self.likelihood, Likelihood)
         return self.likelihood.model if asked else None
+
+    @property
+    def chooses_columns(self):
+        """Whether gate, or experts, are given other columns than those of X."""
+        return self.gate_features is not None or self.expert_features is not None
+
+    @cached_property
+    def bare(self):
+        """Names and unfitted experts of the components that stand for none."""
+        found = [(NOISE, NoiseExpert())] if self.noise else []
+        return [*found, (ZERO, ZeroExpert())] if self.zero_inflation else found
+
+    @property
+    def n_bare(self):
+        """How many there are: none, or one."""
+        return len(self.bare)
+
+    @property
+    def bare_parameter(self):
+        """The parameter by which the user asked for one."""
+        if self.noise:
+            return f"noise={self.noise!r}"
+        return f"zero_inflation={self.zero_inflation!r}"
 
     @cached_property
     def pool(self):
@@ -181,7 +186,8 @@ def asked_of(model, n_experts=None):
     own = {f.name: given[f.name] for f in fields(Asked) if f.name in given}
     # A tree of gates says itself how many leaves it has.
     known = model.n_experts if n_experts is None else n_experts
-    own["n_experts"] = BOUND if known == AUTO else known
+    most = len(own["likelihood"]) if is_listed(own.get("likelihood")) else BOUND
+    own["n_experts"] = most if known == AUTO else known
     return Asked(type(model).__name__, model._classify, frozenset(given), **own)
 
 
@@ -206,6 +212,12 @@ class ResolvedParts(NamedTuple):
     shared: object
     least_rows: int | None = None
 
+    @property
+    def support(self):
+        """What checks targets: the likelihood, or its ``BesideZeros``."""
+        apart = self.asked.zero_inflation and not self.likelihood.discrete
+        return BesideZeros(self.likelihood) if apart else self.likelihood
+
     def by_name(self):
         """Experts by name, the shared one included."""
         named = dict(zip(self.names, self.experts, strict=True))
@@ -228,17 +240,19 @@ def resolve(asked, whole_gate):
     if not names:
         raise ValueError(f"{owner} got experts=[], but expected at least one.")
     likelihood = resolve_likelihood(asked)
-    check_names(names, {*asked.parameters, SPLITTER}, owner)
+    check_names(names, {*asked.parameters, SPLITTER, *dict(asked.bare)}, owner)
     experts = [
-        adapt_expert(e, name, asked.classify, owner, likelihood)
-        for name, e in zip(names, experts, strict=True)
+        adapt_expert(e, name, asked.classify, owner, likelihood.of_expert(k))
+        for k, (name, e) in enumerate(zip(names, experts, strict=True))
     ]
     trainer = preset(asked.trainer, TRAINERS, "trainer", owner)
     check_base(trainer, Trainer, "trainer", owner)
     router = resolve_router(asked.router, len(experts), owner)
     gate = whole_gate(asked, gate, len(experts))
-    if asked.noise:
-        names, experts = [*names, NOISE], [*experts, NoiseExpert()]
+    if asked.zero_inflation:
+        check_zeros(asked, likelihood, router)
+    names = [*names, *(name for name, _ in asked.bare)]
+    experts += [expert for _, expert in asked.bare]
     router = router.of_experts(names)
     shared = _resolve_shared(asked, names, experts)
     return ResolvedParts(
@@ -308,14 +322,24 @@ def resolve_likelihood(asked):
     """Likelihood object; that of classes is the categorical one."""
     if asked.classify:
         return Categorical()
-    likelihood = preset(asked.likelihood, LIKELIHOODS, "likelihood", asked.owner)
-    check_base(likelihood, Likelihood, "likelihood", asked.owner)
+    if not is_listed(asked.likelihood):
+        likelihood = _family(asked.likelihood, asked.owner)
+    else:
+        given = in_order(asked.likelihood, asked.named[0], asked.owner)
+        likelihood = Families([_family(own, asked.owner) for own in given])
+    likelihood.check()
+    return likelihood
+
+
+def _family(given, owner):
+    """Likelihood of values for a string or an object."""
+    likelihood = preset(given, LIKELIHOODS, "likelihood", owner)
+    check_base(likelihood, Likelihood, "likelihood", owner)
     if isinstance(likelihood, Categorical):
         raise ValueError(
-            f"{asked.owner} got likelihood={likelihood!r}, which is for classes; use "
+            f"{owner} got likelihood={likelihood!r}, which is for classes; use "
             "MoEClassifier."
         )
-    likelihood.check()
     return likelihood
 
 
@@ -342,11 +366,11 @@ def _check_pool(asked):
     if asked.pool is None:
         return
     asked.pool.check()
-    if asked.noise:
+    if asked.n_bare:
         raise ValueError(
-            f"{asked.owner} got experts={asked.experts!r} with noise={asked.noise!r}, "
-            "but a pool is made for two stages, which fit no noise; list the experts "
-            "instead."
+            f"{asked.owner} got experts={asked.experts!r} with "
+            f"{asked.bare_parameter}, but a pool is made for two stages, which do not "
+            "fit that; list the experts instead."
         )
 
 
@@ -387,7 +411,9 @@ def named_experts(experts, n_experts):
 
 def default_names(experts):
     """Lower-case class names, numbered where they repeat, as ``make_pipeline`` does."""
-    names = [type(e).__name__.lower() for e in experts]
+    # Classes, which fit refuses, have names, too.
+    kinds = [own if isinstance(own, type) else type(own) for own in experts]
+    names = [kind.__name__.lower() for kind in kinds]
     counts = {name: names.count(name) for name in names}
     seen = dict.fromkeys(names, 0)
     unique = []
@@ -421,6 +447,11 @@ def adapt_expert(expert, name, classify, owner, likelihood=None):
         if likelihood is None:
             return expert.for_values()
         return expert.for_likelihood(likelihood)
+    if likelihood is not None and likelihood.is_latent:
+        raise ValueError(
+            f"{owner} got expert {name!r}={expert!r} with {likelihood!r}, which needs "
+            "experts that follow it; use LinearExpert or AdditiveExpert."
+        )
     needed = ("fit", "predict_proba" if classify else "predict")
     missing = [m for m in needed if not _has(expert, m)]
     if isinstance(expert, type) or missing:
@@ -441,17 +472,3 @@ def _has(expert, method):
     # A stack has what its final estimator has, which None hides until it is fitted.
     hidden = getattr(expert, "final_estimator", expert) is None
     return hasattr(type(expert) if hidden else expert, method)
-
-
-def seed_experts(random_state, names, experts, member=0):
-    """Seed unseeded experts by name, so that neither order nor chance matters.
-
-    Returns the seeds of the resamples of experts that take no weights.
-    """
-    rng = check_random_state(random_state)
-    base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
-    seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
-    for seed, expert in zip(seeds, experts, strict=True):
-        if not is_frozen(expert):
-            seed_unseeded(expert, np.random.RandomState(seed))
-    return [int(seed) for seed in seeds]

@@ -307,7 +307,7 @@ def _misfit(name, n_rows, n_columns, n_classes=None):
 
 def _linear(classify):
     last = LogisticRegression(max_iter=500)
-    last = last if classify else RidgeCV(np.logspace(-2, 4, 13))
+    last = last if classify else RidgeCV(tuple(np.logspace(-2, 4, 13)))
     return TablePipeline([("encode", numeric_encoding()), ("linear", last)])
 
 

@@ -25,10 +25,11 @@ class Predictive:
         X: Table,
         y: ArrayLike,
         *,
+        groups: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         trials: ArrayLike | None = None,
     ) -> NDArray:
-        """Probability that a row is noise, given x and y.
+        """Probability that a row, or a group of rows, is noise, given x and y.
 
         Beyond the range of y in training, where noise has no density, it counts with
         the height that it has within: what lies far outside is an outlier too.
@@ -37,12 +38,12 @@ class Predictive:
         ----------
         X : array-like or data frame of shape (n, p)
         y : array-like of shape (n,) or (n, n_outputs)
-        offset, trials : array-like of shape (n,), default=None
+        groups, offset, trials : array-like of shape (n,), default=None
             As in :meth:`fit`.
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n,), or (n_groups,) in order of first appearance
 
         Raises
         ------
@@ -70,6 +71,8 @@ class Predictive:
         noise = own.is_noise()
         for k in np.flatnonzero(noise):
             log_prob[:, k] = own.likelihoods[k].log_height()
+        subjects = answers.given_subjects(self, log_gate, groups)
+        log_gate, log_prob = answers.of_subjects(log_gate, log_prob, subjects)
         return mixture.responsibilities(log_gate, log_prob)[:, noise].sum(axis=1)
 
     def predict_quantile(
@@ -172,6 +175,8 @@ class Predictive:
     ) -> NDArray:
         """Mean of the most probable expert of each row, noise left out.
 
+        Where y are levels in order, it is the most likely one of that expert.
+
         Where a mixture has several branches, its mean may lie between them, where no y
         is; this is on one of them.
 
@@ -188,7 +193,7 @@ class Predictive:
         own, seen = answers.see(self, X, offset=offset, trials=trials)
         components = own.explained(seen)
         best = components.weights.argmax(axis=1)
-        return own.target.shaped(components.means()[np.arange(len(best)), best])
+        return own.target.shaped(components.modes()[np.arange(len(best)), best])
 
     def sample_y(
         self,

@@ -19,7 +19,7 @@ from . import answers
 from .base import BaseMoE, can_partial_fit, checked
 from .parts import CONSTANT
 from .predictive import Predictive
-from .sources import in_batches
+from .sources import sized_in_batches
 from .target import ValueTarget
 
 
@@ -61,9 +61,12 @@ classifier, default="softmax"
     trainer : {"em", "hard-em", "gradient", "two-stage"} or trainer, default="em"
         How the parts are fitted together.
     likelihood : {"gaussian", "heteroscedastic", "student-t", "laplace", "poisson", \
-"negative-binomial", "gamma", "binomial"} or likelihood, default="gaussian"
+"negative-binomial", "binomial", "gamma", "weibull", "log-normal", "inverse-gaussian", \
+"tweedie", "beta", "ordinal"}, likelihood, list or dict, default="gaussian"
         Density of y around the prediction of an expert, from :mod:`skmoe.likelihoods`.
-        All but the Gaussian need EM; two stages know the heteroscedastic one, too.
+        All but the Gaussian need EM; two stages know the heteroscedastic one, too.  A
+        list, or a dict by the names of the experts, gives each its own: families of one
+        link, which take the same exposures, all of counts or none.
     noise : bool or "constant", default=False
         Whether a last component with constant density takes the rows that no expert
         explains; see :meth:`outlier_proba`. Point predictions leave it out. EM only.
@@ -71,6 +74,13 @@ classifier, default="softmax"
         ``"constant"`` the share is the same for every row, and ``gate_`` is a tree with
         noise beside the gate of the experts. A sparse router keeps the most probable
         experts, of which noise is hardly ever one.
+    zero_inflation : bool, default=False
+        Whether a last component, named ``"zero"``, is zero for certain, with a share
+        that the gate gives it: for counts with more zeros than their family has
+        (``"poisson"``, ``"negative-binomial"``, ``"binomial"``), and for amounts whose
+        family has none (``"gamma"``, ``"weibull"``, ``"log-normal"``,
+        ``"inverse-gaussian"``, ``"beta"``), where it takes all zeros. It is a part of
+        every prediction. EM only, without a router, and not beside ``noise``.
     shared_expert : estimator, default=None
         Active for every row. It is fitted first; the routed experts are trained on its
         out-of-fold residuals, and their predictions are added to its own. It may be a
@@ -111,6 +121,8 @@ classifier, default="softmax"
     shared_expert_ : fitted estimator or None
     n_experts_ : int
         K, experts that are left after fitting.
+    n_groups_ : int or None
+        Groups of rows that were given to ``fit``, those of positive weight.
     likelihoods_ : list of fitted likelihoods
     n_parameters_ : int or None
         Free parameters; None if a part has no count.
@@ -177,8 +189,15 @@ classifier, default="softmax"
     _target = ValueTarget
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "likelihood": [str, HasMethods(["log_prob", "at", "fit_dispersions"])],
+        "likelihood": [
+            str,
+            HasMethods(["log_prob", "at", "fit_dispersions"]),
+            list,
+            tuple,
+            dict,
+        ],
         "noise": ["boolean", StrOptions({CONSTANT})],
+        "zero_inflation": ["boolean"],
     }
 
     def __init__(
@@ -191,6 +210,7 @@ classifier, default="softmax"
         trainer: Part = "em",
         likelihood: Part = "gaussian",
         noise: bool | str = False,
+        zero_inflation: bool = False,
         shared_expert: BaseEstimator | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
@@ -208,6 +228,7 @@ classifier, default="softmax"
         self.trainer = trainer
         self.likelihood = likelihood
         self.noise = noise
+        self.zero_inflation = zero_inflation
         self.shared_expert = shared_expert
         self.gate_features = gate_features
         self.expert_features = expert_features
@@ -231,6 +252,8 @@ classifier, default="softmax"
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
+        start: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         trials: ArrayLike | None = None,
         **fit_params: Any,
@@ -240,7 +263,7 @@ classifier, default="softmax"
         Parameters
         ----------
         X : array-like or data frame of shape (n, p), or RowSource
-            A :class:`~skmoe.data.RowSource` holds y and weights itself, and is read
+            A :class:`~skmoe.data.RowSource` holds all of these itself, and is read
             batch by batch, once per pass.
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
@@ -248,6 +271,16 @@ classifier, default="softmax"
             so under EM, but for routers that share out rows; nearly so where folds or
             batches are drawn by row (training by gradient, in two stages, or beside a
             shared expert).
+        groups : array-like of shape (n,), default=None
+            Rows of a group belong together. Under EM they share one expert, and the
+            gate, whose columns must be constant within a group, sees them once; the
+            weight of a group is the largest of its rows', beside which another row is
+            so much less evidence. In two stages they share a fold.
+        start : array-like of shape (n,) or (n, K), default=None
+            Where EM or a gradient starts, in place of ``n_init`` starts of their own:
+            labels, which are numbers or names of experts, or any others in sorted
+            order; or responsibilities. Experts keep that order. With ``groups`` also
+            one row per group.
         offset : array-like of shape (n,), default=None
             Logarithm of the exposure that y was counted in, for likelihoods with a log
             link: experts model the rate per unit of exposure.
@@ -268,7 +301,7 @@ classifier, default="softmax"
             before is left as it was.
         """
         sizes = {"offset": offset, "trials": trials}
-        return self._fit(X, y, sample_weight, fit_params, sizes)
+        return self._fit(X, y, sample_weight, fit_params, sizes, start, groups)
 
     @available_if(can_partial_fit)
     @checked
@@ -278,18 +311,22 @@ classifier, default="softmax"
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         freeze: str | list[str] | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
     ) -> Self:
         """Learn from a further batch of rows: a step of EM, or a pass of the gradient.
 
-        Under EM, which takes linear and additive experts of all families but binomial
-        under softmax, additive, Gaussian or constant gates, the first call is a fit to
-        its batch, which says how many experts pay if ``n_experts="auto"``. Each call
-        after it adds the sums of its rows to those so far, which count for less and
-        less (``step_exponent`` and ``step`` of :class:`~skmoe.trainers.EM`), and takes
-        one M-step, which is a Newton step where it is no least squares; no expert is
-        removed. Without a constant ``step`` the first rows, 150 for each coefficient of
-        each expert and 20 000 at most, are kept and fitted anew each time they have
-        doubled, so that a small first batch does not settle the roles of the experts.
+        Under EM, which takes linear and additive experts of all families under softmax,
+        additive, Gaussian or constant gates, the first call is a fit to its batch,
+        which says how many experts pay if ``n_experts="auto"``. Each call after it adds
+        the sums of its rows to those so far, which count for less and less
+        (``step_exponent`` and ``step`` of :class:`~skmoe.trainers.EM`), and takes one
+        M-step, which is a Newton step where it is no least squares, within the active
+        experts of a ``router``; no expert is removed. Without a constant ``step`` the
+        first rows, 150 for each coefficient of each expert and 20 000 at most, are kept
+        and fitted anew each time they have doubled, so that a small first batch does
+        not settle the roles of the experts.
 
         ``history_["log_density"]`` has the mean log-density of each of the last
         thousand batches before it was learned, which falls where the rows change,
@@ -309,6 +346,8 @@ classifier, default="softmax"
         freeze : None, "experts", "gate" or list of str, default=None
             What stays as it is: all experts, the gate, or the experts named.
             Under EM not in the first call.
+        offset, trials : array-like of shape (n,), default=None
+            Of the rows of the batch, as in :meth:`fit`.
 
         Returns
         -------
@@ -328,7 +367,8 @@ classifier, default="softmax"
         .. [1] Cappé, O., Moulines, E. (2009). On-line expectation-maximization
            algorithm for latent data models. J. R. Stat. Soc. B 71, 593-613.
         """
-        return self._partial_fit(X, y, sample_weight, freeze)
+        sizes = {"offset": offset, "trials": trials}
+        return self._partial_fit(X, y, sample_weight, freeze, sizes=sizes)
 
     @overload
     def predict(
@@ -345,7 +385,7 @@ classifier, default="softmax"
         self, X: Table, return_std: bool, **sizes: Any
     ) -> NDArray | tuple[NDArray, NDArray]: ...
 
-    @in_batches
+    @sized_in_batches
     def predict(
         self,
         X: Table,

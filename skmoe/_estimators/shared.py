@@ -48,7 +48,18 @@ class SharedExpert(NamedTuple):
         return prediction if self.classes is None else np.log(smoothed(prediction))
 
 
-def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_params):
+def fit_shared(
+    expert,
+    view,
+    labels,
+    weight,
+    *,
+    classes,
+    seed,
+    n_jobs,
+    fit_params,
+    groups=None,
+):
     """Fit the shared expert to all rows, and to all but each fold.
 
     Parameters
@@ -61,6 +72,7 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
     seed : int
     n_jobs : int or None
     fit_params : dict
+    groups : (n,) of rows that share a fold, or None
 
     Returns
     -------
@@ -91,7 +103,8 @@ def fit_shared(expert, view, labels, weight, *, classes, seed, n_jobs, fit_param
         )
         return shared._added(part)
 
-    folds = draw_folds(labels[rows], classes, N_FOLDS, seed)
+    split_params = {"groups": None if groups is None else groups[rows]}
+    folds = draw_folds(labels[rows], classes, N_FOLDS, seed, split_params)
     pairs = run_calls(heard, [(out_of_fold, *fold) for fold in folds], n_jobs)
     tell([said, *(found for _, found in pairs)])
     parts = [part for part, _ in pairs]

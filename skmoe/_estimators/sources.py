@@ -6,58 +6,31 @@ import functools
 from typing import cast
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from .._numerics.design import (
-    CHUNK_ROWS,
-    NEGLIGIBLE_WEIGHT,
-    block_moments,
-    merged_moments,
-    weight_unit,
-)
-from .._numerics.sample import ContentSample, label_numbers, row_keys
+from .._tables.features import is_choice
 from .._tables.names import text_names
-from .._tables.table import check_units, weights_in_range
 from .._typing import Method
 from .._warnings import quietly
 from ..data import RowSource
-from ..engines import TreeSum, recut
 from ..experts._base import traits
 from ..experts._foreign import warn_without_weight
-from ..routers import DenseRouter
 from ..trainers import EM
-from ..trainers._streamed import Stream, StreamedRows
+from ..trainers._streamed import StreamedRows
 from . import answers
 from .batches import batches_for
 from .choice import sized
+from .first_pass import FirstPass, one_size, row_numbers
 from .fitted import Learned, fit_and_commit, settled
-from .target import (
-    ClassTarget,
-    ValueTarget,
-    checked_labels,
-    checked_numbers,
-    plain_labels,
-)
 from .training import (
     Given,
     check_size,
     make_task,
-    told_by,
     warn_of_light_weights,
     weighted_parts,
     widths_of,
 )
 from .views import Reading, fit_views, training_views
-
-# Cells of the sample that starts and a first run are made on, and its rows.
-SAMPLE_CELLS, LEAST_SAMPLE, LARGEST_SAMPLE = 1 << 22, 20_000, 200_000
-
-
-def sample_rows(n_columns):
-    """Rows of the sample for so many columns."""
-    rows = SAMPLE_CELLS // max(n_columns, 1)
-    return min(max(rows, LEAST_SAMPLE), LARGEST_SAMPLE)
 
 
 def fit_source(model, source, **given):
@@ -78,8 +51,8 @@ def fit_after(model, parts, first, source):
     """
     reading = Reading(parts.asked, parts.gate.node_gate)
     batches = first.batches
-    weight, numbers, words, labels = first.sample.rows()
-    X = batches.table(numbers, words)
+    weight, numbers, words, labels, sizes = first.sample.rows()
+    X = batches.table(numbers, words, parts.asked.chooses_columns)
     table, target = reading.read(model, X), first.target()
     if batches.names is not None:
         model.feature_names_in_ = np.asarray(batches.names, dtype=object)
@@ -94,26 +67,40 @@ def fit_after(model, parts, first, source):
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)
     task, choice = make_task(model, parts, own, seen), None
+    task = task.with_rows(size=one_size(sizes))
     code = batches.coding(views)
     stream, X = first.stream(target, code), code(X)
     if is_open:
         parts, task, views, choice = sized(model, parts, task, views, target)
     warn_without_weight(weighted_parts(parts, own.weight))
     warn_of_light_weights(parts, first.total, first.n_rows)
-    task = task.of_rows(StreamedRows(**vars(task.rows), stream=stream, X=X))
+    own = {"stream": stream, "X": X, "chosen": chosen_columns(views, batches)}
+    task = task.of_rows(StreamedRows(**task.rows.fields(), **own))
     learned = Learned(views, target, None, widths, choice=choice)
     return fit_and_commit(model, parts, task, None, learned, source, None)
+
+
+def chosen_columns(views, batches):
+    """Numbers of the columns that gate and experts see, or None where they see all."""
+    names = batches.names or [f"x{j}" for j in range(batches.n_columns)]
+    chosen = [own.transformer for own in (views.gate, *views.experts)]
+    return [
+        None
+        if own is None
+        else np.array([names.index(name) for name in own.get_feature_names_out()])
+        for own in chosen
+    ]
 
 
 def first_pass(model, parts, source):
     """The ``FirstPass`` over a source for the parts of a mixture."""
     reading = Reading(parts.asked, parts.gate.node_gate)
-    batches = batches_for(reading, source)
+    batches = batches_for(reading, source.names)
 
     def read():
-        return FirstPass(model, source, parts.likelihood, batches)
+        return FirstPass(model, source, parts.support, batches)
 
-    return source.remembered((type(batches), repr(parts.likelihood)), read)
+    return source.remembered((type(batches), repr(parts.support)), read)
 
 
 def first_look(model, source):
@@ -132,7 +119,8 @@ class Remembered(RowSource):
     """
 
     def __init__(self, source):
-        self.source, self.names, self._known = source, source.names, {}
+        self.source, self._known = source, {}
+        self.names, self.size_name = source.names, source.size_name
 
     def batches(self):
         return self.source.batches()
@@ -161,6 +149,7 @@ def refuse_others(model, parts, given, what="a RowSource", serves=serves_sums):
     problems += [("branching='grow'", grows, "use a shape such as (2, 2)")]
     served = serves(parts)
     found = [*problems, *_refused_parts(parts, served), *_refused_parameters(model)]
+    found += _refused_features(model)
     for other, is_there, remedy in found:
         if is_there:
             raise ValueError(
@@ -173,7 +162,7 @@ def _refused_parts(parts, served):
     """What the user wrote, whether it is not read in batches, and the remedy."""
     asked, gate, trainer = parts.asked, parts.gate, parts.trainer
     likelihood = parts.likelihood
-    sums = likelihood.dispersions is not None and likelihood.takes != "trials"
+    sums = likelihood.dispersions is not None
     fused = _is_fused(parts)
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
@@ -185,8 +174,8 @@ def _refused_parts(parts, served):
         (
             f"gate={asked.gate!r}",
             not (gate.streams or fused),
-            "use gate='softmax', 'additive', 'gaussian' or 'constant'; in a tree "
-            "'softmax', with linear experts of values or classes",
+            "use gate='softmax', 'additive', 'gaussian' or 'constant'; in a tree not "
+            "'gaussian'",
         ),
         (
             f"likelihood={parts.likelihood!r}",
@@ -196,8 +185,8 @@ def _refused_parts(parts, served):
         ),
         (
             f"router={asked.router!r}",
-            type(parts.router) is not DenseRouter,
-            "use router=None",
+            parts.router.masks_training or parts.router.learns,
+            "use an integer, TopKRouter or None",
         ),
         (
             f"trainer={asked.trainer!r}",
@@ -209,7 +198,8 @@ def _refused_parts(parts, served):
 
 def _is_fused(parts):
     """Whether one compiled pass knows gate, a tree as well, and experts, all alike."""
-    linear = all(traits(expert).is_linear for expert in parts.experts)
+    own = [traits(expert) for expert in parts.experts]
+    linear = all(e.is_linear and not e.through_origin for e in own)
     alike = len({repr(expert) for expert in parts.experts}) == 1
     known = parts.gate.linear_form(None) is not None
     return linear and alike and known and parts.likelihood.has_fused_pass
@@ -219,8 +209,6 @@ def _refused_parameters(model):
     """Parameters of the mixture that must be as they are by default."""
     remedies = {
         "shared_expert": (None, "use shared_expert=None"),
-        "gate_features": (None, "use gate_features=None"),
-        "expert_features": (None, "use expert_features=None"),
         "class_weight": (None, "give the source weights of the rows"),
         "n_members": (1, "use n_members=1"),
         "warm_start": (False, "use warm_start=False"),
@@ -232,175 +220,27 @@ def _refused_parameters(model):
     ]
 
 
+def _refused_features(model):
+    """Features that are not columns of X as they are."""
+    for name in ("gate_features", "expert_features"):
+        value = vars(model)[name]
+        each = value.values() if isinstance(value, dict) else [value]
+        transforms = any(own is not None and not is_choice(own) for own in each)
+        remedy = "choose columns, or give the source columns that are transformed"
+        yield f"{name}={value!r}", transforms, remedy
+
+
 def _differs(value, default):
     return value is not None if default is None else value != default
 
 
-class FirstPass:
-    """All that training asks of a source before EM, in one pass over its rows.
+def in_batches(
+    method: Method, reads_target: bool = False, sized: bool = False
+) -> Method:
+    """A method of rows that answers a ``RowSource`` by an iterator over its batches.
 
-    Attributes
-    ----------
-    n_rows, total : rows of positive weight, and the sum of their weights
-    span : (2, d) least and largest outputs, None of classes
-    unit : float, what a weight of one stands for in training
-    sample : ContentSample of weights, numbers, words and targets
+    ``sized`` says whether it takes ``offset`` and ``trials``, which a source holds.
     """
-
-    def __init__(self, model, source, likelihood, batches):
-        self._begin(model, source, likelihood, batches)
-        for number, block in enumerate(recut(self._read(), CHUNK_ROWS)):
-            self._add_moments(number, *block)
-        self._finish()
-
-    def _begin(self, model, source, likelihood, batches):
-        self.model, self.source, self.likelihood = model, source, likelihood
-        self.batches, self.n_dims, self.classes = batches, None, None
-        self.sample, self.n_rows, self.span = None, 0, None
-        self.lightest, self.heaviest = np.inf, 0.0
-        self.columns, self.outputs = TreeSum(merged_moments), TreeSum(merged_moments)
-
-    def _add_moments(self, number, X, y, weight):
-        """Take the moments of a block of rows by its number among those of all rows."""
-        self.columns.add(number, block_moments(X, weight))
-        if not self.model._classify:
-            own = block_moments(y.reshape(len(y), -1), weight)
-            self.outputs.add(number, own)
-
-    def _finish(self):
-        """Check what was found of all rows, and find the unit of their weights."""
-        if not self.n_rows:
-            raise ValueError(
-                "The source has no rows of positive weight, but expected some; the "
-                "factory must return a fresh iterator each time."
-            )
-        self.columns, self.outputs = self.columns.total(), self.outputs.total()
-        self.total = float(self.columns.weight)
-        weights_in_range(np.array([self.total]), "sample_weight of the source")
-        if self.lightest <= NEGLIGIBLE_WEIGHT * self.heaviest:
-            raise ValueError(
-                f"sample_weight of the source goes from {self.lightest:.3g} to "
-                f"{self.heaviest:.3g}, beside which a row is lost; give the lightest "
-                "rows a weight of zero."
-            )
-        self.unit = weight_unit(self.total / self.n_rows)
-
-    def _read(self):
-        """Validated rows of positive weight, of which the sample is drawn."""
-        for X, y, weight in self.source.batches():
-            if not len(X):
-                continue
-            rows = *self.batches.read(X), self._labels(y, X), row_numbers(weight, X)
-            counts = rows[-1] > 0
-            if not counts.any():
-                continue
-            if not counts.all():
-                rows = [own[counts] for own in rows]
-            yield self._taken(*rows)
-
-    def _taken(self, X, words, y, weight):
-        """Rows that count, of which the sample takes its share."""
-        if not self.model._classify:
-            self.likelihood.check_target(y.reshape(len(y), -1))
-        if self.sample is None:
-            self.sample = ContentSample(sample_rows(X.shape[1]))
-        self._count(weight, y)
-        numbers = label_numbers(y) if self.model._classify else y
-        keys = row_keys(np.column_stack([X, numbers]))
-        self.sample.add(keys, weight, X, words, y)
-        return self.batches.measured(X), y, weight
-
-    def _labels(self, y, X):
-        """A batch of y as ``fit`` takes it."""
-        if self.model._classify:
-            y = checked_labels(y, X)
-            check_classification_targets(y)
-            return y
-        y = checked_numbers(y, X, self.model)
-        if self.n_dims is None:
-            self.n_dims = y.shape[1:]
-        if y.shape[1:] != self.n_dims:
-            raise ValueError(
-                f"A batch has y of shape {y.shape}, but the first one has "
-                f"{('n', *self.n_dims)}; give the same outputs each time."
-            )
-        check_units(y.reshape(len(y), -1), ["y"] * y[:1].size, small=True)
-        return y
-
-    def _count(self, weight, y):
-        self.n_rows += len(weight)
-        self.lightest = min(self.lightest, float(weight.min()))
-        self.heaviest = max(self.heaviest, float(weight.max()))
-        if self.model._classify:
-            known = np.unique(y)
-            before = known if self.classes is None else self.classes
-            self.classes = np.union1d(before, known)
-            return
-        ends = y.reshape(len(y), -1)
-        self.span = joined_spans(ends if self.span is None else self.span, ends)
-
-    def target(self):
-        """The target, by all rows."""
-        if self.model._classify:
-            return ClassTarget(self.classes)
-        return ValueTarget(1 + len(self.n_dims), int(np.prod(self.n_dims)))
-
-    def stream(self, target, code):
-        """What training is given to read all rows again; ``code`` reads columns."""
-        tell = told_by(self.model)
-        n_sample = len(self.sample.rows()[0])
-        tell(f"first pass: {self.n_rows} rows, {n_sample} different ones in the sample")
-
-        def read():
-            return encoded(self.source, target, code, self.unit)
-
-        return Stream(
-            read=read,
-            n_rows=self.n_rows,
-            columns=self.columns._replace(weight=self.total / self.unit),
-            outputs=None if self.model._classify else self.outputs,
-            span=self.span,
-            dtype=self.batches.dtype,
-            whole=self.sample.whole,
-            tell=tell,
-        )
-
-
-def joined_spans(one, other):
-    """Least and largest outputs (2, d) of the rows of both."""
-    low = np.minimum(one.min(axis=0), other.min(axis=0))
-    return np.stack([low, np.maximum(one.max(axis=0), other.max(axis=0))])
-
-
-def encoded(source, target, code, unit):
-    """Rows of positive weight as training reads them, which were checked before."""
-    for X, y, weight in source.batches():
-        if not len(X):
-            continue
-        X = code(X)
-        own = np.asarray(y, dtype=float) if target.classes is None else plain_labels(y)
-        y = target.encode(own if own.ndim == 1 or target.classes is None else own[:, 0])
-        weight = row_numbers(weight, X) / unit
-        counts = weight > 0
-        yield (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
-
-
-def row_numbers(weight, X):
-    """Weights (n,) of the rows of a batch, ones for None."""
-    n_rows = len(X)
-    if weight is None:
-        return np.ones(n_rows)
-    weight = np.asarray(weight, dtype=np.float64)
-    if weight.shape != (n_rows,) or not np.all(np.isfinite(weight) & (weight >= 0.0)):
-        raise ValueError(
-            f"A batch of {n_rows} rows has sample_weight of shape {weight.shape}, but "
-            "expected a finite number >= 0 for each row; leave out rows without one."
-        )
-    return weight
-
-
-def in_batches(method: Method, reads_target: bool = False) -> Method:
-    """A method of rows that answers a ``RowSource`` by an iterator over its batches."""
 
     @functools.wraps(method)
     def wrapped(self, X, *args, **kwargs):
@@ -408,25 +248,47 @@ def in_batches(method: Method, reads_target: bool = False) -> Method:
             return method(self, X, *args, **kwargs)
         check_is_fitted(self)
         check_source_names(self, X)
-        batches = ((own, y) for own, y, _ in X.batches() if len(own))
-        return (
-            answered(self, method, *own[: 1 + reads_target], *args, **kwargs)
-            for own in batches
-        )
+        refuse_sizes(self, kwargs)
+
+        def answer(own, y, size):
+            known = {**kwargs, **(sizes_in(X, size) if sized else {})}
+            rows = (own, y)[: 1 + reads_target]
+            return answered(self, method, *rows, *args, **known)
+
+        batches = ((own, y, size) for own, y, _, size in X.with_sizes() if len(own))
+        return (answer(*own) for own in batches)
 
     return cast(Method, wrapped)
 
 
+#: The same for a method that takes sizes.
+sized_in_batches = functools.partial(in_batches, sized=True)
 #: The same for a method of rows and their target, which a source holds.
-densities = functools.partial(in_batches, reads_target=True)
+densities = functools.partial(in_batches, reads_target=True, sized=True)
+
+
+def sizes_in(source, size):
+    """Arguments that a method takes for the sizes of a batch of a source."""
+    return {} if source.size_name is None else {source.size_name: size}
+
+
+def refuse_sizes(model, given):
+    """Raise ``ValueError`` for offsets or trials beside a source."""
+    for name in ("offset", "trials"):
+        if given.get(name) is not None:
+            raise ValueError(
+                f"{type(model).__name__} got a RowSource with {name}=..., but a source "
+                f"holds what rows bring along; make it with {name}=..., or loop over "
+                "source.batches()."
+            )
 
 
 def source_parts(model, source):
     """Log gate weights and log-densities (n, K), and weights (n,), batch by batch."""
     check_source_names(model, source)
-    for X, y, weight in source.batches():
+    for X, y, weight, size in source.with_sizes():
         if len(X):
-            own = answered(model, answers.log_parts, X, y)
+            own = answered(model, answers.log_parts, X, y, **sizes_in(source, size))
             yield *own, row_numbers(weight, X)
 
 

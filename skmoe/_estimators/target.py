@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length
 
-from .._tables.frames import from_arrow, target_names
+from .._tables.frames import from_arrow
+from .._tables.names import advised
 from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
 from .._tables.values import is_gap
 from .._warnings import warn
@@ -35,7 +35,7 @@ class ValueTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        names, y = names_of(y), checked_numbers(y, table.raw, model)
+        names, y = target_names(y), checked_numbers(y, table.raw, model)
         outputs = y.reshape(len(y), -1)
         check_units(outputs, ["y"] * outputs.shape[1], small=True)
         weight = row_weights(table.raw, sample_weight)
@@ -68,25 +68,7 @@ class ValueTarget(NamedTuple):
     def size(self, likelihood, owner, n_rows, offset=None, trials=None):
         """Exposures or trials (n,) of rows, None for one."""
         given = {"offset": offset, "trials": trials}
-        for name, value in given.items():
-            if value is not None and name != likelihood.takes:
-                raise ValueError(
-                    f"{owner} got {name} with {likelihood!r}, which takes "
-                    f"{likelihood.takes or 'neither offset nor trials'}; offset is for "
-                    "counts and gamma, trials for binomial."
-                )
-        value = given.get(likelihood.takes)
-        if value is None:
-            return None
-        value = check_array(
-            value, ensure_2d=False, dtype=float, input_name=likelihood.takes
-        )
-        if value.shape != (n_rows,):
-            raise ValueError(
-                f"{likelihood.takes} has shape {value.shape}, but expected "
-                f"({n_rows},), one number for each row of X."
-            )
-        return likelihood.size_of(value)
+        return sizes_of(likelihood, owner, n_rows, given)
 
 
 class ClassTarget(NamedTuple):
@@ -108,8 +90,12 @@ class ClassTarget(NamedTuple):
     def read(cls, y, table, sample_weight, model):
         """The target, validated y, and weights of the rows."""
         check_given(y, type(model).__name__)
-        names, y = names_of(y), checked_labels(y, table.raw)
-        check_classification_targets(y)
+        names, y = target_names(y), checked_labels(y, table.raw)
+        try:
+            check_classification_targets(y)
+        except ValueError as error:
+            owner = type(model).__name__.replace("Classifier", "Regressor")
+            raise advised(error, f"use {owner} for numbers") from error
         weight = row_weights(table.raw, sample_weight)
         return cls(np.unique(y), names), y, class_weights(model.class_weight, y, weight)
 
@@ -152,9 +138,40 @@ class ClassTarget(NamedTuple):
         return
 
 
-def names_of(y):
-    """Names of the outputs of a target, or an empty tuple: an array has none."""
-    return () if isinstance(y, np.ndarray) else target_names(y)
+def target_names(y):
+    """Names of the outputs of a series or frame that has some in words, or nothing."""
+    columns = getattr(y, "columns", None)
+    names = [getattr(y, "name", None)] if columns is None else list(columns)
+    named = all(isinstance(own, str) and own for own in names)
+    return tuple(names) if named else ()
+
+
+def check_takes(likelihood, owner, given):
+    """Raise ``ValueError`` for offset or trials that a likelihood does not take."""
+    for name, value in given.items():
+        if value is not None and name != likelihood.takes:
+            raise ValueError(
+                f"{owner} got {name} with {likelihood!r}, which takes "
+                f"{likelihood.takes or 'neither offset nor trials'}; offset is for "
+                "counts and gamma, trials for binomial."
+            )
+
+
+def sizes_of(likelihood, owner, n_rows, given):
+    """Exposures or trials (n,) of rows by what is ``given``, by name; None for one."""
+    check_takes(likelihood, owner, given)
+    value = given.get(likelihood.takes)
+    if value is None:
+        return None
+    value = check_array(
+        value, ensure_2d=False, dtype=float, input_name=likelihood.takes
+    )
+    if value.shape != (n_rows,):
+        raise ValueError(
+            f"{likelihood.takes} has shape {value.shape}, but expected "
+            f"({n_rows},), one number for each row of X."
+        )
+    return likelihood.size_of(value)
 
 
 def check_given(y, owner):
@@ -168,8 +185,17 @@ def checked_numbers(y, len_of, model):
     y = read_numbers(y, model)
     if y.ndim > 2:
         raise ValueError(f"y has shape {y.shape}, but expected (n,) or (n, d).")
-    check_consistent_length(len_of, y)
+    _check_length(len_of, y)
     return y
+
+
+def _check_length(X, y):
+    """Raise ``ValueError`` unless y has a value for each row of X."""
+    if X.shape[0] != len(y):
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"{X.shape[0]} rows of X, {len(y)} of y; give y a value for each row of X."
+        )
 
 
 def checked_labels(y, len_of):
@@ -181,7 +207,7 @@ def checked_labels(y, len_of):
             DataConversionWarning,
         )
     y = column_or_1d(plain_labels(y))
-    check_consistent_length(len_of, y)
+    _check_length(len_of, y)
     return y
 
 

@@ -12,12 +12,13 @@ from sklearn.utils import check_random_state
 
 from .._numerics.design import counted_weights
 from .._warnings import warn
-from ..experts._base import is_frozen, traits
+from ..experts._base import is_frozen, seed_experts, traits
 from ..experts._foreign import warn_without_weight
-from ..trainers._folds import draw_folds
+from ..trainers._folds import check_whole, draw_folds
 from ..trainers._rows import Rows
 from ..trainers._task import Recipe, Report, Start, Task
-from .parts import are_named, seed_experts
+from .parts import are_named
+from .subjects import check_served
 
 # Share of the rows below which a sum of weights is taken for a slip of units.
 LIGHT = 0.1
@@ -34,6 +35,7 @@ class Given(NamedTuple):
     y : (n, d) outputs, or (n,) numbers of classes
     weight : (n,) as training counts it
     unit : float, what a weight of one stands for in units of the user's
+    groups : Groups of the rows, or None
     """
 
     table: Any
@@ -42,23 +44,39 @@ class Given(NamedTuple):
     y: np.ndarray
     weight: np.ndarray
     unit: float
+    groups: Any = None
+
+    @property
+    def n_groups(self):
+        """Groups with rows of positive weight; None where none were given."""
+        return None if self.groups is None else self.groups.count(self.weight > 0)
 
 
-def given_rows(table, target, labels, weight):
+def given_rows(table, target, labels, weight, groups=None):
     """Rows with their target encoded, and their weights as training counts them."""
     weight, unit = counted_weights(weight)
-    return Given(table, target, labels, target.encode(labels), weight, unit)
+    return Given(table, target, labels, target.encode(labels), weight, unit, groups)
 
 
-def check_size(parts, n_rows):
+def check_size(parts, n_rows, what="rows"):
     """Raise ``ValueError`` for fewer rows of positive weight than experts, or two."""
     needed = parts.least_rows or len(parts.experts)
     if n_rows < needed or n_rows < 2:
+        shown = "n_samples" if what == "rows" else "n_groups"
         raise ValueError(
-            f"{parts.asked.owner} got n_samples={n_rows} with positive weight, "
-            f"but {needed} experts need at least {max(2, needed)} rows; "
-            "use fewer experts or more rows."
+            f"{parts.asked.owner} got {shown}={n_rows} with positive weight, "
+            f"but {needed} experts need at least {max(2, needed)} {what}; "
+            f"use fewer experts or more {what}."
         )
+
+
+def check_given(parts, given):
+    """Raise ``ValueError`` for too few rows, or too few groups that share experts."""
+    check_size(parts, int(np.count_nonzero(given.weight)))
+    if given.groups is not None:
+        check_served(parts)
+        if parts.trainer.shares_experts:
+            check_size(parts, given.n_groups, "groups")
 
 
 def warn_of_weights(parts, given):
@@ -115,6 +133,7 @@ def make_task(model, parts, given, views, resp=None):
         classes=given.target.classes,
         weight=given.weight,
         weight_unit=given.unit,
+        groups=given.groups and given.groups.codes,
     )
     recipe = Recipe(
         **seeded(parts, model.random_state),
@@ -129,8 +148,8 @@ def make_task(model, parts, given, views, resp=None):
 
 
 def kept_of(parts, n_experts):
-    """Numbers of the first ``n_experts`` experts, and of noise if there is some."""
-    most = len(parts.experts) - bool(parts.asked.noise)
+    """Numbers of the first ``n_experts`` experts, and of noise or zeros beside them."""
+    most = len(parts.experts) - parts.asked.n_bare
     return [*range(min(n_experts, most)), *range(most, len(parts.experts))]
 
 
@@ -142,6 +161,7 @@ def parts_of_size(parts, n_experts):
         names=names,
         experts=[parts.experts[k] for k in kept],
         gate=parts.gate.only(kept),
+        likelihood=parts.likelihood.of_experts(kept),
         router=parts.router.of_experts(names).resized(len(kept)),
     )
 
@@ -168,11 +188,15 @@ def with_options(task, size, split, fit_params):
 
     ``split`` is None, or a splitter and its arguments.
     """
-    folds = None
+    folds, groups = None, task.rows.groups
     if split is not None:
         labels, classes = task.rows.labels, task.rows.classes
         folds = draw_folds(labels, classes, split[0], 0, split[1])
-    return task.with_rows(size=size, folds=folds, fit_params=fit_params)
+        if groups is not None:
+            check_whole(folds, split[1]["groups"], f"The trainer got cv={split[0]!r}")
+            # Each row may have its own expert.
+            groups = None
+    return task.with_rows(size=size, folds=folds, fit_params=fit_params, groups=groups)
 
 
 def training_size(parts, given, sizes):
@@ -188,13 +212,17 @@ def training_size(parts, given, sizes):
         )
     size = given.target.size(likelihood, owner, len(given.y), **sizes)
     rows = given.weight > 0
-    likelihood.check_target(given.y[rows], None if size is None else size[rows])
+    parts.support.check_target(given.y[rows], None if size is None else size[rows])
     return size
 
 
-def splitting(parts, split_params):
-    """The splitter of the trainer and its arguments; None if it has none."""
+def splitting(parts, split_params, groups=None):
+    """What makes the trainer's folds, and its arguments; None if it makes its own."""
     splitter = parts.trainer.splitter
+    if groups is not None and not parts.trainer.shares_experts:
+        split_params = {"groups": groups.labels[groups.codes], **split_params}
+        if splitter is None and parts.trainer.cv is not None:
+            return parts.trainer.cv, split_params
     if splitter is None:
         return None
     if parts.shared is not None:
@@ -218,9 +246,15 @@ def with_shared(task, offset):
 
 
 def positive_rows(task):
-    """Drop rows of weight zero: they must count for nothing anywhere."""
-    rows = np.flatnonzero(task.rows.weight > 0)
-    return task if len(rows) == len(task.rows) else task.on_rows(rows)
+    """Drop rows of weight zero: they must count for nothing anywhere.
+
+    Those of a group are brought together, as passes over them ask for.
+    """
+    rows, groups = np.flatnonzero(task.rows.weight > 0), task.rows.groups
+    if groups is not None:
+        rows = rows[np.argsort(groups[rows], kind="stable")]
+    whole = np.array_equal(rows, np.arange(len(task.rows)))
+    return task if whole else task.on_rows(rows)
 
 
 def train(model, parts, task, previous, reporter):

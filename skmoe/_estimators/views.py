@@ -11,11 +11,11 @@ from .._sklearn import safe_indexing
 from .._tables import features
 from .._tables.flat import FlatColumns, find_flat
 from .._tables.table import has_text, opened, read_table, refuse_text
-from ..experts._base import FOREIGN, reads_numbers, reads_sparse, traits
+from ..experts._base import FOREIGN, reads_numbers, reads_sparse, seed_experts, traits
 from ..experts._curves import CurveEncoding
 from ..experts._encoding import numeric_encoding, weighted_median
 from ..experts._foreign import holds_frozen, needs_values
-from .parts import SHARED, resolve_gate, seed_experts
+from .parts import SHARED, resolve_gate
 
 # Why a fitted mixture refuses text where it has learned from numbers.
 HELD_NUMBERS = "it held numbers in training; give numbers there, or fit again and"
@@ -149,7 +149,7 @@ class View(NamedTuple):
 
     def of(self, table):
         """What the part sees of a table."""
-        seen = self._whole(table)
+        seen = self.whole(table)
         if self.curves is not None:
             return table.made_of(seen, self.curves.places)
         return seen if self.flat is None else table.without_spread(seen, self.flat)
@@ -158,9 +158,10 @@ class View(NamedTuple):
         """What the part is trained on: as ``of``, but curves in bins."""
         if self.curves is None:
             return self.of(table)
-        return table.made_of(self._whole(table), self.curves.bins)
+        return table.made_of(self.whole(table), self.curves.bins)
 
-    def _whole(self, table):
+    def whole(self, table):
+        """The columns that the part sees, before they become places on curves."""
         if self.transformer is not None:
             seen = table.view(self.transformer)
             return table.finite(seen, self.transformer) if self.numbers else seen

@@ -87,6 +87,8 @@ class PiecewiseLinear(TransformerMixin, Stamped):
         return sums[:, :, 1:].reshape(len(hats), -1)
 
 
+# Kinds of what chooses columns, besides callables.
+CHOICES = list, slice, np.ndarray, tuple
 PRESETS = {"piecewise-linear": PiecewiseLinear}
 
 
@@ -109,7 +111,7 @@ def resolve(features, name):
         )
     if hasattr(features, "transform"):
         return clone(features)
-    if callable(features) or isinstance(features, (list, slice, np.ndarray, tuple)):
+    if is_choice(features):
         columns = list(features) if isinstance(features, tuple) else features
         if isinstance(columns, list) and any(np.ndim(c) for c in columns):
             raise ValueError(
@@ -123,6 +125,13 @@ def resolve(features, name):
         f"{name} got {features!r}, but expected None, 'piecewise-linear', a "
         "transformer, or a list, slice, mask or callable that selects columns."
     )
+
+
+def is_choice(features):
+    """Whether a specification chooses columns, rather than to transform them."""
+    if hasattr(features, "transform"):
+        return False
+    return callable(features) or isinstance(features, CHOICES)
 
 
 def same(first, second):

@@ -90,13 +90,6 @@ def column_names(X):
     return [f"x{j}" for j in range(len(as_columns(X)))]
 
 
-def target_names(y):
-    """Names of the outputs of a target that has some in words, or an empty tuple."""
-    names = list(y.columns) if is_frame(y) else [getattr(y, "name", None)]
-    named = all(isinstance(own, str) and own for own in names)
-    return tuple(names) if named else ()
-
-
 def column_labels(X):
     """What selects each column: its name in a frame, its position in an array."""
     return list(X.columns) if is_frame(X) else list(range(np.shape(X)[1]))

@@ -62,3 +62,53 @@ def as_in_training(estimator, X, numbers=None):
 def checking_quietly(check):
     """A check that has no more to say of names, of which the user was told."""
     return partial(quietly, check, kinds=UserWarning)
+
+
+def advised(error, advice):
+    """An error of scikit-learn with what to do, which it leaves out."""
+    said = str(error).partition("\n")[0].rstrip(".!")
+    return ValueError(f"{said}; {advice}.")
+
+
+# How scikit-learn begins where columns are not those of training, and what to do.
+COLUMNS = {
+    "The feature names should match": (
+        "Give the columns of training in their order, as by "
+        "X[list(model.feature_names_in_)]."
+    ),
+    "X has ": "Give as many columns as fit was given, in their order.",
+}
+
+
+def refuse_columns(error):
+    """Say what to do, too, where scikit-learn says how columns differ."""
+    said = str(error).rstrip()
+    for begin, advice in COLUMNS.items():
+        if said.startswith(begin):
+            raise ValueError(f"{said}\n{advice}") from error
+
+
+def check_names(X, owner):
+    """Raise ``ValueError`` for a frame without columns, or with a name twice."""
+    names = list(X.columns)
+    if not names:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is "
+            f"required by {owner}; give X at least one column."
+        )
+    if len(set(names)) < len(names):
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"X has several columns named {twice[0]!r}, but expected a name for each; "
+            "rename or drop the others."
+        )
+
+
+def check_cells(X):
+    """Refuse columns whose type says that each cell holds several values."""
+    for name, dtype in zip(X.columns, X.dtypes, strict=True):
+        if hasattr(dtype, "is_nested") and dtype.is_nested():
+            raise ValueError(
+                f"Column {name!r} of X holds {dtype}, but each cell must be a single "
+                "value; give its parts columns of their own."
+            )

@@ -29,8 +29,19 @@ from .frames import (
     refuse_unread,
     without_sparse,
 )
-from .names import as_in_training, checking_quietly, names_differ
+from .names import (
+    advised,
+    as_in_training,
+    check_cells,
+    check_names,
+    checking_quietly,
+    names_differ,
+    refuse_columns,
+)
 from .values import is_gap, is_single
+
+# What scikit-learn does not say of weights that it refuses.
+WEIGHTS = "give a number >= 0 for each row of X, such as how often it is to count"
 
 
 def row_weights(X, sample_weight):
@@ -41,8 +52,12 @@ def row_weights(X, sample_weight):
     takes, and whatever else takes weights.
     """
     try:
-        own = {"dtype": np.float64, "ensure_non_negative": True}
-        weight = check_sample_weight(sample_weight, X, **own)
+        weight = check_sample_weight(sample_weight, X, dtype=np.float64)
+        if (weight < 0).any():
+            raise ValueError(
+                "Negative values in data passed to `sample_weight`, the least of them "
+                f"{weight.min():.3g}."
+            )
         # scikit-learn refuses them from 1.9 on.
         if not weight.any():
             raise ValueError(
@@ -53,7 +68,7 @@ def row_weights(X, sample_weight):
         weight = np.array([np.inf])
     except (TypeError, ValueError) as error:
         if "could not convert" not in str(error) and isinstance(error, ValueError):
-            raise
+            raise advised(error, WEIGHTS) from error
         raise ValueError(
             f"sample_weight holds no numbers ({error}), but expected one for each row."
         ) from error
@@ -278,8 +293,8 @@ def refuse_text(X, why, error=None, skipped=()):
             f"(OneHotEncoder(), [{name!r}]), remainder='passthrough')"
         )
     raise ValueError(
-        f'{what} use experts="auto", trainer="two-stage" in a flat mixture, or '
-        f"{remedy}."
+        f'{what} use experts="additive", gate="additive", or experts="auto", '
+        f'trainer="two-stage" in a flat mixture, or {remedy}.'
     ) from error
 
 
@@ -308,6 +323,9 @@ def read_numbers(y, estimator):
     except (TypeError, ValueError) as error:
         cells = np.asarray(y, dtype=object).reshape(-1, 1)
         found = no_number(cells, str(error))
+        if str(error).startswith("Input y contains"):
+            remedy = "leave such rows out, as by X[np.isfinite(y)]"
+            raise advised(error, remedy) from error
         if found is None or not is_single(found[1]) or isinstance(found[1], complex):
             raise
         _refuse_target(found[1], estimator, error)
@@ -356,7 +374,8 @@ def _refuse_gaps(X, why, error):
     if "NaN" in said:
         remedy = (
             f"{why} fill the gaps, such as with a SimpleImputer in a pipeline, or use "
-            'experts="auto", trainer="two-stage" in a flat mixture'
+            'experts="additive", gate="additive", or experts="auto", '
+            'trainer="two-stage" in a flat mixture'
         )
     raise ValueError(f"{said}: look in column {name!r}; {remedy}.") from error
 
@@ -391,35 +410,10 @@ def opened(X, estimator):
         return without_mask(X)
     X = from_arrow(X)
     if is_frame(X):
-        _check_names(X, type(estimator).__name__)
-        _check_cells(X)
+        check_names(X, type(estimator).__name__)
+        check_cells(X)
     # scikit-learn would read such columns as numbers too, and warn each time.
     return without_sparse(X)
-
-
-def _check_names(X, owner):
-    names = list(X.columns)
-    if not names:
-        raise ValueError(
-            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is "
-            f"required by {owner}; give X at least one column."
-        )
-    if len(set(names)) < len(names):
-        twice = sorted({str(name) for name in names if names.count(name) > 1})
-        raise ValueError(
-            f"X has several columns named {twice[0]!r}, but expected a name for each; "
-            "rename or drop the others."
-        )
-
-
-def _check_cells(X):
-    """Refuse columns whose type says that each cell holds several values."""
-    for name, dtype in zip(X.columns, X.dtypes, strict=True):
-        if hasattr(dtype, "is_nested") and dtype.is_nested():
-            raise ValueError(
-                f"Column {name!r} of X holds {dtype}, but each cell must be a single "
-                "value; give its parts columns of their own."
-            )
 
 
 def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
@@ -441,7 +435,11 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
         asked = not reset and names_differ(estimator, X)
         check = partial(validate_data, reset=reset, skip_check_array=True)
         check = checking_quietly(check) if asked else check
-        check(estimator, X)
+        try:
+            check(estimator, X)
+        except ValueError as error:
+            refuse_columns(error)
+            raise
         return Table(as_in_training(estimator, X) if asked else X, None)
     X = without_na(X) if allow_nan else X
     if _holds_times(X):
@@ -460,6 +458,7 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
     except (TypeError, ValueError) as error:
         refuse_text(X, why(), error)
         _refuse_gaps(X, why(), error)
+        refuse_columns(error)
         raise
     check_units(numbers, column_names(X) if is_frame(X) else None)
     if asked:

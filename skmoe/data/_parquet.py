@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._source import BATCH_ROWS, RowSource
+from ._source import BATCH_ROWS, RowSource, given_size
 
 
 def reader():
@@ -19,14 +19,14 @@ def reader():
     return pyarrow
 
 
-def frames():
-    """What makes data frames, which text is read into."""
+def data_frames():
+    """What makes data frames, of text, or of columns that are chosen by name."""
     try:
         from pandas import DataFrame
     except ImportError as error:
         raise ImportError(
-            "RowSource.from_parquet needs pandas for columns of text; "
-            "pip install skmoe[data]."
+            "A RowSource needs pandas for columns of text, and for columns that are "
+            "chosen; pip install skmoe[data]."
         ) from error
     return DataFrame
 
@@ -34,22 +34,31 @@ def frames():
 class ParquetRows(RowSource):
     """Rows of a parquet file, or of all files of a folder in order of their names."""
 
-    def __init__(self, path, target, columns=None, weight=None):
+    def __init__(
+        self, path, target, columns=None, weight=None, *, offset=None, trials=None
+    ):
         self._arrow, self.weight, self.files = reader(), weight, files_at(path)
+        own = given_size("RowSource.from_parquet", offset, trials)
+        self.size_name, self.size = own
         self.targets = [target] if isinstance(target, str) else list(target)
         self.one_target = isinstance(target, str)
         schema = self._arrow.parquet.read_schema(self.files[0])
-        left_out = {*self.targets, weight}
+        left_out = {*self.targets, *self._besides}
         if columns is None:
             columns = [name for name in schema.names if name not in left_out]
         self.names, self.text = list(columns), None
         for file in self.files:
             self._check(file, self._arrow.parquet.read_schema(file))
-        self._frame = frames() if self.text else None
+        self._frame = data_frames() if self.text else None
+
+    @property
+    def _besides(self):
+        """Columns of weights and sizes."""
+        return [own for own in (self.weight, self.size) if own is not None]
 
     def _check(self, file, schema):
         """Raise ``ValueError`` unless a file has all columns, of numbers or text."""
-        own = [] if self.weight is None else [self.weight]
+        own = self._besides
         missing = [
             name
             for name in [*self.names, *self.targets, *own]
@@ -88,8 +97,8 @@ class ParquetRows(RowSource):
 
     def batches(self):
         """Iterator of batches, one file after the other."""
-        own = [] if self.weight is None else [self.weight]
-        asked = list(dict.fromkeys([*self.names, *self.targets, *own]))
+        asked = dict.fromkeys([*self.names, *self.targets, *self._besides])
+        asked = list(asked)
         for path in self.files:
             # Read-ahead would hold many times the memory of a batch.
             file = self._arrow.parquet.ParquetFile(
@@ -104,7 +113,9 @@ class ParquetRows(RowSource):
         targets = [self._labels(batch.column(name)) for name in self.targets]
         y = targets[0] if self.one_target else np.column_stack(targets)
         weight = None if self.weight is None else _numbers(batch.column(self.weight))
-        return X, y, weight
+        if self.size is None:
+            return X, y, weight
+        return X, y, weight, _numbers(batch.column(self.size))
 
     def _columns(self, batch):
         """The columns as an array, or as a frame where some are text."""

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 # Rows of a batch of arrays: whole units of the sums over rows.
 BATCH_ROWS = 248 * 256
+# What rows may bring along besides weights.
+SIZES = None, "offset", "trials"
 
 
 class RowSource:
@@ -24,6 +26,8 @@ class RowSource:
     ----------
     names : list of str or None
         Names of the columns of X, where they are known.
+    size_name : {"offset", "trials"} or None
+        What each row brings along besides its weight, as in ``fit`` of a regressor.
 
     Examples
     --------
@@ -40,10 +44,18 @@ class RowSource:
     """
 
     names = None
+    size_name = None
 
-    def batches(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Iterator of (X, y, weights) of consecutive rows; weights may be None."""
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Iterator of (X, y, weights) of consecutive rows; weights may be None.
+
+        Offsets or trials are a fourth where ``size_name`` says so.
+        """
         raise NotImplementedError
+
+    def with_sizes(self) -> Iterator[tuple[Any, ...]]:
+        """Iterator of (X, y, weights, sizes); offsets, or trials, may be None, too."""
+        return ((*own, None)[:4] for own in self.batches())
 
     def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
         """What ``make()`` finds by a pass; a source that is to be read again for the
@@ -52,7 +64,12 @@ class RowSource:
 
     @staticmethod
     def from_arrays(
-        X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
     ) -> RowSource:
         """Rows of arrays, such as memory maps, which are read piece by piece.
 
@@ -62,6 +79,9 @@ class RowSource:
             Floats of 32 bits stay as they are.
         y : ndarray of shape (n,) or (n, n_outputs)
         sample_weight : ndarray of shape (n,), default=None
+        offset, trials : ndarray of shape (n,), default=None
+            As in ``fit`` of a regressor, one of them at most: logarithms of the
+            exposures of the rows, or their numbers of trials.
 
         Returns
         -------
@@ -70,7 +90,7 @@ class RowSource:
         Raises
         ------
         ValueError
-            For arrays whose numbers of rows differ.
+            For arrays whose numbers of rows differ, and for both offset and trials.
 
         Examples
         --------
@@ -80,10 +100,12 @@ class RowSource:
         >>> [X.shape for X, y, weight in source.batches()]
         [(3, 2)]
         """
-        return ArrayRows(X, y, sample_weight)
+        return ArrayRows(X, y, sample_weight, offset=offset, trials=trials)
 
     @staticmethod
-    def from_batches(factory: Callable[[], Iterable[Any]]) -> RowSource:
+    def from_batches(
+        factory: Callable[[], Iterable[Any]], *, size: str | None = None
+    ) -> RowSource:
         """Rows of whatever a callable gives.
 
         Parameters
@@ -92,6 +114,8 @@ class RowSource:
             Returns an iterator of ``(X, y)`` or ``(X, y, sample_weight)``, a fresh one
             each time, of the same rows.  Batches may be of any size, and frames.  With
             ``n_jobs`` above one they are asked for by several threads, one at a time.
+        size : {"offset", "trials"}, default=None
+            What a fourth entry of each batch is; its weights may then be None.
 
         Returns
         -------
@@ -107,7 +131,7 @@ class RowSource:
         >>> len(list(RowSource.from_batches(read).batches()))
         3
         """
-        return BatchRows(factory)
+        return BatchRows(factory, size)
 
     @staticmethod
     def from_parquet(
@@ -115,6 +139,9 @@ class RowSource:
         target: str,
         columns: Sequence[str] | None = None,
         weight: str | None = None,
+        *,
+        offset: str | None = None,
+        trials: str | None = None,
     ) -> RowSource:
         """Rows of a parquet file, or of all files of a folder in order of their names.
 
@@ -127,10 +154,13 @@ class RowSource:
             Column, or columns, to predict.
         columns : list of str, default=None
             Columns of X, which hold numbers or text; None for all that are neither
-            target nor weight. Text is read through its dictionary, which needs pandas,
-            and is for additive parts, for which nulls are gaps.
+            target nor weight, offset or trials. Text is read through its dictionary,
+            which needs pandas, and is for additive parts, for which nulls are gaps.
         weight : str, default=None
             Column of row weights.
+        offset, trials : str, default=None
+            Column of logarithms of exposures, or of numbers of trials, as in ``fit`` of
+            a regressor; one of them at most.
 
         Returns
         -------
@@ -139,7 +169,8 @@ class RowSource:
         Raises
         ------
         ValueError
-            For columns that are not there, or hold neither numbers nor text.
+            For columns that are not there, or hold neither numbers nor text, and for
+            both offset and trials.
 
         Examples
         --------
@@ -148,21 +179,34 @@ class RowSource:
         """
         from ._parquet import ParquetRows
 
-        return ParquetRows(path, target, columns, weight)
+        return ParquetRows(path, target, columns, weight, offset=offset, trials=trials)
+
+
+def given_size(where, offset, trials):
+    """Name and value of what rows bring along; a pair of None for nothing.
+
+    Raises ``ValueError`` for both; ``where`` is named there.
+    """
+    given = {"offset": offset, "trials": trials}
+    found = [(name, own) for name, own in given.items() if own is not None]
+    if len(found) > 1:
+        raise ValueError(
+            f"{where} got both offset and trials, but expected one of them: counts and "
+            "gamma take an offset, binomial takes trials; leave out the other."
+        )
+    return found[0] if found else (None, None)
 
 
 class ArrayRows(RowSource):
     """Rows of arrays, or of memory maps."""
 
-    def __init__(self, X, y, sample_weight=None):
-        self.X, self.y, self.weight = X, y, sample_weight
-        sizes = {
-            "X": np.shape(X)[:1],
-            "y": np.shape(y)[:1],
-            "sample_weight": np.shape(X if sample_weight is None else sample_weight)[
-                :1
-            ],
-        }
+    def __init__(self, X, y, sample_weight=None, *, offset=None, trials=None):
+        name, size = given_size("RowSource.from_arrays", offset, trials)
+        self.size_name, self.arrays = name, [X, y, sample_weight, size]
+        if name is None:
+            del self.arrays[-1]
+        named = zip(("X", "y", "sample_weight", name), self.arrays, strict=False)
+        sizes = {own: np.shape(a)[:1] for own, a in named if a is not None}
         if len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(
                 f"RowSource.from_arrays got {sizes} rows, but "
@@ -171,30 +215,37 @@ class ArrayRows(RowSource):
 
     def batches(self):
         """Iterator of views of the arrays."""
-        for first in range(0, len(self.X), BATCH_ROWS):
+        for first in range(0, len(self.arrays[0]), BATCH_ROWS):
             rows = slice(first, first + BATCH_ROWS)
-            weight = None if self.weight is None else self.weight[rows]
-            yield self.X[rows], self.y[rows], weight
+            yield tuple(None if own is None else own[rows] for own in self.arrays)
 
 
 class BatchRows(RowSource):
     """Rows of the iterators that a callable returns."""
 
-    def __init__(self, factory):
+    def __init__(self, factory, size=None):
+        if size not in SIZES:
+            raise ValueError(
+                f"RowSource.from_batches got size={size!r}, but expected one of "
+                f"{SIZES}: what a fourth entry of each batch is."
+            )
         if not callable(factory):
             raise ValueError(
                 f"RowSource.from_batches got {factory!r}, but expected a callable that "
                 "returns a fresh iterator for each pass; give the function, and do not "
                 "call it."
             )
-        self.factory = factory
+        self.factory, self.size_name = factory, size
 
     def batches(self):
         """Iterator of the batches, with None for weights that are not given."""
+        lengths, expected = (2, 3), "(X, y) or (X, y, sample_weight)"
+        if self.size_name is not None:
+            lengths, expected = (4,), f"(X, y, sample_weight, {self.size_name})"
         for batch in self.factory():
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            if not isinstance(batch, (tuple, list)) or len(batch) not in lengths:
                 raise ValueError(
                     f"A batch is {type(batch).__name__} of {batch!r:.60}, but expected "
-                    "(X, y) or (X, y, sample_weight); yield tuples."
+                    f"{expected}; yield tuples."
                 )
-            yield (*batch, None)[:3]
+            yield (*batch, None)[: max(lengths)]

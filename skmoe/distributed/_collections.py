@@ -4,6 +4,9 @@ import numpy as np
 
 from .._tables.frames import is_collection
 
+# What rows may bring along besides weights.
+SIZES = "offset", "trials"
+
 
 def dask():
     """Dask with its scheduler for several machines."""

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .._estimators.sources import FirstPass
+from .._estimators.first_pass import FirstPass
 from ..engines import TreeSum, unit_rows
 from ..trainers._streamed import Stream
 from . import _tasks
-from ._collections import dask
+from ._collections import SIZES, dask
+
+# What the columns that a user gives are in a batch.
+PLACES = {"sample_weight": "weight", **dict.fromkeys(SIZES, "size")}
 
 
 def range_units(n_units, n_slots):
@@ -51,10 +54,13 @@ class Workers:
     ----------
     client : distributed.Client
     parts : list of tuples of Delayed
-        X, y and perhaps weights of each partition.
+        Of each partition what ``names`` say.
+    names : list of str
+        X, y, and perhaps sample_weight, then offset or trials.
 
     Attributes
     ----------
+    size_name : "offset", "trials" or None, what rows bring along
     ranges : list of Range, one for each task of a pass
     rows : list of Future, the rows of each range
     sent, received, seconds : lists, bytes and seconds of each pass
@@ -62,7 +68,10 @@ class Workers:
     gathered : list of int, bytes of rows that each M-step brought to experts
     """
 
-    def __init__(self, client, parts):
+    def __init__(self, client, parts, names):
+        sizes = [name for name in names if name in SIZES]
+        self.size_name = sizes[0] if sizes else None
+        places = [PLACES.get(name, name) for name in names]
         self.client, self.sent, self.received, self.seconds = client, [], [], []
         self.gathered, self.begun = [], time.perf_counter()
         client.wait_for_workers(1)
@@ -73,7 +82,7 @@ class Workers:
         packed = dask().delayed(_tasks.packed, pure=False)
         groups = [parts[k : k + step] for k in range(0, len(parts), step)]
         # Futures of what has a lineage: their inputs are read again where one is lost.
-        held = client.compute([packed(own) for own in groups])
+        held = client.compute([packed(places, own) for own in groups])
         told = client.gather([self.submit(_tasks.counted, own) for own in held])
         counts, sizes = zip(*told, strict=True)
         n_rows = sum(counts)
@@ -95,26 +104,41 @@ class Workers:
         ]
         return self.submit(_tasks.assembled, *pieces)
 
-    def first_pass(self, model, likelihood):
-        """``PartPass`` of all rows, merged by the workers in the one tree."""
+    def first_pass(self, *asked):
+        """``PartPass`` of all rows, merged by the workers in the one tree.
+
+        ``asked`` are the first fields of ``Asked``.
+        """
+        asked = _tasks.Asked(*asked, self.size_name)
         found = [
-            self.submit(_tasks.PartPass, model, *own, likelihood)
+            self.submit(_tasks.PartPass, asked, *own)
             for own in zip(self.rows, self.ranges, strict=True)
         ]
+        made = [*found]
         while len(found) > 1:
             pairs = [found[k : k + 2] for k in range(0, len(found), 2)]
             found = [
                 self.submit(_tasks.PartPass.extended, *own) if len(own) > 1 else own[0]
                 for own in pairs
             ]
-        (whole,) = self.client.gather(found)
+            made += found
+        try:
+            (whole,) = self.client.gather(found)
+        finally:
+            # One that failed has the frames of its failure, and so itself.
+            for own in made:
+                own.release()
         self._note(0, whole.sample.n_bytes if whole.n_rows else 0, self.begun)
         return whole
 
-    def encode(self, target, code, unit):
-        """Have all rows as training reads them; those that were read are let go."""
+    def encode(self, *given):
+        """Have all rows as training reads them; those that were read are let go.
+
+        ``given`` are arguments of ``encoded``.
+        """
+        given = self.unit, self.size_name, *given
         self.rows = [
-            self.submit(_tasks.encoded_units, *own, target, code, unit, self.unit)
+            self.submit(_tasks.encoded_units, *own, *given)
             for own in zip(self.rows, self.ranges, strict=True)
         ]
 
@@ -251,15 +275,15 @@ def n_bytes(found):
 class WorkerPass(FirstPass):
     """The first pass over rows that lie on workers."""
 
-    def __init__(self, model, workers, likelihood):
+    def __init__(self, model, workers, likelihood, batches):
         # Workers ask a mixture for its kind only.
-        whole = workers.first_pass(type(model)(), likelihood)
+        whole = workers.first_pass(type(model)(), likelihood, batches)
         vars(self).update(vars(whole))
-        self.model, self.workers = model, workers
+        self.model, self.workers, self.likelihood = model, workers, likelihood
         self._finish()
 
     def stream(self, target, code):
         """What training is given to read all rows again; ``code`` reads columns."""
-        self.workers.encode(target, code, self.unit)
+        self.workers.encode(target, code, self.unit, self.likelihood)
         own = vars(super().stream(target, code))
         return WorkerStream(**own, workers=self.workers)

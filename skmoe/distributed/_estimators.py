@@ -7,185 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator
 
 from .._estimators.classifier import MoEClassifier
 from .._estimators.regressor import MoERegressor
-from .._estimators.routed import are_linear
-from .._estimators.sources import fit_after, refuse_others, serves_sums
-from .._estimators.target import check_given
 from .._sklearn import StrOptions
-from .._tables.frames import is_collection
 from .._typing import Columns, Experts, Part, Table
-from ..trainers._em.gathered import can_gather
-from ._collections import check_collections, client_of, partitions
-from ._engine import WorkerPass, Workers
-from ._lazy import Answer, lazily
-from ._shards import sharded
-from ._spread import Crew, SpreadTwoStage, brought
-
-CLIENT, PLACEMENT = "client", "placement"
-# What a mixture of rows in memory has no use for.
-OWN = CLIENT, PLACEMENT
-PLACEMENTS = "replicate", "shard"
-
-
-class DaskMixture:
-    """Training on partitions, and lazy answers; a mixin of estimators.
-
-    A subclass gives ``local``, the estimator of rows in memory that it is otherwise.
-    """
-
-    local: Any = None
-    # Methods that ask an expert for the rows that are routed to it.
-    _routed = ()
-
-    # -- the client ----------------------------------------------------------------
-
-    def __getstate__(self):
-        return {**super().__getstate__(), CLIENT: None}
-
-    def __sklearn_clone__(self):
-        # A client can be neither copied nor pickled; a shallow copy is without it.
-        bare = object.__new__(type(self))
-        vars(bare).update({**vars(self), CLIENT: None})
-        other = BaseEstimator.__sklearn_clone__(bare)
-        other.client = self.client
-        return other
-
-    def to_local(self) -> Any:
-        """The same fitted mixture as an estimator of rows in memory.
-
-        Returns
-        -------
-        MoERegressor or MoEClassifier
-            Predicts the same to the last bit.
-        """
-        other = self._unfitted()
-        vars(other).update(fitted_state(self))
-        return other
-
-    def _unfitted(self):
-        """The estimator of rows in memory with the same parameters."""
-        parameters = self.get_params(deep=False).items()
-        own = {k: clone(v, safe=False) for k, v in parameters if k not in OWN}
-        return self.local(**own)
-
-    # -- fitting -------------------------------------------------------------------
-
-    def _fit(self, X, y, sample_weight, fit_params, sizes, resp=None):
-        check_given(y, type(self).__name__)
-        rows = {"X": X, "y": y, "sample_weight": sample_weight}
-        rows = {name: own for name, own in rows.items() if own is not None}
-        check_collections(self, **rows)
-        parts = self._resolve()
-        if parts.trainer.spreads:
-            return self._fit_spread(parts, rows, {"start": resp, **sizes, **fit_params})
-        given = {"start": resp, **sizes, **fit_params}
-        refuse_others(self, parts, given, "Dask collections", can_train)
-        workers = Workers(client_of(self), partitions(self, **rows)[0])
-        try:
-            fit_after(self, parts, WorkerPass(self, workers, parts.likelihood), X)
-        finally:
-            workers.let_go()
-        self.history_["communication"] = workers.communication()
-        return self
-
-    def _fit_spread(self, parts, rows, given):
-        """Fit as the local estimator does, with the fits of experts on workers."""
-        refuse_given(self, given)
-        client = client_of(self)
-        crew = Crew(client)
-        local = self._unfitted()
-        local.set_params(trainer=SpreadTwoStage.of(parts.trainer, crew))
-        local.fit(**dict(zip(rows, self._brought(client, rows), strict=True)))
-        vars(self).update(fitted_state(local))
-        self.history_["communication"] = crew.communication()
-        return self
-
-    def _brought(self, client, rows):
-        """All rows of collections in this process."""
-        return brought(client, partitions(self, **rows)[0])
-
-    # -- answers -------------------------------------------------------------------
-
-    def _asked_lazily(self, X):
-        """Whether rows are of Dask, for which the mixture has to be fitted."""
-        lazy = is_collection(X)
-        if lazy:
-            check_is_fitted(self)
-        return lazy
-
-    def _lazily(self, method, answers, collections, **options):
-        rows, local = partitions(self, **collections), self.to_local()
-        if self.placement == "replicate" or are_linear(self.experts_):
-            return lazily(local, method, answers, rows, options)
-        routes = method in self._routed and not options
-        return sharded(local, method, answers, rows, options, routes)
-
-    def _per_expert(self):
-        return (Answer((self.n_experts_,), np.dtype(float)),)
-
-    def gate_proba(self, X: Table) -> Any:
-        """Gate weights after routing, shape (n, K); lazy for a Dask collection."""
-        if not self._asked_lazily(X):
-            return super().gate_proba(X)
-        return self._lazily(self.local.gate_proba, self._per_expert(), {"X": X})
-
-    def responsibilities(self, X: Table, y: ArrayLike, **sizes: Any) -> Any:
-        """Posterior probability of each expert given x and y, shape (n, K).
-
-        Lazy for Dask collections.
-        """
-        if not self._asked_lazily(X):
-            return super().responsibilities(X, y, **sizes)
-        refuse_sizes(self, sizes)
-        rows = {"X": X, "y": y}
-        return self._lazily(self.local.responsibilities, self._per_expert(), rows)
-
-    def log_density(self, X: Table, y: ArrayLike, **sizes: Any) -> Any:
-        """Natural logarithm of p(y_i | x_i), in units of y, shape (n,).
-
-        Lazy for Dask collections.
-        """
-        if not self._asked_lazily(X):
-            return super().log_density(X, y, **sizes)
-        refuse_sizes(self, sizes)
-        answers = (Answer((), np.dtype(float)),)
-        return self._lazily(self.local.log_density, answers, {"X": X, "y": y})
-
-
-def can_train(parts):
-    """Whether experts gain from sums, or can be refitted one by one."""
-    return serves_sums(parts) or can_gather(parts)
-
-
-def fitted_state(model):
-    """All that a fitted mixture has besides its parameters."""
-    left_out = {*OWN, *model.get_params(deep=False)}
-    return {name: own for name, own in vars(model).items() if name not in left_out}
-
-
-def refuse_given(model, given):
-    """Raise ``ValueError`` for arguments of ``fit`` that are no columns of X or y."""
-    for name, own in given.items():
-        if own is not None:
-            raise ValueError(
-                f"{type(model).__name__} got Dask collections with {name}=..., but "
-                f"expected X, y and sample_weight; use {type(model).local.__name__} "
-                "with the rows as arrays."
-            )
-
-
-def refuse_sizes(model, sizes):
-    """Raise ``ValueError`` for exposures or trials of rows that are of Dask."""
-    given = [name for name, own in sizes.items() if own is not None]
-    if given:
-        raise ValueError(
-            f"{type(model).__name__} got {given[0]} with a Dask collection, for which "
-            "it expects None; use X.map_partitions with model.to_local()."
-        )
+from ._lazy import Answer
+from ._mixture import CLIENT, PLACEMENT, PLACEMENTS, DaskMixture
 
 
 class DaskMoERegressor(DaskMixture, MoERegressor):
@@ -202,9 +31,9 @@ class DaskMoERegressor(DaskMixture, MoERegressor):
 
     Parameters
     ----------
-    experts, n_experts, gate, router, trainer, likelihood, noise, shared_expert, \
-gate_features, expert_features, n_members, n_init, warm_start, n_jobs, random_state, \
-verbose
+    experts, n_experts, gate, router, trainer, likelihood, noise, \
+zero_inflation, shared_expert, gate_features, expert_features, n_members, n_init, \
+warm_start, n_jobs, random_state, verbose
         As of :class:`~skmoe.MoERegressor`; ``n_jobs`` are threads of the client, for
         starts on the sample of rows.  Workers have threads of their own.
     client : distributed.Client, default=None
@@ -272,6 +101,7 @@ verbose
         trainer: Part = "em",
         likelihood: Part = "gaussian",
         noise: bool | str = False,
+        zero_inflation: bool = False,
         shared_expert: BaseEstimator | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
@@ -290,6 +120,7 @@ verbose
             trainer=trainer,
             likelihood=likelihood,
             noise=noise,
+            zero_inflation=zero_inflation,
             shared_expert=shared_expert,
             gate_features=gate_features,
             expert_features=expert_features,
@@ -308,6 +139,9 @@ verbose
         X: Table,
         y: ArrayLike | None,
         sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
         **given: Any,
     ) -> Self:
         """Fit gate and experts together.
@@ -318,6 +152,8 @@ verbose
             Partitions are cut over rows, may be uneven and empty.
         y : dask array, series or data frame of shape (n,) or (n, n_outputs)
         sample_weight : dask array or series of shape (n,), default=None
+        offset, trials : dask array or series of shape (n,), default=None
+            As in :meth:`skmoe.MoERegressor.fit`.
         **given
             What :meth:`skmoe.MoERegressor.fit` takes besides is refused by name.
 
@@ -331,22 +167,23 @@ verbose
             For data or parameters that cannot be used; a model that was fitted
             before is left as it was.
         """
-        return super().fit(X, y, sample_weight, **given)
+        sizes = {"offset": offset, "trials": trials}
+        return super().fit(X, y, sample_weight, **sizes, **given)
 
     def predict(self, X: Table, return_std: bool = False, **sizes: Any) -> Any:
         """Mean of the mixture, shape (n,) or (n, n_outputs).
 
         Lazy for a Dask collection; with its standard deviation if that is asked for.
-        ``sizes`` are of rows in memory, as of :meth:`skmoe.MoERegressor.predict`.
+        ``sizes`` are ``offset`` or ``trials``, as of
+        :meth:`skmoe.MoERegressor.predict`; Dask collections for those of Dask.
         """
         if not self._asked_lazily(X):
             return super().predict(X, return_std, **sizes)
-        refuse_sizes(self, sizes)
         target = self._learned.target
         tail = () if target.n_dims == 1 else (target.n_outputs,)
         answers = (Answer(tail, np.dtype(float)),) * (1 + bool(return_std))
         options = {"return_std": True} if return_std else {}
-        return self._lazily(self.local.predict, answers, {"X": X}, **options)
+        return self._lazily(self.local.predict, answers, {"X": X}, sizes, **options)
 
 
 class DaskMoEClassifier(DaskMixture, MoEClassifier):

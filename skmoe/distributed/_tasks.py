@@ -5,21 +5,18 @@ one for each task of a pass.  A range is as many units of rows as a power of two
 that its sum is a branch of the tree over all units.
 """
 
+import copy
 import pickle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
-from .._estimators.batches import NumberBatches
-from .._estimators.sources import FirstPass, encoded, joined_spans, row_numbers
+from .._estimators.first_pass import FirstPass, encoded, joined_spans, row_numbers
 from .._numerics.design import CHUNK_ROWS, merged_moments
 from .._sklearn import safe_indexing
 from ..data import RowSource
 from ..engines import TreeSum, recut, single_threaded_blas, sum_blocks
-
-# Why rows on workers should be numbers.
-ON_WORKERS = "parts that train on Dask collections read numbers only;"
 
 
 class Range(NamedTuple):
@@ -45,8 +42,8 @@ class Range(NamedTuple):
 class Batches(RowSource):
     """Batches of rows that a worker holds."""
 
-    def __init__(self, held):
-        self.held = held
+    def __init__(self, held, size_name):
+        self.held, self.size_name = held, size_name
 
     def batches(self):
         """Iterator of the batches."""
@@ -54,34 +51,40 @@ class Batches(RowSource):
 
 
 def cut_rows(batches, first, last):
-    """Some of the rows of batches (X, y, weight), by their numbers."""
+    """Some of the rows of batches, tuples of arrays or None, by their numbers."""
     found, begin = [], 0
-    for X, y, weight in batches:
-        own = slice(max(first - begin, 0), max(min(last - begin, len(X)), 0))
-        begin += len(X)
+    for batch in batches:
+        n_rows = len(batch[0])
+        own = slice(max(first - begin, 0), max(min(last - begin, n_rows), 0))
+        begin += n_rows
         if own.start < own.stop:
-            parts = (
-                None if a is None else safe_indexing(a, own) for a in (X, y, weight)
-            )
-            found.append(tuple(parts))
+            found.append(tuple(_indexed(part, own) for part in batch))
     return found
 
 
-def packed(parts):
-    """Rows of positive weight of some partitions, each a batch (X, y, weight)."""
-    return [counting(*own) for own in parts]
+def _indexed(part, rows):
+    return None if part is None else safe_indexing(part, rows)
 
 
-def counting(X, y, weight=None):
+def packed(names, parts):
+    """Rows of positive weight of some partitions, each a batch of a source.
+
+    ``names`` says what each of the arrays is: X, y, weight or size.
+    """
+    return [counting(**dict(zip(names, own, strict=True))) for own in parts]
+
+
+def counting(X, y, weight=None, size=None):
     """A partition as a batch without the rows of weight zero."""
-    check_consistent_length(X, y, weight)
+    batch = (X, y, weight) if size is None else (X, y, weight, size)
+    check_consistent_length(*batch)
     if weight is None or not len(X):
-        return X, y, weight
+        return batch
     counts = row_numbers(weight, X) > 0
     if counts.all():
-        return X, y, weight
+        return batch
     rows = np.flatnonzero(counts)
-    return tuple(safe_indexing(own, rows) for own in (X, y, weight))
+    return tuple(_indexed(own, rows) for own in batch)
 
 
 def counted(batches):
@@ -97,23 +100,44 @@ def assembled(*pieces):
     return [own for piece in pieces for own in piece]
 
 
+class Asked(NamedTuple):
+    """What the first pass is told of a fit.
+
+    Attributes
+    ----------
+    model : mixture, of which the kind is asked
+    likelihood : likelihood, which checks targets
+    batches : Batches of the estimators, which read none yet
+    size_name : what rows bring along besides weights, or None
+    """
+
+    model: Any
+    likelihood: Any
+    batches: Any
+    size_name: str | None
+
+    def begun(self, found, rows):
+        """A pass over some rows, which is yet to be made."""
+        own = Batches(rows, self.size_name)
+        found._begin(self.model, own, self.likelihood, copy.copy(self.batches))
+        return found
+
+
 class PartPass(FirstPass):
     """What the first pass finds in the rows of a range.
 
     Parameters
     ----------
-    model : mixture, of which the kind is asked
+    asked : Asked
     rows : list of batches, all that the range holds
     where : Range
-    likelihood : likelihood, which checks targets
     """
 
-    def __init__(self, model, rows, where, likelihood):
+    def __init__(self, asked, rows, where):
         first, last, held = where
-        own = Batches(cut_rows(rows, 0, last - first))
-        self._begin(model, own, likelihood, NumberBatches(None, ON_WORKERS))
+        asked.begun(self, cut_rows(rows, 0, last - first))
         begins = -(-first // CHUNK_ROWS)
-        known = [*self._read(), *read_besides(model, rows, where, likelihood)]
+        known = [*self._read(), *read_besides(asked, rows, where)]
         known = cut_rows(known, begins * CHUNK_ROWS - first, held - first)
         for number, block in enumerate(recut(known, CHUNK_ROWS), begins):
             self._add_moments(number, *block)
@@ -151,6 +175,12 @@ class PartPass(FirstPass):
 
     def _check_alike(self, later):
         """Raise ``ValueError`` for partitions of other columns or outputs."""
+        text = self.batches.text, later.batches.text
+        if text[0] != text[1]:
+            raise ValueError(
+                f"A partition has text in the columns {text[1]} by number, but one "
+                f"before it in {text[0]}; give the same types in all."
+            )
         own, other = (
             (p.batches.n_columns, p.batches.names, p.n_dims) for p in (self, later)
         )
@@ -162,13 +192,11 @@ class PartPass(FirstPass):
             )
 
 
-def read_besides(model, rows, where, likelihood):
+def read_besides(asked, rows, where):
     """Batches that a range holds besides its own, as the first pass reads them."""
     first, last, held = where
-    other = object.__new__(PartPass)
-    besides = Batches(cut_rows(rows, last - first, held - first))
-    other._begin(model, besides, likelihood, NumberBatches(None, ON_WORKERS))
-    return other._read()
+    besides = cut_rows(rows, last - first, held - first)
+    return asked.begun(object.__new__(PartPass), besides)._read()
 
 
 def tree_of(branches):
@@ -179,10 +207,13 @@ def tree_of(branches):
     return tree
 
 
-def encoded_units(rows, where, target, code, unit, size):
-    """Own rows of a range as training reads them, in units of ``size`` rows."""
-    own = Batches(cut_rows(rows, 0, where.last - where.first))
-    return list(recut(encoded(own, target, code, unit), size))
+def encoded_units(rows, where, n_rows, size_name, *given):
+    """Own rows of a range as training reads them, in units of ``n_rows`` rows.
+
+    ``given`` are further arguments of ``encoded``.
+    """
+    own = Batches(cut_rows(rows, 0, where.last - where.first), size_name)
+    return list(recut(encoded(own, *given), n_rows))
 
 
 def sums_over(text, units):

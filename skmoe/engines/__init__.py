@@ -1,5 +1,6 @@
 """Engines: map and sum over row blocks, and independent calls; only they know how."""
 
+from .._stamp import public
 from ._calls import run_calls
 from ._stream import recut, sum_blocks
 from ._threads import TreeSum, map_rows, single_threaded_blas, unit_rows
@@ -13,3 +14,5 @@ __all__ = [
     "sum_blocks",
     "unit_rows",
 ]
+
+public(__name__)

@@ -20,9 +20,11 @@ from ._curved_variance import VarianceCurves
 from ._curves import CurveEncoding
 from ._encoding import TableEncoder
 from ._glm import GeneralizedLinearExpert
-from ._linear import LinearClassifierExpert, LinearExpert
+from ._linear import LinearExpert
+from ._linear_classes import LinearClassifierExpert
 from ._mlp import MLPClassifierExpert, MLPExpert
-from ._noise import NoiseExpert
+from ._noise import BareExpert, NoiseExpert, ZeroExpert
+from ._origin import OriginExpert
 from ._variance import VarianceExpert
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "LinearExpert",
     "MLPExpert",
     "NoiseExpert",
+    "ZeroExpert",
 ]
 
 # A pool has mixtures among its members, and so stands above this package.
@@ -47,12 +50,15 @@ public(
     CurveEncoding,
     LinearExpert,
     LinearClassifierExpert,
+    OriginExpert,
     GeneralizedLinearExpert,
     VarianceExpert,
     VarianceCurves,
     MLPExpert,
     MLPClassifierExpert,
+    BareExpert,
     NoiseExpert,
+    ZeroExpert,
     CorrectedExpert,
     CorrectedRegressor,
     CorrectedClassifier,

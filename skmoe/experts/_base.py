@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state, murmurhash3_32
 
 from .._stamp import Stamped
 
@@ -15,13 +16,16 @@ class ExpertTraits:
     reads_numbers = False
     #: Whether training reads sparse columns as they are.
     reads_sparse = False
-    #: Whether it is the noise component, which may lose all its rows.
-    is_noise = False
+    #: Whether it is a component without an expert, noise or zeros, which has nothing to
+    #: learn and may lose all its rows.
+    is_bare = False
     #: Whether it is linear in standardised columns: ``fit_design``, and
     #: ``set_standardised``, after which there are ``coef_`` and ``intercept_``.
     is_linear = False
     #: Means (p,) of the columns, around which a fitted linear expert is read.
     center_ = 0.0
+    #: Whether it is linear without an intercept.
+    through_origin = False
     #: Whether ``fit_design`` takes the likelihood that it maximises, with its ``size``,
     #: ``unit`` and ``start``; otherwise it minimises squares, or the log-loss.
     follows_likelihood = False
@@ -178,6 +182,11 @@ class BuiltInExpert(ExpertTraits, Stamped):
 
     def for_likelihood(self, likelihood):
         """The regression expert for a likelihood."""
+        if likelihood.is_latent:
+            raise ValueError(
+                f"{type(self).__name__} predicts values of y, but {likelihood!r} needs "
+                "experts that follow it; use LinearExpert or AdditiveExpert."
+            )
         if likelihood.link != "identity":
             raise ValueError(
                 f"{type(self).__name__} predicts any number, but {likelihood!r} needs "
@@ -219,6 +228,20 @@ def seed_unseeded(estimator, rng):
     return estimator.set_params(
         **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
     )
+
+
+def seed_experts(random_state, names, experts, member=0):
+    """Seed unseeded experts by name, so that neither order nor chance matters.
+
+    Returns the seeds of the resamples of experts that take no weights.
+    """
+    rng = check_random_state(random_state)
+    base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
+    seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
+    for seed, expert in zip(seeds, experts, strict=True):
+        if not is_frozen(expert):
+            seed_unseeded(expert, np.random.RandomState(seed))
+    return [int(seed) for seed in seeds]
 
 
 def reads_numbers(expert):

@@ -39,7 +39,7 @@ class GeneralizedLinearExpert(LinearExpert):
 
     Parameters
     ----------
-    alpha, l1_ratio, standardize
+    alpha, l1_ratio, standardize, fit_intercept
         As in :class:`LinearExpert`.
     likelihood : likelihood, default=None
         None is :class:`~skmoe.likelihoods.Gaussian`.
@@ -52,10 +52,19 @@ class GeneralizedLinearExpert(LinearExpert):
     follows_likelihood = True
 
     def __init__(
-        self, alpha="evidence", l1_ratio=0.0, standardize=True, likelihood=None
+        self,
+        alpha="evidence",
+        l1_ratio=0.0,
+        standardize=True,
+        fit_intercept=True,
+        likelihood=None,
     ):
-        super().__init__(alpha=alpha, l1_ratio=l1_ratio, standardize=standardize)
+        super().__init__(alpha, l1_ratio, standardize, fit_intercept)
         self.likelihood = likelihood
+
+    @property
+    def _newton(self):
+        return Newton
 
     def _family(self):
         return Gaussian() if self.likelihood is None else self.likelihood
@@ -99,7 +108,7 @@ class GeneralizedLinearExpert(LinearExpert):
         Y = np.asarray(y, dtype=float).reshape(len(weight), -1)
         if unit is None:
             unit = target_units(self._family(), Y, weight)
-        newton = Newton(self, design, Y, weight, size, unit)
+        newton = self._newton(self, design, Y, weight, size, unit)
         coef = newton.start(start)
         if likelihood is not None:
             steps = FIRST_STEPS if start is None else WARM_STEPS
@@ -122,7 +131,7 @@ class GeneralizedLinearExpert(LinearExpert):
     def renewed(self, design, y, weight, *, likelihood=None, size=None):
         """As in :class:`LinearExpert`, by the curvature of the likelihood."""
         Y = np.asarray(y, dtype=float).reshape(len(weight), -1)
-        newton = Newton(self, design, Y, weight, size, np.ones(Y.shape[1]))
+        newton = self._newton(self, design, Y, weight, size, np.ones(Y.shape[1]))
         coef = self.standardised(design)
         if likelihood is None:
             newton.unit = target_units(self._family(), Y, weight)

@@ -1,8 +1,7 @@
-"""Linear experts: ridge regression and multinomial logistic regression."""
+"""Linear experts: ridge regression."""
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -14,15 +13,12 @@ from .._numerics.design import (
     column_scale,
     from_data_scale,
     make_design,
-    read_only,
     target_scales,
     to_data_scale,
 )
 from .._numerics.evidence import (
     RidgePart,
     probed,
-    probed_softmax,
-    ridge_of_softmax,
     ridge_of_values,
 )
 from .._numerics.grams import Columns, weighted_grams
@@ -34,17 +30,11 @@ from .._numerics.linalg import (
     use_products,
     without_bias,
 )
-from .._numerics.multinomial import (
-    ByProducts,
-    fit_multinomial,
-    multinomial_statistics,
-    softmax_parameters,
-)
 from .._numerics.network import Network
 from .._numerics.products import gather, linear, regress
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert
-from ._sums import ClassSums, LeastSquaresSums, SlopeSums
+from ._sums import LeastSquaresSums, SlopeSums
 
 
 class LinearStatistics(NamedTuple):
@@ -77,6 +67,10 @@ class LinearExpert(RidgePart, BuiltInExpert):
     standardize : bool, default=True
         Whether penalties refer to standardised columns (and target), or to the data as
         they are.
+    fit_intercept : bool, default=True
+        Whether the linear predictor has an intercept, which is free of the penalty.
+        Without, columns are scaled by their root mean squares, and a constant one is
+        a column like others; EM and two stages fit it, in regressors.
 
     Attributes
     ----------
@@ -117,16 +111,25 @@ class LinearExpert(RidgePart, BuiltInExpert):
     streams = True
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
+    #: The form without an intercept; set beside it.
+    _origin = None
 
     def __init__(
         self,
         alpha: float | str = "evidence",
         l1_ratio: float = 0.0,
         standardize: bool = True,
+        fit_intercept: bool = True,
     ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize
+        self.fit_intercept = fit_intercept
+
+    @property
+    def through_origin(self):
+        """Whether it has no intercept."""
+        return not self.fit_intercept
 
     @property
     def penalty_rows(self):
@@ -151,7 +154,7 @@ class LinearExpert(RidgePart, BuiltInExpert):
     @property
     def n_channels(self):
         """Columns with some spread, and intercept, of the fitted expert."""
-        return 1 + np.count_nonzero(self.scale_)
+        return self.fit_intercept + np.count_nonzero(self.scale_)
 
     def check(self):
         """Raise ``ValueError`` for penalties that make no sense."""
@@ -159,11 +162,27 @@ class LinearExpert(RidgePart, BuiltInExpert):
 
     def for_likelihood(self, likelihood):
         """The expert whose M-step is that of a likelihood: least squares, if it is."""
-        if likelihood.least_squares and self.l1_ratio == 0:
+        if likelihood.least_squares and self.l1_ratio == 0 and self.fit_intercept:
             return self.for_values()
         own = LinearExpert.get_params(self)
         own.pop("likelihood", None)
-        return self._generalized(**own, likelihood=clone(likelihood))
+        kind = self._generalized if self.fit_intercept else self._origin
+        return kind(**own, likelihood=clone(likelihood))
+
+    def for_values(self):
+        """The expert of least squares."""
+        if not self.fit_intercept:
+            return self.for_likelihood(Gaussian())
+        return super().for_values()
+
+    def for_classes(self):
+        """The multinomial logistic regression with the same parameters."""
+        if not self.fit_intercept:
+            raise ValueError(
+                f"LinearExpert got fit_intercept={self.fit_intercept!r} in a "
+                "classifier, but only regressors have it; use fit_intercept=True."
+            )
+        return super().for_classes()
 
     def network(self, n_inputs, n_outputs):
         """Architecture for trainers that follow a gradient: no hidden layers."""
@@ -207,9 +226,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
         self.center_, self.scale_ = design.center, column_scale(design)
-        self.alpha_ = float(self.strength)
+        self.alpha_, self.n_features_in_ = float(self.strength), slopes.shape[1]
         self.n_parameters_ = self._count(slopes)
-        self.n_features_in_ = slopes.shape[1]
         return self
 
     def _shaped(self, slopes, intercepts):
@@ -223,14 +241,16 @@ class LinearExpert(RidgePart, BuiltInExpert):
         A column without a coefficient, or that others sum to, is none.
         """
         slopes = self.coef_.reshape(np.size(self.intercept_), -1)
-        self.n_parameters_ = self._count(slopes, columns.rank())
+        self.n_parameters_ = self._count(
+            slopes, columns.rank(centred=self.fit_intercept)
+        )
         return self.n_parameters_
 
     def _count(self, slopes, rank=np.inf):
         if self.counts_effective:
-            return self.effective_ + len(slopes)
+            return self.effective_ + len(slopes) * self.fit_intercept
         free = np.minimum(np.count_nonzero(slopes, axis=1), rank).sum()
-        return int(free + slopes.shape[0])
+        return int(free + len(slopes) * self.fit_intercept)
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows.
@@ -245,6 +265,11 @@ class LinearExpert(RidgePart, BuiltInExpert):
         -------
         self
         """
+        if not self.fit_intercept:
+            return self._taken(self.for_values().fit(X, y, sample_weight))
+        return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight):
         self.check()
         self.forget_penalty()
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
@@ -328,7 +353,10 @@ class LinearExpert(RidgePart, BuiltInExpert):
 
     def _like(self, expert, design, y, weight):
         """Take over what another linear expert learns."""
-        fitted = expert.fit_design(design, y, weight)
+        return self._taken(expert.fit_design(design, y, weight))
+
+    def _taken(self, fitted):
+        """What another fitted linear expert has learned."""
         params = self.get_params()
         self.__dict__.update({**vars(fitted), **params})
         return self
@@ -366,110 +394,4 @@ class LinearExpert(RidgePart, BuiltInExpert):
         return float(np.sum(0.5 * self.prior_scatter() / variance + lasso))
 
 
-class LinearClassifierExpert(LinearExpert):
-    """Multinomial logistic regression, as :class:`LinearExpert` in a classifier.
-
-    Parameters
-    ----------
-    alpha : float, default=1.0
-        As in :class:`LinearExpert`; the inverse of the ``C`` of
-        :class:`sklearn.linear_model.LogisticRegression` on standardised columns.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-    coef_, intercept_ : ndarray of shape (n_classes, p), (n_classes,)
-    """
-
-    def _shaped(self, slopes, intercepts):
-        return slopes, intercepts
-
-    def _count(self, slopes, rank=np.inf):
-        if self.counts_effective:
-            return self.effective_ + len(slopes) - 1
-        return softmax_parameters(slopes, rank)
-
-    def _mirrored(self):
-        """Two mirrored sets of coefficients share the ridge of one log-odds."""
-        return 2.0 if len(self.classes_) == 2 else 1.0
-
-    def class_penalty(self):
-        """Ridge and lasso of the coefficients of each class."""
-        ridge, lasso = Penalty.of(self)
-        return ridge * self._mirrored(), lasso
-
-    def sums(self, X, weight, scales, output_scales):
-        """By Newton steps."""
-        return ClassSums(self, make_design(X, weight, self.standardize, scales))
-
-    def with_classes(self, classes, n_rows):
-        """Unseen classes are as likely as one row in all of them."""
-        if len(self.classes_) == len(classes):
-            return self
-        known, expert = np.searchsorted(classes, self.classes_), copy.copy(self)
-        coef = np.zeros((len(classes), self.coef_.shape[1]))
-        least = self.intercept_.min() - np.log(max(n_rows, 2.0))
-        intercept = np.full(len(classes), least)
-        coef[known], intercept[known] = self.coef_, self.intercept_
-        expert.classes_, expert.coef_, expert.intercept_ = classes, coef, intercept
-        return expert
-
-    def renewed(self, design, y, weight, *, classes=None, offset=None):
-        """As in regression; ``offset`` (n, n_classes) is added to the logits, and all
-        ``classes`` are those of the expert."""
-        labels, codes = np.unique(y, return_inverse=True)
-        targets, coef = np.eye(len(labels))[codes], self.standardised(design)
-        near = self.class_penalty()[0]
-        if use_products(design.X, len(labels)):
-            model = ByProducts(design, targets * weight[:, None], offset=offset)
-            chosen = probed_softmax(model, model.evaluate(coef)[1], coef, near)
-        else:
-            offset = np.zeros((0, len(labels))) if offset is None else offset
-            data = design, read_only(targets), read_only(weight, float)
-            _, _, grams = multinomial_statistics(*data, coef, read_only(offset))
-            chosen = ridge_of_softmax(grams, coef, near)
-        if chosen is not None:
-            chosen = chosen._replace(ridge=chosen.ridge / self._mirrored())
-        return self.moved_to(chosen)
-
-    def fit_design(self, design, y, weight, offset=None):
-        """As in regression; ``offset`` (n, n_classes) is added to the logits."""
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        n_classes = len(self.classes_)
-        ridge, lasso = self.class_penalty()
-        coef, self.converged_ = fit_multinomial(
-            design,
-            read_only(np.eye(n_classes)[codes]),
-            read_only(weight, float),
-            np.zeros((n_classes, design.X.shape[1] + 1)),
-            ridge,
-            lasso=lasso,
-            offset=offset,
-        )
-        return self.set_standardised(coef, design)
-
-    def predict_proba(self, X):
-        """Class probabilities (n, n_classes)."""
-        logits = self._linear(X)
-        logits -= logits.max(axis=1, keepdims=True)
-        proba = np.exp(logits)
-        return proba / proba.sum(axis=1, keepdims=True)
-
-    def predict(self, X):
-        """Most probable labels (n,)."""
-        return self.classes_[self._linear(X).argmax(axis=1)]
-
-    @property
-    def biased_by_ridge(self):
-        """None of what it predicts is corrected for the ridge."""
-        return False
-
-    def penalty(self, variance=1.0, unit=1.0):
-        """Penalty in nats, whatever the unit."""
-        ridge, lasso = self.class_penalty()
-        squares, absolutes = self._squared_norms.sum(), self._absolute_norms.sum()
-        return float(0.5 * ridge * squares + lasso * absolutes)
-
-
 LinearExpert._regressor = LinearExpert
-LinearExpert._classifier = LinearClassifierExpert

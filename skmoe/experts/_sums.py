@@ -23,6 +23,7 @@ class ExpertRows(NamedTuple):
     weight : (n,) responsibilities times weights
     prediction : what the expert predicts of them
     likelihood : its fitted likelihood
+    size : (n,) exposures or trials, None for one
     """
 
     X: Any
@@ -30,6 +31,7 @@ class ExpertRows(NamedTuple):
     weight: np.ndarray
     prediction: np.ndarray
     likelihood: Any
+    size: np.ndarray | None = None
 
 
 class ExpertSums(PartSums):
@@ -106,7 +108,9 @@ class SlopeSums(ExpertSums):
         return np.zeros(shape), np.zeros(shape[:2]), np.zeros(d)
 
     def add(self, sums, theta, rows):
-        slope, curvature = rows.likelihood.derivatives(rows.y, rows.prediction)
+        slope, curvature = rows.likelihood.derivatives(
+            rows.y, rows.prediction, rows.size
+        )
         counts, weight = (rows.weight > 0)[:, None], rows.weight[:, None]
         curved = np.where(counts, weight * curvature, 0.0)
         slope = np.where(counts, weight * slope, 0.0)
@@ -174,7 +178,9 @@ class CurveValues(CurveSums, ExpertSums):
     """One Newton step of curves of values through a link."""
 
     def add(self, sums, theta, rows):
-        slope, curvature = rows.likelihood.derivatives(rows.y, rows.prediction)
+        slope, curvature = rows.likelihood.derivatives(
+            rows.y, rows.prediction, rows.size
+        )
         counts, weight = (rows.weight > 0)[:, None], rows.weight[:, None]
         curved = np.where(counts, weight * curvature, 0.0)
         slope = np.where(counts, weight * slope, 0.0)

@@ -52,6 +52,8 @@ class BaseGate(Stamped):
         for a gate whose experts may change places.
     ``reads_segments``, ``text_columns``
         for a gate that reads known segments from a column.
+    ``columns_read``
+        for a gate that does not read all columns.
     """
 
     #: Whether the gate reads columns as numbers (and gets a float array).
@@ -123,6 +125,10 @@ class BaseGate(Stamped):
     def text_columns(self, X):
         """Columns of text that are for the gate alone, so that no expert reads them."""
         return []
+
+    def columns_read(self, X):
+        """Positions of the columns of its view X that it reads; None for all."""
+        return
 
     def linear_form(self, X):
         """The :class:`LinearForm` of the gate on its view X, None if it has none."""

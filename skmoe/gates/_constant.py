@@ -33,6 +33,10 @@ class ConstantGate(BaseGate):
     numeric = False
     exchangeable = is_linear = streams = True
 
+    def columns_read(self, X):
+        """None of them."""
+        return []
+
     def linear_form(self, X):
         """No penalty and no columns for the fused EM, which fits this gate itself."""
         return LinearForm(Penalty(0.0), True, None)

@@ -72,6 +72,11 @@ class GroupGate(BaseGate):
         own = self.column if self.column in labels else labels[self.column]
         return [own] if own in text_columns(X) else []
 
+    def columns_read(self, X):
+        """The one of the segments."""
+        labels = list(column_labels(X))
+        return [labels.index(self.column) if self.column in labels else self.column]
+
     def segments(self, X):
         """The column as an array of strings, and which rows have a value there."""
         try:

@@ -13,6 +13,7 @@ from ..routers import Routing
 from ._base import BaseGate
 from ._constant import ConstantGate
 from ._softmax import SoftmaxGate
+from ._tree_sums import TreeSums
 
 # Rows that any gates route at a time: many, for each gate is asked once per block.
 BEAM_ROWS = 32768
@@ -88,6 +89,17 @@ class TreeGate(BaseGate):
     def has_lasso(self):
         """Whether a share of the penalty of the nodes' gates is a lasso."""
         return self.gate.has_lasso
+
+    @property
+    def streams(self):
+        """Whether the nodes' gates gain from sums; masses of those that model the
+        columns would have to be known."""
+        return not self.generative and all(gate.streams for gate in self._unfitted())
+
+    def sums(self, X, weight, scales, total):
+        """Those of the nodes."""
+        given = X, weight, scales, total
+        return TreeSums(self, [gate.sums(*given) for gate in self.gates_])
 
     @property
     def n_parameters_(self):

@@ -3,6 +3,7 @@
 from .._stamp import public
 from ._errors import StandardErrors, standard_errors
 from ._indices import FitIndices, fit_indices
+from ._relabel import relabel
 from ._summary import Summary, summary
 from ._test import BootstrapTest, bootstrap_test
 
@@ -13,6 +14,7 @@ __all__ = [
     "Summary",
     "bootstrap_test",
     "fit_indices",
+    "relabel",
     "standard_errors",
     "summary",
 ]
@@ -25,6 +27,7 @@ public(
     Summary,
     bootstrap_test,
     fit_indices,
+    relabel,
     standard_errors,
     summary,
 )

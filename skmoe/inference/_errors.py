@@ -273,7 +273,7 @@ def _penalised(mixture):
         if np.size(gate.coef_) and len(gate.coef_) > 1:
             yield "the gate", gate
     for name, expert in mixture.named_experts_.items():
-        if not traits(expert).is_noise:
+        if not traits(expert).is_bare:
             yield f"the expert {name!r}", expert
 
 

@@ -23,13 +23,13 @@ class FitIndices(NamedTuple):
     log_likelihood, n_parameters, n_rows : float
         Of the rows given.
     aic, bic, adjusted_bic : float
-        Lower is better; ``adjusted_bic`` counts (n + 2) / 24 rows [1]_.
+        Lower is better; ``adjusted_bic`` counts (n + 2) / 24 rows.
     icl : float
         BIC plus twice the entropy of who serves.
     icl_hard : float
         The same by the largest responsibility of each row, as flexmix has it.
     entropy_r2 : float
-        One where every row has its component, zero where none is told apart [2]_.
+        One where every row has its component, zero where none is told apart.
     average_posterior : ndarray of shape (K, K)
         Mean responsibilities (columns) of the rows that are given to each component
         (rows); NaN where none is.
@@ -64,6 +64,8 @@ def fit_indices(
     **sizes: ArrayLike | None,
 ) -> FitIndices:
     """Criteria and measures of separation of a fitted mixture on some rows.
+
+    The adjusted BIC is that of [1]_, the entropy R-squared that of [2]_.
 
     Parameters
     ----------

@@ -184,13 +184,26 @@ class _Block:
         log_gate = own.gate.predict_log_proba(gate_view)
         self.gate_proba = np.exp(log_gate)
         self.resp = mixture.responsibilities(log_gate, self.per_unit(log_prob))
-        pairs = zip(self.likelihoods, self.predictions, strict=True)
+        each = zip(self.likelihoods, self.predictions, log_prob.T, strict=True)
         self.derivatives = [
             None
-            if likelihood.is_noise
-            else row_derivatives(likelihood, self.y, at, self.size, classes)
-            for likelihood, at in pairs
+            if likelihood.is_bare
+            else row_derivatives(
+                likelihood, self._possible(likelihood, at, log), at, self.size, classes
+            )
+            for likelihood, at, log in each
         ]
+
+    def _possible(self, likelihood, prediction, log_prob):
+        """Targets, in whose place means stand where they are impossible.
+
+        Nothing of such rows counts for the expert, but derivatives must be numbers.
+        """
+        nowhere = np.isneginf(log_prob)
+        if not nowhere.any():
+            return self.y
+        mean = likelihood.mean(prediction, self.size)
+        return np.where(nowhere[:, None], mean, self.y)
 
     def per_unit(self, values):
         """Sums of values of rows over those of each unit."""

@@ -164,13 +164,15 @@ def _free(values, scale):
 def _expert_channels(writer, mixture, k, name, names):
     """Linear predictors of an expert, and dispersions of its likelihood."""
     expert, likelihood = mixture.experts_[k], mixture.likelihoods_[k]
-    if traits(expert).is_noise:
+    if traits(expert).is_bare:
         return _channels([])
     outcomes, slopes, level = _predictors(mixture, expert)
     rows = []
     for channel, outcome in enumerate(outcomes):
         values = [level[channel], *slopes[channel]]
         for column, value in _free(values, expert.scale_):
+            if column == 0 and not expert.fit_intercept:
+                continue
             term = INTERCEPT if column == 0 else names[column - 1]
             at = writer.place(Term("expert", name, outcome, term), value)
             rows.append((at, channel, column))
@@ -275,7 +277,7 @@ def _without_scores(mixture):
     pairs = zip(mixture.named_experts_.items(), mixture.likelihoods_, strict=True)
     for (name, expert), likelihood in pairs:
         own = traits(expert)
-        if not (own.is_linear or own.is_noise):
+        if not (own.is_linear or own.is_bare):
             return "experts", f"the expert {name!r}, {type(expert).__name__},"
         if likelihood.free_dispersions is None:
             return "experts", f"the likelihood {likelihood!r} of {name!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -65,7 +66,7 @@ class ClassProbabilityDisplay:
         classes: Any,
         feature: int | str,
         title: str = "",
-        categories: Any = None,
+        categories: Sequence[str] | None = None,
         is_time: bool = False,
     ) -> None:
         self.values = np.asarray(values)
@@ -83,7 +84,7 @@ class ClassProbabilityDisplay:
         X: Table,
         feature: int | str,
         *,
-        expert: int | str | None = None,
+        expert: str | None = None,
         n_values: int = 50,
         plot: bool = True,
         ax: Any = None,
@@ -200,7 +201,9 @@ class ExpertCalibrationDisplay:
     ['all rows', 'expert0', 'expert1']
     """
 
-    def __init__(self, curves: Any, label: Any, experts: Any) -> None:
+    def __init__(
+        self, curves: dict[str, Any], label: str, experts: Sequence[str]
+    ) -> None:
         self.curves = curves
         self.label = label
         self.experts = list(experts)
@@ -212,8 +215,8 @@ class ExpertCalibrationDisplay:
         X: Table,
         y: ArrayLike,
         *,
-        output: int | str | None = None,
-        n_bins: Any = N_BINS,
+        output: Any = None,
+        n_bins: int = N_BINS,
         sample_weight: ArrayLike | None = None,
         plot: bool = True,
         ax: Any = None,
@@ -268,9 +271,9 @@ class ExpertCalibrationDisplay:
         whole = self.curves["all rows"]["mass"].sum()
         self.lines_ = []
         for name, own in self.curves.items():
-            style = {"color": "0.2", "linewidth": 2.0, "zorder": 3}
+            style = {"color": "0.2", "linewidth": 2.4, "zorder": 1.5}
             if name in self.experts:
-                style = {**line(self.experts.index(name)), "linewidth": 1.4}
+                style = {**line(self.experts.index(name)), "linewidth": 1.3}
             share = own["mass"].sum() / whole
             style["label"] = f"{name} ({share:.0%}), error {own['error']:.3f}"
             style |= line_kw

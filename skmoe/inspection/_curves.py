@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -78,11 +79,11 @@ class CurveDisplay:
 
     def __init__(
         self,
-        panels: Any,
+        panels: Sequence[Any],
         labels: dict[str, Any],
-        ylabel: Any,
+        ylabel: str,
         level: bool = False,
-        experts: Any = None,
+        experts: Sequence[str] | None = None,
     ) -> None:
         self.panels = list(panels)
         self.labels = dict(labels)

@@ -72,15 +72,15 @@ class PredictiveDensityDisplay:
     def __init__(
         self,
         values: ArrayLike,
-        targets: ArrayLike,
+        targets: list[str],
         density: ArrayLike,
         quantiles: ArrayLike,
-        levels: Sequence[float],
+        levels: ArrayLike,
         feature: int | str,
-        target: Any = "y",
-        categories: Any = None,
+        target: str = "y",
+        categories: Sequence[str] | None = None,
         is_time: bool = False,
-        discrete: Any = False,
+        discrete: bool = False,
     ) -> None:
         self.values = np.asarray(values, dtype=float)
         self.targets = np.asarray(targets, dtype=float)

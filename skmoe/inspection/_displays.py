@@ -238,7 +238,7 @@ class GateDisplay:
         proba: ArrayLike,
         names: Sequence[str],
         feature: int | str,
-        categories: Any = None,
+        categories: Sequence[str] | None = None,
         is_time: bool = False,
     ) -> None:
         self.values = np.asarray(values)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
@@ -45,7 +46,11 @@ class Explanation(dict):
     """
 
     def __init__(
-        self, arrays: Any, names: Sequence[str], classes: Any, targets: ArrayLike
+        self,
+        arrays: dict[str, Any],
+        names: Sequence[str],
+        classes: Any,
+        targets: list[str],
     ) -> None:
         super().__init__(arrays)
         self.names, self.classes, self.targets = names, classes, targets
@@ -58,16 +63,16 @@ class Explanation(dict):
         return f"Explanation of {rows} rows by {experts} experts"
 
     @property
-    def has_terms(self):
+    def has_terms(self) -> bool:
         """Whether anything is told apart by column."""
         return bool(self.get("terms")) or "gate_terms" in self
 
-    def to_text(self, *, n_terms=5, precision=3):
+    def to_text(self, *, n_terms: int = 5, precision: int = 3) -> list[str]:
         """A sentence per row, as :func:`explain_text` returns them."""
         writer = Writer(self, n_terms, precision)
         return [writer.sentence(i) for i in range(len(self["gate"]))]
 
-    def to_frame(self, part="experts"):
+    def to_frame(self, part: str = "experts") -> Any:
         """All terms in a long table.
 
         Parameters
@@ -106,7 +111,7 @@ class Explanation(dict):
         table = table if several else table.drop(columns="output")
         return table.sort_values("row", kind="stable", ignore_index=True)
 
-    def gate_terms(self):
+    def gate_terms(self) -> Any:
         """Terms of the gate.
 
         Raises
@@ -159,13 +164,28 @@ def without_terms(who):
     )
 
 
+def _weights_of(model, X, weights):
+    """Weights (n, K) of the experts: those of the gate, or given ones."""
+    gate = model.gate_proba(X)
+    if weights is None:
+        return gate
+    weights = np.asarray(weights, dtype=float)
+    if weights.shape != gate.shape or not np.allclose(weights.sum(axis=1), 1.0):
+        raise ValueError(
+            f"explain got weights of shape {weights.shape}, but expected {gate.shape}, "
+            "one for each row and expert, which sum to one in each row."
+        )
+    return weights
+
+
 def explain(
     model: BaseEstimator,
     X: Table,
     background: Table | None = None,
     *,
+    weights: ArrayLike | None = None,
     n_draws: int = 32,
-    random_state: Any = 0,
+    random_state: int | RandomState | None = 0,
 ) -> Explanation:
     """Who answers for each row, and what each answer is made of.
 
@@ -178,6 +198,9 @@ def explain(
         around the mean of the rows that an expert serves, rather than around that of
         all rows of training, and parts that are neither additive nor linear have terms,
         too.
+    weights : array-like of shape (n, K), default=None
+        Weights of the experts in place of those of the gate, such as responsibilities
+        of the groups that rows belong to, by what is known of them.
     n_draws : int, default=32
         Rows of the background by which these are found, each with an order of the
         columns and its reverse: the cost is that of ``2 * n_draws * (p + 1)``
@@ -230,7 +253,7 @@ def explain(
     ['level', 'x0', 'x1', 'x2']
     """
     model, X = unwrap(model), as_table(X)
-    gate = model.gate_proba(X)
+    gate = _weights_of(model, X, weights)
     prediction = model.predict_experts(X)
     weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))
     contribution = weights * prediction

@@ -14,7 +14,7 @@ from .._tables.table import relative_weights
 from .._tables.values import Kind
 from .._typing import Table
 from ..experts._curves import CurveEncoding
-from ._tables import gate_importance
+from ._tables import gate_importance, shares
 from ._unwrap import unwrap
 
 # Shuffles of each column.
@@ -100,10 +100,10 @@ def told(model, X, weighted, columns, n_columns=2):
     return {
         "expert": list(model.named_experts_),
         "regime": [own.text for own in found],
-        "load": weighted.sum(axis=0).tolist(),
+        "load": shares(weighted.sum(axis=0)),
         "answer": _answers(model, X, weighted),
-        "holds": [own.holds for own in found],
-        "pure": [own.pure for own in found],
+        "holds": shares([own.holds for own in found]),
+        "pure": shares([own.pure for own in found]),
     }
 
 

@@ -12,7 +12,11 @@ from sklearn.utils import check_random_state, shuffle
 from .._tables.frames import as_table, column_labels, with_order
 from .._tables.table import relative_weights
 from .._typing import Table
+from ..trainers._rows import numbered
 from ._unwrap import unwrap
+
+# Decimals of shares.
+DIGITS = 12
 
 
 def expert_usage(
@@ -20,6 +24,8 @@ def expert_usage(
     X: Table,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    *,
+    groups: ArrayLike | None = None,
     **sizes: ArrayLike | None,
 ) -> dict[str, list[Any]]:
     """How much, and how surely, each expert serves the rows.
@@ -32,6 +38,8 @@ def expert_usage(
         Adds the share by posterior responsibility, and the error of each expert on
         the rows it answers for.
     sample_weight : array-like of shape (n,), default=None
+    groups : array-like of shape (n,), default=None
+        Rows of a group share one expert: responsibilities are those of the groups.
     **sizes
         ``offset`` or ``trials`` as in ``fit`` of a regressor.
 
@@ -39,9 +47,9 @@ def expert_usage(
     -------
     dict of lists of length K
         ``expert``; ``load``, mean gate weight; ``top``, share of rows where the
-        expert has the largest weight; ``certainty``, mean gate weight on those rows;
-        with ``y`` also ``responsible``, and ``error``: root mean squared error, or
-        misclassification rate, weighted by responsibility.
+        expert has the largest weight; ``certainty``, mean gate weight on those rows, 0
+        where there are none; with ``y`` also ``responsible``, and ``error``: root mean
+        squared error, or misclassification rate, weighted by responsibility.
 
     Examples
     --------
@@ -63,18 +71,26 @@ def expert_usage(
     sure = np.bincount(
         best, weights=weight * proba[np.arange(n_rows), best], minlength=n_experts
     )
-    certainty = np.divide(sure, top, out=np.full(n_experts, np.nan), where=top > 0)
+    certainty = np.divide(sure, top, out=np.zeros(n_experts), where=top > 0)
     table = {
         "expert": list(model.named_experts_),
-        "load": (weight @ proba).tolist(),
-        "top": top.tolist(),
-        "certainty": certainty.tolist(),
+        "load": shares(weight @ proba),
+        "top": shares(top),
+        "certainty": shares(certainty),
     }
     if y is not None:
-        resp = model.responsibilities(X, y, **sizes) * weight[:, None]
-        table["responsible"] = resp.sum(axis=0).tolist()
+        resp = model.responsibilities(X, y, groups=groups, **sizes)
+        if groups is not None:
+            resp = resp[numbered(groups)[0]]
+        resp = resp * weight[:, None]
+        table["responsible"] = shares(resp.sum(axis=0))
         table["error"] = _errors(model, X, y, resp, sizes).tolist()
     return table
+
+
+def shares(values):
+    """Shares as a list, without what rounding of sums has left in their last digits."""
+    return np.clip(np.round(values, DIGITS), 0.0, 1.0).tolist()
 
 
 def _errors(model, X, y, resp, sizes):
@@ -137,8 +153,8 @@ def gate_importance(
     order = np.argsort(-drops.mean(axis=1), kind="stable")
     return {
         "feature": [names[j] for j in order],
-        "importance": drops.mean(axis=1)[order].tolist(),
-        "std": drops.std(axis=1)[order].tolist(),
+        "importance": shares(drops.mean(axis=1)[order]),
+        "std": shares(drops.std(axis=1)[order]),
     }
 
 

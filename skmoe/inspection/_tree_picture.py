@@ -34,7 +34,7 @@ def plot_tree(
     n_features: int = 2,
     precision: int = 3,
     ax: Any = None,
-    fontsize: Any = None,
+    fontsize: float | None = None,
 ) -> list[Any]:
     """Draw a fitted tree of gates.
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from .._typing import Table
-from ._explanation import explain, without_terms
+from ._explanation import Explanation, explain, without_terms
 from ._palette import FALLS, RISES
 from ._plots import axes_for
 from ._sentences import NEXT_TO_NOTHING, of_place, with_cell
@@ -79,8 +79,8 @@ class ExplanationDisplay:
         background: Table | None = None,
         *,
         row: int = 0,
-        expert: int | str | None = None,
-        output: int | str | None = None,
+        expert: str | None = None,
+        output: Any = None,
         part: str = "experts",
         n_terms: int = 10,
         plot: bool = True,
@@ -117,11 +117,11 @@ class ExplanationDisplay:
     @classmethod
     def from_explanation(
         cls,
-        explanation: Any,
+        explanation: Explanation,
         *,
         row: int = 0,
-        expert: int | str | None = None,
-        output: int | str | None = None,
+        expert: str | None = None,
+        output: Any = None,
         part: str = "experts",
         n_terms: int = 10,
         plot: bool = True,

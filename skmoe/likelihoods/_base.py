@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize
 from sklearn.base import clone
 
 from .._numerics.bisection import LARGEST, MOST_HALVINGS, bounded, middle
@@ -25,8 +23,6 @@ from ._links import (
 LEAST_VARIANCE = 1e-12
 # Step of numerical derivatives, on the scale of the linear predictor.
 DIFFERENCE = 1e-4
-# Width of the narrowest bracket in which the logarithm of a dispersion is sought.
-LEAST_BRACKET = 1e-3
 
 
 def located(level, location, z, scale):
@@ -65,6 +61,11 @@ def unboxed(values):
     """A float for one output, the array itself for several."""
     values = np.asarray(values, dtype=float)
     return float(values[0]) if values.size == 1 else values
+
+
+def is_listed(likelihood):
+    """Whether experts have families of their own."""
+    return isinstance(likelihood, (list, tuple, dict))
 
 
 class Likelihood(Stamped):
@@ -129,6 +130,11 @@ class Likelihood(Stamped):
     support = (-np.inf, np.inf)
     #: Whether y are counts.
     discrete = False
+    #: Value at the lower end of the support that has a probability of its own, or None.
+    atom = None
+    #: Whether predictions are no values of y, so that only experts serve that follow
+    #: the likelihood itself.
+    is_latent = False
     #: Name of what rows may bring along: None, "offset" (its log) or "trials".
     takes = None
     #: Free parameters of a fitted likelihood.
@@ -150,11 +156,15 @@ class Likelihood(Stamped):
     #: Family without the dispersion, which this one tends to: its optimum is one of the
     #: starts, since a dispersion may swallow the regimes that the limit tells apart.
     limit = None
+    #: Whether experts have different families.
+    differs = False
     #: Unfitted model of the variance that was asked for, if there is one.
     model = None
     #: Fitted model of the variance, if there is one.
     model_ = None
-    #: Whether it is the density of the noise component.
+    #: Whether it is the density of a component without an expert: noise, or zeros.
+    is_bare = False
+    #: Whether it is the density of the noise component, which predictions leave out.
     is_noise = False
     #: Whether all experts share its dispersion.
     pooled = False
@@ -205,6 +215,10 @@ class Likelihood(Stamped):
             return prediction
         mean = prediction * size[:, None]
         return positive(mean) if self.link == "log" else mean
+
+    def mode_of(self, prediction, size=None):
+        """What stands for an expert where one value does, (n, n_outputs): the mean."""
+        return self.mean(prediction, size)
 
     def fit_one(self, y, prediction, weight, *, prior, size, previous, spread):
         """Fitted copy for one expert; here without a dispersion.
@@ -308,6 +322,14 @@ class Likelihood(Stamped):
         return None if self.models_variance else self.dispersions
 
     # -- what it is to experts and trainers -----------------------------------
+
+    def of_expert(self, number):
+        """The family of an expert, by number: here the same for all."""
+        return self
+
+    def of_experts(self, kept):
+        """The families of some of the experts: here the same for any."""
+        return self
 
     def row_weight(self, y, prediction):
         """What a row counts for an expert that minimises squares; None for one."""
@@ -419,40 +441,3 @@ def limits(bounds, n_outputs):
 def column(size):
     """``size`` as a column that multiplies (n, n_outputs); one for None."""
     return 1.0 if size is None else size[:, None]
-
-
-def best_positive(
-    loss: Callable[[float], float],
-    log_bounds: tuple[float, float],
-    before: float | None = None,
-) -> float:
-    """Positive number with the least ``loss``: a dispersion, say.
-
-    Parameters
-    ----------
-    loss : callable
-        Of the number.
-    log_bounds : (float, float)
-        Between which its logarithm is sought.
-    before : float, default=None
-        Kept if no better one is found.
-    """
-
-    def of_logarithm(value):
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            found = float(loss(np.exp(value)))
-        return LARGEST if np.isnan(found) else min(found, LARGEST)
-
-    (low, high), at = log_bounds, None
-    start = 0.5 * (low + high) if before is None else np.log(before)
-    while at is None or (of_logarithm(at) >= LARGEST and high - low > LEAST_BRACKET):
-        if at is not None:
-            # Beyond the range of numbers all are alike: look nearer to the start.
-            low, high = 0.5 * (low + start), 0.5 * (high + start)
-        at = optimize.minimize_scalar(
-            of_logarithm, bounds=(low, high), method="bounded", options={"xatol": 1e-7}
-        ).x
-    # The search may end at a lesser of several optima: never below where it was.
-    if before is not None and not of_logarithm(at) <= of_logarithm(start):
-        return float(before)
-    return float(np.exp(at))

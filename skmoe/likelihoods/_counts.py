@@ -7,9 +7,10 @@ from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, least_counts
-from ._base import Likelihood, best_positive, column, limits, unboxed
+from ._base import Likelihood, column, limits, unboxed
 from ._incomplete import LARGE, incomplete_beta, lag, upper_gamma
 from ._links import positive
+from ._search import best_positive
 
 # Dispersions of the negative binomial that are told apart: beyond, it is a Poisson.
 LOG_DISPERSIONS = (np.log(1e-4), np.log(1e6))
@@ -298,7 +299,7 @@ class Binomial(Likelihood):
     """
 
     link, takes, discrete, support = "logit", "trials", True, (0.0, np.inf)
-    free_dispersions = ()
+    dispersions = ()
 
     def check_target(self, y, size=None):
         """Raise ``ValueError`` for targets that are no counts up to the trials."""

@@ -7,20 +7,17 @@ from scipy import optimize, special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, inverse
-from ._base import Likelihood, limits, unboxed
+from ._base import limits, unboxed
 from ._incomplete import LARGE, lower_gamma
+from ._positive import LARGEST_RATIO, LEAST, Positive
 
 # Brackets of the logarithm of a shape.
 LOG_SHAPES = (-12.0, 14.0)
-# A row is impossible beyond this ratio to its mean: sums of such rows stay finite.
-LARGEST_RATIO = 1e60
 # Least logarithm of an argument of the gamma function.
 LEAST_LOG = -650.0
-# Least positive double.
-LEAST = np.nextafter(0.0, 1.0)
 
 
-class Gamma(Likelihood):
+class Gamma(Positive):
     """Gamma density with the expert's prediction as mean, and a shape per expert.
 
     Linear experts have a log link.  Other experts must predict positive means.
@@ -45,27 +42,7 @@ class Gamma(Likelihood):
     Gamma()
     """
 
-    link, takes, support = "log", "offset", (0.0, np.inf)
     dispersions = ("shape_",)
-
-    def __init__(self, floor: float = 1e-6) -> None:
-        self.floor = floor
-
-    def check(self):
-        """Raise ``ValueError`` for a floor that is no fraction."""
-        if not 0 < self.floor < 1:
-            raise ValueError(
-                f"Gamma got floor={self.floor!r}, but expected a squared coefficient "
-                "of variation in (0, 1); the default is 1e-6."
-            )
-
-    def check_target(self, y, size=None):
-        """Raise ``ValueError`` for targets that are not positive."""
-        if not np.all(y > 0):
-            raise ValueError(
-                f"Gamma got y with a least value of {float(np.min(y))!r}, but expected "
-                "positive numbers; use likelihood='gaussian', or drop those rows."
-            )
 
     def dispersion_limits(self, spread):
         """Shapes whose floor keeps them from growing."""

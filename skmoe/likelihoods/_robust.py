@@ -7,7 +7,8 @@ from scipy import special
 from sklearn.base import clone
 
 from .._numerics.bisection import bounded, inverse
-from ._base import Likelihood, best_positive, least_variance, limits, located, unboxed
+from ._base import Likelihood, least_variance, limits, located, unboxed
+from ._search import best_positive
 
 # Degrees of freedom that are told apart: beyond, the density is a normal one.
 LOG_DF = (0.0, np.log(1e6))

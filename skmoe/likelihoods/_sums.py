@@ -55,7 +55,7 @@ class DispersionSums:
 
         def total(at):
             own = self.likelihood.with_dispersions(np.exp(at), False)
-            density = own.log_density(y, prediction)
+            density = own.log_density(y, prediction, rows.size)
             return rows.weight @ np.where(counts, density, 0.0)
 
         here = total(logs)

@@ -32,7 +32,8 @@ class Uniform(Likelihood):
     Uniform()
     """
 
-    is_noise, dispersions = True, ()
+    is_bare = is_noise = True
+    dispersions = ()
 
     def with_range(self, y, discrete=False):
         """Fitted copy for the range of ``y`` (n, n_outputs), maybe of counts."""

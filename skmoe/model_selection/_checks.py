@@ -6,14 +6,21 @@ import warnings
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection import ParameterGrid, check_cv
+from sklearn.model_selection import (
+    GroupKFold,
+    ParameterGrid,
+    StratifiedGroupKFold,
+    check_cv,
+)
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._estimators.base import BaseMoE
+from .._estimators.base import BaseMoE, check_groups
 from .._estimators.parameters import refuse_classes
 from .._estimators.parts import MOST_EXPERTS, has_own_names, resolve_router
+from .._estimators.subjects import GroupsDiffer
 from .._warnings import warn
-from ..trainers._folds import checked_folds
+from ..trainers._folds import check_whole, checked_folds
+from ._merging import trainer_of
 
 # Folds if none are given.
 N_FOLDS = 5
@@ -125,14 +132,19 @@ def splits_of(cv, rows, groups, classify, owner):
         check_classification_targets(rows.y)
     n_folds = N_FOLDS if cv is None else cv
     if isinstance(n_folds, numbers.Integral):
-        _check_n_folds(n_folds, rows, classify, owner)
+        _check_n_folds(n_folds, rows, groups, classify, owner)
     # A list of folds may be as long as the rows.
     shown = f"{owner} got cv={reprlib.repr(cv)}"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=SMALL_CLASS)
         splitter = check_cv(cv, rows.y, classifier=classify)
+        if groups is not None and isinstance(n_folds, numbers.Integral):
+            kind = StratifiedGroupKFold if classify else GroupKFold
+            splitter = kind(n_folds)
         splits = splitter.split(rows.X, rows.y, groups)
         splits = rows.counting(checked_folds(splits, rows.n_rows, shown))
+    if rows.groups is not None:
+        check_whole(splits, rows.groups, shown)
     if classify:
         splits = _of_known_classes(splits, np.ravel(rows.y), owner)
     if not splits:
@@ -149,9 +161,11 @@ def splits_of(cv, rows, groups, classify, owner):
     return splits
 
 
-def _check_n_folds(n_folds, rows, classify, owner):
+def _check_n_folds(n_folds, rows, groups, classify, owner):
     counts, what = [rows.n_rows], "rows"
-    if classify:
+    if groups is not None:
+        counts, what = [len(np.unique(groups))], "groups"
+    elif classify:
         counts, what = np.unique(rows.y, return_counts=True)[1], "rows of one class"
     most = int(max(counts))
     if n_folds > most:
@@ -179,3 +193,20 @@ def _of_known_classes(splits, y, owner):
             "or join such classes with others."
         )
     return kept
+
+
+def sharing(mixture, rows, groups, cv):
+    """Labels (n,) of groups whose rows are to share experts; None if they are not.
+
+    They are not under a trainer that makes nothing of it, nor where the gate tells
+    their rows apart, if ``cv`` is a splitter of the user's, for which they are.
+    """
+    if groups is None or not trainer_of(mixture).shares_experts:
+        return None
+    try:
+        check_groups(clone(mixture), rows.X, rows.y, rows.weight, groups)
+    except GroupsDiffer:
+        if cv is None or isinstance(cv, numbers.Integral):
+            raise
+        return None
+    return groups

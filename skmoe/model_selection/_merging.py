@@ -41,7 +41,7 @@ def merged(resp, n_left, weight=None, n_fixed=0):
     n_left : int
     weight : (n,), default=None
     n_fixed : int
-        Last columns that are never merged: noise.
+        Last columns that are never merged: noise, or zeros.
     """
     while resp.shape[1] > n_left:
         first, second = nearest_pair(resp[:, : resp.shape[1] - n_fixed], weight)
@@ -60,14 +60,14 @@ def nearest_pair(resp, weight=None):
     return np.unravel_index(cosines.argmax(), cosines.shape)
 
 
-def n_noise(model):
-    """Number of noise components of a fitted mixture."""
-    return sum(own.is_noise for own in model.likelihoods_)
+def n_bare(model):
+    """Number of components without an expert of a fitted mixture."""
+    return sum(own.is_bare for own in model.likelihoods_)
 
 
 def n_explaining(model):
-    """Number of experts of a fitted mixture, noise apart."""
-    return model.n_experts_ - n_noise(model)
+    """Number of experts of a fitted mixture, noise and zeros apart."""
+    return model.n_experts_ - n_bare(model)
 
 
 def check_mergeable(model):
@@ -171,7 +171,7 @@ def merge_experts(
     rows = Rows(X, y, sample_weight, sizes)
     best, best_value = model, rows.criteria(model)[CRITERIA.index(criterion)]
     while n_explaining(best) > 1:
-        n_fixed = n_noise(best)
+        n_fixed = n_bare(best)
         resp = rows.responsibilities(best)
         resp = merged(resp, best.n_experts_ - 1, rows.weight, n_fixed)
         smaller = of_size(model, resp.shape[1] - n_fixed)

@@ -19,7 +19,7 @@ from .._warnings import quietly
 from ..exceptions import ExpertCollapseWarning
 from ..experts._base import traits
 from ..trainers._em.fused import ROWS_IF_NARROW, ROWS_PER_CHANNEL
-from ._merging import merged, n_explaining, n_noise, trainer_of
+from ._merging import merged, n_bare, n_explaining, trainer_of
 
 # Gain per iteration that ends a fit on the path, in nats per row.
 PATH_TOL = 1e-5
@@ -100,10 +100,10 @@ class Path:
         An earlier one that was left with no more experts than the size stands for it,
         where only its size was another.
         """
-        size, n_fixed = model.n_experts, int(bool(asked_of(model).noise))
+        size, n_fixed = model.n_experts, asked_of(model).n_bare
         found = [self._fit(clone(model), rows, None)]
         for before in earlier:
-            if before is None or n_noise(before) != n_fixed:
+            if before is None or n_bare(before) != n_fixed:
                 continue
             if n_explaining(before) >= size and trainer_of(model).starts_anywhere:
                 resp = rows.responsibilities(before)

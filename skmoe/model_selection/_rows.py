@@ -9,6 +9,7 @@ from .._estimators.evaluation import judged
 from .._estimators.sources import Remembered, first_look
 from .._numerics.design import counting_rows, evidence
 from .._sklearn import safe_indexing
+from ..trainers._rows import numbered, subjects_of
 
 
 class Rows(NamedTuple):
@@ -18,12 +19,36 @@ class Rows(NamedTuple):
     y: object
     weight: object
     sizes: dict
+    #: Labels (n,) of groups whose rows share one expert, or None.
+    groups: object = None
 
     def take(self, rows):
         """Some of the rows."""
         parts = [None if p is None else safe_indexing(p, rows) for p in self[:3]]
         sizes = {k: safe_indexing(v, rows) for k, v in self.sizes.items()}
-        return Rows(*parts, sizes)
+        groups = None if self.groups is None else self.groups[rows]
+        return Rows(*parts, sizes, groups)
+
+    @property
+    def shared(self):
+        """What a mixture is told of groups."""
+        return (
+            self.sizes
+            if self.groups is None
+            else {"groups": self.groups} | (self.sizes)
+        )
+
+    @property
+    def subjects(self):
+        """Which rows belong together."""
+        weight = np.ones(self.n_rows) if self.weight is None else self.weight
+        codes = None if self.groups is None else numbered(self.groups)[0]
+        return subjects_of(codes, weight)
+
+    @property
+    def n_units(self):
+        """Number of rows, or of groups that share experts."""
+        return self.n_rows if self.groups is None else len(self.subjects)
 
     def counting(self, splits):
         """Splits without rows of hardly any weight, and without empty ones."""
@@ -65,17 +90,19 @@ class Rows(NamedTuple):
     def fit(self, model, resp=None):
         """Fit a mixture, from responsibilities (n, K) if there are any."""
         if resp is None:
-            return model.fit(self.X, self.y, sample_weight=self.weight, **self.sizes)
-        return fit_from(model, self.X, self.y, self.weight, resp=resp, **self.sizes)
+            return model.fit(self.X, self.y, sample_weight=self.weight, **self.shared)
+        return fit_from(model, self.X, self.y, self.weight, resp=resp, **self.shared)
 
     def log_density(self, model):
         """Mean log-density, in nats per unit of weight."""
-        own = model.log_density(self.X, self.y, **self.sizes)
-        return float(np.average(own, weights=self.weight))
+        own, subjects = model.log_density(self.X, self.y, **self.shared), self.subjects
+        total = subjects.spread(subjects.weight) @ subjects.share
+        return float(subjects.weight @ own / total)
 
     def responsibilities(self, model):
         """Responsibilities (n, K)."""
-        return model.responsibilities(self.X, self.y, **self.sizes)
+        own = model.responsibilities(self.X, self.y, **self.shared)
+        return self.subjects.spread(own)
 
     @property
     def restarts(self):
@@ -84,7 +111,8 @@ class Rows(NamedTuple):
 
     def criteria(self, model):
         """AIC, BIC and ICL."""
-        found = judged(model, self.X, self.y, self.weight, self.sizes)
+        given = self.X, self.y, self.weight, self.sizes, self.groups
+        found = judged(model, *given)
         return found.criteria(model.n_parameters_)
 
 
@@ -105,6 +133,7 @@ class SourceRows:
         self.source = Remembered(source)
         first = first_look(mixture, self.source)
         self.n_rows, self.total_weight = first.n_rows, first.total
+        self.n_units = self.n_rows
         self.n_outputs = int(np.prod(first.n_dims or (1,)))
 
     def evidence(self, likelihood):

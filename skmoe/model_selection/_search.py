@@ -26,6 +26,7 @@ from .._estimators.base import transactional
 from .._estimators.classifier import MoEClassifier
 from .._estimators.parameters import refuse_classes
 from .._estimators.regressor import MoERegressor
+from .._estimators.subjects import labels_of
 from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from .._stamp import Stamped
 from .._tables.table import row_weights
@@ -38,6 +39,7 @@ from ._checks import (
     check_rows,
     check_sizes,
     check_source,
+    sharing,
     splits_of,
     suits,
 )
@@ -167,7 +169,8 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
         groups : array-like of shape (n,), default=None
-            For the splitter.
+            Rows of a group share a fold and, under EM, an expert; but if they are for a
+            splitter, and columns of the gate differ within them, a fold only.
         **sizes
             ``offset`` or ``trials``, as in ``fit`` of the mixture.
 
@@ -197,17 +200,17 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
             sample_weight = row_weights(X, sample_weight)
         sizes = {name: own for name, own in sizes.items() if own is not None}
         check_consistent_length(X, *sizes.values())
-        rows = Rows(X, y, sample_weight, sizes)
+        rows, labels = Rows(X, y, sample_weight, sizes), labels_of(groups, X, owner)
         if len(np.shape(X)) != 2 or not rows.n_rows or y is None:
             # The mixture says what is wrong with one column as a list, or no row.
             mixture.fit(X, y)
         check_rows(rows.n_rows, owner)
         grid = self._grid(mixture, owner)
+        own = self.cv if self.criterion == "cv" else None
+        rows = rows._replace(groups=sharing(mixture, rows, labels, own))
         if self.criterion == "cv":
-            self._by_folds(rows, grid, groups)
-        else:
-            self._by_criterion(rows, grid)
-        return self
+            return self._by_folds(rows, grid, labels)
+        return self._by_criterion(rows, grid)
 
     def _grid(self, mixture, owner):
         tried = check_sizes(self.n_experts, owner)
@@ -219,13 +222,12 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         check_source(self.criterion, given, owner)
         grid = self._grid(mixture, owner)
         rows = SourceRows(clone(mixture).set_params(**grid[0]), source)
-        self._by_criterion(rows, grid)
-        return self
+        return self._by_criterion(rows, grid)
 
     def _by_folds(self, rows, grid, groups):
         classify, owner = isinstance(self, ClassifierMixin), type(self).__name__
         splits = splits_of(self.cv, rows, groups, classify, owner)
-        sizes = self._sizes(min(len(train) for train, _ in splits))
+        sizes = self._sizes(min(rows.take(train).n_units for train, _ in splits))
         path = Path(self._mixture(), sizes, grid, self.warm_start_path)
         scorer = None
         if self.scoring is not None and rows.sizes:
@@ -257,7 +259,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
             # Of other scores nobody knows the unit.
             slack = PATH_TOL if scorer is None else 0.0
             best = simplest_within_error(scores, counts, slack)
-        self._commit(best, self._refit(rows, best, path))
+        return self._commit(best, self._refit(rows, best, path))
 
     def _refit(self, rows, best, path):
         """The chosen candidate on all rows, by the path again where that may help."""
@@ -283,7 +285,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         return rows.fit(whole, rows.responsibilities(model))
 
     def _by_criterion(self, rows, grid):
-        sizes = self._sizes(rows.n_rows)
+        sizes = self._sizes(rows.n_units)
         warm = self.warm_start_path and rows.restarts
         path = Path(self._mixture(), sizes, grid, warm)
         models, values = {}, {}
@@ -304,7 +306,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
         }
         became = np.column_stack([left, np.array(order) % len(grid)])
         best = smallest_of_equals(chosen, became, rows.total_weight)
-        self._commit(best, self._finish(rows, best, models[best]))
+        return self._commit(best, self._finish(rows, best, models[best]))
 
     def score(
         self,
@@ -333,6 +335,7 @@ class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
             vars(self).pop(name, None)
             if name in vars(model):
                 vars(self)[name] = vars(model)[name]
+        return self
 
     predict = _delegated("predict")
     predict_experts = _delegated("predict_experts")

@@ -39,6 +39,15 @@ class Routing(NamedTuple):
     load: np.ndarray
     overflow: int = 0
 
+    def __repr__(self):
+        n_rows, k = np.shape(self.indices)
+        load = np.array2string(
+            np.asarray(self.load), separator=", ", threshold=8, edgeitems=3
+        )
+        lost = f", {self.overflow} overflowed" if self.overflow else ""
+        size = f"{n_rows} rows to {k} of {len(self.load)} experts"
+        return f"Routing of {size}, load {load}{lost}"
+
     def dense(self, values=None):
         """The weights as an (n, K) array, zero for inactive experts.
 

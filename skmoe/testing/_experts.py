@@ -108,7 +108,8 @@ def _check_linear(expert, X, y, classes):
     design = make_design(np.ascontiguousarray(X, dtype=float), np.ones(len(X)))
     fitted = clone(expert).fit_design(design, y, np.ones(len(X)))
     assert np.shape(np.atleast_2d(fitted.coef_))[1] == X.shape[1], "coef_ has columns"
-    assert fitted.n_channels == X.shape[1] + 1, "n_channels: columns and intercept"
+    n_channels = X.shape[1] + (not traits(fitted).through_origin)
+    assert fitted.n_channels == n_channels, "n_channels: columns and intercept"
     if not classes and not traits(fitted).follows_likelihood:
         linear = X @ np.atleast_2d(fitted.coef_).T + fitted.intercept_
         found = np.reshape(fitted.predict(X), linear.shape)

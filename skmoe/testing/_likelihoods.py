@@ -82,10 +82,14 @@ def _rows(likelihood):
     mean = prediction if size is None else prediction * size[:, None]
     if likelihood.takes == "trials":
         return y, prediction, size
-    if likelihood.discrete:
+    if likelihood.discrete and likelihood.link == "identity":
+        y = np.clip(np.rint(2.0 + mean + rng.normal(size=mean.shape)), 0.0, 4.0)
+    elif likelihood.discrete:
         y = rng.poisson(mean * rng.gamma(2.0, 0.5, size=mean.shape)).astype(float)
     elif likelihood.link == "log":
-        y = mean * rng.gamma(2.0, 0.5, size=mean.shape)
+        # A third of them are the value that has a probability of its own.
+        kept = 1.0 if likelihood.atom is None else rng.uniform(size=mean.shape) > 0.3
+        y = kept * mean * rng.gamma(2.0, 0.5, size=mean.shape)
     else:
         y = _within(likelihood.support, mean + 0.3 * rng.normal(size=mean.shape))
     return y, prediction, size
@@ -139,9 +143,10 @@ def _check_density(fitted, prediction, size):
     """Whether densities, distribution function and quantiles fit together."""
     for row in (0, 1):
         at, own = prediction[[row]], _one(size, row)
-        quantiles = [fitted.quantile(level, at, own)[0, 0] for level in LEVELS]
+        levels = [p for p in LEVELS if p > _share_of_atom(fitted, at, own)]
+        quantiles = [fitted.quantile(level, at, own)[0, 0] for level in levels]
         assert np.all(np.diff(quantiles) >= 0), "quantiles rise with the level"
-        for level, quantile in zip(LEVELS, quantiles, strict=True):
+        for level, quantile in zip(levels, quantiles, strict=True):
             found = fitted.cdf(np.array([[quantile]]), at, own)[0, 0]
             if fitted.discrete:
                 below = fitted.cdf(np.array([[quantile - 1.0]]), at, own)[0, 0]
@@ -158,6 +163,18 @@ def _check_density(fitted, prediction, size):
         mass = ends[1, 0] - ends[0, 0]
         found = density[1:].sum() if fitted.discrete else np.trapezoid(density, dx=step)
         close(found, mass, "densities add up to what cdf says", 2e-3, 1e-6)
+
+
+def _share_of_atom(fitted, prediction, size):
+    """Probability of the value that has one of its own, which quantiles stay at."""
+    if fitted.atom is None:
+        return 0.0
+    at = np.full(prediction.shape, float(fitted.atom))
+    share, found = fitted.cdf(at, prediction, size), fitted.quantile(0.0, prediction)
+    logarithm = fitted.log_prob(at, prediction, size)
+    close(np.exp(logarithm), share[:, 0], "an atom has the probability of log_density")
+    np.testing.assert_array_equal(found, at, "the atom is the least value")
+    return share[0, 0]
 
 
 def _sizes(size, n_rows):
@@ -199,6 +216,7 @@ def _check_draws(fitted, prediction, size):
     fitted.check_target(draws, sizes)
     upper = fitted.cdf(draws, many, sizes)[:, 0]
     lower = fitted.cdf(draws - 1.0, many, sizes)[:, 0] if fitted.discrete else upper
+    lower = np.where(draws[:, 0] == fitted.atom, 0.0, lower)
     # Between the two a count is as good as any number.
     levels = lower + np.random.default_rng(3).uniform(size=N_DRAWS) * (upper - lower)
     distance = stats.kstest(levels, "uniform").statistic

@@ -1,7 +1,14 @@
 """Predictions of rows by experts that have not seen them."""
 
+import warnings
+
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+)
 
 from .._sklearn import safe_indexing
 from ..experts._answers import predict_expert
@@ -23,18 +30,50 @@ def draw_folds(labels, classes, cv, seed, split_params=None):
     seed : int
         Shuffles the rows if ``cv`` is a number.
     split_params : dict, default=None
-        What ``cv.split`` is given besides, such as groups.
+        What ``cv.split`` is given besides, such as groups, which a number of folds
+        keeps whole.
     """
+    params = split_params or {}
     if hasattr(cv, "split"):
         rows = np.zeros((len(labels), 1))
-        splits = cv.split(rows, labels, **(split_params or {}))
+        splits = cv.split(rows, labels, **params)
         return checked_folds(splits, len(labels), f"The trainer got cv={cv!r}")
+    if params.get("groups") is not None:
+        return _whole_groups(labels, classes, cv, seed, params["groups"])
     n_folds, kind = min(cv, len(labels)), KFold
     if classes is not None:
         rarest = np.unique(labels, return_counts=True)[1].min()
         kind = StratifiedKFold if rarest >= n_folds else KFold
     splitter = kind(n_folds, shuffle=True, random_state=seed)
     return list(splitter.split(labels, labels))
+
+
+def _whole_groups(labels, classes, n_folds, seed, groups):
+    """Folds of whole groups; classes are spread as well as these allow."""
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError(
+            "groups are one only, but folds take at least two; leave groups out, or "
+            "use trainer='em'."
+        )
+    kind = GroupKFold if classes is None else StratifiedGroupKFold
+    splitter = kind(min(n_folds, n_groups), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class may have fewer rows than there are folds.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        splits = list(splitter.split(labels, labels, groups))
+    return [(train, test) for train, test in splits if len(train) and len(test)]
+
+
+def check_whole(folds, groups, whose):
+    """Raise ``ValueError``, which begins with ``whose``, where a fold parts a group."""
+    for number, (train, test) in enumerate(folds):
+        both = np.intersect1d(groups[train], groups[test])
+        if len(both):
+            raise ValueError(
+                f"{whose}, whose fold {number} trains on rows of group {both[0]!r} and "
+                "tests others of it; use GroupKFold, or leave groups out."
+            )
 
 
 def checked_folds(splits, n_rows, whose):

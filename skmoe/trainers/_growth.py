@@ -55,6 +55,21 @@ class GrowingTrainer(Trainer):
         """That of the trainer of the grown tree."""
         return self.trainer.splitter
 
+    @property
+    def cv(self):
+        """Folds of the trainer of the grown tree."""
+        return self.trainer.cv
+
+    @property
+    def fits_groups(self):
+        """Whether the trainer of the grown tree keeps groups together."""
+        return self.trainer.fits_groups
+
+    @property
+    def shares_experts(self):
+        """Whether groups share one expert of the grown tree."""
+        return self.trainer.shares_experts
+
     def fit(self, rows, recipe, start, report):
         """Train a recipe whose experts are as many as the tree may get."""
         task = Task(rows, recipe, start, report)
@@ -171,11 +186,15 @@ class Growth:
         return changed
 
     def _training_responsibilities(self):
-        return mixture.responsibilities(*self._log_parts(self.fit, self.training))
+        return self._responsibilities(self.fit, self.training)
 
     def responsibilities(self, fit):
         """Of all rows of the task, shape (n, K)."""
-        return mixture.responsibilities(*self._log_parts(fit, self.task))
+        return self._responsibilities(fit, self.task)
+
+    def _responsibilities(self, fit, task):
+        each = mixture.responsibilities(*self._log_parts(fit, task))
+        return task.rows.subjects.spread(each)
 
     def with_tree(self, task, tree):
         """A task for the leaves of a tree."""
@@ -190,35 +209,41 @@ class Growth:
     # -- what a tree is worth ---------------------------------------------------
 
     def _log_parts(self, fit, task):
-        """Log-weights and log-densities (n, K)."""
+        """Log-weights and log-densities (S, K) of the subjects."""
         predictions = [
             task.rows.answer_of(expert, view, task.rows.log_prior)
             for expert, view in zip(fit.experts, task.rows.expert_views, strict=False)
         ]
-        log_gate = fit.gate.predict_log_proba(task.rows.gate_view)
+        log_gate = fit.gate.predict_log_proba(task.rows.gate_rows)
         views = task.rows.expert_views[: len(fit.likelihoods)]
         likelihoods = mixture.at_views(fit.likelihoods, views)
-        return log_gate, mixture.log_prob(
+        log_prob = mixture.log_prob(
             likelihoods, task.rows.y, predictions, task.rows.size
         )
+        return log_gate, task.rows.subjects.evidence(log_prob)
 
     def _density(self, fit):
-        """Log-densities (n,) of the rows that judge."""
+        """Log-densities (S,) of the subjects that judge."""
         return mixture.log_density(*self._log_parts(fit, self.judging))
 
     def _score(self, fit):
         """Log-likelihood that the criterion sees, per unit of weight."""
-        weight = self.judging.rows.weight
-        return float((weight @ self._density(fit) - self._price(fit)) / weight.sum())
+        weight, total = self._judging_weight()
+        return float((weight @ self._density(fit) - self._price(fit)) / total)
+
+    def _judging_weight(self):
+        """Weights (S,) of the subjects that judge, and the weight of their rows."""
+        rows = self.judging.rows
+        return rows.subjects.weight, rows.weight.sum()
 
     def _doubt(self, best, other):
         """Standard error of the difference of two scores; none in BIC."""
         if self.criterion == "bic":
             return 0.0
-        weight = self.judging.rows.weight
+        weight, total = self._judging_weight()
         gap = self._density(best) - self._density(other)
         mean = np.average(gap, weights=weight)
-        return np.sqrt(np.average((gap - mean) ** 2, weights=weight) / weight.sum())
+        return np.sqrt(weight @ (gap - mean) ** 2) / total
 
     def _price(self, fit):
         """What BIC charges for the parameters of a fit, in nats."""
@@ -230,8 +255,9 @@ class Growth:
                 "criterion='bic' needs experts and a gate with a count of parameters, "
                 "such as LinearExpert and SoftmaxGate; use criterion='held-out'."
             )
-        rows, weight = evidence(self.task.rows.weight), self.task.rows.weight.sum()
-        return 0.5 * sum(counts) * np.log(rows) * (weight / rows)
+        weight = self.task.rows.subjects.weight
+        n = evidence(weight)
+        return 0.5 * sum(counts) * np.log(n) * (weight.sum() / n)
 
     # -- splits -------------------------------------------------------------------
 
@@ -249,7 +275,7 @@ class Growth:
             return NO_SPLIT
         log_gate, log_prob = self._log_parts(fit, self.judging)
         resp = mixture.responsibilities(log_gate, log_prob)
-        share = self.judging.rows.weight * resp[:, leaf]
+        share = self._judging_weight()[0] * resp[:, leaf]
         pair = mixture.log_density(*self._log_parts(split, self.judging))
         gain = share @ (pair - log_prob[:, leaf])
         return float(gain - self._extra_price(fit, leaf, split)), split
@@ -415,15 +441,15 @@ def held_out_rows(task):
 
     Equal rows are in or out together, if their columns are numbers.
     """
-    views = task.rows.numeric_views()
+    views, subjects = task.rows.numeric_views(), task.rows.subjects
     if views is None:
         # The target alone would hold out whole classes.
-        return (
-            np.random.default_rng(task.recipe.seed).random(len(task.rows.y)) < HELD_OUT
-        )
+        chance = np.random.default_rng(task.recipe.seed).random(len(subjects))
+        return subjects.spread(chance < HELD_OUT)
     X = as_dense(_with_spread(views[0], task.rows.weight))
-    content = np.column_stack([X, task.rows.indicators()])
-    return content_hash(_ranks(content)) < HELD_OUT
+    content = content_hash(_ranks(np.column_stack([X, task.rows.indicators()])))
+    # Rows of a subject are in or out together.
+    return subjects.spread(subjects.total(content) % 1.0) < HELD_OUT
 
 
 def _with_spread(X, weight):

@@ -30,7 +30,8 @@ def _interchangeable(task, j, k):
         task.rows.fit_params[j], task.rows.fit_params[k]
     ):
         return False
-    return _equal(task.recipe.experts[j], task.recipe.experts[k])
+    families = [task.recipe.likelihood.of_expert(number) for number in (j, k)]
+    return _equal(*families) and _equal(task.recipe.experts[j], task.recipe.experts[k])
 
 
 def _equal(first, second):
@@ -108,11 +109,11 @@ def _ranked(task, fit, places):
 def _reordered(task, fit, gate, order):
     history = dict(fit.history)
     if "load" in history:
-        history["load"] = [_moved(load, fit.kept, order) for load in history["load"]]
+        history["load"] = [moved(load, fit.kept, order) for load in history["load"]]
     router = fit.router
     if router is not None:
         rows = task.rows
-        given = rows.gate_view, fit.kept, rows.weight
+        given = rows.gate_rows, fit.kept, rows.subjects.weight
         router = task.recipe.fitted_router(gate, *given)
     return replace(
         fit,
@@ -126,7 +127,7 @@ def _reordered(task, fit, gate, order):
     )
 
 
-def _moved(load, kept, order):
+def moved(load, kept, order):
     """Loads of all experts asked for, with those that are left in another order."""
     load, kept = load.copy(), np.asarray(kept)
     load[kept] = load[kept[order]]

@@ -30,6 +30,8 @@ STEEPNESS = (2.0, 5.0, 20.0)
 # Powers that flatten responsibilities before rows are dealt out by them.
 TEMPERATURES = (0.1, 0.3, 0.5)
 TIE_BREAK = 1e-3
+# Columns times outputs up to which subjects are told apart by their slopes.
+MOST_SLOPES = 400
 RESIDUAL_RIDGE = 1e-3
 
 
@@ -168,6 +170,34 @@ def deterministic_starts(Z, target, weight, n_experts):
     ]
     blind = ("kmeans-residual", "quantile-residual")
     return candidates if Z.shape[1] else [c for c in candidates if c[0] in blind]
+
+
+def subject_starts(Z, target, weight, n_experts, subjects):
+    """The same of subjects, by what each of them has that all rows together do not.
+
+    Means over the rows of a subject of what one linear expert leaves, and of its
+    products with the columns: the slopes at that expert of the subject's own
+    coefficients.
+    """
+    residual = linear_residual(Z, target, weight)
+    parts = [residual]
+    if Z.shape[1] * residual.shape[1] <= MOST_SLOPES:
+        parts += [residual[:, [d]] * Z for d in range(residual.shape[1])]
+    slopes, own = subjects.mean(np.hstack(parts)), subjects.weight
+    center = np.average(slopes, axis=0, weights=own)
+    spread = np.sqrt(np.average((slopes - center) ** 2, axis=0, weights=own))
+    slopes = (slopes - center) / np.where(spread > 0, spread, 1.0)
+    level = slopes[:, 0]
+    return [
+        (
+            "kmeans-slopes",
+            lambda: subjects.spread(kmeans_partition(slopes, own, n_experts)),
+        ),
+        (
+            "quantile-level",
+            lambda: subjects.spread(quantile_partition(level, own, n_experts)),
+        ),
+    ]
 
 
 def random_start(Z, target, weight, n_experts, rng):
@@ -329,8 +359,11 @@ def content_sample(columns, target, weight, size=SAMPLE_ROWS):
     return content_samples(columns, target, weight, [size])[0]
 
 
-def content_samples(columns, target, weight, sizes):
-    """The same for several sizes; smaller samples are parts of larger ones."""
+def content_samples(columns, target, weight, sizes, subjects=None):
+    """The same for several sizes; smaller samples are parts of larger ones.
+
+    Rows of one of ``subjects`` are in or out together.
+    """
     total, n_rows = weight.sum(), len(weight)
     if min(total, n_rows) <= min(sizes):
         return [None] * len(sizes)
@@ -338,6 +371,9 @@ def content_samples(columns, target, weight, sizes):
     for first in range(0, n_rows, HASH_ROWS):
         block = slice(first, min(first + HASH_ROWS, n_rows))
         uniform[block] = content_hash(np.column_stack([columns(block), target[block]]))
+    if subjects is not None:
+        # Sums of so few bits are exact, in any order of the rows.
+        uniform = subjects.spread(subjects.total(uniform) % 1.0)
     return [
         None if min(total, n_rows) <= size else np.flatnonzero(uniform < size / total)
         for size in sizes

@@ -1,6 +1,7 @@
 """The rows that a mixture is trained on: what each part sees of them, and y."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +31,7 @@ class Rows:
     folds : list of (training rows, test rows), or None for the trainer's own
     fit_params : list of dict, further arguments of each expert's ``fit``; or empty
     weight_unit : float, what a weight of one stands for in units of the user's
+    groups : (n,) numbers of the subjects that rows belong to, or None
     """
 
     gate_view: object
@@ -43,6 +45,7 @@ class Rows:
     folds: list | None = None
     fit_params: list = field(default_factory=list)
     weight_unit: float = 1.0
+    groups: np.ndarray | None = None
     #: Whether they stand for more rows, which training reads from a source.
     streamed = False
     #: Means and standard deviations (d,) of the outputs, if they are known beforehand.
@@ -53,10 +56,35 @@ class Rows:
     def __len__(self):
         return len(self.weight)
 
+    def fields(self):
+        """All fields by name, for rows of another kind that have them, too."""
+        return {own.name: vars(self)[own.name] for own in fields(Rows)}
+
+    @cached_property
+    def subjects(self):
+        """Which rows belong together: each by itself without ``groups``."""
+        return subjects_of(self.groups, self.weight)
+
+    @cached_property
+    def gate_rows(self):
+        """What the gate sees, once for each subject."""
+        return self.subjects.of(self.gate_view)
+
+    @property
+    def are_grouped(self):
+        """Whether a subject has several rows."""
+        return len(self.subjects) < len(self)
+
     def scales_of(self, view):
         """Means and standard deviations (p,) of the columns of a view, if they are
         known beforehand."""
         return
+
+    @property
+    def chosen_by_all(self):
+        """Numbers of the columns that gate, and each expert, see where rows are read
+        again; None for all."""
+        return [None] * (1 + len(self.expert_views))
 
     def over_all(self, likelihood, discrete):
         """A fitted likelihood with what it takes of all rows, not of these only."""
@@ -90,6 +118,7 @@ class Rows:
             weight=self.weight[rows],
             log_prior=None if self.log_prior is None else self.log_prior[rows],
             size=None if self.size is None else self.size[rows],
+            groups=None if self.groups is None else numbered(self.groups[rows])[0],
         )
 
     def _folds_on(self, rows):
@@ -165,3 +194,141 @@ def is_numbers(view):
     if sparse.issparse(view):
         return stays_sparse(view) and bool(np.isfinite(view.data).all())
     return bool(np.isfinite(view).all())
+
+
+# -- who belongs together -----------------------------------------------------------
+
+
+class Singles:
+    """Rows each of which is a subject of its own.
+
+    Parameters
+    ----------
+    weight : (n,) weights of the rows
+
+    Attributes
+    ----------
+    weight : (S,) weights of the subjects
+    """
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    @cached_property
+    def share(self):
+        """Weight (n,) of each row over that of its subject."""
+        return np.ones(len(self.weight))
+
+    def __len__(self):
+        return len(self.weight)
+
+    def evidence(self, values):
+        """Sums (S, ...) over the rows of each subject of log-densities (n, ...).
+
+        A row counts by its weight over that of its subject.
+        """
+        return values
+
+    def total(self, values):
+        """Sums (S, ...) over the rows of each subject, whatever their weights."""
+        return values
+
+    def mean(self, values):
+        """Weighted means (S, ...) over the rows of each subject."""
+        return values
+
+    def spread(self, values):
+        """Values (S, ...) of the subjects, for each of their rows."""
+        return values
+
+    def of(self, view):
+        """What the first rows of the subjects are of a view of all rows."""
+        return view
+
+
+class Subjects(Singles):
+    """Subjects of several rows.
+
+    The weight of a subject is the largest one of its rows: where all are equal it
+    counts as so many subjects, and a row of less weight is so much less evidence.
+
+    Parameters
+    ----------
+    codes : (n,) numbers of the subjects
+    weight : (n,) weights of the rows
+
+    Attributes
+    ----------
+    weight : (S,) weights of the subjects
+    share : (n,) weight of each row over that of its subject
+    """
+
+    def __init__(self, codes, weight):
+        self.codes = codes
+        if np.all(np.diff(codes) >= 0):
+            self.order = None
+            self.first = np.flatnonzero(np.r_[True, np.diff(codes) > 0])
+        else:
+            self.order = np.argsort(codes, kind="stable")
+            self.first = self.order[self.starts]
+        self.weight = np.maximum.reduceat(self._sorted(weight), self.starts)
+        self.rows = weight
+        whole = self.weight[codes]
+        self.share = np.divide(weight, whole, out=np.ones(len(codes)), where=whole > 0)
+
+    @cached_property
+    def starts(self):
+        """Place of the first row of each subject among rows sorted by subject."""
+        if self.order is None:
+            return self.first
+        return np.r_[0, np.cumsum(np.bincount(self.codes))[:-1]]
+
+    def _sorted(self, values):
+        return values if self.order is None else values[self.order]
+
+    def total(self, values):
+        return np.add.reduceat(self._sorted(values), self.starts, axis=0)
+
+    def evidence(self, values):
+        share = self.share.reshape(-1, *[1] * (values.ndim - 1))
+        counts = share > 0
+        # Of a row without weight it does not matter how unlikely it is.
+        parts = np.multiply(values, share, out=np.zeros(values.shape), where=counts)
+        return self.total(parts)
+
+    def mean(self, values):
+        weight = self.rows.reshape(-1, *[1] * (values.ndim - 1))
+        total = np.maximum(self.total(weight), np.finfo(float).tiny)
+        return self.total(weight * values) / total
+
+    def spread(self, values):
+        return values[self.codes]
+
+    def of(self, view):
+        return (
+            view[self.first]
+            if sparse.issparse(view)
+            else safe_indexing(view, self.first)
+        )
+
+
+def subjects_of(codes, weight):
+    """The ``Subjects`` of rows; ``Singles`` where none has more than one row.
+
+    Parameters
+    ----------
+    codes : (n,) numbers of the subjects, or None
+    weight : (n,)
+    """
+    if codes is None or codes.max(initial=-1) + 1 == len(codes):
+        return Singles(weight)
+    return Subjects(codes, weight)
+
+
+def numbered(labels):
+    """Numbers (n,) of labels, in order of first appearance, and the labels (S,)."""
+    found, first, codes = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[codes.reshape(-1)], found[order]

@@ -1,7 +1,7 @@
 """Rows of a source, of which training holds a sample and reads the rest again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,8 @@ class Stream:
     Attributes
     ----------
     read : callable without arguments
-        Gives batches of columns, encoded targets and weights as training counts them,
-        without rows of weight zero.
+        Gives batches of columns, encoded targets, weights as training counts them, and
+        sizes where rows bring some along, without rows of weight zero.
     n_rows : int, rows of positive weight
     columns : Moments of the columns; its weight is that of all rows
     outputs : Moments of the outputs, or None for classes
@@ -42,7 +42,10 @@ class Stream:
     tell: Callable
 
     def sums(self, accumulate, make_statistics, n_jobs=None):
-        """Sum of ``accumulate(statistics, X, y, weight)`` by one pass over the rows."""
+        """Sum of ``accumulate(statistics, X, y, weight)`` by one pass over the rows.
+
+        Where rows bring sizes along, these come after their weights.
+        """
         blocks = recut(self._counted(), unit_rows(self.n_rows))
         return sum_blocks(accumulate, make_statistics, blocks, n_jobs)
 
@@ -66,16 +69,18 @@ class HeldRows:
     Attributes
     ----------
     X, y, weight : arrays of the rows
+    size : (n,) exposures or trials, or None
     """
 
     X: np.ndarray
     y: np.ndarray
     weight: np.ndarray
+    size: np.ndarray | None = None
 
     @classmethod
-    def of(cls, X, y, weight, total):
+    def of(cls, X, y, weight, total, size=None):
         """Rows that have a weight of ``total`` together."""
-        return cls(X, y, weight * (total / weight.sum()))
+        return cls(X, y, weight * (total / weight.sum()), size)
 
     def __len__(self):
         return len(self.weight)
@@ -91,12 +96,14 @@ class HeldRows:
     def on_rows(self, rows):
         """Some of the rows, with the weight of all."""
         own = self.X[rows], self.y[rows], self.weight[rows]
-        return self.of(*own, self.weight.sum())
+        size = None if self.size is None else self.size[rows]
+        return self.of(*own, self.weight.sum(), size)
 
     def sums(self, accumulate, make_statistics, n_jobs=None):
         """Sum of ``accumulate(statistics, X, y, weight)`` over the rows."""
-        rows = [(self.X, self.y, self.weight)]
-        blocks = recut(rows, unit_rows(len(self)))
+        rows = self.X, self.y, self.weight
+        rows = rows if self.size is None else (*rows, self.size)
+        blocks = recut([rows], unit_rows(len(self)))
         return sum_blocks(accumulate, make_statistics, blocks, n_jobs)
 
 
@@ -109,15 +116,33 @@ class StreamedRows(Rows):
     stream : Stream
     X : (n, p) columns of the sample, as batches of the stream have them: numbers, and
         codes of levels where curves read tables
+    chosen : list of ndarray or None, numbers of the columns that the gate, and each of
+        the experts after it, see; None for all
     """
 
     stream: Any = None
     X: Any = None
+    chosen: Any = None
     streamed = True
 
     def scales_of(self, view):
         """Means and standard deviations (p,) of the columns of all rows."""
-        return self.stream.columns.scales(self.stream.dtype)
+        scales = self.stream.columns.scales(self.stream.dtype)
+        views = self.gate_view, *self.expert_views
+        for own, columns in zip(views, self.chosen, strict=True):
+            if own is view and columns is not None:
+                return tuple(scale[columns] for scale in scales)
+        return scales
+
+    def of_experts(self, kept):
+        """The same rows for some of the experts, by number."""
+        gate, *experts = self.chosen
+        chosen = [gate, *(experts[k] for k in kept)]
+        return replace(super().of_experts(kept), chosen=chosen)
+
+    @property
+    def chosen_by_all(self):
+        return self.chosen
 
     @property
     def output_scales(self):
@@ -132,18 +157,14 @@ class StreamedRows(Rows):
 
     def in_memory(self):
         """The sample as rows that stand for themselves."""
-        own = {
-            key: value
-            for key, value in vars(self).items()
-            if key not in ("stream", "X")
-        }
-        return Rows(**{**own, "columns": {}})
+        return Rows(**{**self.fields(), "columns": {}})
 
     def mean_answer(self, expert, number):
         """Mean over all rows of what a fitted expert predicts, by one more pass."""
         if self.stream.whole:
             return super().mean_answer(expert, number)
-        answer = expert, self.classes, self.n_outputs, self.told_output
+        answer = expert, self.chosen[1 + number], self.classes, self.n_outputs
+        answer = *answer, self.told_output
         (total,) = self.stream.sums(partial(add_answers, answer), zero_total)
         return total[0] / self.stream.columns.weight
 
@@ -157,14 +178,20 @@ class StreamedRows(Rows):
         return known
 
 
-def add_answers(answer, total, X, y, weight):
+def add_answers(answer, total, X, y, weight, size=None):
     """Add what an expert predicts of a block to the sum of its answers, in place.
 
-    ``answer`` are the expert, classes, number of outputs, and which of these it is.
+    ``answer`` are the expert, the columns that it sees, classes, number of outputs, and
+    which of these it is.
     """
-    expert, classes, n_outputs, told = answer
-    seen = expert.seen(X)
+    expert, columns, classes, n_outputs, told = answer
+    seen = expert.seen(seen_columns(X, columns))
     total[0][:] += weight @ predict_expert(expert, seen, classes, n_outputs)[:, told]
+
+
+def seen_columns(X, columns):
+    """The columns of some numbers, or all for None."""
+    return X if columns is None else np.ascontiguousarray(X[:, columns])
 
 
 def zero_total():

@@ -52,9 +52,9 @@ class Recipe:
         return len(self.experts)
 
     @property
-    def has_noise(self):
-        """Whether the last expert is the noise component."""
-        return traits(self.experts[-1]).is_noise
+    def has_bare(self):
+        """Whether the last component has no expert: noise, or zeros."""
+        return traits(self.experts[-1]).is_bare
 
     def seed_of(self, number):
         """Seed of what is fitted for one expert."""
@@ -76,8 +76,9 @@ class Recipe:
         lists = "names", "experts", "expert_seeds"
         parts = {name: vars(self)[name] for name in lists}
         parts = {k: [own[i] for i in kept] for k, own in parts.items() if own}
-        router = self.router.of_experts(parts["names"])
-        return replace(self, gate=self.gate.only(kept), router=router, **parts)
+        parts["router"] = self.router.of_experts(parts["names"])
+        parts["likelihood"] = self.likelihood.of_experts(kept)
+        return replace(self, gate=self.gate.only(kept), **parts)
 
     def fitted_router(self, gate, view, kept=None, weight=None):
         """The router with what it learns from the gate's log-weights of all rows.
@@ -183,8 +184,8 @@ class Task:
         rows, recipe = self.rows.of_experts(kept), self.recipe.of_experts(kept)
         return replace(self, rows=rows, recipe=recipe)
 
-    def without_noise(self):
-        """The same task without the noise component."""
+    def without_bare(self):
+        """The same task without the component that has no expert."""
         return self.of_experts(range(self.recipe.n_experts - 1))
 
     def going_on(self, fit):
@@ -216,7 +217,7 @@ class Task:
         found.setdefault("n_iter", len(bounds))
         found.setdefault("history", {})
         if "router" not in found:
-            view, weight = self.rows.gate_view, self.rows.weight
+            view, weight = self.rows.gate_rows, self.rows.subjects.weight
             own = self.recipe.fitted_router(gate, view, found["kept"], weight)
             found["router"] = own
         found["log_likelihood"] = float(found["log_likelihood"])
@@ -302,6 +303,9 @@ class Trainer(Stamped):
     #: The object that splits the rows, if there is one; metadata are routed to it.
     splitter = None
 
+    #: Number of the folds, or what splits the rows, of a trainer that has some.
+    cv = None
+
     #: Whether parts that read sparse columns are given them as they are.
     keeps_sparse = False
 
@@ -314,11 +318,17 @@ class Trainer(Stamped):
     #: Likelihoods of values that the trainer fits; None for all.
     likelihoods = None
 
-    #: Whether a noise component is fitted.
-    fits_noise = True
+    #: Whether a component without an expert is fitted: noise, or zeros.
+    fits_bare = True
 
     #: Whether routers may mask experts in training by rules of their own.
     fits_masks = True
+
+    #: Whether rows of a group stay together: in one expert, or in one fold.
+    fits_groups = False
+
+    #: Whether they share one expert, so that the gate sees each group once.
+    shares_experts = False
 
     #: Of "gate" and "experts", those whose penalty of absolute values is minded.
     fits_lasso = ("gate", "experts")
@@ -381,10 +391,11 @@ def _check_density(task, trainer):
             f"{type(trainer).__name__} got likelihood={likelihood!r}, but its "
             "objective is that of Gaussian experts; use trainer='em'."
         )
-    if task.recipe.has_noise and not trainer.fits_noise:
+    if task.recipe.has_bare and not trainer.fits_bare:
         raise ValueError(
-            f"{type(trainer).__name__} got a noise component, which only EM fits; use "
-            "trainer='em', or noise=False."
+            f"{type(trainer).__name__} got a component {task.recipe.names[-1]!r}, but "
+            "only EM fits one; use trainer='em', or noise=False and "
+            "zero_inflation=False."
         )
 
 

@@ -33,7 +33,7 @@ pd.DataFrame(gate_importance(model, X, random_state=0)).round(3)
 # %%
 # The objective of EM rises, but for the iterations after which penalties were chosen
 # anew: from there on it is another one.
-figure, axes = plt.subplots(2, 2, figsize=(10, 7.6), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(11.5, 7.6), layout="constrained")
 usage, gate, density, course = axes.ravel()
 ExpertUsageDisplay.from_estimator(model, X, y, ax=usage)
 usage.set_title("Shares of the experts")

@@ -18,7 +18,12 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from skmoe import MoEClassifier
-from skmoe.inspection import CurveDisplay, explain_text
+from skmoe.inspection import (
+    ClassProbabilityDisplay,
+    CurveDisplay,
+    ExpertCalibrationDisplay,
+    explain_text,
+)
 
 rng = np.random.default_rng(0)
 n = 3000
@@ -76,6 +81,17 @@ ax.set(
     title="Calibration on applicants not seen",
 )
 ax.legend()
+plt.show()
+
+# %%
+# By the expert that leads, and along the debts. Points grow with their applicants.
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+ExpertCalibrationDisplay.from_estimator(
+    model, X_test, y_test, output="fails", n_bins=5, ax=left
+)
+left.set(xlabel="probability of failing, predicted", ylabel="share that failed")
+ClassProbabilityDisplay.from_estimator(model, X_test, "debts", ax=right)
+right.set(xlabel="debts (thousands)", title="What happens, along the debts")
 plt.show()
 
 # %%

@@ -17,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import train_test_split
 
 from skmoe import MoERegressor
-from skmoe.inspection import explain_text, regimes
+from skmoe.inspection import ExplanationDisplay, explain_text, regimes
 
 rng = np.random.default_rng(0)
 n = 1300
@@ -54,6 +54,13 @@ pd.DataFrame(regimes(model, X_train)).round(2)
 # The officer's letter: three customers, in thousands a year.
 for text in explain_text(model, X_test[:3]):
     print(fill(text, 84), end="\n\n")
+
+# %%
+# The same of the first of them as a picture: from the level of the expert, what an
+# average customer of its kind costs, to the price.
+display = ExplanationDisplay.from_estimator(model, X_test)
+display.ax_.set_xlabel("costs (thousands a year)")
+plt.show()
 
 # %%
 # How sure is it? A picture of costs along age, for smokers and others of the test rows,

@@ -3,13 +3,12 @@ More zeros than a count has
 ===========================
 
 Some visitors of a park do not fish at all, others fish and catch nothing: two kinds of
-zero. A mixture of an expert that says zero and a Poisson regression is the
-zero-inflated model of the textbooks (ZIP), and its gate says who does not fish.
+zero. A Poisson regression beside a component that is zero is the zero-inflated model of
+the textbooks (ZIP): ``zero_inflation=True``. Its gate says who does not fish.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.dummy import DummyRegressor
 
 from skmoe import MoERegressor
 from skmoe.experts import LinearExpert
@@ -27,13 +26,10 @@ one = MoERegressor(LinearExpert(alpha=0), n_experts=1, likelihood="poisson").fit
     X, fish
 )
 zip_model = MoERegressor(
-    [
-        ("idle", DummyRegressor(strategy="constant", constant=0.0)),
-        ("fishing", LinearExpert(alpha=0)),
-    ],
+    [("fishing", LinearExpert(alpha=0))],
     gate=SoftmaxGate(alpha=0),
     likelihood="poisson",
-    random_state=0,
+    zero_inflation=True,
 ).fit(X, fish)
 print(
     f"log-likelihood: Poisson {one.log_likelihood_:.0f}, with zeros "
@@ -57,7 +53,7 @@ for name, model, color in [
     left.plot(kinds, expected, "o-", markersize=4, color=color, label=name)
 left.set(xlabel="fish per visitor", ylabel="visitors", title="What was caught")
 left.legend()
-idle = zip_model.gate_proba(X)[:, 0]
+idle = zip_model.gate_proba(X)[:, -1]
 shares = [idle[children == own].mean() for own in range(4)]
 true = [1 - 1 / (1 + np.exp(-(1.5 - 1.1 * own))) for own in range(4)]
 right.bar(range(4), shares, width=0.5, color="#d55e00", alpha=0.7, label="gate weight")

@@ -24,7 +24,9 @@ class Keys(NamedTuple):
         return self.order[: len(PALETTE)]
 
     def colour(self, k):
-        """Colour of an expert by its position."""
+        """Colour of an expert by its position; of many by its load."""
+        if len(self.order) <= len(PALETTE):
+            return PALETTE[k]
         return PALETTE[self.order.index(k)] if k in self.drawn else OTHERS
 
     def swatch(self, k):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ...engines import single_threaded_blas
-from .fused_task import FusedTask, are_linear, fits_fused
+from .fused_task import are_linear, fits_fused, is_wide
 from .stepwise import Batch, Memory
 from .stepwise_parts import PartsBatch, have_sums
 from .summed_parts import wide_views
@@ -23,8 +23,8 @@ def refused(trainer, parts):
         f"likelihood={parts.likelihood!r}, of which {type(trainer).__name__} keeps no "
         "sums over rows; use LinearExpert or AdditiveExpert without a lasso, a family "
         "whose dispersions are told by name, gate='softmax', 'additive', 'gaussian' or "
-        "'constant', and no router (equal LinearExperts of a Gaussian or of classes "
-        "may have any penalty, trees, and TopKRouter), or call fit"
+        "'constant', and no router but TopKRouter (equal LinearExperts of a Gaussian "
+        "or of classes may have any penalty), or a tree of these, or call fit"
     )
 
 
@@ -42,9 +42,9 @@ def _may_be_fused(parts):
 
 def kind_of(task):
     """The kind of ``BaseBatch`` that learns a task; None where there is none."""
-    if fits_fused(task) and not FusedTask(task).is_wide():
+    if fits_fused(task) and not is_wide(task):
         return Batch
-    alone = task.rows.log_prior is None and task.rows.size is None
+    alone = task.rows.log_prior is None
     known = alone and have_sums(task.recipe) and not wide_views(task)
     return PartsBatch if known else None
 

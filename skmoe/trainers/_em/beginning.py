@@ -89,6 +89,16 @@ def joined_views(first, view):
     return np.concatenate([first, view])
 
 
+def joined_sizes(first, rows):
+    """Exposures or trials of the rows of both, one where they have none; or None."""
+    if first.size is None and rows.size is None:
+        return None
+    both = first, rows
+    return np.concatenate(
+        [np.ones(len(own)) if own.size is None else own.size for own in both]
+    )
+
+
 def joined(first, rows):
     """The rows of both; parts that see the same of them go on to do so."""
     earlier = first.gate_view, *first.expert_views
@@ -106,6 +116,7 @@ def joined(first, rows):
         y=np.concatenate([first.y, rows.y]),
         labels=np.concatenate([first.labels, rows.labels]),
         weight=np.concatenate([first.weight, rows.weight]),
+        size=joined_sizes(first, rows),
         log_prior=None if prior is None else np.concatenate([first.log_prior, prior]),
         columns={},
     )

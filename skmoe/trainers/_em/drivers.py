@@ -79,7 +79,7 @@ class Driver:
 
     def best(self):
         """The best of the runs from all starts, and the problem that it is one of."""
-        problem, runs = self._problem(_training_active(self.task)), []
+        problem, runs = self._problem(training_active(self.task)), []
         for theta in self._starts(problem):
             runs.append(self._run(problem, theta, self._most_iterations(problem)))
             if runs[-1][0].stopped:
@@ -251,15 +251,16 @@ class RefitDriver(Driver):
             responsibilities = [by_name(task, resp) for resp in responsibilities]
         match = Matcher(problem)
 
-        def start(resp):
-            own = within_top(match(resp), problem.n_active)
+        def start(resp, turn=0):
+            own = within_top(self._turned(match(resp), turn), problem.n_active)
             return problem.maximise(None, EStep(own, 0.0))
 
         def go_on(parts, tol, max_iter=self.trainer.max_iter):
             tol = max(tol, self.trainer.tol) if tol else 0.0
             return run_em(problem, parts, Plain(), max_iter=max_iter, tol=tol)
 
-        parts = [start(resp) for resp in responsibilities]
+        turns = self._turns()
+        parts = [start(resp, turn) for resp in responsibilities for turn in turns]
         simpler = self._simpler()
         if simpler is not None:
             parts.append(problem.maximise(None, EStep(simpler, 0.0)))
@@ -274,6 +275,22 @@ class RefitDriver(Driver):
             runs = hop(problem, runs, start, go_on, n_hops, points, self.rng)
             return [run.theta for run in runs]
         return [run.theta for run in runs[: n_full_runs(task.start.n_init)]]
+
+    def _turns(self):
+        """By how many places starting groups are moved on among the experts.
+
+        Which family suits which group shows only after a few iterations: the edges of
+        first groups cut tails off.
+        """
+        task = self.task
+        free = task.start.resp is None and not task.recipe.gate.follows_paths
+        differ = task.recipe.likelihood.differs and free
+        return range(task.recipe.n_experts - task.recipe.has_bare if differ else 1)
+
+    def _turned(self, resp, turn):
+        """Responsibilities (n, K) whose groups are moved on by some places."""
+        n = resp.shape[1] - self.task.recipe.has_bare
+        return np.hstack([np.roll(resp[:, :n], turn, axis=1), resp[:, n:]])
 
     def _simpler(self):
         """Responsibilities at the optimum of the likelihood's limit, or None."""
@@ -303,7 +320,7 @@ class RefitDriver(Driver):
         task = self.task
         return (
             task.start.resp is not None
-            or task.recipe.has_noise
+            or task.recipe.has_bare
             or task.recipe.gate.follows_paths
         )
 
@@ -353,15 +370,15 @@ def has_cheap_refits(experts):
     if all(is_frozen(expert) for expert in experts):
         return True
     own = [traits(expert) for expert in experts]
-    linear = all(e.is_linear or e.is_noise for e in own)
-    if all(e.steps or e.is_noise for e in own):
+    linear = all(e.is_linear or e.is_bare for e in own)
+    if all(e.steps or e.is_bare for e in own):
         return True
-    return linear and any(e.follows_likelihood or e.is_noise for e in own)
+    return linear and any(e.follows_likelihood or e.is_bare for e in own)
 
 
 def collapsed_expert(problem, run, min_load):
     """Position of the expert that lost its rows, or None; the last one always stays,
-    and so does noise, which may have nothing to take."""
+    and so does noise, or zeros, which may have nothing to take."""
     load = problem.load(run.statistics)
     limit = least_load(min_load, len(load))
     load = np.where(problem.stays(), np.inf, load)
@@ -388,7 +405,7 @@ def task_active(task, n_experts):
     return min(task.recipe.router.n_active(task.recipe.n_experts), n_experts)
 
 
-def _training_active(task):
+def training_active(task):
     """Experts that stay active per row in the main part of the training."""
     sparse = task.recipe.router.sparse_training or task.recipe.router.masks_training
     return task_active(task, task.recipe.n_experts) if sparse else task.recipe.n_experts

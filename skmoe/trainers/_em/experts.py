@@ -39,7 +39,7 @@ class ExpertFits:
         return (
             self.task.rows.classes is None
             and self.task.rows.expert_views[number].shape[1] <= FEW_COLUMNS
-            and self.task.recipe.likelihood.scales_ridge
+            and self.task.recipe.likelihood.of_expert(number).scales_ridge
             and traits(expert).biased_by_ridge
         )
 
@@ -101,7 +101,8 @@ class ExpertFits:
             weight = weight * row_weight
         if task.rows.size is not None:
             labels = labels / task.rows.size.reshape(-1, *[1] * (labels.ndim - 1))
-            by_size = task.recipe.likelihood.weighing(task.rows.size)
+            family = task.recipe.likelihood.of_expert(number)
+            by_size = family.weighing(task.rows.size)
             weight = weight if by_size is None else weight * by_size
         return fit_expert(
             task.recipe.experts[number],

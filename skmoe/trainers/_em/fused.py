@@ -261,27 +261,21 @@ class LinearMixture(ChosenPenalties):
     def start(self, responsibilities):
         """Parameters fitted to given responsibilities (n, K)."""
         targets = read_only(responsibilities, float)
-        share = np.maximum(self.weight @ targets, 1e-3 * self.total_weight)
-        gate = np.zeros((self.tree.n_slots, self.gate_channels))
-        gate[:, -1:] = self._shares(share)
-        if self.gate_channels > 1:
-            mass = self.tree.to_slots(targets)
-            for slots in self.tree.slots:
-                gate[slots] = self._start_node(gate[slots], mass[:, slots])
+        gate = self._start_gate(targets, self.weight)
         return self.pack(gate, *self._start_experts(targets))
 
-    def _start_node(self, coef, mass):
-        """Gate of a node near the responsibilities (n, children) of its children."""
-        return fit_multinomial(
-            self.gate,
-            read_only(mass),
-            self.weight,
-            coef,
-            # Separable starts would otherwise send the gate to infinity.
-            max(self.gate_penalty.ridge.max(initial=0.0), 1e-3 * self.total_weight),
-            max_iter=START_STEPS,
-            n_jobs=self.n_jobs,
-        )[0]
+    def _start_gate(self, targets, weight):
+        """Gates near responsibilities (n, K) of the gate's rows, whose weights are."""
+        least, mass = 1e-3 * weight.sum(), self.tree.to_slots(targets)
+        gate = np.zeros((self.tree.n_slots, self.gate_channels))
+        gate[:, -1:] = self._shares(np.maximum(weight @ targets, least))
+        # Separable starts would send the gate to infinity without a penalty.
+        ridge = max(self.gate_penalty.ridge.max(initial=0.0), least)
+        for slots in self.tree.slots if self.gate_channels > 1 else ():
+            given = self.gate, read_only(mass[:, slots]), weight, gate[slots], ridge
+            steps = {"max_iter": START_STEPS, "n_jobs": self.n_jobs}
+            gate[slots] = fit_multinomial(*given, **steps)[0]
+        return gate
 
     def _gate_penalty(self, gate):
         ridge, lasso = self.gate_penalty
@@ -290,14 +284,17 @@ class LinearMixture(ChosenPenalties):
 
     def responsibilities(self, run):
         """Responsibilities (n, K) of all rows at the end of a run."""
-        gate, coef, *rest = self.unpack(run.theta)
+        return e_step(*self._log_parts(run.theta), hard=self.hard)[1]
+
+    def _log_parts(self, theta):
+        """Log-weights and log-densities (n, K) of all rows."""
+        gate, coef, *rest = self.unpack(theta)
         log_gate = linear(self.gate, gate)
         for slots in self.tree.slots:
             log_gate[:, slots] = log_softmax(log_gate[:, slots], axis=1)
         answers = linear(self.expert, coef)
         answers = answers.reshape(len(answers), self.n_experts, -1)
-        densities = self._log_densities(answers, *rest)
-        return e_step(self.tree.to_leaves(log_gate), densities, hard=self.hard)[1]
+        return self.tree.to_leaves(log_gate), self._log_densities(answers, *rest)
 
 
 class LinearGaussianMixture(LinearMixture):

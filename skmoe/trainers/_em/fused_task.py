@@ -1,7 +1,5 @@
 """When the fused EM applies, and how its parameters become fitted parts."""
 
-from functools import partial
-
 import numpy as np
 from sklearn.base import clone
 
@@ -20,19 +18,45 @@ from ...experts._base import traits
 from .._rows import is_numeric
 from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
+from .fused_subjects import SubjectCategoricalMixture, SubjectGaussianMixture
 from .penalties import ByEvidence
 from .wide import WideCategoricalMixture, WideGaussianMixture
+
+GAUSSIAN = LinearGaussianMixture, WideGaussianMixture, SubjectGaussianMixture
+CATEGORICAL = (
+    LinearCategoricalMixture,
+    WideCategoricalMixture,
+    SubjectCategoricalMixture,
+)
 
 
 def fits_fused(task):
     """Whether the parts are linear, dense and alike, so that one pass serves all."""
-    form = task.recipe.gate.linear_form(task.rows.gate_view)
-    return (
+    form = task.recipe.gate.linear_form(task.rows.gate_rows)
+    fits = (
         form is not None
         and are_linear(task.recipe)
         and is_numeric(task.rows.shared_view)
         and (form.columns is None or is_numeric(form.columns))
     )
+    return fits and not (task.rows.are_grouped and is_wide(task))
+
+
+def is_wide(task):
+    """Whether linear parts are solved by products with the columns that they see.
+
+    Sparse ones give nothing else; few of them are dense by now.
+    """
+    rows, form = task.rows, task.recipe.gate.linear_form(task.rows.gate_rows)
+    n_classes = 1 if rows.classes is None else len(rows.classes)
+    systems = [(rows.shared_view, n_classes)]
+    if form.columns is not None:
+        tree = task.recipe.gate.tree_for(task.recipe.n_experts)
+        systems.append((form.columns, max(tree.widths)))
+    # Least squares and coordinate descent do well with their matrices.
+    lasso = form.penalty.lasso or Penalty.of(task.recipe.experts[0]).lasso
+    direct = n_classes == 1 or lasso
+    return any(use_products(X, 0 if direct else width) for X, width in systems)
 
 
 def are_linear(parts):
@@ -41,6 +65,7 @@ def are_linear(parts):
     return (
         not parts.router.masks_training
         and all(traits(e).is_linear for e in parts.experts)
+        and not any(traits(e).through_origin for e in parts.experts)
         and all(_penalised(e) == _penalised(first) for e in parts.experts)
         and parts.likelihood.has_fused_pass
     )
@@ -67,19 +92,19 @@ class FusedTask:
         recipe, view = task.recipe, task.rows.shared_view
         # What the parts are to the pass: asked here once; the experts are alike.
         self.task, self.expert = task, recipe.experts[0]
-        self.form = recipe.gate.linear_form(task.rows.gate_view)
+        self.form = recipe.gate.linear_form(task.rows.gate_rows)
         self.tree = recipe.gate.tree_for(recipe.n_experts)
         self.penalty = Penalty.of(self.expert)
         weight, columns = read_only(task.rows.weight, float), self.form.columns
         alike = self.expert.standardize == self.form.standardize
-        design = partial(self._design, weight)
-        self.expert_design = design(view, self.expert.standardize)
+        self.expert_design = self._design(weight, view, self.expert.standardize)
+        subjects = read_only(task.rows.subjects.weight, float)
         if columns is None:
-            self.gate_design = empty_design(len(weight))
+            self.gate_design = empty_design(len(subjects))
         elif columns is view and alike:
             self.gate_design = self.expert_design
         else:
-            self.gate_design = design(columns, self.form.standardize)
+            self.gate_design = self._design(subjects, columns, self.form.standardize)
         common = {
             "tree": self.tree,
             "gate_penalty": self.form.penalty,
@@ -87,34 +112,26 @@ class FusedTask:
             "hard": hard,
             "n_jobs": recipe.n_jobs,
         }
+        if task.rows.are_grouped:
+            common["subjects"] = task.rows.subjects
         make = self._of_values if task.rows.classes is None else self._of_classes
         self.problem = make(self.gate_design, self.expert_design, weight, common)
 
     def _design(self, weight, view, standardize):
         return make_design(view, weight, standardize, self.task.rows.scales_of(view))
 
-    def is_wide(self):
-        """Whether it is solved by products with the columns of experts and gate.
-
-        Sparse ones give nothing else; few of them are dense by now.
-        """
-        classes = self.task.rows.classes
-        n_classes = 1 if classes is None else len(classes)
-        systems = [(self.task.rows.shared_view, n_classes)]
-        if self.form.columns is not None:
-            systems.append((self.form.columns, max(self.tree.widths)))
-        # Least squares and coordinate descent do well with their matrices.
-        lasso = self.form.penalty.lasso or self.penalty.lasso
-        direct = n_classes == 1 or lasso
-        return any(use_products(X, 0 if direct else width) for X, width in systems)
+    def _kind(self, kinds):
+        """The problem out of those of few columns, of many, and of subjects."""
+        if self.task.rows.are_grouped:
+            return kinds[2]
+        return kinds[is_wide(self.task)]
 
     def _of_classes(self, gate, expert, weight, common):
         rows, n_classes = self.task.rows, len(self.task.rows.classes)
         check_range(rows.y, n_classes, "classes")
         offset = np.zeros((0, n_classes)) if rows.log_prior is None else rows.log_prior
         labels = Labels(read_only(rows.y, np.int64), read_only(offset))
-        kind = WideCategoricalMixture if self.is_wide() else LinearCategoricalMixture
-        return kind(
+        return self._kind(CATEGORICAL)(
             gate,
             expert,
             labels,
@@ -128,8 +145,7 @@ class FusedTask:
         y, likelihood = self.task.rows.y, self.task.recipe.likelihood
         known = self.task.rows.output_scales
         self.y_center, self.y_scale = target_scales(y, weight, known)
-        kind = WideGaussianMixture if self.is_wide() else LinearGaussianMixture
-        return kind(
+        return self._kind(GAUSSIAN)(
             gate,
             expert,
             read_only((y - self.y_center) / self.y_scale),

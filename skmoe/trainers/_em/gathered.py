@@ -35,8 +35,8 @@ from .streamed_parts import PartsDriver
 def can_gather(parts):
     """Whether all experts are of other libraries.
 
-    Raises ``ValueError`` for those whose spreads are no sums of squares, and for gates
-    that read more than numbers, which are all that workers hold.
+    Raises ``ValueError`` for those whose spreads are no sums of squares, for gates that
+    read more than numbers, which are all that workers hold, and for routers.
     """
     if not all(traits(expert) is FOREIGN for expert in parts.experts):
         return False
@@ -53,6 +53,20 @@ def can_gather(parts):
             f"{parts.asked.owner} got Dask collections with gate={parts.asked.gate!r} "
             "for experts of other libraries, but expected one that reads numbers; use "
             "'softmax' or 'gaussian', or give the rows as arrays."
+        )
+    if parts.asked.chooses_columns:
+        raise ValueError(
+            f"{parts.asked.owner} got Dask collections with gate_features or "
+            "expert_features for experts of other libraries, which read all columns "
+            "there; choose the columns of the collection, or give the rows as arrays."
+        )
+    router = parts.router
+    if router.soft_then_sparse or router.sparse_training:
+        raise ValueError(
+            f"{parts.asked.owner} got Dask collections with "
+            f"router={parts.asked.router!r} for experts of other libraries, which are "
+            "trained there with all experts active; use router=None, or give the rows "
+            "as arrays."
         )
     return True
 

@@ -19,7 +19,7 @@ def by_name(task, resp):
 
     Experts that are alike but for their seeds get the same groups in any listing.
     """
-    n = task.recipe.n_experts - task.recipe.has_noise
+    n = task.recipe.n_experts - task.recipe.has_bare
     return np.hstack([resp[:, ranks(task.recipe.names[:n])], resp[:, n:]])
 
 
@@ -46,8 +46,8 @@ class Matcher:
     def __init__(self, problem, *, by_gate=True):
         self.task = problem.task
         self.by_gate = by_gate and not self.task.recipe.gate.exchangeable
-        task = self.task.without_noise() if self.task.recipe.has_noise else self.task
-        self.problem = RefitMixture(task) if self.task.recipe.has_noise else problem
+        task = self.task.without_bare() if self.task.recipe.has_bare else self.task
+        self.problem = RefitMixture(task) if self.task.recipe.has_bare else problem
         self.kinds = kinds_of(task)
         self.places = ranks(task.recipe.names)
 
@@ -61,9 +61,9 @@ class Matcher:
         n = len(self.kinds)
         gain = self._explained(resp[:, :n])
         if self.by_gate:
-            gain += (self._preference.T @ (self.task.rows.weight[:, None] * resp))[
-                :n, :n
-            ]
+            subjects = self.task.rows.subjects
+            mass = subjects.weight[:, None] * subjects.mean(resp)
+            gain += (self._preference.T @ mass)[:n, :n]
         return np.hstack([resp[:, self._order(gain)], resp[:, n:]])
 
     def _explained(self, resp):
@@ -77,15 +77,13 @@ class Matcher:
 
     @cached_property
     def _preference(self):
-        """Log-weights (n, K) of the gate where all rows belong to all experts alike."""
-        task = self.task
-        equal = np.full(
-            (len(task.rows.weight), task.recipe.n_experts), 1.0 / task.recipe.n_experts
-        )
-        gate = copy.deepcopy(task.recipe.gate).fit(
-            task.rows.gate_view, equal, task.rows.weight
-        )
-        return gate.predict_log_proba(task.rows.gate_view)
+        """Log-weights (S, K) of the gate where all belong to all experts alike."""
+        recipe, rows = self.task.recipe, self.task.rows
+        shape = len(rows.subjects), recipe.n_experts
+        equal = np.full(shape, 1.0 / recipe.n_experts)
+        gate = copy.deepcopy(recipe.gate)
+        gate = gate.fit(rows.gate_rows, equal, rows.subjects.weight)
+        return gate.predict_log_proba(rows.gate_rows)
 
     def _order(self, gain):
         gate = self.problem.task.recipe.gate

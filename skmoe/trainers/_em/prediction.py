@@ -205,7 +205,7 @@ def pays_for_mean(recipe):
     likelihood = recipe.likelihood
     squares = likelihood.least_squares and not likelihood.models_variance
     own = [traits(expert) for expert in recipe.experts]
-    curves = all((e.steps and not e.follows_likelihood) or e.is_noise for e in own)
+    curves = all((e.steps and not e.follows_likelihood) or e.is_bare for e in own)
     return squares and curves and not recipe.router.masks_training and len(own) > 1
 
 

@@ -10,7 +10,6 @@ from ..._sklearn import safe_indexing
 from ..._warnings import unheard
 from ...engines import run_calls
 from ...experts._base import FOREIGN, is_frozen, traits
-from ...likelihoods import Uniform
 from ...mixture import at_views, e_step, log_prob
 from ...routers._base import routed
 from .._variances import at_rest, fit_variances, renewed_variances
@@ -76,7 +75,6 @@ class RefitMixture:
     def __init__(self, task, *, n_active=None, hard=False):
         self.task, self.hard, self.settles = task, hard, False
         self.n_active = task.recipe.n_experts if n_active is None else n_active
-        self.masks = task.recipe.router.masks_training
         self.total_weight = task.rows.weight.sum()
         self.kept = list(range(task.recipe.n_experts))
         self.fits, self._constant, self._last = ExpertFits(task), {}, {}
@@ -102,9 +100,9 @@ class RefitMixture:
         return any(self.fits.is_biased(number) for number in self.kept)
 
     def stays(self):
-        """Which experts may lose all their rows: noise."""
+        """Which components may lose all their rows: those without an expert."""
         experts = self.task.recipe.experts
-        return np.array([traits(experts[k]).is_noise for k in self.kept])
+        return np.array([traits(experts[k]).is_bare for k in self.kept])
 
     def alternates(self):
         """Whether one M-step from known responsibilities is not the optimum."""
@@ -149,7 +147,7 @@ class RefitMixture:
         experts, own = map(list, zip(*found, strict=True))
         moves, gate = [*moves, *own], parts.gate
         if gate.renews and len(self.kept) > 1:
-            gate, moved = gate.renewed(rows.gate_view, resp, rows.weight)
+            gate, moved = gate.renewed(*self._for_gate(resp))
             moves.append(moved)
         return self, Parts(gate, experts, likelihoods), max(moves)
 
@@ -198,17 +196,17 @@ class RefitMixture:
 
     def evaluate(self, parts):
         """Penalised log-likelihood per unit of weight, and responsibilities."""
-        weight = self.task.rows.weight
-        log_gate = self._log_gate(parts.gate)
-        predictions = self.predictions(parts, needed=np.isfinite(log_gate))
-        y, size, likelihoods = (
+        y, size, subjects = (
             self.task.rows.y,
             self.task.rows.size,
-            self.at_rows(parts),
+            self.task.rows.subjects,
         )
-        densities = log_prob(likelihoods, y, predictions, size)
-        row, resp = e_step(log_gate, densities, hard=self.hard)
-        total = float(weight @ row)
+        log_gate, likelihoods = self._log_gate(parts.gate), self.at_rows(parts)
+        needed = subjects.spread(np.isfinite(log_gate))
+        predictions = self.predictions(parts, needed=needed)
+        densities = subjects.evidence(log_prob(likelihoods, y, predictions, size))
+        each, own = e_step(log_gate, densities, hard=self.hard)
+        total, resp = float(subjects.weight @ each), subjects.spread(own)
         value = (total - self._penalty(parts)) / self.total_weight
         pairs = zip(likelihoods, predictions, strict=True)
         return value, EStep(resp, total, [own.row_weight(y, at) for own, at in pairs])
@@ -222,27 +220,14 @@ class RefitMixture:
         views = [self.task.rows.expert_views[k] for k in self.kept]
         return at_views(parts.likelihoods, views)
 
-    def _log_gate(self, gate):
-        log_gate = gate.log_joint(self.task.rows.gate_view)
-        if self.n_active == log_gate.shape[1] and not self.masks:
-            return log_gate
-        # Routers compare weights given x; joint densities may be beyond any weight.
-        log_gate = log_softmax(log_gate, axis=1)
-        routing = self._training_route(gate, log_gate)
-        active = routing.dense(np.ones(routing.weights.shape)) > 0
-        own = log_gate if self.task.recipe.router.gated else 0.0
-        routed = np.where(active, own, -np.inf)
-        # Rows that no expert took keep the whole gate.
-        missed = (routing.indices < 0).all(axis=1)
-        routed[missed] = log_gate[missed]
-        return routed - logsumexp(routed, axis=1, keepdims=True)
+    def _for_gate(self, resp):
+        """What a gate is fitted to: each subject once."""
+        rows = self.task.rows
+        return rows.gate_rows, rows.subjects.mean(resp), rows.subjects.weight
 
-    def _training_route(self, gate, log_gate):
-        router, view = self.task.recipe.router, self.task.rows.gate_view
-        if gate.follows_paths and router.plain_top_k and not self.masks:
-            # The paths that prediction will follow.
-            return gate.route(view, router)
-        return routed(router, log_gate, X=view, training=True)
+    def _log_gate(self, gate):
+        rows, recipe = self.task.rows, self.task.recipe
+        return log_weights(gate, rows.gate_rows, recipe.router, self.n_active)
 
     def _penalty(self, parts):
         total = parts.gate.penalty()
@@ -307,7 +292,7 @@ class RefitMixture:
         # One of curves sets what it learns, and changes nothing of what it had.
         gate = copy.copy(gate) if gate.steps else copy.deepcopy(gate)
         step = gate.update if parts or gate.steps else gate.fit
-        step(self.task.rows.gate_view, resp, self.task.rows.weight)
+        step(*self._for_gate(resp))
         return self.refit(parts, resp, statistics.row_weights)._replace(gate=gate)
 
     def refit(self, parts, resp, row_weights=None):
@@ -342,11 +327,12 @@ class RefitMixture:
         return fitted._replace(likelihoods=likelihoods)
 
     def _fit_dispersions(self, predictions, weights, priors, previous):
-        """Fitted likelihoods of all experts; that of noise is the range of y."""
+        """Fitted likelihoods of all components, one without an expert included."""
         task = self.task
         own = np.flatnonzero(~self.stays())
         known = [previous[k] for k in own]
-        fitted = task.recipe.likelihood.fit_dispersions(
+        families = task.recipe.likelihood.of_experts([self.kept[k] for k in own])
+        fitted = families.fit_dispersions(
             task.rows.y,
             [predictions[k] for k in own],
             weights[:, own],
@@ -365,10 +351,11 @@ class RefitMixture:
             before=known,
         )
         by_place = dict(zip(own, fitted, strict=True))
-        noise = None
-        if task.recipe.has_noise:
-            noise = Uniform().with_range(task.rows.y, task.recipe.likelihood.discrete)
-        return [by_place.get(k, noise) for k in range(len(self.kept))]
+        bare = None
+        if task.recipe.has_bare:
+            discrete = task.recipe.likelihood.discrete
+            bare = task.recipe.experts[-1].density(task.rows.y, discrete)
+        return [by_place.get(k, bare) for k in range(len(self.kept))]
 
     def _fit_experts(self, resp, parts, row_weights):
         task = self.task
@@ -410,7 +397,8 @@ class RefitMixture:
                     fitted = self.fits.fit(number, share, None)
             prediction = self._predict(fitted, number)
             weight = share * task.rows.weight
-            (likelihood,) = task.recipe.likelihood.fit_dispersions(
+            family = task.recipe.likelihood.of_expert(number)
+            (likelihood,) = family.fit_dispersions(
                 task.rows.y, [prediction], weight[:, None], size=task.rows.size
             )
             density = likelihood.log_prob(task.rows.y, prediction, task.rows.size)
@@ -420,6 +408,34 @@ class RefitMixture:
     def damp(self, parts, mapped, step):
         """There is nothing between two fits: a move is taken whole or not at all."""
         return mapped
+
+
+def log_weights(gate, view, router, n_active):
+    """Log-weights (n, K) of experts in training, of which ``n_active`` are active.
+
+    They are those of the gate, joint with the density of x where it has one, as long
+    as all are; what a router leaves of them sums to one.
+    """
+    log_gate = gate.log_joint(view)
+    if n_active == log_gate.shape[1] and not router.masks_training:
+        return log_gate
+    # Routers compare weights given x; joint densities may be beyond any weight.
+    log_gate = log_softmax(log_gate, axis=1)
+    routing = _training_route(gate, view, router, log_gate)
+    active = routing.dense(np.ones(routing.weights.shape)) > 0
+    own = log_gate if router.gated else 0.0
+    left = np.where(active, own, -np.inf)
+    # Rows that no expert took keep the whole gate.
+    missed = (routing.indices < 0).all(axis=1)
+    left[missed] = log_gate[missed]
+    return left - logsumexp(left, axis=1, keepdims=True)
+
+
+def _training_route(gate, view, router, log_gate):
+    if gate.follows_paths and router.plain_top_k and not router.masks_training:
+        # The paths that prediction will follow.
+        return gate.route(view, router)
+    return routed(router, log_gate, X=view, training=True)
 
 
 def _counting(resp):

@@ -3,21 +3,21 @@
 from functools import partial
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
 from ..._numerics.design import make_design, n_varying, take_rows
 from ..._numerics.products import dense_rows, linear, principal_axes
 from ...experts import LinearExpert
 from ...experts._base import traits
 from ...gates import SoftmaxGate
-from ...likelihoods import Categorical, Gaussian, Uniform
-from ...mixture import log_density, log_prob
+from ...likelihoods import Categorical, Gaussian
 from ...routers import DenseRouter
 from .. import _partitions
+from .bare import possible_start, with_bare
 from .experts import ExpertFits
-from .fused_task import FusedTask
+from .fused_task import FusedTask, is_wide
 from .loop import accelerator, rank, run_em
-from .matching import Matcher, by_name
+from .matching import Matcher
 from .refit import RefitMixture
 
 # Of n_init starts, the share that is run to the end after the short runs.
@@ -46,8 +46,6 @@ START_ALPHA = 1.0
 # Variance floor of the linear mixture from which experts of counts start: without,
 # each takes the rows of one count, which is no regression to improve.
 COUNT_FLOOR = 0.3
-# Share of the rows that a noise component starts with, were all equally likely.
-NOISE_SHARE = 0.05
 # What a node of a tree starts with of the rows that belong to others.
 LEAST_SHARE = 1e-6
 # A node learns to split from the rows that belong to it by more than this.
@@ -88,7 +86,7 @@ def linear_starts(trainer, task, problem, rng, *, search=False):
     whole = problem.with_rule(n_active=task.recipe.n_experts, hard=False)
     columns, target = _start_columns(task, whole)
     samples = _partitions.content_samples(
-        columns, target, whole.weight, sample_sizes(whole)
+        columns, target, whole.weight, sample_sizes(whole), task.rows.subjects
     )
     rows, problem, n_hops = samples[0], whole, 0
     if rows is not None:
@@ -205,12 +203,12 @@ def _candidates(task, Z, target, weight, rng):
     def random():
         return _partitions.random_start(Z, target, weight, task.recipe.n_experts, rng)
 
-    makers = [
-        make
-        for _, make in _partitions.deterministic_starts(
-            Z, target, weight, task.recipe.n_experts
-        )
-    ]
+    n, subjects = task.recipe.n_experts, task.rows.subjects
+    found = _partitions.deterministic_starts(Z, target, weight, n)
+    if task.rows.are_grouped:
+        # What tells subjects apart may tell nothing of single rows.
+        found = [*_partitions.subject_starts(Z, target, weight, n, subjects), *found]
+    makers = [make for _, make in found]
     if task.start.only is None:
         return makers + [random] * (task.start.n_init - 1)
     return [makers[task.start.only] if task.start.only < len(makers) else random]
@@ -218,7 +216,9 @@ def _candidates(task, Z, target, weight, rng):
 
 def _start_columns(task, problem):
     """Standardised columns to partition by, for given rows; targets to explain."""
-    design = problem.gate if problem.gate.inverse_scale.any() else problem.expert
+    # A gate of subjects does not see what differs between their rows.
+    by_gate = problem.gate.inverse_scale.any() and not task.rows.are_grouped
+    design = problem.gate if by_gate else problem.expert
     target = problem.target if task.rows.classes is None else task.rows.indicators()
     return start_columns(design, problem.weight), target
 
@@ -253,13 +253,11 @@ def start_responsibilities(trainer, task, rng):
     Those of the task come first, if it has any.
     """
     if task.start.resp is not None:
-        return [task.start.resp]
+        return [possible_start(task) if task.recipe.has_bare else task.start.resp]
     if task.recipe.n_experts == 1:
         return [np.ones((len(task.rows.weight), 1))]
-    if task.recipe.has_noise:
-        explained = task.without_noise()
-        starts = start_responsibilities(trainer, explained, rng)
-        return [with_noise(explained, resp) for resp in starts]
+    if task.recipe.has_bare:
+        return bare_starts(trainer, task, rng)
     if task.recipe.gate.follows_paths:
         return tree_starts(trainer, task, rng)
     if all(traits(expert).soft_start for expert in task.recipe.experts):
@@ -327,22 +325,22 @@ def _unexplained(task):
     return np.clip(rest, -MOST_SPREADS, MOST_SPREADS) / np.sqrt(rest.shape[1])
 
 
-def with_noise(task, resp):
-    """Responsibilities (n, K + 1) with what a brief fit cannot explain as the last."""
-    problem = RefitMixture(task)
-    # The gate speaks of noise, too, so it is asked when that has its rows.
-    resp = Matcher(problem, by_gate=False)(by_name(task, resp))
-    parts = problem.refit(None, resp)
-    predictions = problem.predictions(parts)
-    densities = log_prob(
-        problem.at_rows(parts), task.rows.y, predictions, task.rows.size
-    )
-    with np.errstate(divide="ignore"):
-        explained = log_density(np.log(resp), densities) + np.log1p(-NOISE_SHARE)
-    noise = Uniform().with_range(task.rows.y, task.recipe.likelihood.discrete)
-    unexplained = np.log(NOISE_SHARE) + noise.log_height()
-    share = expit(unexplained - explained)[:, None]
-    return np.hstack([resp * (1.0 - share), share])
+def bare_starts(trainer, task, rng):
+    """Responsibilities (n, K + 1) where the last component has no expert."""
+    bare, discrete = task.recipe.experts[-1], task.recipe.likelihood.discrete
+    certain = bare.certain(task.rows.y, discrete)
+    rows = np.flatnonzero(~certain)
+    explained = task.without_bare()
+    if certain.any():
+        explained = explained.on_rows(rows)
+    density = bare.density(task.rows.y, discrete)
+    made = []
+    for resp in start_responsibilities(trainer, explained, rng):
+        whole = np.zeros((len(certain), task.recipe.n_experts))
+        whole[rows] = with_bare(explained, resp, density, bare.start_share)
+        whole[certain, -1] = 1.0
+        made.append(whole)
+    return made
 
 
 def tree_starts(trainer, task, rng):
@@ -426,12 +424,16 @@ def _linear_task(task, views):
         likelihood=Categorical() if classes else Gaussian(floor=floor),
         experts=[expert] * task.recipe.n_experts,
     )
-    return recipe.with_rows(
+    linear_task = recipe.with_rows(
         y=y,
         size=None,
         gate_view=views[0],
         expert_views=[views[1]] * task.recipe.n_experts,
     )
+    if task.rows.are_grouped and is_wide(linear_task):
+        # Of many columns there is no pass over subjects; single rows are a start, too.
+        return linear_task.with_rows(groups=None)
+    return linear_task
 
 
 def _linear_responsibilities(trainer, fused, rng):

@@ -287,7 +287,7 @@ class Batch(BaseBatch):
     frames = BatchScales
 
     def __init__(self, trainer, task, scales):
-        rows = BatchRows(**vars(task.rows), scales=scales)
+        rows = BatchRows(**task.rows.fields(), scales=scales)
         super().__init__(trainer, task.of_rows(rows))
         self.frame = scales
         self.fused = FusedTask(self.task, hard=trainer.hard)

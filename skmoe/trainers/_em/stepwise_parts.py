@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...experts._base import traits
+from .drivers import task_active
 from .refit import Parts
 from .stepwise import BaseBatch
 from .summed_parts import PartsMixture, needs_all_rows, problem_of, views_of
@@ -37,18 +38,12 @@ def have_sums(parts):
         and not parts.gate.has_lasso
         and all(own.streams for own in experts)
         # The range of noise is that of all rows, those to come as well.
-        and not any(own.is_noise for own in experts)
+        and not any(own.is_bare for own in experts)
         and not any(needs_all_rows(own, likelihood) for own in experts)
         and likelihood.dispersions is not None
-        and likelihood.takes != "trials"
-        and not _routes(parts.router)
+        and parts.router.gated
+        and not parts.router.masks_training
     )
-
-
-def _routes(router):
-    """Whether a router has a say in which experts a row trains."""
-    sparse = router.soft_then_sparse or router.sparse_training
-    return sparse or router.masks_training or not router.gated
 
 
 class PartsBatch(BaseBatch):
@@ -85,7 +80,8 @@ class PartsBatch(BaseBatch):
         if task.rows.classes is not None:
             fit = with_classes(fit, task.rows)
         problem = problem_of(task, fit, weight, float(weight.sum()))
-        problem = problem.with_rule(hard=trainer.hard)
+        n_active = task_active(task, len(fit.experts))
+        problem = problem.with_rule(hard=trainer.hard, n_active=n_active)
         theta = problem.pack(Parts(fit.gate, *fit.objective_parts))
         return cls(trainer, task, PartsFrame(problem, theta))
 
@@ -98,7 +94,7 @@ class PartsBatch(BaseBatch):
     def sums(self):
         (problem, theta), rows = self.frame, self.task.rows
         sums, parts = problem.zeros(), problem.parts(theta)
-        of_rows = views_of(rows), rows.y, rows.weight
+        of_rows = views_of(rows), rows.y, rows.weight, rows.size
         problem.add_views(parts, problem.split(theta), sums, *of_rows)
         return sums
 

@@ -16,9 +16,11 @@ from ..._kernels.em import Labels, Statistics
 from ..._numerics.design import empty_design, read_only
 from ..._numerics.grams import without_spreadless
 from ..._numerics.products import column_sums
-from .drivers import FusedDriver
+from .._streamed import seen_columns
+from .drivers import FusedDriver, training_active
 from .fused import LinearGaussianMixture, LinearMixture
 from .fused_classes import LinearCategoricalMixture
+from .fused_task import is_wide
 from .loop import rank
 from .sampled import SampleNewton
 
@@ -46,6 +48,7 @@ class StreamedSums:
     ----------
     stream : Stream
     sample : the same problem on rows of the sample, with the weight of all
+    chosen : pair of ndarray or None, which columns of a block gate and experts see
     passes : list of float, seconds of the passes so far
     """
 
@@ -55,6 +58,7 @@ class StreamedSums:
         own, stream = object.__new__(cls), fused.task.rows.stream
         own.__dict__.update(problem.__dict__)
         own.stream, own.passes = stream, passes
+        own.chosen = fused.task.rows.chosen[:2]
         own._know_target(fused)
         own.total_weight = stream.columns.weight
         own.sample = adviser(problem, stream)
@@ -82,12 +86,13 @@ class StreamedSums:
 
     def on_block(self, X, y, weight):
         """The same problem, with the same standardisation, on a block of rows."""
-        X, part = read_only(X), object.__new__(type(self))
+        part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
+        gate, expert = (read_only(seen_columns(X, own)) for own in self.chosen)
         constant = self.gate_channels == 1
-        part.gate = empty_design(len(X)) if constant else self.gate._replace(X=X)
+        part.gate = empty_design(len(X)) if constant else self.gate._replace(X=gate)
         shared = self.expert is self.gate
-        part.expert = part.gate if shared else self.expert._replace(X=X)
+        part.expert = part.gate if shared else self.expert._replace(X=expert)
         part.target, part.weight = self._block_target(y), read_only(weight)
         return part
 
@@ -197,7 +202,7 @@ class StreamedDriver(FusedDriver):
 
     def __init__(self, trainer, task):
         super().__init__(trainer, task)
-        if self.fused.is_wide():
+        if is_wide(self.task):
             n_columns = task.rows.gate_view.shape[1]
             raise ValueError(
                 f"The source has {n_columns} columns, for which training takes many "
@@ -212,7 +217,7 @@ class StreamedDriver(FusedDriver):
         stream = self.task.rows.stream
         if stream.whole:
             return super().best()
-        problem = self._problem(self.task.recipe.n_experts)
+        problem = self._problem(training_active(self.task))
         starts = self._starts(problem)
         small = first_part(problem)
         limit = self._most_iterations(problem)

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from ...engines import single_threaded_blas
 from ...experts._base import traits
+from ...routers import DenseRouter
 from .._streamed import HeldRows
-from .drivers import Driver, RefitDriver
+from .drivers import Driver, RefitDriver, training_active
 from .loop import Plain
 from .refit import Parts
 from .sampled import SampleNewton
@@ -37,6 +38,12 @@ def check_penalties(task):
             f"The source has {view.shape[1]} columns, for which training takes many "
             "passes per iteration; give fewer columns, or the rows as arrays."
         )
+
+
+def softly(task):
+    """The task without the refit within the active experts that comes in the end."""
+    soft = task.recipe.router.soft_then_sparse
+    return task.with_recipe(router=DenseRouter()) if soft else task
 
 
 class PartsDriver(Driver):
@@ -71,11 +78,11 @@ class PartsDriver(Driver):
         rows = self.task.rows
         few = spread_rows(len(rows), FIRST_ROWS)
         first = self.task.on_rows(few)
-        fit = self._fit_in_memory(first)
+        fit = self._fit_in_memory(softly(first))
         problem = self._problem_of(fit, first.rows.weight.sum())
         parts = Parts(fit.gate, *fit.objective_parts)
         theta, total = problem.pack(parts), problem.total_weight
-        held = HeldRows.of(rows.X, rows.y, rows.weight, total)
+        held = HeldRows.of(rows.X, rows.y, rows.weight, total, rows.size)
         small = held.on_rows(few)
         earlier = None
         if len(held) > len(small):
@@ -95,7 +102,8 @@ class PartsDriver(Driver):
         rows = self.task.rows
         share = rows.weight * (mass / rows.weight.sum())
         problem = problem_of(self.task, fit, share, rows.stream.columns.weight)
-        return problem.with_rule(hard=self.trainer.hard)
+        n_active = min(training_active(self.task), len(fit.kept))
+        return problem.with_rule(hard=self.trainer.hard, n_active=n_active)
 
     def _parts(self, theta, problem):
         return problem.parts(theta).at_rest()
@@ -104,5 +112,7 @@ class PartsDriver(Driver):
         return problem.drop(run.theta, k)
 
     def _accelerator(self, problem):
-        fast = self.trainer.accelerate and not problem.hard
+        # Where routes change the objective jumps, and leads nowhere far.
+        soft = not problem.hard and problem.n_active == problem.n_experts
+        fast = self.trainer.accelerate and soft
         return SampleNewton(problem.sample) if fast else Plain()

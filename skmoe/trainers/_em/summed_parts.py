@@ -18,8 +18,9 @@ from ...experts._sums import ExpertRows
 from ...likelihoods._sums import DispersionSums
 from ...mixture import e_step, log_prob
 from .._rows import is_numeric
+from .._streamed import seen_columns
 from .penalties import NO_ROWS
-from .refit import ROWS_IF_NARROW, ROWS_PER_CHANNEL, Parts
+from .refit import ROWS_IF_NARROW, ROWS_PER_CHANNEL, Parts, log_weights
 from .streamed import timed_sums
 
 
@@ -55,6 +56,9 @@ class PartsMixture:
     experts : list of ExpertSums
     dispersions : list of DispersionSums
     kept : numbers of the experts that are left
+    router : router, which says who of them are active if not all are
+    n_active : int, experts that stay active per row in the E-step
+    columns : list of ndarray or None, which columns of a block gate and experts see
     stream : Stream, or HeldRows
     sample : the same problem on fewer rows, with the weight of all; or None
     passes : list of float, seconds of the passes so far
@@ -64,10 +68,13 @@ class PartsMixture:
 
     def __init__(self, gate, experts, dispersions, kept, task, total):
         self.gate, self.experts, self.dispersions = gate, experts, dispersions
-        self.kept, self.hard = kept, False
+        self.kept, self.hard, self.router = kept, False, task.recipe.router
+        self.n_active = len(kept)
         self.classes, self.n_outputs = task.rows.classes, task.rows.n_outputs
         self.n_jobs, self.stream, self.sample = task.recipe.n_jobs, None, None
         self.passes, self.total_weight = [], total
+        gate, *own = task.rows.chosen_by_all
+        self.columns = [gate, *(own[k] for k in kept)]
 
     def with_rule(self, **changes):
         """The same problem with other attributes, which hold for its sample, too."""
@@ -127,8 +134,13 @@ class PartsMixture:
         )
 
     def damp(self, theta, mapped, step):
-        """A shorter move."""
-        return theta + step * (mapped - theta)
+        """A shorter move; where a gate's may change who serves a row, that of all
+        other parts alone."""
+        if self.n_active == self.n_experts:
+            return theta + step * (mapped - theta)
+        n_gate = len(self.split(theta)[0])
+        alone = np.concatenate([theta[:n_gate], mapped[n_gate:]])
+        return mapped if step < 0.5 else alone
 
     def without(self, k):
         """The same problem without the expert in position ``k``."""
@@ -137,6 +149,8 @@ class PartsMixture:
         gate = gate.with_part(gate.at(_))
         return self.with_rule(
             gate=gate,
+            n_active=min(self.n_active, len(keep)),
+            columns=[self.columns[0], *(self.columns[1 + j] for j in keep)],
             experts=[self.experts[j] for j in keep],
             dispersions=[self.dispersions[j] for j in keep],
             kept=[self.kept[j] for j in keep],
@@ -201,26 +215,27 @@ class PartsMixture:
             [taken(own) for own in self.dispersions],
         )
 
-    def add_block(self, parts, vectors, sums, X, y, weight):
+    def add_block(self, parts, vectors, sums, X, *rows):
         """Add what a block of rows says to a tuple of sums, in place."""
-        views = seen_by([self.gate, *self.experts], X)
-        self.add_views(parts, vectors, sums, views, y, weight)
+        views = seen_by([self.gate, *self.experts], X, self.columns)
+        self.add_views(parts, vectors, sums, views, *rows)
 
-    def add_views(self, parts, vectors, sums, views, y, weight):
+    def add_views(self, parts, vectors, sums, views, y, weight, size=None):
         """The same of what gate and experts, one after the other, see of the rows."""
         told, statistics = (self.classes, self.n_outputs), self.named(sums)
         gate_view, *views = views
         pairs = zip(parts.experts, views, strict=True)
         predictions = [predict_expert(own, view, *told) for own, view in pairs]
-        densities = log_prob(parts.likelihoods, y, predictions)
-        row, resp = e_step(parts.gate.log_joint(gate_view), densities, hard=self.hard)
+        densities = log_prob(parts.likelihoods, y, predictions, size)
+        log_gate = log_weights(parts.gate, gate_view, self.router, self.n_active)
+        row, resp = e_step(log_gate, densities, hard=self.hard)
         statistics.total[0] += weight @ row
         statistics.mass[:] += weight @ resp
         gate, experts, dispersions = vectors
         self.gate.add(statistics.gate, gate, gate_view, resp, weight)
         for k, likelihood in enumerate(parts.likelihoods):
             share = weight * resp[:, k]
-            rows = ExpertRows(views[k], y, share, predictions[k], likelihood)
+            rows = ExpertRows(views[k], y, share, predictions[k], likelihood, size)
             self.experts[k].add(statistics.experts[k], experts[k], rows)
             self.dispersions[k].add(statistics.dispersions[k], dispersions[k], rows)
 
@@ -233,8 +248,8 @@ class PartsMixture:
         return float(statistics.total[0])
 
     def stays(self):
-        """Which experts may lose all their rows: noise."""
-        return np.array([traits(own.part).is_noise for own in self.experts])
+        """Which components may lose all their rows: those without an expert."""
+        return np.array([traits(own.part).is_bare for own in self.experts])
 
     def is_spike(self, theta, statistics):
         """Whether an expert owes its likelihood to hardly any rows."""
@@ -346,14 +361,17 @@ class PartsMixture:
         return self.with_rule(gate=gate, experts=own), theta, max(moves)
 
 
-def seen_by(parts, X):
-    """What each of the parts reads of a block of rows; made once for equal curves."""
-    made = {}
-    for own in parts:
-        encoding = own.encoding
-        if encoding is not None and id(encoding) not in made:
-            made[id(encoding)] = encoding.binned(X)
-    return [made.get(id(own.encoding), X) for own in parts]
+def seen_by(parts, X, columns):
+    """What each of the parts reads of a block of rows; made once for equal ones."""
+    made, views = {}, []
+    for own, chosen in zip(parts, columns, strict=True):
+        key = id(own.encoding), None if chosen is None else tuple(chosen)
+        if key not in made:
+            view = seen_columns(X, chosen)
+            binned = own.encoding is not None
+            made[key] = own.encoding.binned(view) if binned else view
+        views.append(made[key])
+    return views
 
 
 def fitted_at(sums, vectors):

@@ -66,8 +66,8 @@ class EM(Trainer):
     objective : {None, "likelihood", "prediction"}, default=None
         ``None`` is ``"prediction"`` for numbers by additive experts, whose density that
         costs nothing on average, and ``"likelihood"`` for all others, in
-        ``partial_fit``, and where a ``step`` is given.  ``"prediction"``
-        ends a regression with a few joint steps of gate and experts
+        ``partial_fit``, with ``groups``, and where a ``step`` is given.
+        ``"prediction"`` ends a regression with a few joint steps of gate and experts
         for the squared error of the combined prediction as well as for the likelihood,
         each of which is half of their objective.  They are kept if the error of the
         training rows falls, and this objective rises, else the fit stays as it was;
@@ -105,6 +105,7 @@ class EM(Trainer):
     hard = False
     starts_anywhere = takes_batches = fits_first_batch = True
     keeps_sparse = True
+    fits_groups = shares_experts = True
 
     def __init__(
         self,
@@ -169,10 +170,14 @@ class EM(Trainer):
         self.check()
         task = Task(rows, recipe, start, report)
         check_supported(task, self)
+        self._check_groups(rows)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         if rows.streamed:
             driver = streamed_driver(driver, recipe)
         trainer = self.for_recipe(recipe)
+        if rows.are_grouped and self.objective is None:
+            # Rows of a group have one expert, and no mean of their own.
+            trainer.objective = "likelihood"
         fit = driver(trainer, task).fit()
         if trainer.objective == "prediction" and not rows.streamed:
             n_active = task_active(task, len(fit.kept))
@@ -182,6 +187,16 @@ class EM(Trainer):
         if self.step is not None and keeps_sums(trainer, task):
             fit = remembered(trainer, task, fit)
         return fit
+
+    def _check_groups(self, rows):
+        """Raise ``ValueError`` for what is about single rows."""
+        for name, known in (("objective", "prediction"), ("step", self.step)):
+            value = vars(self)[name]
+            if rows.are_grouped and value is not None and value == known:
+                raise ValueError(
+                    f"{type(self).__name__} got groups with {name}={value!r}, which is "
+                    f"about single rows; leave out {name}, or groups."
+                )
 
     def refused_batches(self, parts, n_members):
         """What has no sums over rows to go on from, and the remedy; None if nothing."""

@@ -120,7 +120,7 @@ class Gradient(Trainer):
     kind = "gradient"
     starts_anywhere = takes_batches = True
     likelihoods = Gaussian
-    fits_noise = False
+    fits_bare = False
     fits_lasso = ()
     # A batch is rows, weighted relative to their mean.
     penalties_see_weight = False

@@ -39,8 +39,8 @@ class TwoStage(Trainer):
     ----------
     cv : int or splitter, default=5
         Folds of the out-of-fold predictions.  Rows that a splitter never tests, such
-        as the first ones of ``TimeSeriesSplit``, do not train the gate.  With metadata
-        routing enabled, ``groups`` reach the splitter.
+        as the first ones of ``TimeSeriesSplit``, do not train the gate.  ``groups`` of
+        ``fit`` reach the splitter; a number of folds keeps each of them in one fold.
     calibrate : bool, default=True
         Whether answers are corrected: an affine function of each regressor's; a
         temperature of each classifier's, and an offset of each class (none if the folds
@@ -103,7 +103,8 @@ class TwoStage(Trainer):
 
     continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
-    fits_noise = False
+    fits_bare = False
+    fits_groups = True
     # Experts are fitted by themselves, as they are.
     fits_lasso = ("experts",)
 

@@ -1,0 +1,165 @@
+"""Groups of rows that belong together, as the user gives them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from .._sklearn import safe_indexing
+from .._tables.frames import as_columns, column_names, from_arrow, is_frame
+from .._tables.values import is_gap
+from ..trainers._rows import numbered
+
+
+class Groups(NamedTuple):
+    """Which rows belong together.
+
+    Attributes
+    ----------
+    codes : (n,) numbers of the groups, in order of first appearance
+    labels : (S,) what the user calls them
+    """
+
+    codes: np.ndarray
+    labels: np.ndarray
+
+    def count(self, rows):
+        """Number of groups that some of the rows belong to."""
+        return len(np.unique(self.codes[rows]))
+
+
+class GroupsDiffer(ValueError):
+    """The gate reads columns that differ within a group."""
+
+
+def read_groups(groups, n_rows, owner):
+    """The ``Groups`` of rows, None for None.
+
+    Raises ``ValueError`` unless each row has one label, all of one kind.
+    """
+    if groups is None:
+        return None
+    labels = np.asarray(from_arrow(groups))
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"{owner} got groups of shape {labels.shape}, but expected ({n_rows},), "
+            "one label for each row of X."
+        )
+    gaps = gaps_of(labels)
+    if gaps.any():
+        raise ValueError(
+            f"{owner} got groups without a label in row {int(np.argmax(gaps))}; give "
+            "each row one, its own where it belongs to no other."
+        )
+    try:
+        return Groups(*numbered(labels))
+    except TypeError as error:
+        raise ValueError(
+            f"{owner} got groups whose labels cannot be compared ({error}), but "
+            "expected labels of one kind; pass them as strings."
+        ) from error
+
+
+def labels_of(groups, X, owner):
+    """Labels (n,) of the groups that rows of X belong to, None for None."""
+    known = read_groups(groups, np.shape(X)[0], owner)
+    return None if known is None else known.labels[known.codes]
+
+
+def gaps_of(labels):
+    """Mask (n,) of labels that are none."""
+    if labels.dtype.kind in "fcmM":
+        return labels != labels
+    if labels.dtype.kind != "O":
+        return np.zeros(len(labels), dtype=bool)
+    return np.array([bool(is_gap(label)) for label in labels], dtype=bool)
+
+
+def check_served(parts):
+    """Raise ``ValueError`` for groups under a trainer that takes rows one by one."""
+    if not parts.trainer.fits_groups:
+        raise ValueError(
+            f"{parts.asked.owner} got groups with trainer={parts.trainer!r}, which "
+            "takes rows one by one; use trainer='em', under which a group shares one "
+            "expert, or 'two-stage', under which it shares a fold."
+        )
+    if parts.asked.zero_inflation:
+        raise ValueError(
+            f"{parts.asked.owner} got groups with zero_inflation=True, by which all "
+            "rows of a group would be zero, or none; leave one of them out, or use "
+            "likelihood='tweedie'."
+        )
+
+
+def check_constant(parts, given, view, model):
+    """Raise ``ValueError`` where the gate reads columns that differ within a group.
+
+    Parameters
+    ----------
+    parts : ResolvedParts
+    given : Given, with groups
+    view : View, of the gate
+    model : mixture, for the names of columns
+    """
+    if given.groups is None or not parts.trainer.shares_experts:
+        return
+    seen, rows = view.whole(given.table), np.flatnonzero(given.weight > 0)
+    codes, labels = given.groups
+    read = parts.gate.node_gate.columns_read(seen)
+    read = range(seen.shape[1]) if read is None else read
+    seen, codes = safe_indexing(seen, rows), codes[rows]
+    found = _first_difference(seen, codes, read)
+    if found is not None:
+        column, row = found
+        label = labels[[codes[row]]].tolist()[0]
+        raise GroupsDiffer(
+            f"{parts.asked.owner} got groups, but column "
+            f"{_name(seen, view, model, column)!r}, which the gate reads, differs "
+            f"within group {label!r}; the gate sees each group once: name "
+            "columns that are constant within groups in gate_features, or use "
+            "gate='constant'."
+        )
+
+
+def _first_difference(seen, codes, read):
+    """Column and row of a value that is not that of the first row of its group."""
+    _, first, own = np.unique(codes, return_index=True, return_inverse=True)
+    first = first[own]
+    if sparse.issparse(seen):
+        return _sparse_difference(sparse.csr_array(seen), first, read)
+    columns = as_columns(seen)
+    for column in read:
+        values = np.asarray(columns[column])
+        if values.dtype.kind not in "biuf":
+            values = values.astype(str)
+        other = values[first]
+        differs = values != other
+        if values.dtype.kind == "f":
+            differs &= ~(np.isnan(values) & np.isnan(other))
+        if differs.any():
+            return column, int(np.argmax(differs))
+    return None
+
+
+def _sparse_difference(seen, first, read):
+    gap = (seen - seen[first]).tocsc()[:, list(read)]
+    gap.eliminate_zeros()
+    found = np.flatnonzero(np.diff(gap.indptr))
+    if not len(found):
+        return None
+    return list(read)[found[0]], int(gap.indices[gap.indptr[found[0]]])
+
+
+def _name(seen, view, model, column):
+    """Name of a column of what the gate sees."""
+    if is_frame(seen):
+        return column_names(seen)[column]
+    known = vars(model).get("feature_names_in_")
+    if view.transformer is None:
+        names = column_names(seen) if known is None else list(known)
+        left = [name for name in names if name not in set(view.dropped)]
+        return str(left[column])
+    try:
+        return str(view.transformer.get_feature_names_out(known)[column])
+    except (AttributeError, ValueError):
+        return f"{column} of gate_features"
