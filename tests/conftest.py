@@ -9,6 +9,8 @@ import pytest
 from skmoe.datasets import make_gated_classification, make_gated_regression
 
 sys.path.insert(0, str(Path(__file__).parent))
+# For the type checker, not to be run.
+collect_ignore = ["typed_use.py"]
 
 
 def pytest_configure(config):
