@@ -207,15 +207,21 @@ def test_weights_are_repetitions(kind, rows, gaussian):
 
 def test_subjects_are_what_is_independent(rows, gaussian):
     X, y = rows
+    known = {"groups": np.arange(len(y))}
     alone = standard_errors(gaussian, X, y, kind="sandwich")
-    each = standard_errors(gaussian, X, y, groups=np.arange(len(y)), kind="sandwich")
-    np.testing.assert_allclose(each.covariance, alone.covariance, rtol=1e-9)
+    single = flat().fit(X, y, **known)
+    each = standard_errors(single, X, y, kind="sandwich", **known)
+    np.testing.assert_allclose(each.covariance, alone.covariance, rtol=1e-4)
+    with pytest.raises(ValueError, match="fitted with groups"):
+        standard_errors(single, X, y)
+    with pytest.raises(ValueError, match="fitted without groups"):
+        standard_errors(gaussian, X, y, **known)
     uneven = {
         "sample_weight": np.arange(len(y)) + 1.0,
         "groups": np.arange(len(y)) // 2,
     }
     with pytest.raises(ValueError, match="one weight"):
-        standard_errors(gaussian, X, y, **uneven)
+        standard_errors(single, X, y, **uneven)
 
 
 def test_bootstrap_agrees_with_the_sandwich(rows, gaussian):
@@ -329,6 +335,9 @@ def test_summary_prints_what_it_knows(rows, gaussian):
     assert (frame["lower"] < frame["estimate"]).all()
     assert (frame[frame["part"] == "dispersion"]["lower"] > 0).all()
     text = str(table)
+    half = gaussian.log_density(X[::2], y[::2]).sum()
+    with pytest.warns(UserWarning, match="maximum"):
+        assert f"{half:.6g}" in str(summary(gaussian, X[::2], y[::2]))
     assert "Gate, relative to the first component 'expert0'" in text
     assert "2.5 %" in text
     assert "nan" not in text
@@ -355,7 +364,7 @@ def test_names_are_those_of_the_user(rows):
     frame = pd.DataFrame(X, columns=["age", "income"])
     scaler = StandardScaler().set_output(transform="pandas")
     model = make_pipeline(scaler, flat(trainer=EM(max_iter=50))).fit(frame, y)
-    terms = summary(model, frame, y).to_frame()["term"]
+    terms = summary(model, frame, y, effects=True).to_frame()["term"]
     assert set(terms) == {INTERCEPT, "age", "income", "sigma"}
 
 

@@ -16,7 +16,7 @@ LARGEST_LOSS = 0.05
 
 
 def bootstrapped(model, layout, rows, draws):
-    """Number of units, and estimates (n_boot, P) of refits.
+    """Estimates (n_boot, P) of refits.
 
     Each goes on from where the fit ended, so that components keep their names.
 
@@ -40,7 +40,7 @@ def bootstrapped(model, layout, rows, draws):
     )
     kept = np.array([own for own in found if own is not None])
     _check_lost(len(kept), n_boot)
-    return units.n_units, kept
+    return kept
 
 
 def _of_rows(drawn, units):

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import mixture as functions
 from .._tables.table import row_weights
+from .._warnings import quietly
 from ._layout import Term, at, layout_of
 
 # Steps in columns, in their standard deviations, and in parameters, in their errors.
@@ -76,7 +77,8 @@ class _Effects:
         """Mean prediction (d,) where a column is moved."""
         moved = self.numbers.copy()
         moved[:, j] += step
-        table = own.views.read(self.mixture, moved)
+        # Columns of a frame are as they were; their names were checked before.
+        table = quietly(own.views.read, self.mixture, moved, kinds=UserWarning)
         components = own.explained(own.see(table))
         mean = functions.mean(components.weights, components.means())
         return self.weight @ mean

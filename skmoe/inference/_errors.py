@@ -44,6 +44,8 @@ class StandardErrors(NamedTuple):
     kind : str
     n_units : int
         Rows, or subjects.
+    log_likelihood : float
+        Of the rows given.
     replicates : ndarray of shape (n_boot, P) or None
         Estimates of the bootstrap, dispersions as logarithms.
     """
@@ -54,6 +56,7 @@ class StandardErrors(NamedTuple):
     covariance: np.ndarray
     kind: str
     n_units: int
+    log_likelihood: float
     replicates: np.ndarray | None = None
 
     @property
@@ -67,7 +70,8 @@ class StandardErrors(NamedTuple):
         center = np.where(self.positive, _log(self.estimate), self.estimate)
         half = z * np.sqrt(np.diag(self.covariance))
         ends = np.column_stack([center - half, center + half])
-        return np.where(self.positive[:, None], np.exp(ends), ends)
+        ends[self.positive] = np.exp(ends[self.positive])
+        return ends
 
     def to_frame(self):
         """A pandas frame with a row per parameter.
@@ -172,25 +176,27 @@ def standard_errors(
     check_parametric(model)
     _check_penalties(model.mixture, penalized)
     _check_boundary(model.mixture)
+    _check_groups(model.mixture, groups)
     layout = layout_of(model)
+    sample = Sample.read(model, X, y, sample_weight, groups, sizes)
+    sums = summed(sample, layout)
+    known = layout, kind, sample.units.n_units, float(sums.value[0])
     if kind == "bootstrap":
         seen = model.seen(X)
         draws = n_boot, random_state, n_jobs
         rows = seen, y, sample_weight, groups, sizes
-        n_units, replicates = bootstrapped(model, layout, rows, draws)
+        replicates = bootstrapped(model, layout, rows, draws)
         covariance = np.cov(replicates, rowvar=False).reshape(2 * (len(layout.terms),))
-        return _result(layout, covariance, kind, n_units, replicates)
-    sample = Sample.read(model, X, y, sample_weight, groups, sizes)
-    covariance = _covariance(model.mixture, layout, summed(sample, layout), kind)
-    return _result(layout, covariance, kind, sample.units.n_units)
+        return _result(*known, covariance, replicates)
+    return _result(*known, _covariance(model.mixture, layout, sums, kind))
 
 
-def _result(layout, covariance, kind, n_units, replicates=None):
+def _result(layout, kind, n_units, log_likelihood, covariance, replicates=None):
     positive, spread = layout.is_dispersion, np.sqrt(np.diag(covariance))
     estimate = np.where(positive, np.exp(layout.estimate), layout.estimate)
     error = np.where(positive, estimate * spread, spread)
     found = layout.terms, estimate, error, covariance
-    return StandardErrors(*found, kind, n_units, replicates)
+    return StandardErrors(*found, kind, n_units, log_likelihood, replicates)
 
 
 def _covariance(mixture, layout, sums, kind):
@@ -265,6 +271,19 @@ def _check_penalties(mixture, penalized):
                 "LinearExpert(alpha=0) and SoftmaxGate(alpha=0), or pass "
                 "penalized=True for the errors of the penalised estimate."
             )
+
+
+def _check_groups(mixture, groups):
+    """Raise ``ValueError`` unless rows come in groups as they did in ``fit``."""
+    grouped = mixture.n_groups_ is not None
+    if grouped == (groups is not None):
+        return
+    had, has = ("with", "without") if grouped else ("without", "with")
+    raise ValueError(
+        f"{type(mixture).__name__} was fitted {had} groups, but standard errors got "
+        f"rows {has} them; pass groups here as in fit, so that it is the same "
+        "likelihood that is at its maximum."
+    )
 
 
 def _penalised(mixture):

@@ -63,11 +63,13 @@ class Sums(NamedTuple):
     information : (P, P) minus the Hessian of the log-likelihood
     outer : (P, P) sum of the outer products of the units' scores
     score : (P,) gradient of the log-likelihood
+    value : (1,) log-likelihood
     """
 
     information: np.ndarray
     outer: np.ndarray
     score: np.ndarray
+    value: np.ndarray
 
 
 class Sample(NamedTuple):
@@ -138,7 +140,7 @@ def summed(sample, layout):
        EM algorithm. J. R. Statist. Soc. B 44.
     """
     n = len(layout.terms)
-    total = Sums(np.zeros((n, n)), np.zeros((n, n)), np.zeros(n))
+    total = Sums(np.zeros((n, n)), np.zeros((n, n)), np.zeros(n), np.zeros(1))
     for which in sample.units.blocks():
         rows, starts = sample.block(which)
         block = _Block(sample, layout, rows, starts, sample.weight[which])
@@ -183,7 +185,9 @@ class _Block:
         )
         log_gate = own.gate.predict_log_proba(gate_view)
         self.gate_proba = np.exp(log_gate)
-        self.resp = mixture.responsibilities(log_gate, self.per_unit(log_prob))
+        log_prob = self.per_unit(log_prob)
+        self.resp = mixture.responsibilities(log_gate, log_prob)
+        self.value = self.weight @ mixture.log_density(log_gate, log_prob)
         each = zip(self.likelihoods, self.predictions, log_prob.T, strict=True)
         self.derivatives = [
             None
@@ -232,6 +236,7 @@ class _Block:
         total.information[...] += outer
         total.outer[...] += outer
         total.score[...] += self.weight @ mean
+        total.value[...] += self.value
 
     def _scores(self, k, channels):
         """Complete-data scores (m, ·) of units if they are of an expert, and places."""

@@ -175,7 +175,7 @@ def summary(
     title = (
         f"{type(own).__name__}: {own.n_experts_} experts, {found.n_units} "
         f"{'rows' if groups is None else 'subjects'}, log-likelihood "
-        f"{own.log_likelihood_:.6g}, errors: {found.kind}"
+        f"{found.log_likelihood:.6g}, errors: {found.kind}"
     )
     reference = next(iter(own.named_experts_))
     interval = found.interval(coverage)
