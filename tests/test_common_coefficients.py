@@ -232,6 +232,7 @@ OTHERS = {
     "heteroscedastic": {"likelihood": "heteroscedastic"},
     "shared expert": {"shared_expert": LinearRegression()},
     "top 1": {"router": 1},
+    "families": {"likelihood": ["gaussian", "student-t"]},
 }
 
 
@@ -347,6 +348,10 @@ WRONG = {
     ),
     "1 of 2 have it": mixture([expert(["age"]), OTHER]),
     "1 of 2 have": mixture([expert(["age"]), LinearRegression()]),
+    "same standardize": mixture([expert(["age"]), expert(["age"], standardize=False)]),
+    "and fit_intercept": mixture(
+        [expert(["age"]), expert(["age"], fit_intercept=False)]
+    ),
     "see different columns": mixture(
         [("a", expert(["age"])), ("b", expert(["age"]))],
         expert_features={"a": ["age"], "b": ["age", "time"]},

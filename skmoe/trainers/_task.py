@@ -400,12 +400,17 @@ def check_common(recipe, trainer):
         return
     common = asked[0].common
     alike = [e.shares and list(e.common) == list(common) for e in own]
-    same = len({e.standardize for e in asked}) == 1
+    same = len({(e.standardize, e.through_origin) for e in asked}) == 1
     problems = [
         (
-            not all(alike) or not same,
+            not all(alike),
             f"experts of which {alike.count(True)} of {len(own)} have it",
-            "give all experts the same common and standardize",
+            "give it to all",
+        ),
+        (
+            not same,
+            "experts of other columns, centred or not",
+            "give all the same standardize and fit_intercept",
         ),
         (
             not trainer.fits_common,
