@@ -289,18 +289,13 @@ def gaussian_slots(y, row_weight, indices, weights, predictions, given, log_vari
     return objectives.Slope(value, weighted, share * error * precision, slope, resp)
 
 
-def slots_to_logits(weighted, routing, log_gate, normalised):
+def slots_to_logits(weighted, indices, reference):
     """Gradient of the logits (n, K), given ``weighted`` of the routed experts."""
-    used = routing.indices >= 0
+    used = indices >= 0
     weighted = np.where(used, weighted, 0.0)
-    total = weighted.sum(axis=1, keepdims=True)
-    slope = np.zeros_like(log_gate)
+    slope = -np.exp(reference) * weighted.sum(axis=1, keepdims=True)
     rows = np.broadcast_to(np.arange(len(used))[:, None], used.shape)
-    if normalised:
-        weighted = weighted - np.where(used, routing.weights, 0.0) * total
-    else:
-        slope -= np.exp(log_gate) * total
-    np.add.at(slope, (rows[used], routing.indices[used]), weighted[used])
+    np.add.at(slope, (rows[used], indices[used]), weighted[used])
     return slope
 
 

@@ -137,8 +137,7 @@ def test_every_router_learns_regimes(name):
     alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(10)])
     np.testing.assert_allclose(alone, model.predict(X[:10]), rtol=1e-9)
     np.testing.assert_allclose(model.expert_load_.sum(), 1)
-    assert set(model.history_) == {"bound", "load", "overflow", "switched"}
-    assert len(model.history_["overflow"]) == model.n_iter_
+    assert {len(values) for values in model.history_.values()} == {model.n_iter_}
 
 
 def test_gradient_reaches_the_optimum_of_em(regression):

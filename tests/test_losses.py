@@ -13,7 +13,7 @@ from skmoe.losses import (
     RouterZLoss,
 )
 from skmoe.routers import NoisyTopKRouter, SwitchRouter, TopKRouter
-from skmoe.routers._base import make_routing
+from skmoe.routers._base import active_mask, among, make_routing
 from skmoe.trainers._gradient import objectives
 
 N, K = 12, 4
@@ -69,7 +69,7 @@ def test_gradient(name):
         weighted = slopes.weights * batch.routing.weights
         log_gate = log_softmax(batch.logits)
         push = push + objectives.weights_to_logits(
-            weighted, batch.routing, log_gate, True
+            weighted, batch.routing.indices, shared(log_gate, batch.routing)
         )
     np.testing.assert_allclose(
         slope + pull(push), numeric(value, outputs), rtol=1e-5, atol=1e-8
@@ -147,6 +147,12 @@ def routed(logits, kind):
     return make_routing(log_gate, indices, normalised=kind == "normalised"), log_gate
 
 
+def shared(log_gate, routing, normalised=True):
+    """Log-weights among the experts that share a row's weight."""
+    rivals = active_mask(routing.indices, log_gate.shape[1])
+    return among(log_gate, rivals | (not normalised))
+
+
 def mixed_density(weights, log_prob, log_fallback):
     """Log-density with the fallback, from which an unnormalised gate learns."""
     rest = np.maximum(1 - weights.sum(axis=1), 0)
@@ -174,7 +180,9 @@ def test_gaussian_gradient(kind, n_outputs):
             log_variance,
         )
         return found, objectives.weights_to_logits(
-            found.weighted, routing, log_gate, kind == "normalised"
+            found.weighted,
+            routing.indices,
+            shared(log_gate, routing, kind == "normalised"),
         )
 
     found, push = slope(logits, predictions, log_variance)
@@ -220,7 +228,9 @@ def test_categorical_gradient(kind):
             prior[codes],
         )
         return found, objectives.weights_to_logits(
-            found.weighted, routing, log_gate, kind == "normalised"
+            found.weighted,
+            routing.indices,
+            shared(log_gate, routing, kind == "normalised"),
         )
 
     found, push = slope(logits, predictions)
@@ -252,7 +262,7 @@ def test_squared_error_gradient():
             y, weight, routing.indices, routing.weights, predictions, None, None
         )
         return found, objectives.weights_to_logits(
-            found.weighted, routing, log_gate, True
+            found.weighted, routing.indices, shared(log_gate, routing)
         )
 
     found, push = slope(logits, predictions)
@@ -283,6 +293,6 @@ def test_switch_gate_learns_who_beats_the_fallback():
         None,
         np.zeros((2, 1)),
     )
-    push = objectives.weights_to_logits(found.weighted, routing, log_gate, False)
+    push = objectives.weights_to_logits(found.weighted, routing.indices, log_gate)
     chosen = push[np.arange(2), routing.indices[:, 0]]
     assert chosen[0] < 0 < chosen[1]

@@ -92,8 +92,11 @@ def gaussian_slots(
 
 
 @jit
-def slots_to_logits(weighted, indices, weights, log_gate, normalised, out):
-    """Gradient of the logits (n, K), given ``weighted`` (n, k) of the slots."""
+def slots_to_logits(weighted, indices, reference, out):
+    """Gradient of the logits (n, K), given ``weighted`` (n, k) of the slots.
+
+    ``reference`` (n, K) are log-weights of the experts that share a row's weight.
+    """
     n_rows, n_slots = indices.shape
     for i in range(n_rows):
         total = 0.0
@@ -101,8 +104,7 @@ def slots_to_logits(weighted, indices, weights, log_gate, normalised, out):
             if indices[i, s] >= 0:
                 total += weighted[i, s]
         for k in range(out.shape[1]):
-            out[i, k] = 0.0 if normalised else -np.exp(log_gate[i, k]) * total
+            out[i, k] = -np.exp(reference[i, k]) * total
         for s in range(n_slots):
             if indices[i, s] >= 0:
-                back = weights[i, s] * total if normalised else 0.0
-                out[i, indices[i, s]] += weighted[i, s] - back
+                out[i, indices[i, s]] += weighted[i, s]

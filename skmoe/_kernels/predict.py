@@ -4,14 +4,15 @@ import numpy as np
 
 from ._jit import jit
 from .blocks import BLOCK_ROWS, load_block
+from .routing import exceeds
 
 
 @jit
 def best_of_block(logits, kept, values):
     """Numbers and logits of the largest entries of each column, largest first.
 
-    ``kept`` and ``values`` (k, n) are filled; of equal entries the first wins, and
-    ``logits`` is spoiled.
+    ``kept`` and ``values`` (k, n) are filled; of entries that are equal but for
+    rounding the first wins, and ``logits`` is spoiled.
     """
     n_experts, n_rows = logits.shape
     for slot in range(kept.shape[0]):
@@ -21,7 +22,7 @@ def best_of_block(logits, kept, values):
         for e in range(1, n_experts):
             number = float(e)
             for r in range(n_rows):
-                better = logits[e, r] > values[slot, r]
+                better = exceeds(logits[e, r], values[slot, r])
                 values[slot, r] = logits[e, r] if better else values[slot, r]
                 kept[slot, r] = number if better else kept[slot, r]
         if slot < kept.shape[0] - 1:

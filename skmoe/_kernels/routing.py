@@ -12,6 +12,8 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_SHIFT, FIRST_FACTOR = np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)
 SECOND_SHIFT, SECOND_FACTOR = np.uint64(27), np.uint64(0x94D049BB133111EB)
 LAST_SHIFT = np.uint64(31)
+# Of a log-weight, relative to one or itself: what rounding may make of equal ones.
+TIE = 1e-12
 
 
 class RoutingFault(IntEnum):
@@ -68,23 +70,35 @@ def first_fault(indices, weights, n_experts, tolerance):
 
 
 @jit
+def exceeds(value, other):
+    """Whether a log-weight is larger than another one by more than rounding."""
+    return value > other and value - other > TIE * (1.0 + abs(value))
+
+
+@jit
+def _largest(values, taken):
+    """Place of the largest entry that is not taken, the first of equal ones."""
+    best = -1
+    for k in range(values.size):
+        if not taken[k] and (best < 0 or exceeds(values[k], values[best])):
+            best = k
+    return best
+
+
+@jit
 def top_k_rows(log_gate, indices, weights):
     """The k largest entries of each row, best first, and their softmax.
 
-    ``indices`` and ``weights`` (n, k) are filled; of equal entries the first wins.
+    ``indices`` and ``weights`` (n, k) are filled; of entries that are equal but for
+    rounding the first wins.
     """
     n_rows, n_experts = log_gate.shape
     n_active = indices.shape[1]
+    taken = np.zeros(n_experts, dtype=np.bool_)
     for i in range(n_rows):
         for slot in range(n_active):
-            best = -1
-            for k in range(n_experts):
-                taken = False
-                for earlier in range(slot):
-                    taken = taken or indices[i, earlier] == k
-                if not taken and (best < 0 or log_gate[i, k] > log_gate[i, best]):
-                    best = k
-            indices[i, slot] = best
+            indices[i, slot] = _largest(log_gate[i], taken)
+            taken[indices[i, slot]] = True
         total = 0.0
         for slot in range(n_active):
             weight = np.exp(log_gate[i, indices[i, slot]] - log_gate[i, indices[i, 0]])
@@ -92,6 +106,7 @@ def top_k_rows(log_gate, indices, weights):
             total += weight
         for slot in range(n_active):
             weights[i, slot] /= total
+            taken[indices[i, slot]] = False
 
 
 def group_slots(indices, n_experts):

@@ -17,7 +17,8 @@ class BalancedRouter(BaseRouter):
 
     The rows of a batch are assigned so that the sum of the gate's log-weights is the
     largest of all assignments in which the experts' numbers of rows differ by one at
-    most.  Batches of more than 1024 rows are assigned in parts of that size.
+    most.  Batches of more than 1024 rows are assigned in parts of about that size, which
+    are alike whatever the order of the rows.
 
     References
     ----------
@@ -48,13 +49,24 @@ class BalancedRouter(BaseRouter):
         n_rows, n_experts = log_gate.shape
         # Parts of a multiple of K rows, so that the numbers balance over all of them.
         size = max(1, ASSIGNED_ROWS // n_experts) * n_experts
-        parts = [
-            balanced_assignment(log_gate[start : start + size])
-            for start in range(0, n_rows, size)
-        ]
-        return make_routing(
-            log_gate, np.concatenate(parts)[:, None], normalised=self.normalised
-        )
+        order = dealt(log_gate, -(-n_rows // size))
+        chosen = np.empty(n_rows, dtype=np.int64)
+        for start in range(0, n_rows, size):
+            part = order[start : start + size]
+            chosen[part] = balanced_assignment(log_gate[part])
+        return make_routing(log_gate, chosen[:, None], normalised=self.normalised)
+
+
+def dealt(log_gate, n_parts):
+    """Rows in an order of which every n-th part is like all of them.
+
+    By what the rows are, not by where they stand: neighbours among sorted rows go to
+    different parts.
+    """
+    if n_parts == 1:
+        return np.arange(len(log_gate))
+    ranked = np.lexsort((*log_gate.T, log_gate.argmax(axis=1)))
+    return np.concatenate([ranked[part::n_parts] for part in range(n_parts)])
 
 
 def balanced_assignment(scores):

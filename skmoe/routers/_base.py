@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
-from .._kernels.routing import RoutingFault, first_fault
+from .._kernels.routing import TIE, RoutingFault, first_fault
 from .._stamp import Stamped
 
 # What weights of a row may be off one by: those of single precision, and some more.
@@ -93,7 +94,8 @@ class BaseRouter(Stamped):
     #: Whether EM restricts the experts of a row in its E-step, or routes afterwards.
     masks_training = False
     #: Whether the gate learns from the weights of the active experts as they sum to
-    #: one, or from their probabilities in comparison with the fallback.
+    #: one, or from their probabilities in comparison with the fallback.  A row with
+    #: one expert always does the latter (``rivals``).
     normalised = True
     #: Whether every row has all experts, by the weights of the gate.
     is_dense = False
@@ -169,6 +171,18 @@ class BaseRouter(Stamped):
     def perturb(self, outputs, rng):
         """Logits (n, K) for routing, and the way back from their gradient."""
         return outputs, lambda slope: slope
+
+    def rivals(self, log_gate, indices):
+        """Mask (n, K) of the experts that share a row's weight while the gate learns.
+
+        What the active experts (``indices`` (n, k)) have of it is theirs, the rest
+        is the fallback's.  Among itself a lone expert weighs one whatever the gate
+        says, from which nothing is learned, so there it is all experts.
+        """
+        active = active_mask(indices, log_gate.shape[1])
+        if not self.normalised:
+            return np.ones_like(active)
+        return active | (active.sum(axis=1, keepdims=True) < 2)
 
     def observe(self, routing):
         """See the routing of a training batch; balancing state may change."""
@@ -264,6 +278,34 @@ def _outside(index, n_experts):
     )
 
 
+def active_mask(indices, n_experts):
+    """Mask (n, K) of the experts in the slots (n, k) of a routing."""
+    out = np.zeros((len(indices), n_experts), dtype=bool)
+    rows, slots = np.nonzero(indices >= 0)
+    out[rows, indices[rows, slots]] = True
+    return out
+
+
+def among(log_gate, rivals):
+    """Log-weights (n, K) that sum to one over the ``rivals`` (n, K) of each row."""
+    own = np.where(rivals, log_gate, -np.inf)
+    total = logsumexp(own, axis=1, keepdims=True)
+    return own - np.where(np.isfinite(total), total, 0.0)
+
+
+def learned_from(router, log_gate, routing):
+    """A routing with the weights from which the gate learns, and their log-weights.
+
+    Returns
+    -------
+    Routing
+    (n, K), minus infinity for experts that have no share of a row's weight.
+    """
+    reference = among(log_gate, router.rivals(log_gate, routing.indices))
+    weights = slot_weights(reference, routing.indices, normalised=False)
+    return routing._replace(weights=weights), reference
+
+
 def slot_weights(log_gate, indices, normalised=True):
     """Weights (n, k) of routed experts; empty slots have none."""
     used = indices >= 0
@@ -307,8 +349,26 @@ def make_routing(
 
 
 def best_first(log_gate):
-    """Experts of each row by decreasing weight; of equal ones the first."""
-    return np.argsort(-log_gate, axis=1, kind="stable")
+    """Experts of each row by decreasing weight; of equal ones the first.
+
+    Weights that differ by no more than rounding are equal, since a row in a batch and
+    alone, in training and at prediction, is rounded in different ways.
+    """
+    order = np.argsort(-log_gate, axis=1, kind="stable")
+    ranked = np.take_along_axis(log_gate, order, axis=1)
+    with np.errstate(invalid="ignore"):
+        falls = ranked[:, :-1] - ranked[:, 1:]
+        near = (falls <= TIE * (1.0 + np.abs(ranked[:, :-1]))) & (falls > 0)
+    if not near.any():
+        return order
+    rows = np.flatnonzero(near.any(axis=1))
+    group = np.zeros((len(rows), order.shape[1]), dtype=np.int64)
+    equal = near[rows] | (falls[rows] == 0)
+    group[:, 1:] = np.cumsum(~equal, axis=1)
+    order[rows] = np.take_along_axis(
+        order[rows], np.lexsort((order[rows], group), axis=1), axis=1
+    )
+    return order
 
 
 def compacted(keep, log_gate):

@@ -7,11 +7,13 @@ import numpy as np
 from .._kernels.routing import assign_within_capacity
 from ._base import (
     BaseRouter,
+    active_mask,
     best_first,
     check_overflow,
     check_positive,
     is_integer,
     is_number,
+    learned_from,
     make_routing,
 )
 from ._topk import TopKRouter
@@ -137,7 +139,8 @@ class GShardRouter(CapacityRouter):
 
     In training the batch is cut into groups with a capacity each; all first choices
     are placed before any second one, and the second is asked for with probability
-    ``min(1, g2 / threshold)``, g2 being its weight among the two.
+    ``min(1, g2 / threshold)``, g2 being its weight among the two.  A row that is served
+    by the first alone keeps its weight among the two: the rest is the fallback's.
 
     Parameters
     ----------
@@ -201,13 +204,22 @@ class GShardRouter(CapacityRouter):
         asked = draws.random(len(second)) * self.threshold < second
         return np.column_stack([np.ones_like(asked), asked])
 
+    def rivals(self, log_gate, indices):
+        """The active experts; where there is one, the row's first two choices too."""
+        active = active_mask(indices, log_gate.shape[1])
+        lone = active.sum(axis=1, keepdims=True) < 2
+        return active | (
+            lone & active_mask(best_first(log_gate)[:, :2], active.shape[1])
+        )
+
     def route(self, log_gate, *, X=None, rng=None, training=False):
-        if not training or self.n_groups == 1:
-            return super().route(log_gate, X=X, rng=rng, training=training)
+        if not training:
+            return super().route(log_gate)
         parts = [
             super(GShardRouter, self).route(part, rng=rng, training=True)
             for part in np.array_split(log_gate, min(self.n_groups, len(log_gate)))
         ]
         indices = np.vstack([part.indices for part in parts])
         overflow = sum(part.overflow for part in parts)
-        return make_routing(log_gate, indices, overflow=overflow)
+        routing = make_routing(log_gate, indices, overflow=overflow)
+        return learned_from(self, log_gate, routing)[0]

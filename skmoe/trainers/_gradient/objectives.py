@@ -136,9 +136,11 @@ def categorical_likelihood(
     return Slope(value, weighted, slope, None, resp)
 
 
-def weights_to_logits(weighted, routing, log_gate, normalised):
-    """Gradient of the logits (n, K), given ``weighted`` of the routed experts."""
-    slope = np.empty(log_gate.shape)
-    indices, weights = routing[:2]
-    slots_to_logits(weighted, indices, weights, log_gate, normalised, slope)
+def weights_to_logits(weighted, indices, reference):
+    """Gradient of the logits (n, K), given ``weighted`` of the routed experts.
+
+    ``reference`` (n, K) are the log-weights by which the routed experts were weighted.
+    """
+    slope = np.empty(reference.shape)
+    slots_to_logits(weighted, indices, reference, slope)
     return slope

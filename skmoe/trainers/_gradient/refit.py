@@ -104,7 +104,7 @@ class AlternatingRun:
 
     def fit(self):
         """The best round, with the record of all."""
-        history = {"bound": [], "load": [], "overflow": [], "switched": []}
+        history = {}
         best, state, parts, fit = None, None, None, self.task.start.warm
         predictions = None
         self.task.report.expect(self.n_rounds * self.trainer.max_epochs)
@@ -112,12 +112,12 @@ class AlternatingRun:
             resp = self._responsibilities(fit, predictions, number)
             parts = self.experts.refit(parts, resp)
             predictions = self.experts.predictions(parts)
-            n_done = len(history["bound"])
+            n_done = len(history.get("bound", ()))
             run = self._train_gate(parts, predictions, state, n_done, resp)
             fit = run.to_fit()
             state = fit.state
-            for name, values in history.items():
-                values.extend(fit.history[name])
+            for name, values in fit.history.items():
+                history.setdefault(name, []).extend(values)
             value = run.best.value if self.split[1] is not None else -number
             if best is None or value <= best[0]:
                 best = value, fit

@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import contextmanager
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +21,28 @@ FOLLOWED_ROWS = 2048
 LEAST_WEIGHT = 1e-9
 
 
+# What ``history_`` has of each epoch, beside the auxiliary losses by name.
+RECORDED = (
+    "bound",
+    "load",
+    "overflow",
+    "switched",
+    "task_loss",
+    "held_out_loss",
+    "gate_load",
+    "gate_entropy",
+)
+
+
 class Best(NamedTuple):
-    """The best epoch so far."""
+    """The best epoch so far, with what optimiser and router were then."""
 
     value: float
     theta: np.ndarray
     epoch: int
     phase: Phase
+    optimizer: Adam
+    router: dict
 
 
 class State(NamedTuple):
@@ -75,10 +91,11 @@ class GradientRun:
         self._start(state, goes_on)
         self.frozen = np.flatnonzero(problem.frozen())
         self.ridge = problem.ridge()
-        self.history = {"bound": [], "load": [], "overflow": [], "switched": []}
+        self.loss_names = numbered([type(loss).__name__ for loss in self.losses])
+        self.history = {name: [] for name in (*RECORDED, *self.loss_names)}
         self.best, self.stopped = None, False
         self.followed = self.training[:FOLLOWED_ROWS]
-        self.top = None
+        self.top, self.stage_start, self.waited = None, 0, False
         # A schedule that ends has nothing left to gain from more epochs.
         self.converged = trainer.schedule != "constant"
 
@@ -108,10 +125,10 @@ class GradientRun:
         trainer = self.trainer
         last = trainer._temperatures()[1]
         phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
-        value, load, overflow = self._epoch(phase, lambda share: trainer.learning_rate)
+        made = self._epoch(phase, lambda share: trainer.learning_rate)
         self._fit_router(phase)
-        self._record(phase, value, load, overflow)
-        self.best = Best(0.0, self.theta, 0, phase)
+        self._record(phase, *made)
+        self._keep(0.0, phase)
 
     def train(self):
         """Run the epochs; products of a batch are too small for BLAS threads."""
@@ -131,40 +148,68 @@ class GradientRun:
             ) from None
 
     def _train(self):
+        """Stage by stage: guided, with all experts, within the active ones."""
+        trainer, router = self.trainer, self.task.recipe.router
+        guided = self.problem.guide is not None
+        self.task.report.expect(trainer.max_epochs)
+        plan = [
+            (epoch, trainer.phase(epoch, router, guided))
+            for epoch in range(trainer.max_epochs)
+        ]
+        for _, stage in groupby(plan, key=lambda own: own[1][1:3]):
+            stage = list(stage)
+            self._begin(stage[0][1])
+            self._train_stage(stage)
+            if self.stopped:
+                break
+
+    def _begin(self, phase):
+        """Go on from the best epoch of the stages before, as it would predict now."""
+        self.stage_start = len(self.history["bound"])
+        if self.best is None:
+            return
+        if self.held_out is not None and (self.waited or not phase.dense):
+            own = self.best.theta, self.best.optimizer
+            self.theta, self.optimizer = copy.deepcopy(own)
+            self._restore(self.best.router)
+        if self.held_out is not None and self.best.phase.dense and not phase.dense:
+            self._fit_router(phase)
+            self._settle_variances(self.theta, phase)
+            value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
+            self._keep(value, phase)
+
+    def _train_stage(self, stage):
+        """Epochs of a stage; those that early stopping spares are left out."""
         trainer = self.trainer
-        n_epochs = trainer.max_epochs
-        self.task.report.expect(n_epochs)
-        for epoch in range(n_epochs):
-            phase = trainer.phase(
-                epoch, self.task.recipe.router, self.problem.guide is not None
-            )
-            value, load, overflow = self._epoch(
-                phase, lambda share, e=epoch: trainer.rate((e + share) / n_epochs)
+        for planned, phase in stage:
+            made = self._epoch(
+                phase,
+                lambda share, e=planned: trainer.rate((e + share) / trainer.max_epochs),
             )
             self._fit_router(phase)
-            self._record(phase, value, load, overflow)
-            stop = self.task.report.iteration(
-                epoch, -value + self._jacobian(), self.to_fit
-            )
-            waited = self._validate(epoch, phase)
-            if stop:
-                self.stopped = True
+            self._record(phase, *made)
+            epoch = len(self.history["bound"]) - 1
+            bound = self.history["bound"][-1]
+            self.stopped = self.task.report.iteration(epoch, bound, self.to_fit)
+            waited = self._validate(phase)
+            if self.stopped:
                 break
-            if waited >= trainer.n_iter_no_change and trainer.early_stopping:
+            self.waited = waited >= trainer.n_iter_no_change and trainer.early_stopping
+            if self.waited:
                 self.converged = True
                 break
 
     def _epoch(self, phase, rate):
-        """Loss, loads and overflow of a pass; ``rate`` maps its share to a rate."""
+        """Losses, loads and overflow of a pass; ``rate`` maps its share to a rate."""
         problem, trainer = self.problem, self.trainer
         n_batches = -(-len(self.training) // trainer.batch_size)
         gradient = np.empty_like(self.theta)
-        total, load, overflow = 0.0, 0.0, 0
+        total, load, overflow = np.zeros(1 + len(self.losses)), 0.0, 0
         order = batches(len(self.training), trainer.batch_size, self.rng)
         for number, rows in enumerate(order):
             rows = self.training[rows]
             gradient[:] = problem.penalty_gradient(self.theta, self.ridge)
-            value, routing = problem.gradient(
+            _, routing, values = problem.gradient(
                 self.theta, rows, self.rng, phase, self.losses, gradient
             )
             held = self.theta[self.frozen]
@@ -173,11 +218,11 @@ class GradientRun:
             self._keep_floor()
             if not phase.dense:
                 self.task.recipe.router.observe(routing)
-            total += value * len(rows)
+            total += np.multiply(values, len(rows))
             load = load + routing.load
             overflow += routing.overflow
-        if not np.isfinite(total):
-            raise Diverged(f"a pass ended with a loss of {total}")
+        if not np.isfinite(total.sum()):
+            raise Diverged(f"a pass ended with a loss of {total.sum()}")
         return total / len(self.training), load / max(load.sum(), 1), overflow
 
     def _keep_floor(self):
@@ -189,28 +234,49 @@ class GradientRun:
     def _log_floor(self):
         return np.log(max(self.task.recipe.likelihood.floor, np.finfo(float).tiny))
 
-    def _record(self, phase, value, load, overflow):
-        top = self.problem.top_experts(self.theta, self.followed, phase)
-        switched = 1.0 if self.top is None else float(np.mean(top != self.top))
-        self.top = top
-        self.history["bound"].append(-value + self._jacobian())
-        self.history["load"].append(load)
-        self.history["overflow"].append(overflow)
-        self.history["switched"].append(switched)
+    def _record(self, phase, values, load, overflow):
+        seen = self.problem.watched(self.theta, self.followed, phase)
+        switched = 1.0 if self.top is None else float(np.mean(seen.top != self.top))
+        self.top = seen.top
+        values = [float(value) for value in values]
+        now = {
+            "bound": -sum(values) + self._jacobian(),
+            "load": load,
+            "overflow": overflow,
+            "switched": switched,
+            "task_loss": values[0] - self._jacobian(),
+            "held_out_loss": np.nan,
+            "gate_load": seen.load,
+            "gate_entropy": seen.entropy,
+            **dict(zip(self.loss_names, values[1:], strict=True)),
+        }
+        for name, value in now.items():
+            self.history[name].append(value)
 
-    def _validate(self, epoch, phase):
-        """Epochs since the least loss on the held-out rows."""
+    def _validate(self, phase):
+        """Epochs of this stage since the least loss on the held-out rows."""
         if self.held_out is None:
-            self.best = Best(0.0, self.theta, epoch, phase)
+            self._keep(0.0, phase)
             return 0
         value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
-        # A sparse mixture does not compete with the dense one that it came from.
-        changed = self.best is not None and self.best.phase.dense != phase.dense
-        if self.best is None or changed or value < self.best.value:
-            self.best = Best(value, self.theta.copy(), epoch, phase)
-        waits = not phase.dense or self.task.recipe.router.soft_share in (0.0, 1.0)
-        waits = waits and not phase.guided
-        return epoch - self.best.epoch if waits else 0
+        self.history["held_out_loss"][-1] = float(value) - self._jacobian()
+        if self.best is None or value < self.best.value:
+            self._keep(value, phase)
+        epoch = len(self.history["bound"]) - 1
+        return epoch - max(self.best.epoch, self.stage_start - 1)
+
+    def _keep(self, value, phase):
+        """Note the present epoch as the best one."""
+        epoch = len(self.history["bound"]) - 1
+        own = self.theta, self.optimizer, vars(self.task.recipe.router)
+        theta, optimizer, router = copy.deepcopy(own)
+        self.best = Best(value, theta, epoch, phase, optimizer, router)
+
+    def _restore(self, state):
+        """Let the router be as it was in an epoch."""
+        own = vars(self.task.recipe.router)
+        own.clear()
+        own.update(copy.deepcopy(state))
 
     def _fit_router(self, phase):
         if not phase.dense:
@@ -229,15 +295,23 @@ class GradientRun:
         return -float(np.sum(np.log(self.problem.y_scale)))
 
     def to_fit(self):
-        """Fitted parts of the best epoch."""
+        """Fitted parts of the best epoch; training may go on from the present one."""
+        now = copy.deepcopy(vars(self.task.recipe.router))
+        if self.best is not None:
+            self._restore(self.best.router)
+        fit = self._fit()
+        self._restore(now)
+        return fit
+
+    def _fit(self):
         problem, task = self.problem, self.task
         theta, phase = self._final()
         every = np.arange(len(task.rows.weight))
         log_gate = problem.log_gate(theta, every, phase.temperature)
         rows = task.rows
         task.recipe.router.fit_rows(log_gate, rows.gate_view, rows.weight)
-        gate, experts = problem.fitted_parts(theta, phase.temperature)
         self._settle_variances(theta, phase)
+        gate, experts = problem.fitted_parts(theta, phase.temperature)
         value, load = problem.evaluate(theta, every, phase, likely=True)
         if not np.isfinite(value):
             raise Diverged(f"it ended with a loss of {value}")
@@ -258,7 +332,7 @@ class GradientRun:
     def _state(self, theta):
         return State(
             theta,
-            copy.deepcopy(self.optimizer),
+            copy.deepcopy(self.best.optimizer if self.best else self.optimizer),
             self.problem.designs(),
             self.problem.scales,
             copy.deepcopy(self.task.recipe.router),
@@ -268,20 +342,45 @@ class GradientRun:
 
     def _final(self):
         """Parameters and phase of the best epoch, as they predict."""
-        best = self.best
-        if best is None:
-            best = Best(
-                0.0, self.theta, 0, self.trainer.phase(0, self.task.recipe.router)
-            )
-        return best.theta.copy(), best.phase._replace(dense=False)
+        if self.best is None:
+            phase = self.trainer.phase(0, self.task.recipe.router)
+            return self.theta.copy(), phase._replace(dense=False)
+        return self.best.theta.copy(), self.best.phase._replace(dense=False)
 
     def _settle_variances(self, theta, phase):
-        """Without a likelihood in the objective: the spread of held-out residuals."""
-        variances = self.problem.variances
-        if variances.stop > variances.start and not self.problem.likely:
-            rows = self.training if self.held_out is None else self.held_out
-            spread = self.problem.residual_variance(theta, rows, phase)
-            theta[variances] = np.maximum(spread, self._log_floor())
+        """Let variances be the spread of what each expert is left to explain.
+
+        Those of all experts together explain no row by itself where it has few of
+        them.  Without a likelihood in the objective nothing else gives them.
+        """
+        problem = self.problem
+        variances = problem.variances
+        if variances.stop == variances.start:
+            return
+        held = self.held_out is not None
+        if not problem.likely:
+            spread = problem.residuals(
+                theta, self.held_out if held else self.training, phase
+            )
+        else:
+            spread = problem.residuals(theta, self.training, phase)
+            if not spread.is_sparse:
+                return
+        own = np.log(
+            np.maximum(spread.variances(problem.n_variances), np.finfo(float).tiny)
+        )
+        free = ~self.problem.frozen()[variances]
+        own = np.maximum(own, self._log_floor()).ravel()
+        theta[variances] = np.where(free, own, theta[variances])
+
+
+def numbered(names):
+    """Names, those that are there before with their number."""
+    counts = [names[:i].count(name) + 1 for i, name in enumerate(names)]
+    return [
+        name if count == 1 else f"{name}-{count}"
+        for name, count in zip(names, counts, strict=True)
+    ]
 
 
 def drawn_split(trainer, task, rng):

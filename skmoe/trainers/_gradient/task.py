@@ -11,10 +11,12 @@ from ..._numerics.network import NO_MASK
 from ...experts._base import traits
 from ...losses import GateBatch
 from ...routers import Routing
-from ...routers._base import make_routing, routed
+from ...routers._base import learned_from, make_routing, routed
 from . import objectives
 from .layout import ParameterLayout
 
+# Rows of the pooled variance that are added to those of an expert.
+POOLED_ROWS = 5.0
 # Rows that are predicted at a time.
 EVALUATED_ROWS = 4096
 
@@ -52,6 +54,58 @@ def is_differentiable(task):
     )
 
 
+class Step(NamedTuple):
+    """What a batch cost.
+
+    Attributes
+    ----------
+    value : float, the whole loss
+    routing : Routing
+    parts : list of floats: the loss of the task, then each auxiliary one
+    """
+
+    value: float
+    routing: Routing
+    parts: list
+
+
+class Watched(NamedTuple):
+    """What the gate makes of some rows.
+
+    Attributes
+    ----------
+    top : (n,) expert with the largest weight of each row
+    load : (K,) mean weights of the gate, before any routing
+    entropy : float, mean entropy of the gate's weights, in nats
+    """
+
+    top: np.ndarray
+    load: np.ndarray
+    entropy: float
+
+
+class Spread(NamedTuple):
+    """Errors of experts on rows that they serve, in standardised units.
+
+    Attributes
+    ----------
+    scatter : (K, d) weighted sums of squared errors
+    mass : (K, 1) weights of the rows
+    is_sparse : bool, whether some row has not all experts
+    """
+
+    scatter: np.ndarray
+    mass: np.ndarray
+    is_sparse: bool
+
+    def variances(self, n_variances):
+        """Variances (n_variances, d); those of few rows are near that of all."""
+        whole = self.scatter.sum(axis=0) / self.mass.sum()
+        if n_variances == 1:
+            return whole[None]
+        return (self.scatter + POOLED_ROWS * whole) / (self.mass + POOLED_ROWS)
+
+
 class Diverged(Exception):
     """Training left the finite numbers; the message says where."""
 
@@ -72,23 +126,23 @@ class GradientTask(ParameterLayout):
     # -- one batch ------------------------------------------------------------
 
     def gradient(self, theta, rows, rng, phase, losses, gradient):
-        """Loss of a batch and its gradient, which is added to; returns the routing."""
+        """:class:`Step` of a batch, whose gradient is added to ``gradient``."""
         router = self.task.recipe.router
         X = _rows(self.gate_design, rows)
         X = np.ascontiguousarray(router.jitter(X, rng))
         gate_theta = theta[: self.gate.n_parameters]
         outputs, kept = self.gate.forward(X, gate_theta, phase.temperature)
         logits, pull = router.perturb(outputs, rng)
-        routing, log_gate, normalised = self._route(logits, rows, rng, phase.dense)
+        routing, reference = self._route_batch(logits, rows, rng, phase.dense)
         scratch = self._forward_experts(theta, rows, routing, phase.dropout, rng)
         given = self.guide[rows] if phase.guided else None
         slope = self._slope(theta, rows, routing, scratch[-1], given)
-        value, extra = _auxiliary(losses, GateBatch(outputs, logits, routing, router))
+        values, extra = _auxiliary(losses, GateBatch(outputs, logits, routing, router))
         weighted = slope.weighted + routing.weights * extra.weights
         push = extra.logits
         if router.gated or phase.dense:
             push = push + objectives.weights_to_logits(
-                weighted, routing, log_gate, normalised
+                weighted, routing.indices, reference
             )
         self.gate.backward(
             X,
@@ -103,26 +157,42 @@ class GradientTask(ParameterLayout):
         )
         if slope.log_variance is not None:
             self._add_variances(slope.log_variance, gradient)
-        return slope.value + value, routing
+        return Step(slope.value + sum(values), routing, [slope.value, *values])
 
     def _add_variances(self, slope, gradient):
         own = slope.sum(axis=0) if self.n_variances == 1 else slope.ravel()
         gradient[self.variances] += own
 
-    def _route(self, logits, rows, rng, dense, training=True):
+    def _log_gate(self, logits):
         log_gate = log_weights(logits.copy())
         if np.isnan(log_gate).any():
             raise Diverged("the gate gave no finite weights")
+        return log_gate
+
+    def _all_experts(self, log_gate):
+        indices = np.tile(np.arange(self.n_experts), (len(log_gate), 1))
+        return make_routing(log_gate, indices)
+
+    def _route_batch(self, logits, rows, rng, dense):
+        """Routing of a training batch, and log-weights (n, K) that its weights are."""
+        log_gate = self._log_gate(logits)
         if dense:
-            indices = np.tile(np.arange(self.n_experts), (len(rows), 1))
-            return make_routing(log_gate, indices), log_gate, True
-        router = self.task.recipe.router
-        reached = log_gate
-        if not training and router.plain_top_k:
-            reached = self.gate.reached(log_gate, router.n_active(self.n_experts))
-        X = self.task.rows.gate_view[rows]
-        routing = routed(router, reached, X=X, rng=rng, training=training)
-        return routing, log_gate, router.normalised or not training
+            return self._all_experts(log_gate), log_gate
+        router, X = self.task.recipe.router, self.task.rows.gate_view[rows]
+        routing = routed(router, log_gate, X=X, rng=rng, training=True)
+        if not router.gated:
+            return routing, log_gate
+        return learned_from(router, log_gate, routing)
+
+    def _route(self, logits, rows, dense):
+        """Routing of rows as they are predicted."""
+        log_gate = self._log_gate(logits)
+        if dense:
+            return self._all_experts(log_gate)
+        router, X = self.task.recipe.router, self.task.rows.gate_view[rows]
+        if router.plain_top_k:
+            log_gate = self.gate.reached(log_gate, router.n_active(self.n_experts))
+        return routed(router, log_gate, X=X)
 
     def _forward_experts(self, theta, rows, routing, dropout=0.0, rng=None):
         indices = np.ascontiguousarray(routing.indices, dtype=np.int64)
@@ -204,19 +274,26 @@ class GradientTask(ParameterLayout):
         )
         return log_weights(outputs[:, : self.n_experts])
 
-    def top_experts(self, theta, rows, phase):
-        """Expert with the largest weight of each row, as it would be predicted."""
+    def watched(self, theta, rows, phase):
+        """:class:`Watched` of some rows, as they would be predicted."""
         log_gate = self.log_gate(theta, rows, phase.temperature)
-        routing, _, _ = self._route(log_gate, rows, None, phase.dense, False)
+        routing = self._route(log_gate, rows, phase.dense)
         best = routing.weights.argmax(axis=1)
-        return routing.indices[np.arange(len(rows)), best]
+        own = np.exp(log_gate)
+        informed = np.multiply(own, log_gate, out=np.zeros_like(own), where=own > 0)
+        share = self.weight[rows] / self.weight[rows].sum()
+        return Watched(
+            routing.indices[np.arange(len(rows)), best],
+            share @ own,
+            -float(share @ informed.sum(axis=1)),
+        )
 
     def _predicted(self, theta, rows, phase):
         """Blocks of rows with their routing and predictions, as outside of training."""
         for start in range(0, len(rows), EVALUATED_ROWS):
             part = rows[start : start + EVALUATED_ROWS]
             logits = self.log_gate(theta, part, phase.temperature)
-            routing, _, _ = self._route(logits, part, None, phase.dense, False)
+            routing = self._route(logits, part, phase.dense)
             yield part, routing, self._forward_experts(theta, part, routing)[-1]
 
     def evaluate(self, theta, rows, phase, likely=False):
@@ -233,19 +310,25 @@ class GradientTask(ParameterLayout):
             weight += self.weight[part].sum()
         return total / weight, load / weight
 
-    def residual_variance(self, theta, rows, phase):
-        """Log-variances of the experts' residuals, weighted by the gate."""
+    def residuals(self, theta, rows, phase):
+        """:class:`Spread` of the experts' errors on the rows that each one serves."""
         scatter = np.zeros((self.n_experts, self.n_outputs))
-        mass = np.full((self.n_experts, 1), np.finfo(float).tiny)
+        mass, is_sparse = np.zeros((self.n_experts, 1)), False
         for part, routing, predictions in self._predicted(theta, rows, phase):
             error = (self.target[part][:, None, :] - predictions) ** 2
-            share = routing.weights * self.weight[part, None]
+            share = self._shares(theta, part, routing, predictions)
+            share = share * self.weight[part, None]
             used = routing.indices >= 0
             np.add.at(scatter, routing.indices[used], (share[:, :, None] * error)[used])
             np.add.at(mass, routing.indices[used], share[used][:, None])
-        if self.n_variances == 1:
-            scatter, mass = scatter.sum(axis=0), mass.sum()
-        return np.log(np.maximum(scatter / mass, np.finfo(float).tiny)).ravel()
+            is_sparse |= bool(used.sum() < len(part) * self.n_experts)
+        return Spread(scatter, mass, is_sparse)
+
+    def _shares(self, theta, rows, routing, predictions):
+        """What of a row is left to each slot (n, k): of the posterior, or the gate."""
+        if not self.likely:
+            return routing.weights
+        return self._slope(theta, rows, routing, predictions).resp
 
 
 def _dropout_masks(network, n_slots, dropout, rng):
@@ -271,11 +354,12 @@ class Extra(NamedTuple):
 
 
 def _auxiliary(losses, batch):
-    value, total = 0.0, Extra(logits=np.zeros_like(batch.logits))
+    """Value of each auxiliary loss, and their summed slopes."""
+    values, total = [], Extra(logits=np.zeros_like(batch.logits))
     for loss in losses:
         own, slopes = loss.value_and_slopes(batch)
-        value += own
+        values.append(own)
         total = Extra(
             *(a if b is None else a + b for a, b in zip(total, slopes, strict=True))
         )
-    return value, total
+    return values, total
