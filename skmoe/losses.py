@@ -189,6 +189,9 @@ def _to_threshold(noisy, pull, k):
 class LoadBalancingLoss(BaseLoss):
     """``K sum_e f_e P_e``: share of the slots times mean probability of each expert.
 
+    While all experts are active, the slots are those that rows will be left with at
+    prediction; if these are all too, a row's is that of its largest weight.
+
     Parameters
     ----------
     weight : float, default=0.01
@@ -213,13 +216,24 @@ class LoadBalancingLoss(BaseLoss):
         n_rows, n_experts = batch.logits.shape
         proba = np.exp(log_softmax(batch.logits, axis=1))
         # Where rows wanted to go; capacities would hide an overload.
-        width = batch.routing.indices.shape[1]
-        wanted = best_first(batch.logits)[:, :width]
+        wanted = best_first(batch.logits)[:, : _asked(batch)]
         share = np.bincount(wanted.ravel(), minlength=n_experts) / wanted.size
         value = n_experts * share @ proba.mean(axis=0)
         slope = np.broadcast_to(n_experts * share / n_rows, proba.shape)
         logits = self.weight * through_softmax(slope, proba)
         return self.weight * value, Slopes(logits=logits)
+
+
+def _asked(batch):
+    """Experts that a row asks for: where it has all, those that it will be left.
+
+    Shares among all experts are even whatever the gate says.
+    """
+    n_experts, width = batch.logits.shape[1], batch.routing.indices.shape[1]
+    if width < n_experts:
+        return width
+    active = batch.router.n_active(n_experts)
+    return active if active < n_experts else 1
 
 
 class RouterZLoss(BaseLoss):

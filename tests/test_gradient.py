@@ -23,7 +23,13 @@ from skmoe.losses import (
     MutualInformationLoss,
     RouterZLoss,
 )
-from skmoe.routers import BiasBalancedRouter, NoisyTopKRouter, SwitchRouter, TopKRouter
+from skmoe.routers import (
+    BiasBalancedRouter,
+    HashRouter,
+    NoisyTopKRouter,
+    SwitchRouter,
+    TopKRouter,
+)
 from skmoe.trainers import EM, Gradient, Recipe, Rows
 from skmoe.trainers._em.refit import Parts
 from skmoe.trainers._gradient.layout import settled
@@ -774,3 +780,117 @@ def test_what_to_freeze_is_checked(freeze):
     with pytest.raises(ValueError, match="n_outputs=2, but was fitted"):
         model.partial_fit(X, np.column_stack([y, y]))
     model.partial_fit(X, y, freeze=["expert0"])
+
+
+# -- stages --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def regimes():
+    X, y = make_gated_regression(400, 2, 3, noise=0.3, random_state=1)
+    return X, y
+
+
+def test_soft_epochs_stop_early_too(regimes):
+    """The stage within the active experts follows, from the best epoch before it."""
+    X, y = regimes
+    trainer = Gradient(n_iter_no_change=2, learning_rate=0.3, schedule="constant")
+    model = MoERegressor(n_experts=3, router=1, trainer=trainer, random_state=0)
+    model.fit(X, y)
+    assert model.n_iter_ < 0.7 * trainer.max_epochs
+    assert model.converged_
+    loads = np.array(model.history_["load"])
+    assert np.ptp(loads[0]) < 1e-12 < np.ptp(loads[-1])
+
+
+def test_a_bias_is_that_of_the_best_epoch(regimes):
+    X, y = regimes
+    seen = []
+
+    class Watched(BiasBalancedRouter):
+        def observe(self, routing):
+            super().observe(routing)
+            seen.append(self.bias_.copy())
+
+    model = MoERegressor(
+        n_experts=3,
+        router=Watched(1, update_rate=0.5),
+        trainer=Gradient(max_epochs=12, start="random", learning_rate=0.1),
+        random_state=0,
+    ).fit(X, y)
+    best = int(np.argmin(model.history_["held_out_loss"]))
+    n_batches = len(seen) // 12
+    assert best < 11
+    np.testing.assert_array_equal(model.router_.bias_, seen[(best + 1) * n_batches - 1])
+
+
+@pytest.mark.parametrize(
+    "router",
+    [TopKRouter(1, training="sparse"), NoisyTopKRouter(1), BiasBalancedRouter(1)],
+)
+def test_the_gate_of_one_expert_per_row_learns(regimes, router):
+    X, y = regimes
+    task = gradient_task(X, y[:, None], router=router)
+    problem = GradientTask(task, "likelihood")
+    rng = np.random.default_rng(0)
+    theta = problem.start() + 0.1 * rng.normal(size=problem.n_parameters)
+    gradient = np.zeros_like(theta)
+    problem.gradient(theta, np.arange(50), rng, Phase(1.0, False), [], gradient)
+    assert np.abs(gradient[: problem.gate.n_parameters]).max() > 1e-3
+
+
+@pytest.mark.parametrize("objective", ["likelihood", "prediction"])
+def test_variances_are_those_of_the_rows_that_experts_serve(regimes, objective):
+    """Pooled where they are few, so that no expert is sure of what it never saw."""
+    X, y = regimes
+    trainer = Gradient(objective, max_epochs=12, learning_rate=0.05)
+    model = MoERegressor(n_experts=12, router=1, trainer=trainer, random_state=0)
+    model.fit(X[:200], y[:200])
+    sigma = np.array([np.ravel(own.sigma_)[0] for own in model.likelihoods_])
+    error = y[:200] - model.predict(X[:200])
+    assert sigma.min() > 0.2 * np.std(error)
+    served = model.route(X[200:]).indices[:, 0]
+    off = (y[200:] - model.predict(X[200:])) / sigma[served]
+    assert 0.5 < np.sqrt(np.mean(off**2)) < 1.7
+
+
+def test_an_erased_gate_breaks_ties_alike_in_training_and_prediction(regimes):
+    X, y = regimes
+    model = MoERegressor(
+        n_experts=3,
+        gate=SoftmaxGate(alpha=1e9),
+        router=TopKRouter(1, training="sparse"),
+        trainer=Gradient(max_epochs=6, start="random"),
+        random_state=0,
+    ).fit(X, y)
+    np.testing.assert_allclose(model.log_density(X, y).sum(), model.log_likelihood_)
+
+
+def test_history_tells_what_the_gate_does(regimes):
+    X, y = regimes
+    losses = [LoadBalancingLoss(0.1), RouterZLoss()]
+    trainer = Gradient(losses=losses, max_epochs=10, schedule="constant")
+    model = MoERegressor(n_experts=3, router=1, trainer=trainer, random_state=0)
+    history = model.fit(X, y).history_
+    parts = [history[type(loss).__name__] for loss in losses]
+    whole = np.sum([history["task_loss"], *parts], axis=0)
+    np.testing.assert_allclose(whole, -np.array(history["bound"]))
+    gate = np.array(history["gate_load"])
+    np.testing.assert_allclose(gate.sum(axis=1), 1)
+    assert np.ptp(gate[5]) > 1e-3
+    assert 0 < history["gate_entropy"][-1] < np.log(3)
+    assert np.isfinite(history["held_out_loss"]).all()
+
+
+@pytest.mark.parametrize("losses", [LoadLoss(), ["load"], [LoadLoss], None])
+def test_what_is_no_list_of_losses_is_refused(regimes, losses):
+    model = MoERegressor(n_experts=2, trainer=Gradient(losses=losses))
+    with pytest.raises(ValueError, match="losses"):
+        model.fit(*regimes)
+
+
+def test_losses_of_a_gate_that_is_not_asked_are_refused(regimes):
+    trainer = Gradient(losses=[LoadBalancingLoss()])
+    model = MoERegressor(n_experts=2, router=HashRouter(), trainer=trainer)
+    with pytest.raises(ValueError, match="LoadBalancingLoss with router=HashRouter"):
+        model.fit(*regimes)

@@ -12,7 +12,13 @@ from skmoe.losses import (
     MutualInformationLoss,
     RouterZLoss,
 )
-from skmoe.routers import NoisyTopKRouter, SwitchRouter, TopKRouter
+from skmoe.routers import (
+    DenseRouter,
+    NoisyTopKRouter,
+    SwitchRouter,
+    TopKRouter,
+    TopPRouter,
+)
 from skmoe.routers._base import active_mask, among, make_routing
 from skmoe.trainers._gradient import objectives
 
@@ -296,3 +302,16 @@ def test_switch_gate_learns_who_beats_the_fallback():
     push = objectives.weights_to_logits(found.weighted, routing.indices, log_gate)
     chosen = push[np.arange(2), routing.indices[:, 0]]
     assert chosen[0] < 0 < chosen[1]
+
+
+@pytest.mark.parametrize("router", [DenseRouter(), TopPRouter(0.9), TopKRouter(1)])
+def test_balancing_loss_acts_while_all_experts_are_active(router):
+    """A collapsed gate is pushed apart, though every expert serves every row."""
+    logits = np.tile([3.0, 0, 0, 0], (N, 1))
+    every = np.tile(np.arange(K), (N, 1))
+    routing = make_routing(log_softmax(logits), every)
+    batch = GateBatch(logits, logits, routing, router)
+    value, slopes = LoadBalancingLoss().value_and_slopes(batch)
+    assert value > 0.02
+    assert np.all(slopes.logits[:, 0] > 0)
+    assert np.all(slopes.logits[:, 1:] < 0)

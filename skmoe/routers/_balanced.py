@@ -17,8 +17,8 @@ class BalancedRouter(BaseRouter):
 
     The rows of a batch are assigned so that the sum of the gate's log-weights is the
     largest of all assignments in which the experts' numbers of rows differ by one at
-    most.  Batches of more than 1024 rows are assigned in parts of about that size, which
-    are alike whatever the order of the rows.
+    most.  Batches of more than 1024 rows are assigned in parts of about that size,
+    which are alike whatever the order of the rows.
 
     References
     ----------
@@ -47,9 +47,10 @@ class BalancedRouter(BaseRouter):
         if not training:
             return TopKRouter(1).route(log_gate)
         n_rows, n_experts = log_gate.shape
+        n_parts = -(-n_rows // ASSIGNED_ROWS)
         # Parts of a multiple of K rows, so that the numbers balance over all of them.
-        size = max(1, ASSIGNED_ROWS // n_experts) * n_experts
-        order = dealt(log_gate, -(-n_rows // size))
+        size = -(-n_rows // (n_parts * n_experts)) * n_experts
+        order = dealt(log_gate, n_parts)
         chosen = np.empty(n_rows, dtype=np.int64)
         for start in range(0, n_rows, size):
             part = order[start : start + size]

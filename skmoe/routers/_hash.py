@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
+from scipy.sparse import issparse
 
 from .._kernels.routing import hash_to_experts
 from .._numerics.curves import CurveRows
+from .._tables.values import is_gap, is_number
 from ._base import BaseRouter, Routing, check_k, is_integer
 
 
@@ -13,7 +17,9 @@ class HashRouter(BaseRouter):
     """The experts of a row are fixed by a hash of its columns: nothing is learned.
 
     The hash reads what the gate sees; choose its columns by ``gate_features``.  Equal
-    rows meet the same experts in any process, on any platform, in any order.
+    rows meet the same experts in any process, on any platform, in any order.  Numbers
+    are equal that are so in single precision, text and categories that are spelled
+    alike.
 
     Parameters
     ----------
@@ -57,9 +63,7 @@ class HashRouter(BaseRouter):
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         n_rows, n_experts = log_gate.shape
-        columns = _numbers(X)
-        # Adding zero makes -0.0 and 0.0 the same bits.
-        bits = (columns + 0.0).view(np.uint64)
+        bits = _bits(X)
         indices = np.empty((n_rows, self.n_active(n_experts)), dtype=np.int64)
         hash_to_experts(bits, np.uint64(self.seed), n_experts, indices)
         weights = np.full(indices.shape, 1.0 / indices.shape[1])
@@ -67,18 +71,62 @@ class HashRouter(BaseRouter):
         return Routing(indices, weights, load)
 
 
-def _numbers(X):
-    """What the gate sees as contiguous floats (n, p)."""
-    columns = None
-    if not isinstance(X, CurveRows):
-        try:
-            columns = np.ascontiguousarray(X, dtype=np.float64)
-        except (TypeError, ValueError):
-            columns = None
-    if columns is None or columns.ndim != 2:
+def _bits(X):
+    """Unsigned integers (n, p) by which rows differ: of numbers in single precision.
+
+    What two tables hold as numbers is the same in both, whatever their precision.
+    """
+    columns = _numbers(X)
+    if columns is not None:
+        return _number_bits(columns)
+    table = None
+    if not (isinstance(X, CurveRows) or issparse(X)):
+        table = np.asarray(X, dtype=object)
+    if table is None or table.ndim != 2:
         raise ValueError(
-            "HashRouter got a gate that sees text, curves or a sparse table, but "
-            "expected rows of numbers, which it hashes; use gate='constant' with "
-            "gate_features=[...] of columns of numbers, or another router."
+            "HashRouter got a gate that sees curves or a sparse table, but expected "
+            "rows of numbers, text or categories, which it hashes; use "
+            "gate='constant' with gate_features=[...] of such columns, or another "
+            "router."
         )
-    return columns
+    return np.column_stack([_column_bits(column) for column in table.T])
+
+
+def _numbers(X):
+    """Contiguous floats (n, p), or None where X holds anything else."""
+    if isinstance(X, CurveRows) or issparse(X):
+        return None
+    own = np.asarray(X)
+    if own.dtype.kind not in "fiub" or own.ndim != 2:
+        return None
+    return np.ascontiguousarray(own, dtype=np.float64)
+
+
+def _number_bits(values):
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32).astype(np.float64)
+    # Adding zero makes -0.0 and 0.0 the same bits, and there are many NaNs.
+    return np.where(np.isnan(single), np.nan, single + 0.0).view(np.uint64)
+
+
+def _column_bits(column):
+    """Bits of text and categories by their spelling; of numbers as numbers."""
+    codes, values = _distinct(column)
+    return np.array([_value_bits(value) for value in values], dtype=np.uint64)[codes]
+
+
+def _value_bits(value):
+    if is_gap(value):
+        value = np.nan
+    # By itself, whatever stands in other rows.
+    if is_number(value):
+        return _number_bits(np.array([float(value)]))[0]
+    digest = hashlib.blake2b(str(value).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _distinct(column):
+    """Numbers (n,) of the distinct values of a column, and the values."""
+    places = {}
+    codes = [places.setdefault(value, len(places)) for value in column]
+    return np.array(codes, dtype=np.intp), list(places)

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ...likelihoods import Gaussian
-from ...losses import RouterZLoss
+from ...losses import BaseLoss, RouterZLoss
 from .._task import Task, Trainer, check_supported
 from .refit import AlternatingRun
 from .run import GradientRun, State
@@ -169,8 +169,26 @@ class Gradient(Trainer):
         for name, (fits, expected) in RANGES.items():
             if not fits(vars(self)[name]):
                 self._refuse(name, expected)
-        for loss in self.losses:
+        self._check_losses()
+
+    def _check_losses(self):
+        losses = self.losses
+        listed = isinstance(losses, (list, tuple))
+        if not listed or not all(isinstance(loss, BaseLoss) for loss in losses):
+            self._refuse(
+                "losses",
+                "a list of losses of skmoe.losses, such as [LoadBalancingLoss()]",
+            )
+        for loss in losses:
             loss.check()
+
+    def _check_gated(self, router):
+        if self.losses and not router.gated:
+            raise ValueError(
+                f"Gradient got {type(self.losses[0]).__name__} with router={router!r}, "
+                "which asks no gate, so that the loss has nothing to change; leave "
+                "the loss out, or use another router."
+            )
 
     def _refuse(self, name, expected):
         raise ValueError(
@@ -221,6 +239,7 @@ class Gradient(Trainer):
                 "trainer='em'."
             )
         check_gate(task)
+        self._check_gated(task.recipe.router)
         if task.recipe.gate.follows_paths:
             self._check_tree()
         state = _state_of(task.start.warm)
