@@ -815,7 +815,7 @@ def test_a_bias_is_that_of_the_best_epoch(regimes):
     model = MoERegressor(
         n_experts=3,
         router=Watched(1, update_rate=0.5),
-        trainer=Gradient(max_epochs=12, start="random", learning_rate=0.1),
+        trainer=Gradient("likelihood", (), "random", 0.3, max_epochs=12),
         random_state=0,
     ).fit(X, y)
     best = int(np.argmin(model.history_["held_out_loss"]))

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.base import BaseMoE
 from .._estimators.parts import has_own_names
-from ..trainers._order import moved
+from ..trainers._order import PER_EXPERT, moved
 
 # Names of orders beside those of columns.
 LOAD, INTERCEPT = "load", "intercept"
@@ -156,8 +156,8 @@ def _columns(model, n_columns):
 def _reordered(model, order):
     """Attributes of the experts in another order."""
     learned, history = model._learned, dict(model.history_)
-    if "load" in history:
-        history["load"] = [moved(own, learned.kept, order) for own in history["load"]]
+    for name in PER_EXPERT & history.keys():
+        history[name] = [moved(own, learned.kept, order) for own in history[name]]
     before = learned.before and tuple([own[k] for k in order] for own in learned.before)
     experts = [model.experts_[k] for k in order]
     return {

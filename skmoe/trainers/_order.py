@@ -8,6 +8,8 @@ from ..experts._base import is_frozen
 
 # Loads that differ by less are taken as equal: rounding must not decide.
 SAME_LOAD = 1e-3
+# What ``history_`` has of each expert.
+PER_EXPERT = {"load", "gate_load"}
 
 
 def kinds_of(task):
@@ -108,8 +110,8 @@ def _ranked(task, fit, places):
 
 def _reordered(task, fit, gate, order):
     history = dict(fit.history)
-    if "load" in history:
-        history["load"] = [moved(load, fit.kept, order) for load in history["load"]]
+    for name in PER_EXPERT & history.keys():
+        history[name] = [moved(load, fit.kept, order) for load in history[name]]
     router = fit.router
     if router is not None:
         rows = task.rows

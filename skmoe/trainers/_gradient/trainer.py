@@ -92,11 +92,12 @@ class Gradient(Trainer):
         Share of the hidden units of the experts that a batch leaves out.
     early_stopping : bool, default=True
         Keep the epoch with the least loss on held-out rows, and stop when it does not
-        fall any more.
+        fall any more.  Training with all experts stops so too, and that within the
+        active ones, where a router has both, begins from its best epoch.
     validation_fraction : float, default=0.1
         Share of the rows that is held out.
     n_iter_no_change : int, default=15
-        Epochs without a lower loss before training stops.
+        Epochs without a lower loss before training, or a stage of it, stops.
     max_refits : int, default=5
         Times that experts which are no networks are fitted; the gate is trained for up
         to ``max_epochs`` after each.
