@@ -209,7 +209,7 @@ def refusals():
             mixture(likelihood=HeteroscedasticGaussian(LinearExpert())),
             X,
         ),
-        "HashRouter got a gate that sees text, curves": (
+        "HashRouter got a gate that sees curves": (
             mixture(router=HashRouter()),
             numbers,
         ),
