@@ -96,7 +96,7 @@ class GradientRun:
         self.best, self.stopped = None, False
         self.followed = self.training[:FOLLOWED_ROWS]
         self.top, self.stage_start, self.waited = None, 0, False
-        # A schedule that ends has nothing left to gain from more epochs.
+        self.is_batch = False
         self.converged = trainer.schedule != "constant"
 
     def _start(self, state, goes_on):
@@ -122,7 +122,7 @@ class GradientRun:
             self._train_once()
 
     def _train_once(self):
-        trainer = self.trainer
+        trainer, self.is_batch = self.trainer, True
         last = trainer._temperatures()[1]
         phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
         made = self._epoch(phase, lambda share: trainer.learning_rate)
@@ -166,17 +166,20 @@ class GradientRun:
     def _begin(self, phase):
         """Go on from the best epoch of the stages before, as it would predict now."""
         self.stage_start = len(self.history["bound"])
+        # A schedule that ends has nothing left to gain from more epochs.
+        self.converged = self.trainer.schedule != "constant"
         if self.best is None:
             return
         if self.held_out is not None and (self.waited or not phase.dense):
             own = self.best.theta, self.best.optimizer
             self.theta, self.optimizer = copy.deepcopy(own)
             self._restore(self.best.router)
-        if self.held_out is not None and self.best.phase.dense and not phase.dense:
+        if self.best.phase.dense and not phase.dense:
             self._fit_router(phase)
             self._settle_variances(self.theta, phase)
-            value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
-            self._keep(value, phase)
+            if self.held_out is not None:
+                value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
+                self._keep(value, phase)
 
     def _train_stage(self, stage):
         """Epochs of a stage; those that early stopping spares are left out."""
@@ -348,24 +351,21 @@ class GradientRun:
         return self.best.theta.copy(), self.best.phase._replace(dense=False)
 
     def _settle_variances(self, theta, phase):
-        """Let variances be the spread of what each expert is left to explain.
+        """Let variances be the spread of the rows that experts serve.
 
-        Those of all experts together explain no row by itself where it has few of
-        them.  Without a likelihood in the objective nothing else gives them.
+        Where some row has not all experts, since training with all of them, or with
+        noise and capacities, fitted them to other rows; and without a likelihood in
+        the objective, where nothing else gives them.
         """
-        problem = self.problem
-        variances = problem.variances
+        problem, variances = self.problem, self.problem.variances
         if variances.stop == variances.start:
             return
-        held = self.held_out is not None
-        if not problem.likely:
-            spread = problem.residuals(
-                theta, self.held_out if held else self.training, phase
-            )
-        else:
-            spread = problem.residuals(theta, self.training, phase)
-            if not spread.is_sparse:
-                return
+        held = self.held_out is not None and not problem.likely
+        rows = self.held_out if held else self.training
+        spread = problem.residuals(theta, rows, phase)
+        # One batch of many is too little to go by.
+        if problem.likely and (self.is_batch or not spread.is_sparse):
+            return
         own = np.log(
             np.maximum(spread.variances(problem.n_variances), np.finfo(float).tiny)
         )
