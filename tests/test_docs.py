@@ -1,9 +1,13 @@
 """The code in README and user guide runs, block after block."""
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from skmoe.inference import relabel
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md"] + [
@@ -20,16 +24,62 @@ def test_code_of_page_runs(page):
     text = (ROOT / page).read_text()
     if "import dask" in text:
         pytest.importorskip("distributed")
+    names_after(page, text)
+
+
+def names_after(page, text):
+    """What the blocks of a page define, one after another."""
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert blocks
     names = {}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
+    return names
+
+
+# Fits of R, the name of ours on the page, and how far log-likelihoods are apart: flexmix
+# divides squares by rows less coefficients.
+OF_R = [
+    ("flexmix_pair", "pair", 0.006),
+    ("mixtools_pair", "pair", 1e-5),
+    ("mixtools_equal", "equal", 1e-5),
+    ("flexmix_gated", "gated", 0.006),
+    ("flexmix_counts", "counts", 1e-5),
+    ("mixtools_counts", "counts", 1e-5),
+    ("flexmix_panel", "panel", 0.006),
+]
+
+
+def test_page_for_users_of_r_has_their_numbers():
+    page = "docs/from_r.md"
+    text = (ROOT / page).read_text()
+    answers = json.loads((ROOT / "tests/known_answers/from_r.json").read_text())
+    names = names_after(page, text)
+    shown = text.replace("−", "-")
+    for theirs, ours, apart in OF_R:
+        model = relabel(names[ours], by="intercept")
+        found = np.array([(e.intercept_, e.coef_[0]) for e in model.experts_])
+        wanted = np.array(answers[theirs]["parameters"])[:, :2]
+        np.testing.assert_allclose(found, wanted, atol=2e-4, err_msg=theirs)
+        (level,) = answers[theirs]["log_likelihood"]
+        assert 0 <= model.log_likelihood_ - level + 1e-5 < apart + 2e-5, theirs
+        for number in (level, model.log_likelihood_, *wanted.ravel()):
+            assert f"{number:.3f}" in shown, (theirs, number)
+    own = names["gated"], names["d"][["x", "w"]], names["d"]["y"]
+    gate = names["summary"](relabel(own[0]), *own[1:]).found.estimate[:2]
+    (wanted,) = answers["flexmix_gate"]["parameters"]
+    np.testing.assert_allclose(-gate, wanted, atol=1e-3)
+    own = names["table"].found
+    wanted = np.array(answers["flexmix_errors"]["errors"])
+    order = np.argsort(own.estimate[[1, 3]])
+    np.testing.assert_allclose(own.error[1:].reshape(2, 2)[order], wanted[:, 2:], 1e-3)
+    for number in wanted[:, 2:].ravel():
+        assert f"{number:.3f}" in shown
 
 
 def test_links_lead_somewhere():
     others = ["architecture", "choose", "glossary", "measurements"]
-    for page in [*PAGES, *(f"docs/{name}.md" for name in others)]:
+    for page in [*PAGES, "docs/from_r.md", *(f"docs/{name}.md" for name in others)]:
         path = ROOT / page
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{page}: {target}"

@@ -48,6 +48,8 @@ counts <- best(n ~ x, data = d, k = 2, model = FLXMRglm(family = "poisson"))
 panel <- best(y ~ time | subject, data = p, k = 2)
 refitted <- refit(counts, method = "optim", gradient = NULL)
 place <- order(parameters(counts)[1, ])
+gate <- parameters(gated, which = "concomitant") %*% c(-1, 1)
+gate <- if (parameters(gated)[1, 1] < parameters(gated)[1, 2]) -gate else gate
 errors <- sqrt(diag(refitted@vcov))[1:4]
 
 set.seed(1)
@@ -64,6 +66,7 @@ pois <- quiet(poisregmixEM(n, x, k = 2, epsilon = 1e-12, maxit = 10000))
 parts <- c(
   of_flexmix("flexmix_pair", pair),
   of_flexmix("flexmix_gated", gated),
+  entry("flexmix_gate", parameters = columns(gate)),
   of_flexmix("flexmix_counts", counts),
   of_flexmix("flexmix_panel", panel),
   entry("flexmix_errors",
