@@ -14,6 +14,8 @@ PAGES = ["README.md"] + [
     f"docs/{name}.md"
     for name in ("install", "user_guide", "inference", "own_parts", "cluster")
 ]
+# Pages that have tests of their own.
+OF_THEIR_OWN = ["docs/from_r.md", "docs/formulas.md"]
 # Its links, or some of them, lead to pages that the build of the site writes.
 OF_THE_SITE = ["docs/index.md"]
 
@@ -37,8 +39,8 @@ def names_after(page, text):
     return names
 
 
-# Fits of R, the name of ours on the page, and how far log-likelihoods are apart: flexmix
-# divides squares by rows less coefficients.
+# Fits of R, the name of ours on the page, and how far log-likelihoods are apart:
+# flexmix divides squares by rows less coefficients.
 OF_R = [
     ("flexmix_pair", "pair", 0.006),
     ("mixtools_pair", "pair", 1e-5),
@@ -77,9 +79,31 @@ def test_page_for_users_of_r_has_their_numbers():
         assert f"{number:.3f}" in shown
 
 
+def test_formulas_code_new_rows_as_the_old():
+    pytest.importorskip("formulaic", reason="no formulas without formulaic")
+    page = "docs/formulas.md"
+    names = names_after(page, (ROOT / page).read_text())
+    d, sales, model = names["d"], names["sales"], names["model"]
+    # Neither levels nor knots of these rows are those of all.
+    few = d[d["shop"] == "mall"].head(4)
+    found = model.predict(few)
+    np.testing.assert_allclose(found, model.predict(d)[few.index], rtol=1e-12)
+    terms = names["Formula"](model.expert_features.formula).fit(d)
+    place = list(terms.get_feature_names_out()).index("log(price)")
+    slopes = sorted(own.coef_[place] for own in model.experts_)
+    np.testing.assert_allclose(slopes, [-2, -0.4], atol=0.15)
+    assert "log(price):promo[T.yes]" in str(names["table"])
+    one = names["MoERegressor"](names["LinearExpert"](alpha=0), 1)
+    one.set_params(expert_features=names["Formula"]("C(shop, contr.sum) * promo"))
+    columns = names["model_matrix"]("C(shop, contr.sum) * promo", d)
+    coef = np.linalg.lstsq(columns, sales)[0]
+    expert = one.fit(d, sales).experts_[0]
+    np.testing.assert_allclose(np.r_[expert.intercept_, expert.coef_], coef, atol=1e-8)
+
+
 def test_links_lead_somewhere():
     others = ["architecture", "choose", "glossary", "measurements"]
-    for page in [*PAGES, "docs/from_r.md", *(f"docs/{name}.md" for name in others)]:
+    for page in [*PAGES, *OF_THEIR_OWN, *(f"docs/{name}.md" for name in others)]:
         path = ROOT / page
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{page}: {target}"
