@@ -15,7 +15,7 @@ PAGES = ["README.md"] + [
     for name in ("install", "user_guide", "inference", "own_parts", "cluster")
 ]
 # Pages that have tests of their own.
-OF_THEIR_OWN = ["docs/from_r.md", "docs/formulas.md"]
+OF_THEIR_OWN = ["docs/from_r.md", "docs/formulas.md", "docs/questions.md"]
 # Its links, or some of them, lead to pages that the build of the site writes.
 OF_THE_SITE = ["docs/index.md"]
 
@@ -99,6 +99,28 @@ def test_formulas_code_new_rows_as_the_old():
     coef = np.linalg.lstsq(columns, sales)[0]
     expert = one.fit(d, sales).experts_[0]
     np.testing.assert_allclose(np.r_[expert.intercept_, expert.coef_], coef, atol=1e-8)
+
+
+NUMBER = r"-?\d+\.?\d*"
+
+
+def test_answers_to_questions_are_what_their_code_prints(capsys):
+    page = "docs/questions.md"
+    text, names = (ROOT / page).read_text(), {}
+    assert text.count("\n### ") == text.count("```text") == 16
+    for block, shown in re.findall(
+        r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", text, flags=re.DOTALL
+    ):
+        exec(compile(block, page, "exec"), names)
+        printed = capsys.readouterr().out
+        words, wanted = (re.sub(rf"{NUMBER}| ", "", own) for own in (printed, shown))
+        assert words == wanted
+        found, wanted = (
+            [float(number) for number in re.findall(NUMBER, own)]
+            for own in (printed, shown)
+        )
+        # The last digit shown may fall otherwise elsewhere.
+        np.testing.assert_allclose(found, wanted, rtol=0.02, atol=0.11)
 
 
 def test_links_lead_somewhere():
