@@ -67,6 +67,12 @@ def test_page_for_users_of_r_has_their_numbers():
         assert 0 <= model.log_likelihood_ - level + 1e-5 < apart + 2e-5, theirs
         for number in (level, model.log_likelihood_, *wanted.ravel()):
             assert f"{number:.3f}" in shown, (theirs, number)
+    wanted, zeros = answers["flexmix_zeros"], names["zeros"]
+    expert, share = zeros.experts_[0], zeros.gate_proba(names["d"][["x"]])[0, -1]
+    found = [expert.intercept_, expert.coef_[0], share, zeros.log_likelihood_]
+    wanted = [*wanted["parameters"][0], wanted["share"][0], *wanted["log_likelihood"]]
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    assert all(f"{number:.3f}" in shown for number in wanted)
     own = names["gated"], names["d"][["x", "w"]], names["d"]["y"]
     gate = names["summary"](relabel(own[0]), *own[1:]).found.estimate[:2]
     (wanted,) = answers["flexmix_gate"]["parameters"]

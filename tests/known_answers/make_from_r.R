@@ -12,7 +12,8 @@ w <- 4 * spread(0.7338919) - 2
 first <- spread(0.6287068) < plogis(w)
 y <- ifelse(first, 1 + 2 * x, 3 - x) + 0.5 * qnorm(spread(0.5385974))
 n <- qpois(spread(0.5385974), exp(ifelse(first, 1.5 + 0.5 * x, 0.5 - 0.5 * x)))
-d <- data.frame(x, w, y, n)
+z <- ifelse(spread(0.4614049) < 0.3, 0, qpois(spread(0.5385974), exp(1 + 0.5 * x)))
+d <- data.frame(x, w, y, n, z)
 
 subject <- (i - 1) %/% 5 + 1
 time <- (i - 1) %% 5
@@ -45,6 +46,7 @@ of_flexmix <- function(name, fit) {
 pair <- best(y ~ x, data = d, k = 2)
 gated <- best(y ~ x, data = d, k = 2, concomitant = FLXPmultinom(~w))
 counts <- best(n ~ x, data = d, k = 2, model = FLXMRglm(family = "poisson"))
+zeros <- best(z ~ x, data = d, k = 2, model = FLXMRziglm(family = "poisson"))
 panel <- best(y ~ time | subject, data = p, k = 2)
 refitted <- refit(counts, method = "optim", gradient = NULL)
 place <- order(parameters(counts)[1, ])
@@ -68,6 +70,8 @@ parts <- c(
   of_flexmix("flexmix_gated", gated),
   entry("flexmix_gate", parameters = columns(gate)),
   of_flexmix("flexmix_counts", counts),
+  entry("flexmix_zeros", log_likelihood = numbers(logLik(zeros)), share = numbers(prior(zeros)),
+        parameters = columns(parameters(zeros)[, 2, drop = FALSE])),
   of_flexmix("flexmix_panel", panel),
   entry("flexmix_errors",
         errors = columns(rbind(parameters(counts), matrix(errors, 2))[, place])),
