@@ -273,6 +273,18 @@ def test_no_count_is_expected_beyond_the_trials():
     assert display.expected[5] < 12
 
 
+def test_zeros_hang_from_those_of_their_component():
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=(120, 1))
+    y = rng.poisson(np.where(rng.uniform(size=120) < 0.5, 4.0, 0.0))
+    given = {"gate": "constant", "trainer": SHORT, "zero_inflation": True}
+    model = MoERegressor("linear", 1, likelihood="poisson", **given).fit(x, y)
+    display = RootogramDisplay.from_estimator(model, x, y)
+    share = model.gate_proba(x)[:, -1].sum()
+    np.testing.assert_allclose(display.expected[:2, 1], [share, 0.0])
+    assert display.lines_[1].get_label() == "of zero"
+
+
 def test_what_is_not_counted_has_no_rootogram(model, classes):
     for own, y in ((model, Y), (classes, LABELS)):
         with pytest.raises(ValueError, match="expected counts of one output"):
