@@ -426,6 +426,24 @@ def test_one_more_expert_is_tested():
     assert bootstrap_test(one.fit(X, null), X, null, n_boot=9).p_value > 0.1
 
 
+def test_indices_count_subjects():
+    rng = np.random.default_rng(0)
+    codes, x = np.repeat(np.arange(20), 3), rng.normal(size=(60, 1))
+    y = np.where(codes % 2, 1, -1) * x[:, 0] + 0.5 * rng.normal(size=60)
+    two = MoERegressor(FREE, 2, gate="constant", trainer=EM(max_iter=20))
+    two.fit(x, y, groups=codes)
+    weight = np.where(codes < 5, 2.0, 1.0)
+    found = fit_indices(two, x, y, weight, codes)
+    assert found.n_rows == 25
+    assert found.bic == two.bic(x, y, weight, groups=codes)
+    resp, of_subjects = two.responsibilities(x, y, codes), weight[::3]
+    entropy = of_subjects @ special.entr(resp).sum(axis=1)
+    np.testing.assert_allclose(found.entropy_r2, 1 - entropy / (25 * np.log(2)))
+    chosen = of_subjects * (resp.argmax(axis=1) == 1)
+    wanted = chosen @ resp / chosen.sum()
+    np.testing.assert_allclose(found.average_posterior[1], wanted)
+
+
 @pytest.mark.parametrize("kind", [MoERegressor, MoEClassifier])
 def test_one_more_expert_of_subjects_is_tested(kind):
     rng = np.random.default_rng(0)
