@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy import sparse
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.inspection import (
@@ -243,7 +244,7 @@ def test_counts_hang_from_those_expected():
     model, x, y = counted()
     weight = np.where(y > 3, 2.0, 1.0)
     given = {"sample_weight": weight, "most": 6}
-    display = RootogramDisplay.from_estimator(model, x, y, **given)
+    display = RootogramDisplay.from_estimator(model, sparse.csr_array(x), y, **given)
     np.testing.assert_allclose(display.observed.sum(), weight.sum())
     np.testing.assert_allclose(display.expected.sum(), weight.sum())
     level = [weight @ np.exp(model.log_density(x, np.full(150, c))) for c in range(6)]
@@ -311,7 +312,8 @@ def test_responsibilities_of_groups_are_counted_by_group():
     model, x, y = counted()
     codes = np.arange(150) // 3
     ax = plt.subplots()[1]
-    display = PosteriorDisplay.from_estimator(model, x, y, groups=codes, ax=ax)
+    table = sparse.csr_array(x)
+    display = PosteriorDisplay.from_estimator(model, table, y, groups=codes, ax=ax)
     wanted = model.responsibilities(x, y, groups=codes)
     np.testing.assert_array_equal(display.responsibilities, wanted)
     assert display.axes_[0].get_ylabel().startswith("groups")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import sparse, special, stats
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, mixture
 from skmoe.datasets import make_gated_regression
@@ -433,7 +433,7 @@ def test_indices_count_subjects():
     two = MoERegressor(FREE, 2, gate="constant", trainer=EM(max_iter=20))
     two.fit(x, y, groups=codes)
     weight = np.where(codes < 5, 2.0, 1.0)
-    found = fit_indices(two, x, y, weight, codes)
+    found = fit_indices(two, sparse.csr_array(x), y, weight, codes)
     assert found.n_rows == 25
     assert found.bic == two.bic(x, y, weight, groups=codes)
     resp, of_subjects = two.responsibilities(x, y, codes), weight[::3]
@@ -463,7 +463,7 @@ def test_one_more_expert_of_subjects_is_tested(kind):
     gain = 2 * np.where(order < 10, 2.0, 1.0) @ (more - one)
     np.testing.assert_allclose(found.statistic, max(0, gain))
     # A subject is drawn from one expert: its targets go with x, or against it.
-    drawn = _Rows(X, codes, weight, {}).draw(two, 3)
+    drawn = _Rows(sparse.csr_array(X), codes, weight, {}).draw(two, 3)
     level = drawn if kind is MoERegressor else np.where(drawn, 1, -1)
     signs = np.bincount(codes, np.sign(level) == X[:, 0])
     assert np.isin(signs, [0, 4]).mean() > 0.85

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from .. import mixture as functions
 from .._estimators import answers
 from .._estimators.evaluation import judged
+from .._tables.table import row_weights
 from .._typing import Table
 from ..inspection._unwrap import unwrap
 
@@ -110,7 +111,8 @@ def fit_indices(
     mixture, X = model.mixture, model.seen(X)
     found = judged(mixture, X, y, sample_weight, sizes, groups)
     resp = mixture.responsibilities(X, y, groups, **sizes)
-    weight = answers.given_subjects(mixture, X, groups, sample_weight).weight
+    weight = row_weights(X, sample_weight)
+    weight = answers.given_subjects(mixture, weight, groups, weight).weight
     weight = weight * (found.n_rows / weight.sum())
     count = mixture.n_parameters_
     aic, bic, icl = found.criteria(count)

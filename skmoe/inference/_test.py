@@ -204,6 +204,9 @@ class _Rows(NamedTuple):
     weight: np.ndarray
     sizes: dict
 
+    def _subjects(self, model):
+        return answers.given_subjects(model, self.weight, self.groups, self.weight)
+
     def fitted(self, model, y):
         """A mixture fitted to targets of the rows."""
         given = {"sample_weight": self.weight, **self.sizes}
@@ -211,7 +214,7 @@ class _Rows(NamedTuple):
 
     def gain(self, smaller, wider, y):
         """Twice the gain in log-likelihood, which is none where a fit fell behind."""
-        subjects = answers.given_subjects(smaller, self.X, self.groups, self.weight)
+        subjects = self._subjects(smaller)
         one, more = (
             functions.log_density(*answers.of_subjects(*parts, subjects))
             for parts in (
@@ -224,7 +227,7 @@ class _Rows(NamedTuple):
     def draw(self, mixture, seed):
         """Targets from the density of a mixture, with one expert for each group."""
         rng = check_random_state(seed)
-        subjects = answers.given_subjects(mixture, self.X, self.groups, self.weight)
+        subjects = self._subjects(mixture)
         level = subjects.spread(rng.uniform(size=len(subjects)))
         expert = chosen(mixture.gate_proba(self.X), level)
         if is_classifier(mixture):

@@ -301,10 +301,10 @@ class PosteriorDisplay:
         model = unwrap(estimator)
         given = {} if groups is None else {"groups": groups}
         resp = model.responsibilities(X, y, **given, **(sizes or {}))
-        rows = model.seen(X)
-        weight = answers.given_subjects(model.mixture, rows, groups, sample_weight)
+        weight = row_weights(X, sample_weight)
+        subjects = answers.given_subjects(model.mixture, weight, groups, weight)
         unit = "rows" if groups is None else "groups"
-        display = cls(resp, list(model.named_experts_), weight.weight, unit)
+        display = cls(resp, list(model.named_experts_), subjects.weight, unit)
         return display.plot(ax=ax, **bar_kw) if plot else display
 
     def plot(self, ax: Any = None, **bar_kw: Any) -> Self:
