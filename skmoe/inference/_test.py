@@ -199,8 +199,8 @@ class _Rows(NamedTuple):
     sizes : dict of ``offset`` or ``trials``
     """
 
-    X: object
-    groups: np.ndarray | None
+    X: Any
+    groups: Any
     weight: np.ndarray
     sizes: dict
 

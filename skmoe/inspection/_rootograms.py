@@ -126,11 +126,11 @@ class RootogramDisplay:
         """
         model, X = unwrap(estimator), as_table(X)
         own, seen, components = _of_counts(model, X, sizes or {}, cls.__name__)
-        y = own.target.encode(own.target.check(y, seen.gate, model.mixture))[:, 0]
-        weight = row_weights(y, sample_weight)
-        top = int(y.max())
+        came = own.target.encode(own.target.check(y, seen.gate, model.mixture))[:, 0]
+        weight = row_weights(came, sample_weight)
+        top = int(came.max())
         last = min(top, MOST_COUNTS) if most is None else most
-        observed = np.bincount(np.minimum(y, last).astype(int), weight, last + 1)
+        observed = np.bincount(np.minimum(came, last).astype(int), weight, last + 1)
         expected = _expected(components, weight, last)
         is_open = last < top
         if is_open:
