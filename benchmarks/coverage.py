@@ -2,8 +2,9 @@
 
     python benchmarks/coverage.py --sets 500 --folder benchmarks/results
 
-Data sets of three designs are generated, a mixture is fitted to each without penalties,
-and intervals of 95 % of all coefficients of gate and experts are held against the truth.
+Data sets of three designs are generated, a mixture is fitted to each without
+penalties, and intervals of 95 % of all coefficients of gate and experts are held
+against the truth.
 
 - ``gaussian``: two regimes with unequal variances under a gate that depends on x.
 - ``wrong variance``: the same, but errors have a spread that depends on x, so that the
@@ -16,6 +17,7 @@ refused (a gate that separates, say) is counted and left out.
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +89,6 @@ def fitted(X, y, second, groups, family):
 
 def one(design, seed, boot):
     """Whether each interval of one data set covers, by kind; None for a refusal."""
-    import warnings
-
     warnings.simplefilter("ignore", ConvergenceWarning)
     X, y, second, groups, family = DESIGNS[design](np.random.default_rng(seed))
     found = {}

@@ -69,7 +69,8 @@ DENSITIES = {
 def log_likelihoods(terms, theta, X, y, density):
     """Log-density of rows, written from the names of the parameters alone."""
     columns = {INTERCEPT: np.ones(len(X)), "x0": X[:, 0], "x1": X[:, 1]}
-    names = [own.component for own in terms if own.part == "expert"]
+    owners = [own.component for own in terms if own.part == "expert"]
+    names = [own for own in owners if own != "all"]
     names = list(dict.fromkeys(names))
     logit, at = np.zeros((len(X), 2)), np.zeros((len(X), 2))
     spread = [{}, {}]
@@ -111,6 +112,7 @@ CASES = {
     "student-t": {},
     "constant gate": {"gate": "constant"},
     "shared variance": {"likelihood": Gaussian(variance="shared")},
+    "common": {"experts": LinearExpert(alpha=0, common=["x1"])},
 }
 
 
@@ -176,6 +178,25 @@ def test_information_of_other_shapes_along_directions(case, rows):
         curved = -(ends[0] - 2 * ends[1] + ends[2]) / 1e-4
         wanted = direction @ information @ direction
         np.testing.assert_allclose(curved, wanted, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0, 5.0])
+def test_common_coefficients_are_one_parameter(alpha, rows):
+    """Of one expert they are those of ridge regression that spares the column."""
+    X, y = rows
+    experts = LinearExpert(alpha=alpha, common=["x1"])
+    two = flat().set_params(experts=experts).fit(X, y)
+    found = summary(two, X, y, penalized=True).to_frame().reset_index()
+    own = found[found.part == "expert"]
+    assert list(own.component).count("all") == 1
+    assert set(own[own.component == "all"].term) == {"x1"}
+    one = MoERegressor(experts, 1).fit(X, y)
+    error = standard_errors(one, X, y, penalized=True).error[:3]
+    design = np.column_stack([np.ones(len(X)), X])
+    paid = np.diag([0.0, alpha * X[:, 0].var(), 0.0])
+    sigma = one.likelihoods_[0].sigma_
+    wanted = sigma * np.sqrt(np.diag(np.linalg.inv(design.T @ design + paid)))
+    np.testing.assert_allclose(error, wanted, rtol=1e-2)
 
 
 def test_errors_of_one_expert_are_those_of_least_squares(rows):

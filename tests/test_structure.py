@@ -47,6 +47,7 @@ ORDERS = {
     "_numerics": [
         "bisection",
         "linalg",
+        "arrow",
         "tree",
         "iterative",
         "design",
@@ -93,6 +94,7 @@ ORDERS = {
         "subjects",
         "views",
         "start",
+        "common",
         "shared",
         "routed",
         "answers",

@@ -31,11 +31,12 @@ from .._typing import Method, Table
 from .._warnings import quietly, tells_once, warn
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
-from ..experts._base import seed_experts
+from ..experts._base import seed_experts, traits
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
 from .choice import sized
+from .common import with_common
 from .evaluation import Evaluation
 from .fitted import (
     Learned,
@@ -400,6 +401,8 @@ def completed(model, task, parts, given, views, sizes, fit_params, split_params)
         splitting(parts, split_params, given.groups),
         [fit_params[name] for name in parts.names],
     )
+    if any(traits(expert).shares for expert in parts.experts):
+        task = with_common(model, task, parts.experts, views.experts)
     own = fit_params.get(SHARED, {})
     shared, offset = fit_shared_of(model, parts, given, views, own)
     return positive_rows(with_shared(task, offset)), shared

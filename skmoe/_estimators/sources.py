@@ -168,6 +168,11 @@ def _refused_parts(parts, served):
     return [
         (
             f"experts={asked.experts!r}",
+            any(traits(expert).shares for expert in parts.experts),
+            "use common=None",
+        ),
+        (
+            f"experts={asked.experts!r}",
             not served,
             "use LinearExpert or AdditiveExpert",
         ),

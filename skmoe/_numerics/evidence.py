@@ -300,6 +300,32 @@ def probed(apply, spread, ridge, coef, unit=1.0):
     return step_of(max(float(effective), 0.0), paid, ridge)
 
 
+def probed_values(design, y, weight, coef, ridge):
+    """``probed`` for least squares by products.
+
+    Parameters
+    ----------
+    design : Design
+    y : (n, d) centred targets
+    weight : (n,)
+    coef : (d, q), of the last fit
+    ridge : float
+    """
+    coef = coef.copy()
+    coef[:, -1] = 0.0
+    mass = np.full(y.shape[1], weight.sum())
+    weights = np.repeat(weight[:, None], y.shape[1], axis=1)
+    rest = y - linear(design, coef)
+    rest -= (weight @ rest) / max(mass[0], np.finfo(float).tiny)
+    paid = ridge * np.sum(coef[:, :-1] ** 2, axis=1)
+    variance = np.maximum((weight @ rest**2 + paid) / mass, np.finfo(float).tiny)
+
+    def apply(move):
+        return gather(design, weights * linear(design, move))
+
+    return probed(apply, mass, ridge, coef, variance)
+
+
 def probed_softmax(model, proba, coef, ridge):
     """``probed`` for a multinomial regression by products.
 

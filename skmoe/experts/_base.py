@@ -59,6 +59,11 @@ class ExpertTraits:
     penalty_rows = 0.0
     #: Whether a share of the penalty is a lasso, which only EM fits.
     has_lasso = False
+    #: Whether some of its coefficients are those of all experts of its mixture, which
+    #: are fitted together: ``common``, and of a fitted one ``n_common_``, which
+    #: ``n_parameters_`` leaves out.
+    shares = False
+    n_common_ = 0
     #: Columns with some spread, and intercept, of a fitted linear expert; its fit is to
     #: at least so many rows, or owed to few.
     n_channels = 0
@@ -207,6 +212,87 @@ class BuiltInExpert(ExpertTraits, Stamped):
         """The regression expert with the same parameters."""
         kind = type(self) if self._regressor is None else self._regressor
         return kind(**self.get_params())
+
+
+class CommonCoefficients:
+    """What a linear expert says of its ``common`` coefficients.
+
+    They are fitted together with those of the other experts, by who trains the
+    mixture, and pay no penalty.
+
+    Attributes
+    ----------
+    common_ : ndarray of shape (c,)
+        Their positions among the columns that the expert sees.
+    n_common_ : int
+        How many of them are free parameters, of all experts together.
+    """
+
+    common = None
+    common_ = np.zeros(0, dtype=int)
+    n_common_ = 0
+
+    @property
+    def shares(self):
+        """Whether some of its coefficients are those of all experts."""
+        return self.common is not None and len(self.common) > 0
+
+    @property
+    def streams(self):
+        """Whether it gains from sums over rows, as it does by itself."""
+        return not self.shares
+
+    def check_common(self):
+        """Raise ``ValueError`` for columns that make no sense, and for a lasso."""
+        if self.common is None:
+            return
+        listed = isinstance(self.common, (list, tuple, np.ndarray))
+        if not listed or not all(
+            isinstance(own, (str, int, np.integer)) and not isinstance(own, bool)
+            for own in self.common
+        ):
+            raise ValueError(
+                f"LinearExpert got common={self.common!r}, but expected None or a list "
+                "of names or positions of columns, such as ['age']; correct it."
+            )
+        if self.l1_ratio > 0 and self.shares:
+            raise ValueError(
+                f"LinearExpert got common={self.common!r} with "
+                f"l1_ratio={self.l1_ratio!r}, but common coefficients are fitted "
+                "without a lasso; use l1_ratio=0."
+            )
+
+    def for_classes(self):
+        """The classification expert with the same parameters; it has no common ones."""
+        if self.shares:
+            raise ValueError(
+                f"LinearExpert got common={self.common!r} in a classifier, but only "
+                "regressors have common coefficients; for two classes use "
+                "MoERegressor(likelihood='binomial'), or common=None."
+            )
+        return super().for_classes()
+
+    def varying(self, coef):
+        """Slopes (n_outputs, .) that vary, of coefficients (n_outputs, q)."""
+        return np.delete(coef[:, :-1], self.common_, axis=1)
+
+    def varying_channels(self, n_channels):
+        """Positions of slopes that vary, and of the intercept."""
+        return np.delete(np.arange(n_channels), self.common_)
+
+    def penalty_scale(self):
+        """Spread of each column (p,) that the penalty refers to; 0 of common ones."""
+        scale = np.array(super().penalty_scale())
+        scale[self.common_] = 0.0
+        return scale
+
+    def count_varying(self, slopes, rank):
+        """Free slopes of its own, of all that are not zero, up to the columns' rank."""
+        shared = np.count_nonzero(slopes[:, self.common_], axis=1)
+        self.n_common_ = int(np.minimum(shared, rank).sum())
+        return int(np.minimum(np.count_nonzero(slopes, axis=1), rank).sum()) - (
+            self.n_common_
+        )
 
 
 class CorrectedExpert(Stamped):

@@ -39,7 +39,7 @@ class GeneralizedLinearExpert(LinearExpert):
 
     Parameters
     ----------
-    alpha, l1_ratio, standardize, fit_intercept
+    alpha, l1_ratio, standardize, fit_intercept, common
         As in :class:`LinearExpert`.
     likelihood : likelihood, default=None
         None is :class:`~skmoe.likelihoods.Gaussian`.
@@ -57,14 +57,19 @@ class GeneralizedLinearExpert(LinearExpert):
         l1_ratio=0.0,
         standardize=True,
         fit_intercept=True,
+        common=None,
         likelihood=None,
     ):
-        super().__init__(alpha, l1_ratio, standardize, fit_intercept)
+        super().__init__(alpha, l1_ratio, standardize, fit_intercept, common)
         self.likelihood = likelihood
 
     @property
     def _newton(self):
         return Newton
+
+    def design_of(self, design):
+        """Standardised columns as its Newton steps take them."""
+        return design
 
     def _family(self):
         return Gaussian() if self.likelihood is None else self.likelihood
@@ -143,7 +148,8 @@ class Newton:
     """Penalised log-likelihood of one expert in its coefficients (n_outputs, q)."""
 
     def __init__(self, expert, design, y, weight, size, unit):
-        self.family, self.penalty = expert._family(), Penalty.of(expert)
+        self.expert, self.family = expert, expert._family()
+        self.penalty = Penalty.of(expert)
         self.design, self.y, self.weight, self.size = design, y, weight, size
         self.lasso = self.penalty.lasso / (unit if expert.standardize else np.ones(1))
         self.lasso = np.broadcast_to(self.lasso, y.shape[1])
@@ -163,7 +169,11 @@ class Newton:
         slopes = np.atleast_2d(earlier.coef_)
         intercepts = np.atleast_1d(earlier.intercept_)
         coef = from_data_scale(slopes, intercepts, self.design)
-        # No step would gain what a column that became flat has still to lose.
+        return self.without_flat(coef)
+
+    def without_flat(self, coef):
+        """The same values without coefficients of columns that became flat: no step
+        would gain what such a column has still to lose."""
         return without_flat(coef, self.design, self.weight)
 
     def predictions(self, coef):
@@ -189,7 +199,7 @@ class Newton:
     def value(self, coef, likelihood):
         """Log-likelihood less penalties."""
         rows = likelihood.log_prob(self.y, self.predictions(coef), self.size)
-        slopes = coef[:, :-1]
+        slopes = self.expert.varying(coef)
         variance = likelihood.penalty_variance(len(coef))
         # A step too far has an infinite cost, and is not taken.
         with np.errstate(over="ignore"):
@@ -258,6 +268,8 @@ class Newton:
         # In units of the variance, so that outputs have one penalty.
         variance = np.reshape(variance, (-1, 1))
         grams = grams * (variance / share)[:, :, None]
+        own = self.expert.varying_channels(coef.shape[1])
+        grams, coef = grams[:, own][:, :, own], coef[:, own]
         return ridge_of_slopes(grams, coef / np.sqrt(variance), near)
 
     def settled(self, coef, likelihood, free):

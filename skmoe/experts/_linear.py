@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from .._numerics.design import (
 )
 from .._numerics.evidence import (
     RidgePart,
-    probed,
+    probed_values,
     ridge_of_values,
 )
 from .._numerics.grams import Columns, weighted_grams
@@ -31,9 +32,9 @@ from .._numerics.linalg import (
     without_bias,
 )
 from .._numerics.network import Network
-from .._numerics.products import gather, linear, regress
+from .._numerics.products import regress
 from ..likelihoods import Gaussian
-from ._base import BuiltInExpert
+from ._base import BuiltInExpert, CommonCoefficients
 from ._sums import LeastSquaresSums, SlopeSums
 
 
@@ -44,7 +45,7 @@ class LinearStatistics(NamedTuple):
     cross: np.ndarray
 
 
-class LinearExpert(RidgePart, BuiltInExpert):
+class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
     """Linear expert with sufficient statistics.
 
     In a regressor it is ridge regression on standardised columns, for any number of
@@ -71,6 +72,10 @@ class LinearExpert(RidgePart, BuiltInExpert):
         Whether the linear predictor has an intercept, which is free of the penalty.
         Without, columns are scaled by their root mean squares, and a constant one is
         a column like others; EM and two stages fit it, in regressors.
+    common : list of str or int, default=None
+        Columns, by name or position, whose coefficients all experts of a regression
+        have in common; intercepts and other columns vary.  They pay no penalty, and
+        EM fits them [4]_.
 
     Attributes
     ----------
@@ -96,6 +101,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
        estimation and feature selection in mixtures-of-experts models. Journal de la
        SFdS 160.
     .. [3] MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4.
+    .. [4] Grün, B., Leisch, F. (2008). FlexMix version 2: finite mixtures with
+       concomitant variables and varying and constant parameters. J. Stat. Softw. 28.
 
     Examples
     --------
@@ -108,7 +115,6 @@ class LinearExpert(RidgePart, BuiltInExpert):
     """
 
     differentiable = is_linear = is_smooth = reads_sparse = scales_ridge = True
-    streams = True
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
     #: The form without an intercept; set beside it.
@@ -120,11 +126,13 @@ class LinearExpert(RidgePart, BuiltInExpert):
         l1_ratio: float = 0.0,
         standardize: bool = True,
         fit_intercept: bool = True,
+        common: Sequence[str | int] | None = None,
     ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize
         self.fit_intercept = fit_intercept
+        self.common = common
 
     @property
     def through_origin(self):
@@ -149,7 +157,8 @@ class LinearExpert(RidgePart, BuiltInExpert):
     @property
     def biased_by_ridge(self):
         """Whether the ridge has a share in what it predicts."""
-        return not self.by_evidence and self.strength > 0 and self.l1_ratio == 0
+        ridge = not self.by_evidence and self.l1_ratio == 0 and self.strength > 0
+        return ridge and not self.shares
 
     @property
     def n_channels(self):
@@ -159,10 +168,12 @@ class LinearExpert(RidgePart, BuiltInExpert):
     def check(self):
         """Raise ``ValueError`` for penalties that make no sense."""
         check_penalty(self)
+        self.check_common()
 
     def for_likelihood(self, likelihood):
         """The expert whose M-step is that of a likelihood: least squares, if it is."""
-        if likelihood.least_squares and self.l1_ratio == 0 and self.fit_intercept:
+        plain = self.fit_intercept and not self.shares
+        if likelihood.least_squares and self.l1_ratio == 0 and plain:
             return self.for_values()
         own = LinearExpert.get_params(self)
         own.pop("likelihood", None)
@@ -221,8 +232,9 @@ class LinearExpert(RidgePart, BuiltInExpert):
 
     def set_standardised(self, coef, design):
         """Set the coefficients (n_outputs, q) of standardised columns."""
-        self._squared_norms, self._spent = np.sum(coef[:, :-1] ** 2, axis=1), None
-        self._absolute_norms = np.sum(np.abs(coef[:, :-1]), axis=1)
+        own = self.varying(coef)
+        self._squared_norms, self._spent = np.sum(own**2, axis=1), None
+        self._absolute_norms = np.sum(np.abs(own), axis=1)
         slopes, intercepts = to_data_scale(coef, design)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
         self.center_, self.scale_ = design.center, column_scale(design)
@@ -247,10 +259,9 @@ class LinearExpert(RidgePart, BuiltInExpert):
         return self.n_parameters_
 
     def _count(self, slopes, rank=np.inf):
-        if self.counts_effective:
-            return self.effective_ + len(slopes) * self.fit_intercept
-        free = np.minimum(np.count_nonzero(slopes, axis=1), rank).sum()
-        return int(free + len(slopes) * self.fit_intercept)
+        free = self.count_varying(slopes, rank)
+        free = self.effective_ if self.counts_effective else free
+        return free + len(slopes) * self.fit_intercept
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows.
@@ -296,28 +307,14 @@ class LinearExpert(RidgePart, BuiltInExpert):
         y = np.asarray(y, dtype=float).reshape(len(weight), -1)
         shift, unit = target_scales(y, weight)
         if use_products(design.X):
-            return self.moved_to(self._probed(design, (y - shift) / unit, weight, unit))
+            coef = self.standardised(design) / np.reshape(unit, (-1, 1))
+            own = design, (y - shift) / unit, weight, coef, self.strength
+            return self.moved_to(probed_values(*own))
         y = (y - shift) / unit
         statistics = self.accumulate(design, y, weight)
         square = weight @ y**2
         right = statistics.cross.T
         return self.moved_to(ridge_of_values(statistics.grams[0], right, square, 0.0))
-
-    def _probed(self, design, y, weight, unit):
-        """The same for a design that gives products only."""
-        coef = self.standardised(design) / np.reshape(unit, (-1, 1))
-        coef[:, -1] = 0.0
-        mass, n_outputs = np.full(y.shape[1], weight.sum()), y.shape[1]
-        weights = np.repeat(weight[:, None], n_outputs, axis=1)
-        rest = y - linear(design, coef)
-        rest -= (weight @ rest) / max(mass[0], np.finfo(float).tiny)
-        paid = self.strength * np.sum(coef[:, :-1] ** 2, axis=1)
-        variance = np.maximum((weight @ rest**2 + paid) / mass, np.finfo(float).tiny)
-
-        def apply(move):
-            return gather(design, weights * linear(design, move))
-
-        return probed(apply, mass, self.strength, coef, variance)
 
     def standardised(self, design):
         """Coefficients (n_outputs, q) of standardised columns."""

@@ -51,6 +51,10 @@ class OriginNewton(Newton):
         ridge = np.full(len(grams), max(self.penalty.ridge, 1e-8))
         return solve_centred(grams, right[:, :, None], ridge, flat)[:, :, 0]
 
+    def without_flat(self, coef):
+        """All coefficients: a column without spread is one like others."""
+        return coef
+
     def system(self, coef, likelihood):
         """Curvature and slope of the log-likelihood, and a factor; none of the last."""
         grams, gradient, share = super().system(coef, likelihood)
@@ -70,7 +74,7 @@ class OriginExpert(GeneralizedLinearExpert):
 
     Parameters
     ----------
-    alpha, l1_ratio, standardize, fit_intercept
+    alpha, l1_ratio, standardize, fit_intercept, common
         As in :class:`LinearExpert`.
     likelihood : likelihood, default=None
         None is :class:`~skmoe.likelihoods.Gaussian`.
@@ -78,6 +82,10 @@ class OriginExpert(GeneralizedLinearExpert):
 
     streams = differentiable = reads_sparse = False
     _newton = OriginNewton
+
+    def design_of(self, design):
+        """Columns that are not centred."""
+        return from_origin(design)
 
     def fit(self, X, y, sample_weight=None):
         """Fit to weighted rows, as :class:`LinearExpert`."""

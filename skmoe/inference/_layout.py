@@ -167,14 +167,15 @@ def _expert_channels(writer, mixture, k, name, names):
     if traits(expert).is_bare:
         return _channels([])
     outcomes, slopes, level = _predictors(mixture, expert)
-    rows = []
+    common, rows = set(expert.common_ + 1), []
     for channel, outcome in enumerate(outcomes):
         values = [level[channel], *slopes[channel]]
         for column, value in _free(values, expert.scale_):
             if column == 0 and not expert.fit_intercept:
                 continue
             term = INTERCEPT if column == 0 else names[column - 1]
-            at = writer.place(Term("expert", name, outcome, term), value)
+            of = "all" if column in common else name
+            at = writer.place(Term("expert", of, outcome, term), value)
             rows.append((at, channel, column))
     owner = "all" if likelihood.pooled else name
     for j, dispersion in enumerate(likelihood.free_dispersions):

@@ -14,7 +14,7 @@ from ..gates._tree import TreeGate
 from ..routers import DenseRouter
 from ._em.trainers import EM
 from ._partitions import content_hash, content_sample
-from ._task import Report, Task, Trainer, counts_of
+from ._task import Report, Task, Trainer, check_common, counts_of
 
 # Share of the rows on which splits are judged.
 HELD_OUT = 0.2
@@ -73,6 +73,7 @@ class GrowingTrainer(Trainer):
     def fit(self, rows, recipe, start, report):
         """Train a recipe whose experts are as many as the tree may get."""
         task = Task(rows, recipe, start, report)
+        check_common(recipe, self)
         brief = clone(self.trainer) if isinstance(self.trainer, EM) else EM()
         growth = Growth(brief.set_params(**BRIEF), task, self.criterion)
         with unheard():

@@ -32,6 +32,7 @@ class Recipe:
     has_shared : bool, whether the mixture has a shared expert
     pooled : bool, whether the experts are members of a pool
     named : bool, whether the experts have names that the user gave
+    common : tuple of int, columns of the experts whose coefficients all share
     """
 
     gate: Any
@@ -45,6 +46,7 @@ class Recipe:
     has_shared: bool = False
     pooled: bool = False
     named: bool = False
+    common: tuple = ()
 
     @property
     def n_experts(self):
@@ -273,6 +275,8 @@ def counts_of(rows, fit):
     for number, expert in zip(fit.kept, fit.experts, strict=True):
         columns = rows.columns_of(rows.expert_views[number])
         counts.append(expert_parameters(expert, columns))
+    # What all experts have in common counts once.
+    counts.append(max(traits(expert).n_common_ for expert in fit.experts))
     return counts + [own.n_parameters_ for own in fit.likelihoods]
 
 
@@ -330,6 +334,9 @@ class Trainer(Stamped):
     #: Whether they share one expert, so that the gate sees each group once.
     shares_experts = False
 
+    #: Whether experts may have coefficients in common, which are fitted together.
+    fits_common = False
+
     #: Of "gate" and "experts", those whose penalty of absolute values is minded.
     fits_lasso = ("gate", "experts")
 
@@ -373,6 +380,7 @@ def check_supported(task, trainer):
     """Raise ``ValueError`` for parts that the trainer declares not to fit."""
     _check_router(task.recipe, trainer)
     _check_density(task, trainer)
+    check_common(task.recipe, trainer)
     gates = [] if "gate" in trainer.fits_lasso else [task.recipe.gate]
     experts = [] if "experts" in trainer.fits_lasso else task.recipe.experts
     for part in [*gates, *map(traits, experts)]:
@@ -380,6 +388,46 @@ def check_supported(task, trainer):
             raise ValueError(
                 f"{type(trainer).__name__} got {part!r}, but only EM fits a lasso; use "
                 "trainer='em', or l1_ratio=0."
+            )
+
+
+def check_common(recipe, trainer):
+    """Raise ``ValueError`` for experts with common coefficients that the trainer does
+    not fit together."""
+    own = [traits(e) for e in recipe.experts if not traits(e).is_bare]
+    asked = [expert for expert in own if expert.shares]
+    if not asked:
+        return
+    common = asked[0].common
+    alike = [e.shares and list(e.common) == list(common) for e in own]
+    same = len({(e.standardize, e.through_origin) for e in asked}) == 1
+    problems = [
+        (
+            not all(alike),
+            f"experts of which {alike.count(True)} of {len(own)} have it",
+            "give it to all",
+        ),
+        (
+            not same,
+            "experts of other columns, centred or not",
+            "give all the same standardize and fit_intercept",
+        ),
+        (
+            not trainer.fits_common,
+            f"{type(trainer).__name__}, which fits experts one by one",
+            "use trainer='em' or 'hard-em', in a tree of fixed branching",
+        ),
+        (
+            recipe.likelihood.covariance == "full",
+            f"likelihood={recipe.likelihood!r}, whose outputs depend on each other",
+            "use covariance='diag'",
+        ),
+    ]
+    for wrong, what, remedy in problems:
+        if wrong:
+            raise ValueError(
+                f"The trainer got LinearExpert(common={common!r}) with {what}; "
+                f"{remedy}, or common=None."
             )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ...engines import single_threaded_blas
+from ...experts._base import traits
 from .fused_task import are_linear, fits_fused, is_wide
 from .stepwise import Batch, Memory
 from .stepwise_parts import PartsBatch, have_sums
@@ -15,6 +16,11 @@ def refused(trainer, parts):
         return (
             f"trainer={trainer!r}, whose objective asks for all rows at once; use "
             "objective='likelihood'"
+        )
+    if any(traits(expert).shares for expert in parts.experts):
+        return (
+            f"experts {parts.experts!r}, of which common coefficients ask for all rows "
+            "at once; use common=None, or call fit"
         )
     if _may_be_fused(parts) or have_sums(parts):
         return None

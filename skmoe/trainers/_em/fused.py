@@ -430,6 +430,10 @@ class LinearGaussianMixture(LinearMixture):
             for own, has_rows in zip(each, alive, strict=True)
         ]
 
+    def begun(self, coef):
+        """Coefficients (K, d, q) of an earlier fit, to go on from."""
+        return coef
+
     def _settled(self, grams, right, square, coef, fitted, variance):
         """Coefficients without the bias of the ridge, and what of the squares they
         explain, less the noise of ``variance`` (K, d) that they follow; for experts

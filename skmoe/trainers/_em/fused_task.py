@@ -18,11 +18,14 @@ from ...experts._base import traits
 from .._rows import is_numeric
 from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
+from .fused_common import CommonGaussianMixture, SubjectCommonMixture
 from .fused_subjects import SubjectCategoricalMixture, SubjectGaussianMixture
 from .penalties import ByEvidence
 from .wide import WideCategoricalMixture, WideGaussianMixture
 
 GAUSSIAN = LinearGaussianMixture, WideGaussianMixture, SubjectGaussianMixture
+# Of few columns, of many, which the general EM refuses, and of subjects.
+COMMON = CommonGaussianMixture, None, SubjectCommonMixture
 CATEGORICAL = (
     LinearCategoricalMixture,
     WideCategoricalMixture,
@@ -39,7 +42,8 @@ def fits_fused(task):
         and is_numeric(task.rows.shared_view)
         and (form.columns is None or is_numeric(form.columns))
     )
-    return fits and not (task.rows.are_grouped and is_wide(task))
+    needs_grams = task.rows.are_grouped or bool(task.recipe.common)
+    return fits and not (needs_grams and is_wide(task))
 
 
 def is_wide(task):
@@ -112,6 +116,8 @@ class FusedTask:
             "hard": hard,
             "n_jobs": recipe.n_jobs,
         }
+        if recipe.common:
+            common["common"] = recipe.common
         if task.rows.are_grouped:
             common["subjects"] = task.rows.subjects
         make = self._of_values if task.rows.classes is None else self._of_classes
@@ -145,7 +151,8 @@ class FusedTask:
         y, likelihood = self.task.rows.y, self.task.recipe.likelihood
         known = self.task.rows.output_scales
         self.y_center, self.y_scale = target_scales(y, weight, known)
-        return self._kind(GAUSSIAN)(
+        kinds = COMMON if self.task.recipe.common else GAUSSIAN
+        return self._kind(kinds)(
             gate,
             expert,
             read_only((y - self.y_center) / self.y_scale),
@@ -189,6 +196,7 @@ class FusedTask:
     def _expert(self, problem, place):
         """An expert without coefficients, with its penalty."""
         expert = clone(self.task.recipe.experts[problem.kept[place]])
+        expert.common_ = np.asarray(self.task.recipe.common, dtype=int)
         if not expert.by_evidence:
             return expert
         ridge = problem.expert_penalty.ridge[place]
@@ -250,7 +258,7 @@ class FusedTask:
         d = len(self.y_scale)
         coef = coef.reshape(-1, d, coef.shape[1])
         coef[:, :, -1] -= self.y_center
-        coef /= self.y_scale[:, None]
+        coef = self.problem.begun(coef / self.y_scale[:, None])
         sigma = np.array([np.atleast_1d(x.sigma_) for x in likelihoods])
         log_variance = 2 * np.log(sigma / self.y_scale)
         log_variance = np.maximum(log_variance, self.problem.log_floor)

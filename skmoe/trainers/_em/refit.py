@@ -15,6 +15,7 @@ from ...routers._base import routed
 from .._variances import at_rest, fit_variances, renewed_variances
 from .experts import FALLBACK_SHARE, ExpertFits
 from .fused import ROWS_IF_NARROW, ROWS_PER_CHANNEL
+from .together import fit_together
 
 # Below this share of its best row an expert's responsibility changes no estimate,
 # and leaving the row out makes the fit cheaper.
@@ -317,14 +318,16 @@ class RefitMixture:
             served = (resp * self.task.rows.weight[:, None] > 0).any(axis=0)
             resp = np.where(served, resp, FALLBACK_SHARE)
         experts = self._fit_experts(resp, parts, row_weights)
-        fitted = Parts(None, experts, [])
-        likelihoods = self._fit_dispersions(
-            self.predictions(fitted, needed=resp > 0),
+        return Parts(None, experts, self.dispersions_of(experts, resp, parts))
+
+    def dispersions_of(self, experts, resp, parts):
+        """Likelihoods fitted around experts; ``parts`` are those before, or None."""
+        return self._fit_dispersions(
+            self.predictions(Parts(None, experts, []), needed=resp > 0),
             resp * self.task.rows.weight[:, None],
             self._priors(experts, parts),
             parts.likelihoods if parts else [None] * len(experts),
         )
-        return fitted._replace(likelihoods=likelihoods)
 
     def _fit_dispersions(self, predictions, weights, priors, previous):
         """Fitted likelihoods of all components, one without an expert included."""
@@ -358,8 +361,9 @@ class RefitMixture:
         return [by_place.get(k, bare) for k in range(len(self.kept))]
 
     def _fit_experts(self, resp, parts, row_weights):
-        task = self.task
-        shares = _counting(resp)
+        task, shares = self.task, _counting(resp)
+        if task.recipe.common:
+            return fit_together(self, shares, parts)
         calls = [
             (
                 number,

@@ -419,7 +419,9 @@ def _linear_task(task, views):
     floor = COUNT_FLOOR if counts else Gaussian().floor
     expert = LinearExpert(alpha=START_ALPHA)
     expert = expert.for_classes() if classes else expert
+    same = views[1] is task.rows.shared_view
     recipe = task.with_recipe(
+        common=task.recipe.common if same else (),
         gate=SoftmaxGate(alpha=START_ALPHA),
         likelihood=Categorical() if classes else Gaussian(floor=floor),
         experts=[expert] * task.recipe.n_experts,

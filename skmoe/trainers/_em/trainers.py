@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ..._numerics.linalg import use_products
 from ..._warnings import warn
 from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
@@ -105,7 +106,7 @@ class EM(Trainer):
     hard = False
     starts_anywhere = takes_batches = fits_first_batch = True
     keeps_sparse = True
-    fits_groups = shares_experts = True
+    fits_groups = shares_experts = fits_common = True
 
     def __init__(
         self,
@@ -171,6 +172,7 @@ class EM(Trainer):
         task = Task(rows, recipe, start, report)
         check_supported(task, self)
         self._check_groups(rows)
+        self._check_common(rows, recipe)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         if rows.streamed:
             driver = streamed_driver(driver, recipe)
@@ -197,6 +199,24 @@ class EM(Trainer):
                     f"{type(self).__name__} got groups with {name}={value!r}, which is "
                     f"about single rows; leave out {name}, or groups."
                 )
+
+    def _check_common(self, rows, recipe):
+        """Raise ``ValueError`` for what does not fit experts together."""
+        if not recipe.common:
+            return
+        view = rows.expert_views[0]
+        if self.objective == "prediction":
+            raise ValueError(
+                f"{type(self).__name__} got objective='prediction' for experts with "
+                "common coefficients, which take no steps of their own; use "
+                "objective=None, or common=None."
+            )
+        if use_products(view):
+            raise ValueError(
+                f"{type(self).__name__} got experts with common coefficients for "
+                f"{view.shape[1]} columns that stay sparse, which have no matrix of "
+                "products; use fewer columns, or common=None."
+            )
 
     def refused_batches(self, parts, n_members):
         """What has no sums over rows to go on from, and the remedy; None if nothing."""
