@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy import sparse
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.inspection import (
@@ -16,7 +17,9 @@ from skmoe.inspection import (
     ExpertUsageDisplay,
     ExplanationDisplay,
     GateDisplay,
+    PosteriorDisplay,
     PredictiveDensityDisplay,
+    RootogramDisplay,
     expert_colors,
 )
 from skmoe.inspection._classes import binned
@@ -226,3 +229,92 @@ def test_calibration_by_expert(model, classes):
         ExpertCalibrationDisplay.from_estimator(model, X, Y)
     with pytest.raises(ValueError, match="expert='me', but expected one of"):
         ClassProbabilityDisplay.from_estimator(classes, X, 0, expert="me")
+
+
+def counted(**more):
+    """Counts of two regimes, and a mixture of them."""
+    rng = np.random.RandomState(1)
+    x, first = rng.normal(size=(150, 1)), rng.uniform(size=150) < 0.5
+    y = rng.poisson(np.where(first, 9.0, 1.0))
+    given = {"gate": "constant", "likelihood": "poisson", "trainer": SHORT, **more}
+    return MoERegressor("linear", 2, random_state=0, **given).fit(x, y), x, y
+
+
+def test_counts_hang_from_those_expected():
+    model, x, y = counted()
+    weight = np.where(y > 3, 2.0, 1.0)
+    given = {"sample_weight": weight, "most": 6}
+    display = RootogramDisplay.from_estimator(model, sparse.csr_array(x), y, **given)
+    np.testing.assert_allclose(display.observed.sum(), weight.sum())
+    np.testing.assert_allclose(display.expected.sum(), weight.sum())
+    level = [weight @ np.exp(model.log_density(x, np.full(150, c))) for c in range(6)]
+    np.testing.assert_allclose(display.expected[:6].sum(axis=1), level)
+    for bar, came, wanted in zip(
+        display.bars_, display.observed, display.expected.sum(axis=1), strict=True
+    ):
+        np.testing.assert_allclose(bar.get_height(), np.sqrt(came))
+        np.testing.assert_allclose(bar.get_y() + bar.get_height(), np.sqrt(wanted))
+    assert display.ax_.get_xticklabels()[-1].get_text() == "6+"
+    assert [own.get_color() for own in display.lines_] == list(PALETTE[:2])
+    assert display.ax_.get_title() == "Counts of y, hung from those expected"
+    whole = RootogramDisplay.from_estimator(model, x, y, plot=False)
+    assert len(whole.observed) == y.max() + 1
+    assert not whole.is_open
+
+
+def test_no_count_is_expected_beyond_the_trials():
+    trials = np.arange(60) % 5 + 1
+    y, x = trials // 2, np.linspace(0, 1, 60)[:, None]
+    model = MoERegressor("linear", 1, likelihood="binomial", trainer=SHORT)
+    model.fit(x, y, trials=trials)
+    sizes = {"trials": trials}
+    own = {"sizes": sizes, "most": 5, "plot": False}
+    display = RootogramDisplay.from_estimator(model, x, y, **own)
+    np.testing.assert_allclose(display.expected.sum(), 60, rtol=1e-9)
+    assert display.expected[5] < 12
+
+
+def test_zeros_hang_from_those_of_their_component():
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=(120, 1))
+    y = rng.poisson(np.where(rng.uniform(size=120) < 0.5, 4.0, 0.0))
+    given = {"gate": "constant", "trainer": SHORT, "zero_inflation": True}
+    model = MoERegressor("linear", 1, likelihood="poisson", **given).fit(x, y)
+    display = RootogramDisplay.from_estimator(model, x, y)
+    share = model.gate_proba(x)[:, -1].sum()
+    np.testing.assert_allclose(display.expected[:2, 1], [share, 0.0])
+    assert display.lines_[1].get_label() == "of zero"
+
+
+def test_what_is_not_counted_has_no_rootogram(model, classes):
+    for own, y in ((model, Y), (classes, LABELS)):
+        with pytest.raises(ValueError, match="expected counts of one output"):
+            RootogramDisplay.from_estimator(own, X, y)
+
+
+def test_responsibilities_are_drawn_by_expert():
+    model, x, y = counted()
+    display = PosteriorDisplay.from_estimator(model, x, y, sample_weight=2 * y + 1)
+    resp, weight = model.responsibilities(x, y), 2.0 * y + 1
+    for k, (own, others) in enumerate(display.bars_):
+        shown = resp[:, k] >= 1e-4
+        mine = resp.argmax(axis=1) == k
+        heights = [sum(bar.get_height() for bar in each) for each in (own, others)]
+        wanted = weight[shown & mine].sum(), weight[shown & ~mine].sum()
+        np.testing.assert_allclose(heights, wanted)
+        assert mpl.colors.to_hex(own[0].get_facecolor()) == PALETTE[k]
+        share = weight @ resp[:, k] / weight.sum()
+        assert display.axes_[k].get_title() == f"expert{k} ({share:.0%})"
+    assert display.figure_.get_suptitle()
+
+
+def test_responsibilities_of_groups_are_counted_by_group():
+    model, x, y = counted()
+    codes = np.arange(150) // 3
+    ax = plt.subplots()[1]
+    table = sparse.csr_array(x)
+    display = PosteriorDisplay.from_estimator(model, table, y, groups=codes, ax=ax)
+    wanted = model.responsibilities(x, y, groups=codes)
+    np.testing.assert_array_equal(display.responsibilities, wanted)
+    assert display.axes_[0].get_ylabel().startswith("groups")
+    assert display.figure_ is ax.figure

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import sparse, special, stats
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, mixture
 from skmoe.datasets import make_gated_regression
@@ -15,6 +15,7 @@ from skmoe.gates import GaussianGate, SoftmaxGate
 from skmoe.inference import bootstrap_test, fit_indices, standard_errors, summary
 from skmoe.inference._information import Sample, summed
 from skmoe.inference._layout import INTERCEPT, at, layout_of
+from skmoe.inference._test import _Rows
 from skmoe.inspection._unwrap import unwrap
 from skmoe.likelihoods import Gaussian
 from skmoe.trainers import EM
@@ -444,6 +445,50 @@ def test_one_more_expert_is_tested():
     np.testing.assert_array_equal(again.distribution, found.distribution[:3])
     null = one.sample_y(X, random_state=3)[:, 0]
     assert bootstrap_test(one.fit(X, null), X, null, n_boot=9).p_value > 0.1
+
+
+def test_indices_count_subjects():
+    rng = np.random.default_rng(0)
+    codes, x = np.repeat(np.arange(20), 3), rng.normal(size=(60, 1))
+    y = np.where(codes % 2, 1, -1) * x[:, 0] + 0.5 * rng.normal(size=60)
+    two = MoERegressor(FREE, 2, gate="constant", trainer=EM(max_iter=20))
+    two.fit(x, y, groups=codes)
+    weight = np.where(codes < 5, 2.0, 1.0)
+    found = fit_indices(two, sparse.csr_array(x), y, weight, codes)
+    assert found.n_rows == 25
+    assert found.bic == two.bic(x, y, weight, groups=codes)
+    resp, of_subjects = two.responsibilities(x, y, codes), weight[::3]
+    entropy = of_subjects @ special.entr(resp).sum(axis=1)
+    np.testing.assert_allclose(found.entropy_r2, 1 - entropy / (25 * np.log(2)))
+    chosen = of_subjects * (resp.argmax(axis=1) == 1)
+    wanted = chosen @ resp / chosen.sum()
+    np.testing.assert_allclose(found.average_posterior[1], wanted)
+
+
+@pytest.mark.parametrize("kind", [MoERegressor, MoEClassifier])
+def test_one_more_expert_of_subjects_is_tested(kind):
+    rng = np.random.default_rng(0)
+    codes = rng.permutation(np.repeat(np.arange(30), 4))
+    X = rng.choice([-1.0, 1.0], size=(120, 1))
+    rises = np.arange(30) % 2 == 0
+    y = np.where(rises[codes], 5, -5) * X[:, 0] + 0.1 * rng.normal(size=120)
+    y = y if kind is MoERegressor else y > 0
+    weight = np.where(codes < 10, 2.0, 1.0)
+    given = {"gate": "constant", "trainer": EM(max_iter=5), "random_state": 0}
+    two = kind(FREE, 2, **given)
+    two.fit(X, y, weight, groups=codes)
+    found = bootstrap_test(two, X, y, 2, weight, groups=codes)
+    one, more = (own.log_density(X, y, codes) for own in (two, found.alternative))
+    first = np.unique(codes, return_index=True)[1]
+    order = codes[np.sort(first)]
+    gain = 2 * np.where(order < 10, 2.0, 1.0) @ (more - one)
+    np.testing.assert_allclose(found.statistic, max(0, gain))
+    # A subject is drawn from one expert: its targets go with x, or against it.
+    drawn = _Rows(sparse.csr_array(X), codes, weight, {}).draw(two, 3)
+    level = drawn if kind is MoERegressor else np.where(drawn, 1, -1)
+    signs = np.bincount(codes, np.sign(level) == X[:, 0])
+    assert np.isin(signs, [0, 4]).mean() > 0.85
+    assert 0 < np.count_nonzero(signs == 4) < 30
 
 
 def test_distribution_of_the_test_is_drawn(rows):

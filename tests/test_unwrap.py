@@ -18,6 +18,7 @@ from skmoe.inspection import (
     CurveDisplay,
     ExpertUsageDisplay,
     GateDisplay,
+    PosteriorDisplay,
     PredictiveDensityDisplay,
     curve_importance,
     expert_usage,
@@ -92,6 +93,10 @@ def test_pictures_are_those_of_the_mixture(held, model):
             for own in (held, model)
         )
         same(vars(found), vars(wanted))
+    found, wanted = (
+        PosteriorDisplay.from_estimator(own, X, Y, plot=False) for own in (held, model)
+    )
+    same(vars(found), vars(wanted))
     assert len(plot_tree(held)) == 3
     mpl.pyplot.close("all")
 

@@ -226,15 +226,28 @@ class Predictive:
         rng = check_random_state(random_state)
         mixed, seen = answers.see(self, X, offset=offset, trials=trials)
         components = mixed.components(seen)
-        n, n_experts, d = components.predictions.shape
-        ends = np.cumsum(components.weights, axis=1)
+        n, _, d = components.predictions.shape
         out = np.empty((n, d, n_samples))
         for sample in range(n_samples):
-            place = rng.uniform(size=(n, 1)) * ends[:, -1:]
-            expert = np.minimum((place >= ends).sum(axis=1), n_experts - 1)
-            for k in range(n_experts):
-                rows = np.flatnonzero(expert == k)
-                own = components.on_rows(rows)
-                likelihood, at = own.likelihoods[k], own.predictions[:, k]
-                out[rows, :, sample] = likelihood.sample(at, rng, own.size)
+            expert = chosen(components.weights, rng.uniform(size=n))
+            out[:, :, sample] = drawn(components, expert, rng)
         return mixed.target.shaped(out)
+
+
+def chosen(weights, level):
+    """Places (n,) in rows of weights (n, K) that levels (n,) in [0, 1) lead to."""
+    ends = np.cumsum(weights, axis=1)
+    place = level[:, None] * ends[:, -1:]
+    return np.minimum((place >= ends).sum(axis=1), weights.shape[1] - 1)
+
+
+def drawn(components, expert, rng):
+    """Targets (n, d) of rows, each from the density of one expert (n,)."""
+    n, n_experts, d = components.predictions.shape
+    out = np.empty((n, d))
+    for k in range(n_experts):
+        rows = np.flatnonzero(expert == k)
+        own = components.on_rows(rows)
+        likelihood, at = own.likelihoods[k], own.predictions[:, k]
+        out[rows] = likelihood.sample(at, rng, own.size)
+    return out

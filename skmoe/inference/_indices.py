@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from .. import mixture as functions
+from .._estimators import answers
 from .._estimators.evaluation import judged
 from .._tables.table import row_weights
 from .._typing import Table
@@ -21,7 +22,7 @@ class FitIndices(NamedTuple):
     Attributes
     ----------
     log_likelihood, n_parameters, n_rows : float
-        Of the rows given.
+        Of the rows, or groups, given.
     aic, bic, adjusted_bic : float
         Lower is better; ``adjusted_bic`` counts (n + 2) / 24 rows.
     icl : float
@@ -61,6 +62,7 @@ def fit_indices(
     X: Table,
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     **sizes: ArrayLike | None,
 ) -> FitIndices:
     """Criteria and measures of separation of a fitted mixture on some rows.
@@ -73,6 +75,8 @@ def fit_indices(
     X : array-like or data frame of shape (n, p)
     y : array-like of shape (n,) or (n, n_outputs)
     sample_weight : array-like of shape (n,), default=None
+    groups : array-like of shape (n,), default=None
+        As in ``fit``: groups are counted in place of rows.
     **sizes
         ``offset`` or ``trials`` as in ``fit``.
 
@@ -105,9 +109,10 @@ def fit_indices(
     """
     model = unwrap(model)
     mixture, X = model.mixture, model.seen(X)
-    found = judged(mixture, X, y, sample_weight, sizes)
-    resp = mixture.responsibilities(X, y, **sizes)
-    weight = row_weights(resp, sample_weight)
+    found = judged(mixture, X, y, sample_weight, sizes, groups)
+    resp = mixture.responsibilities(X, y, groups, **sizes)
+    weight = row_weights(X, sample_weight)
+    weight = answers.given_subjects(mixture, weight, groups, weight).weight
     weight = weight * (found.n_rows / weight.sum())
     count = mixture.n_parameters_
     aic, bic, icl = found.criteria(count)

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state
 
+from .. import mixture as functions
+from .._estimators import answers
+from .._estimators.predictive import chosen, drawn
 from .._tables.table import row_weights
 from .._typing import Table
 from ..inspection._unwrap import unwrap
@@ -85,6 +88,7 @@ def bootstrap_test(
     n_boot: int = 99,
     sample_weight: ArrayLike | None = None,
     *,
+    groups: ArrayLike | None = None,
     random_state: Any = 0,
     n_jobs: int | None = None,
     **sizes: ArrayLike | None,
@@ -103,6 +107,9 @@ def bootstrap_test(
     n_boot : int, default=99
         Draws; 99 tell p-values of .01 apart.
     sample_weight : array-like of shape (n,), default=None
+    groups : array-like of shape (n,), default=None
+        As in ``fit``: rows of a group share one expert, in the draws and in both fits,
+        and the gain is that of the groups' joint densities.
     random_state : int or RandomState, default=0
     n_jobs : int, default=None
         Draws at a time.
@@ -118,7 +125,7 @@ def bootstrap_test(
     Raises
     ------
     ValueError
-        For a tree, a list of experts, or several outputs.
+        For a tree, a list of experts, or groups within which the gate's weights differ.
 
     References
     ----------
@@ -140,18 +147,17 @@ def bootstrap_test(
     inner = unwrap(model)
     _check_can_grow(inner.mixture)
     X, mixture = inner.seen(X), inner.mixture
-    weight = row_weights(X, sample_weight)
-    options = {"sample_weight": weight, **sizes}
+    rows = _Rows(X, groups, row_weights(X, sample_weight), sizes)
     wider = clone(mixture).set_params(n_experts=mixture.n_experts_ + 1)
-    alternative = wider.fit(X, y, **options)
+    alternative = rows.fitted(wider, y)
     smaller = clone(mixture).set_params(n_experts=mixture.n_experts_, n_jobs=1)
     pair = smaller, clone(wider).set_params(n_jobs=1)
     rng = check_random_state(random_state)
     seeds = rng.randint(np.iinfo(np.int32).max, size=n_boot)
     found = Parallel(n_jobs=n_jobs)(
-        delayed(_drawn)(mixture, pair, X, int(seed), options) for seed in seeds
+        delayed(_drawn)(mixture, pair, rows, int(seed)) for seed in seeds
     )
-    statistic = _gain(mixture, alternative, X, y, options)
+    statistic = rows.gain(mixture, alternative, y)
     distribution = np.array(found)
     extreme = 1 + int(np.count_nonzero(distribution >= statistic))
     p_value = extreme / (n_boot + 1)
@@ -175,26 +181,57 @@ def _check_can_grow(mixture):
         )
 
 
-def _drawn(mixture, pair, X, seed, options):
+def _drawn(mixture, pair, rows, seed):
     """Gain of one more expert on targets drawn from the mixture."""
-    y = _draw(mixture, X, seed, options)
-    smaller, wider = (clone(own).fit(X, y, **options) for own in pair)
-    return _gain(smaller, wider, X, y, options)
+    y = rows.draw(mixture, seed)
+    smaller, wider = (rows.fitted(clone(own), y) for own in pair)
+    return rows.gain(smaller, wider, y)
 
 
-def _draw(mixture, X, seed, options):
-    """Targets of rows, from the mixture's density."""
-    if is_classifier(mixture):
-        proba = np.cumsum(mixture.predict_proba(X), axis=1)
-        level = check_random_state(seed).uniform(size=(len(proba), 1))
-        place = np.minimum((level >= proba).sum(axis=1), proba.shape[1] - 1)
-        return mixture.classes_[place]
-    sizes = {name: own for name, own in options.items() if name != "sample_weight"}
-    return mixture.sample_y(X, random_state=seed, **sizes)[..., 0]
+class _Rows(NamedTuple):
+    """Rows, which of them belong together, and their sizes.
 
+    Attributes
+    ----------
+    X : table of n rows
+    groups : (n,) labels, or None
+    weight : (n,) weights
+    sizes : dict of ``offset`` or ``trials``
+    """
 
-def _gain(smaller, wider, X, y, options):
-    """Twice the gain in log-likelihood, which is none where a fit fell behind."""
-    sizes = {name: own for name, own in options.items() if name != "sample_weight"}
-    one, more = (own.log_density(X, y, **sizes) for own in (smaller, wider))
-    return max(0.0, 2.0 * float(options["sample_weight"] @ (more - one)))
+    X: Any
+    groups: Any
+    weight: np.ndarray
+    sizes: dict
+
+    def _subjects(self, model):
+        return answers.given_subjects(model, self.weight, self.groups, self.weight)
+
+    def fitted(self, model, y):
+        """A mixture fitted to targets of the rows."""
+        given = {"sample_weight": self.weight, **self.sizes}
+        return model.fit(self.X, y, groups=self.groups, **given)
+
+    def gain(self, smaller, wider, y):
+        """Twice the gain in log-likelihood, which is none where a fit fell behind."""
+        subjects = self._subjects(smaller)
+        one, more = (
+            functions.log_density(*answers.of_subjects(*parts, subjects))
+            for parts in (
+                answers.log_parts(own, self.X, y, **self.sizes)
+                for own in (smaller, wider)
+            )
+        )
+        return max(0.0, 2.0 * float(subjects.weight @ (more - one)))
+
+    def draw(self, mixture, seed):
+        """Targets from the density of a mixture, with one expert for each group."""
+        rng = check_random_state(seed)
+        subjects = self._subjects(mixture)
+        level = subjects.spread(rng.uniform(size=len(subjects)))
+        expert = chosen(mixture.gate_proba(self.X), level)
+        if is_classifier(mixture):
+            proba = mixture.predict_experts(self.X)[np.arange(len(expert)), expert]
+            return mixture.classes_[chosen(proba, rng.uniform(size=len(expert)))]
+        own, seen = answers.see(mixture, self.X, **self.sizes)
+        return own.target.shaped(drawn(own.components(seen), expert, rng))

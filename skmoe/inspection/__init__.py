@@ -11,6 +11,7 @@ from ._explanation import Explanation, explain, explain_text
 from ._palette import expert_colors
 from ._regimes import regimes
 from ._report import Report, report
+from ._rootograms import PosteriorDisplay, RootogramDisplay
 from ._tables import expert_usage, gate_importance
 from ._tree_picture import plot_tree
 from ._trees import export_text
@@ -25,8 +26,10 @@ __all__ = [
     "Explanation",
     "ExplanationDisplay",
     "GateDisplay",
+    "PosteriorDisplay",
     "PredictiveDensityDisplay",
     "Report",
+    "RootogramDisplay",
     "SelectionDisplay",
     "curve_importance",
     "expert_colors",
@@ -51,8 +54,10 @@ public(
     Explanation,
     ExplanationDisplay,
     GateDisplay,
+    PosteriorDisplay,
     PredictiveDensityDisplay,
     Report,
+    RootogramDisplay,
     SelectionDisplay,
     curve_importance,
     expert_colors,

@@ -20,6 +20,7 @@ from ._additive import (
 )
 from ._palette import colour
 from ._panels import BAND, Drawing, Panel
+from ._plots import panels_in
 from ._unwrap import unwrap
 
 # What a curve adds to, by its link.
@@ -180,7 +181,7 @@ class CurveDisplay:
         """Draw in the place of ``ax``, or on a new figure; returns self."""
         check_matplotlib_support("CurveDisplay.plot")
         self.ax_ = ax
-        self.figure_, self.axes_ = _grid(ax, len(self.panels))
+        self.figure_, self.axes_ = panels_in(ax, len(self.panels))
         colours = {name: colour(k) for k, name in enumerate(self.experts)}
         for axes, panel in zip(self.axes_, self.panels, strict=True):
             Drawing(axes, panel, colours, line_kw).draw()
@@ -224,30 +225,6 @@ class CurveDisplay:
         else:
             place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.06)}
             self.ax_.legend(fontsize="small", **place, **options)
-
-
-def _grid(ax, n_panels):
-    """A figure, and axes for panels that share their axis of values."""
-    import matplotlib.pyplot as plt
-
-    n_columns = min(3 if n_panels in (5, 6, 9) else 4, n_panels)
-    n_rows = -(-n_panels // n_columns)
-    if ax is None:
-        size = 2.6 * n_columns + 0.6, 2.3 * n_rows + 0.5
-        figure = plt.figure(figsize=size, layout="constrained")
-        grid = figure.add_gridspec(n_rows, n_columns)
-    else:
-        ax.set_axis_off()
-        figure = ax.figure
-        grid = ax.get_subplotspec().subgridspec(
-            n_rows, n_columns, hspace=0.9, wspace=0.15
-        )
-    axes = []
-    for k in range(n_panels):
-        share = axes[0] if axes else None
-        axes.append(figure.add_subplot(grid[divmod(k, n_columns)], sharey=share))
-        axes[-1].tick_params(labelleft=k % n_columns == 0, labelsize="small")
-    return figure, axes
 
 
 class _Found(NamedTuple):

@@ -31,6 +31,33 @@ def axes_for(ax, owner, figsize=None):
     return plt.subplots(figsize=figsize, layout="constrained")[1]
 
 
+def panels_in(ax, n_panels):
+    """A figure, and axes for panels that share their axis of values.
+
+    They are in place of ``ax``, or on a new figure.
+    """
+    import matplotlib.pyplot as plt
+
+    n_columns = min(3 if n_panels in (5, 6, 9) else 4, n_panels)
+    n_rows = -(-n_panels // n_columns)
+    if ax is None:
+        size = 2.6 * n_columns + 0.6, 2.3 * n_rows + 0.5
+        figure = plt.figure(figsize=size, layout="constrained")
+        grid = figure.add_gridspec(n_rows, n_columns)
+    else:
+        ax.set_axis_off()
+        figure = ax.figure
+        grid = ax.get_subplotspec().subgridspec(
+            n_rows, n_columns, hspace=0.9, wspace=0.15
+        )
+    axes = []
+    for k in range(n_panels):
+        share = axes[0] if axes else None
+        axes.append(figure.add_subplot(grid[divmod(k, n_columns)], sharey=share))
+        axes[-1].tick_params(labelleft=k % n_columns == 0, labelsize="small")
+    return figure, axes
+
+
 class Along(NamedTuple):
     """Places along a column of a table, at which something is drawn.
 

@@ -13,6 +13,7 @@ import numpy as np
 from skmoe import MoERegressor
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
+from skmoe.inspection import RootogramDisplay
 
 rng = np.random.default_rng(0)
 n = 1500
@@ -39,20 +40,18 @@ fishing = zip_model.named_experts_["fishing"]
 print("log-rate per hour:", fishing.coef_.round(2)[1], "and planted 0.22")
 
 # %%
-# One Poisson regression has far too few zeros, and too few large catches. The gate's
-# weight of the idle is the probability that a visitor does not fish.
-most = 16
-kinds = np.arange(most)
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-left.bar(kinds, np.bincount(fish, minlength=most)[:most], color="0.8", label="counted")
-for name, model, color in [
-    ("Poisson", one, "#0072b2"),
-    ("with zeros", zip_model, "#d55e00"),
-]:
-    expected = [np.exp(model.log_density(X, np.full(n, own))).sum() for own in kinds]
-    left.plot(kinds, expected, "o-", markersize=4, color=color, label=name)
-left.set(xlabel="fish per visitor", ylabel="visitors", title="What was caught")
-left.legend()
+# Counted visitors hang from the expected ones, in square roots, so that rare catches
+# show: one Poisson regression has far too few zeros, and too few large catches; with
+# zeros, bars end on the ground.
+figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", sharey=True)
+names = "Poisson", "with zeros"
+for ax, model, name in zip(axes, (one, zip_model), names, strict=True):
+    RootogramDisplay.from_estimator(model, X, fish, most=15, ax=ax)
+    ax.set(xlabel="fish per visitor", title=f"Visitors by catch: {name}")
+
+# %%
+# The gate's weight of the idle is the probability that a visitor does not fish.
+figure, right = plt.subplots(figsize=(5.5, 4.2), layout="constrained")
 idle = zip_model.gate_proba(X)[:, -1]
 shares = [idle[children == own].mean() for own in range(4)]
 true = [1 - 1 / (1 + np.exp(-(1.5 - 1.1 * own))) for own in range(4)]
