@@ -22,14 +22,20 @@ WHOLE = "prediction"
 class Explanation(dict):
     """What :func:`explain` says of rows, as a dict of arrays, and more than that.
 
-    Attributes
+    Parameters
     ----------
+    arrays : dict
+        What :func:`explain` describes.
     names : list of str
         Of the experts.
     classes : ndarray of shape (n_classes,), or None
         Labels, of a classifier.
     targets : list of str
         Of the outputs, or of the one that has classes.
+
+    Attributes
+    ----------
+    names, classes, targets : as given
 
     Examples
     --------
