@@ -26,10 +26,11 @@ def two_regimes(n_rows, rare_beyond, idle):
     return X, y, labels, weight
 
 
-def in_batches(*arrays, sizes=(700,), size=None):
+def in_batches(*arrays, sizes=(700,), size=None, groups=False):
     """A source of arrays or frames in batches of some sizes, over and over.
 
-    ``size`` is what the fourth of the arrays is, as of ``RowSource.from_batches``.
+    ``size`` is what the fourth of the arrays is, as of ``RowSource.from_batches``, and
+    ``groups`` whether the last of them are labels.
     """
 
     def read():
@@ -39,7 +40,7 @@ def in_batches(*arrays, sizes=(700,), size=None):
             yield tuple(None if own is None else own[first:last] for own in arrays)
             first, number = last, number + 1
 
-    return RowSource.from_batches(read, size=size)
+    return RowSource.from_batches(read, size=size, groups=groups)
 
 
 def limit_samples(n_sampled, n_first=None, setattr=setattr):

@@ -105,6 +105,7 @@ ORDERS = {
         "shown",
         "batches",
         "first_pass",
+        "grouped_pass",
         "sources",
         "evaluation",
         "predictive",

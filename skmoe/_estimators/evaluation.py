@@ -65,7 +65,7 @@ class Evaluation:
         check_names_in(self, input_features, generate_names=False)
         return np.asarray(list(self.named_experts_), dtype=object)
 
-    @densities
+    @densities(mixture.log_density)
     def log_density(
         self, X: Table, y: ArrayLike, groups: ArrayLike | None = None, **sizes: Any
     ) -> NDArray:
@@ -76,7 +76,8 @@ class Evaluation:
         Parameters
         ----------
         X : array-like or data frame of shape (n, p), or RowSource
-            For a source, which holds y, the answer is an iterator over its batches.
+            For a source, which holds y, the answer is an iterator over its batches,
+            of groups if it has any.
         y : array-like of shape (n,) or (n, n_outputs)
         groups : array-like of shape (n,), default=None
             Rows of a group share one expert, and the answer is their joint density:
@@ -93,6 +94,7 @@ class Evaluation:
         given = {"groups": groups, **sizes}
         return mixture.log_density(*answers.log_parts(self, X, y, **given))
 
+    @densities(mixture.responsibilities)
     def responsibilities(
         self, X: Table, y: ArrayLike, groups: ArrayLike | None = None, **sizes: Any
     ) -> NDArray:
@@ -207,9 +209,8 @@ def judged(model, X, y, sample_weight, sizes, groups=None, count="groups"):
             f"{type(model).__name__} got count={count!r}, but expected one of {COUNTS}."
         )
     if isinstance(X, RowSource):
-        _refuse_groups(model, groups)
-        refuse_sizes(model, sizes)
-        return judged_source(model, X)
+        refuse_sizes(model, {"groups": groups, **sizes})
+        return judged_source(model, X, count)
     rows = answers.log_parts(model, X, y, **sizes)
     subjects = answers.given_subjects(model, rows[0], groups, sample_weight)
     weight = subjects.weight
@@ -223,25 +224,20 @@ def judged(model, X, y, sample_weight, sizes, groups=None, count="groups"):
     return Judged(*found, counted)
 
 
-def _refuse_groups(model, groups):
-    if groups is not None:
-        raise ValueError(
-            f"{type(model).__name__} got groups with a RowSource, whose rows are read "
-            "one by one; give the rows as arrays, or leave groups out."
-        )
-
-
-def judged_source(model, source):
+def judged_source(model, source, count="groups"):
     """The same by one pass over the rows of a source."""
-    total, n_rows, sums = 0.0, 0, np.zeros(2)
+    total, of_rows, n_rows, sums = 0.0, 0.0, 0, np.zeros(2)
     each = source_parts(model, source)
-    for log_gate, log_prob, weight in each:
+    for log_gate, log_prob, subjects in each:
+        weight = subjects.weight
         counts = weight > 0
         own = log_gate[counts], log_prob[counts], weight[counts]
         sums += _deviance_and_entropy(*own)
         total, n_rows = total + float(weight.sum()), n_rows + np.count_nonzero(counts)
+        of_rows += float(subjects.spread(weight) @ subjects.share)
     stands_for = max(total, float(n_rows))
-    return Judged(*(sums * (stands_for / total)), stands_for)
+    counted = stands_for * of_rows / total if count == "rows" else stands_for
+    return Judged(*(sums * (stands_for / total)), counted)
 
 
 def _deviance_and_entropy(log_gate, log_prob, weight):

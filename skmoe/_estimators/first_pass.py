@@ -14,6 +14,7 @@ from .._numerics.sample import ContentSample, label_numbers, row_keys
 from .._tables.table import check_units, weights_in_range
 from ..engines import TreeSum, recut
 from ..trainers._streamed import Stream
+from .subjects import Numbering
 from .target import (
     ClassTarget,
     ValueTarget,
@@ -43,7 +44,11 @@ class FirstPass:
     span : (2, d) least and largest outputs, None of classes
     unit : float, what a weight of one stands for in training
     sample : ContentSample of weights, numbers, words, targets and sizes
+    n_groups : int, groups with rows of positive weight; None where there are none
+    subjects_of_columns : Moments of the columns over groups, or None
     """
+
+    sampled, n_groups, subjects_of_columns = ContentSample, None, None
 
     def __init__(self, model, source, likelihood, batches):
         self._begin(model, source, likelihood, batches)
@@ -85,17 +90,26 @@ class FirstPass:
 
     def _read(self):
         """Validated rows of positive weight, of which the sample is drawn."""
-        for X, y, weight, size in self.source.with_sizes():
+        return (self._taken(*rows) for rows in self._counting())
+
+    def _counting(self):
+        """Columns, words, labels, weights, sizes, and what tells groups, of rows of
+        positive weight."""
+        for X, y, weight, size, groups in self.source.with_groups():
             if not len(X):
                 continue
             rows = *self.batches.read(X), self._labels(y, X), row_numbers(weight, X)
-            rows = *rows, self._sizes(size, len(X))
+            rows = *rows, self._sizes(size, len(X)), *self._groups(groups, len(X))
             counts = rows[3] > 0
             if not counts.any():
                 continue
             if not counts.all():
                 rows = [own[counts] for own in rows]
-            yield self._taken(*rows)
+            yield rows
+
+    def _groups(self, groups, n_rows):
+        """What tells the groups of a batch; nothing where rows are by themselves."""
+        return ()
 
     def _sizes(self, size, n_rows):
         """Exposures or trials (n, 1) of a batch, (n, 0) for none."""
@@ -112,15 +126,22 @@ class FirstPass:
 
     def _taken(self, X, words, y, weight, sizes):
         """Rows that count, of which the sample takes its share."""
+        self._look(X, y, weight, sizes)
+        keys = row_keys(np.column_stack([X, self._numbers(y), sizes]))
+        self.sample.add(keys, weight, X, words, y, sizes)
+        return self.batches.measured(X), y, weight
+
+    def _look(self, X, y, weight, sizes):
+        """Check rows that count, and count them."""
         if not self.model._classify:
             self.likelihood.check_target(y.reshape(len(y), -1), one_size(sizes))
         if self.sample is None:
-            self.sample = ContentSample(sample_rows(X.shape[1]))
+            self.sample = self.sampled(sample_rows(X.shape[1]))
         self._count(weight, y)
-        numbers = label_numbers(y) if self.model._classify else y
-        keys = row_keys(np.column_stack([X, numbers, sizes]))
-        self.sample.add(keys, weight, X, words, y, sizes)
-        return self.batches.measured(X), y, weight
+
+    def _numbers(self, y):
+        """Targets as numbers, which tell rows apart."""
+        return label_numbers(y) if self.model._classify else y
 
     def _labels(self, y, X):
         """A batch of y as ``fit`` takes it."""
@@ -166,6 +187,9 @@ class FirstPass:
         def read():
             return encoded(self.source, target, code, self.unit, self.likelihood)
 
+        subjects = self.subjects_of_columns
+        if subjects is not None:
+            subjects = subjects._replace(weight=subjects.weight / self.unit)
         return Stream(
             read=read,
             n_rows=self.n_rows,
@@ -175,6 +199,7 @@ class FirstPass:
             dtype=self.batches.dtype,
             whole=self.sample.whole,
             tell=tell,
+            subjects=subjects,
         )
 
 
@@ -190,8 +215,13 @@ def one_size(sizes):
 
 
 def encoded(source, target, code, unit, likelihood):
-    """Rows of positive weight as training reads them, which were checked before."""
-    for X, y, weight, size in source.with_sizes():
+    """Rows of positive weight as training reads them, which were checked before.
+
+    Numbers of groups, where there are any, are a fourth array, before sizes.
+    """
+    # The first pass has seen that no group comes back.
+    standing = Numbering("Training", remembers=False)
+    for X, y, weight, size, groups in source.with_groups():
         if not len(X):
             continue
         X = code(X)
@@ -199,6 +229,8 @@ def encoded(source, target, code, unit, likelihood):
         y = target.encode(own if own.ndim == 1 or target.classes is None else own[:, 0])
         weight = row_numbers(weight, X) / unit
         rows, counts = (X, y, weight), weight > 0
+        if source.has_groups:
+            rows = *rows, standing.numbered(groups, len(X))[0]
         if size is not None:
             rows = *rows, likelihood.size_of(np.asarray(size, dtype=float))
         yield rows if counts.all() else tuple(own[counts] for own in rows)

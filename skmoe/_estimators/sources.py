@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -13,15 +14,20 @@ from .._tables.names import text_names
 from .._typing import Method
 from .._warnings import quietly
 from ..data import RowSource
+from ..data._source import BATCH_ROWS
+from ..engines import recut_whole
 from ..experts._base import traits
 from ..experts._foreign import warn_without_weight
 from ..trainers import EM
-from ..trainers._streamed import StreamedRows
+from ..trainers._rows import numbered_along, subjects_of
+from ..trainers._streamed import CODES, StreamedRows
 from . import answers
 from .batches import batches_for
 from .choice import sized
 from .first_pass import FirstPass, one_size, row_numbers
 from .fitted import Learned, fit_and_commit, settled
+from .grouped_pass import GroupedPass
+from .subjects import Numbering, check_served
 from .training import (
     Given,
     check_size,
@@ -51,7 +57,7 @@ def fit_after(model, parts, first, source):
     """
     reading = Reading(parts.asked, parts.gate.node_gate)
     batches = first.batches
-    weight, numbers, words, labels, sizes = first.sample.rows()
+    weight, numbers, words, labels, sizes, *codes = first.sample.rows()
     X = batches.table(numbers, words, parts.asked.chooses_columns)
     table, target = reading.read(model, X), first.target()
     if batches.names is not None:
@@ -60,14 +66,20 @@ def fit_after(model, parts, first, source):
     own = Given(table, target, labels, encoded, weight / first.unit, first.unit)
     parts, is_open = settled(model, parts, goes_on=False)
     check_size(parts, first.n_rows)
+    if first.n_groups is not None:
+        check_served(parts)
+        check_size(parts, first.n_groups, "groups")
     views = fit_views(reading, parts.by_name(), own, model.random_state)
     if not serves_sums(parts):
         # A sample does not know which columns have no spread in all rows.
         views = views.plain()
+    if first.n_groups is not None:
+        first.check_gate(*read_by_gate(parts, views, table, batches))
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)
     task, choice = make_task(model, parts, own, seen), None
-    task = task.with_rows(size=one_size(sizes))
+    numbers = numbered_along(*codes) if codes else None
+    task = task.with_rows(size=one_size(sizes), groups=numbers)
     code = batches.coding(views)
     stream, X = first.stream(target, code), code(X)
     if is_open:
@@ -77,7 +89,17 @@ def fit_after(model, parts, first, source):
     own = {"stream": stream, "X": X, "chosen": chosen_columns(views, batches)}
     task = task.of_rows(StreamedRows(**task.rows.fields(), **own))
     learned = Learned(views, target, None, widths, choice=choice)
+    learned = learned._replace(n_groups=first.n_groups)
     return fit_and_commit(model, parts, task, None, learned, source, None)
+
+
+def read_by_gate(parts, views, table, batches):
+    """Numbers of the columns that the gate reads, and names of all."""
+    names = batches.names or [f"x{j}" for j in range(batches.n_columns)]
+    seen, (chosen, *_) = views.gate.whole(table), chosen_columns(views, batches)
+    read = parts.gate.node_gate.columns_read(seen)
+    chosen = np.arange(batches.n_columns) if chosen is None else chosen
+    return chosen if read is None else [chosen[j] for j in read], names
 
 
 def chosen_columns(views, batches):
@@ -98,7 +120,8 @@ def first_pass(model, parts, source):
     batches = batches_for(reading, source.names)
 
     def read():
-        return FirstPass(model, source, parts.support, batches)
+        kind = GroupedPass if source.has_groups else FirstPass
+        return kind(model, source, parts.support, batches)
 
     return source.remembered((type(batches), repr(parts.support)), read)
 
@@ -121,6 +144,7 @@ class Remembered(RowSource):
     def __init__(self, source):
         self.source, self._known = source, {}
         self.names, self.size_name = source.names, source.size_name
+        self.has_groups = source.has_groups
 
     def batches(self):
         return self.source.batches()
@@ -268,8 +292,29 @@ def in_batches(
 
 #: The same for a method that takes sizes.
 sized_in_batches = functools.partial(in_batches, sized=True)
-#: The same for a method of rows and their target, which a source holds.
-densities = functools.partial(in_batches, reads_target=True, sized=True)
+
+
+def densities(of: Callable[..., Any]) -> Callable[[Method], Method]:
+    """What makes a method of rows and their target one that answers a ``RowSource``.
+
+    Where the source has groups, that is ``of`` their log-weights and log-densities.
+    """
+
+    def decorated(method):
+        by_rows = in_batches(method, reads_target=True, sized=True)
+
+        @functools.wraps(method)
+        def wrapped(self, X, *args, **kwargs):
+            if not (isinstance(X, RowSource) and X.has_groups):
+                return by_rows(self, X, *args, **kwargs)
+            check_is_fitted(self)
+            check_source_names(self, X)
+            refuse_sizes(self, kwargs)
+            return (of(*own) for *own, _ in source_parts(self, X, weighted=False))
+
+        return wrapped
+
+    return decorated
 
 
 def sizes_in(source, size):
@@ -278,8 +323,8 @@ def sizes_in(source, size):
 
 
 def refuse_sizes(model, given):
-    """Raise ``ValueError`` for offsets or trials beside a source."""
-    for name in ("offset", "trials"):
+    """Raise ``ValueError`` for offsets, trials or groups beside a source."""
+    for name in ("offset", "trials", "groups"):
         if given.get(name) is not None:
             raise ValueError(
                 f"{type(model).__name__} got a RowSource with {name}=..., but a source "
@@ -288,13 +333,33 @@ def refuse_sizes(model, given):
             )
 
 
-def source_parts(model, source):
-    """Log gate weights and log-densities (n, K), and weights (n,), batch by batch."""
+def source_parts(model, source, weighted=True):
+    """Log gate weights and log-densities (S, K) of rows, or of groups of them, and
+    their ``Singles`` or ``Subjects``, some at a time.
+
+    ``weighted`` says whether weights of the source count.
+    """
     check_source_names(model, source)
-    for X, y, weight, size in source.with_sizes():
-        if len(X):
-            own = answered(model, answers.log_parts, X, y, **sizes_in(source, size))
-            yield *own, row_numbers(weight, X)
+    rows = _row_parts(model, source)
+    if source.has_groups:
+        rows = recut_whole(rows, BATCH_ROWS, CODES)
+    for *parts, weight, codes in rows:
+        weight = weight if weighted else np.ones(len(weight))
+        numbers = numbered_along(codes) if source.has_groups else None
+        own = subjects_of(numbers, weight)
+        yield *answers.of_subjects(*parts, own), own
+
+
+def _row_parts(model, source):
+    """The same of rows, their weights, and numbers of their groups, by batches."""
+    numbering, codes = Numbering(type(model).__name__), None
+    for X, y, weight, size, groups in source.with_groups():
+        if not len(X):
+            continue
+        own = answered(model, answers.log_parts, X, y, **sizes_in(source, size))
+        if source.has_groups:
+            codes = numbering.numbered(groups, len(X))[0]
+        yield *own, row_numbers(weight, X), codes
 
 
 def check_source_names(model, source):

@@ -111,14 +111,18 @@ def check_constant(parts, given, view, model):
     found = _first_difference(seen, codes, read)
     if found is not None:
         column, row = found
-        label = labels[[codes[row]]].tolist()[0]
-        raise GroupsDiffer(
-            f"{parts.asked.owner} got groups, but column "
-            f"{_name(seen, view, model, column)!r}, which the gate reads, differs "
-            f"within group {label!r}; the gate sees each group once: name "
-            "columns that are constant within groups in gate_features, or use "
-            "gate='constant'."
-        )
+        label, name = labels[[codes[row]]], _name(seen, view, model, column)
+        raise differing(parts.asked.owner, name, label)
+
+
+def differing(owner, name, label):
+    """The ``GroupsDiffer`` of a column by its name, and a group by its label (1,)."""
+    return GroupsDiffer(
+        f"{owner} got groups, but column {name!r}, which the gate reads, differs "
+        f"within group {label.tolist()[0]!r}; the gate sees each group once: name "
+        "columns that are constant within groups in gate_features, or use "
+        "gate='constant'."
+    )
 
 
 def _first_difference(seen, codes, read):
@@ -163,3 +167,82 @@ def _name(seen, view, model, column):
         return str(view.transformer.get_feature_names_out(known)[column])
     except (AttributeError, ValueError):
         return f"{column} of gate_features"
+
+
+class Numbering:
+    """Numbers groups of rows that come in batches, where those of a group are
+    neighbours.
+
+    Parameters
+    ----------
+    owner : str, for messages
+    remembers : bool, default=True
+        Whether it refuses a group that comes back after others, for which it remembers
+        8 bytes of each.
+
+    Attributes
+    ----------
+    n_groups : int, groups so far
+    """
+
+    def __init__(self, owner, remembers=True):
+        self.owner, self.remembers, self.n_groups = owner, remembers, 0
+        self._last, self._known = None, []
+
+    def numbered(self, groups, n_rows):
+        """Numbers (n,) of the groups of a batch of rows, which ascend, and labels (n,).
+
+        Raises ``ValueError`` unless each row has a label, beside those like it.
+        """
+        if groups is None:
+            raise ValueError(
+                f"{self.owner} got a source with None for groups in a batch, but "
+                "expected a label for each row; give them in every batch."
+            )
+        if self.remembers:
+            read_groups(groups, n_rows, self.owner)
+        labels = np.asarray(from_arrow(groups))
+        begins = np.ones(n_rows, dtype=bool)
+        begins[1:] = labels[1:] != labels[:-1]
+        if self._last is not None:
+            begins[0] = labels[0] != self._last
+        self._last = labels[-1]
+        codes = self.n_groups - 1 + np.cumsum(begins)
+        self.n_groups = int(codes[-1]) + 1
+        if self.remembers and begins.any():
+            self._remember(labels[begins])
+        return codes, labels
+
+    def _remember(self, labels):
+        keys = _keys(labels)
+        own, first = np.unique(keys, return_index=True)
+        again = np.ones(len(keys), dtype=bool)
+        again[first] = False
+        for known in self._known:
+            place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            again |= known[place] == keys
+        if again.any():
+            label = labels[[np.argmax(again)]].tolist()[0]
+            raise ValueError(
+                f"{self.owner} got a source in which group {label!r} comes back after "
+                "other groups, but expected the rows of a group to stand together; "
+                "sort the rows by group."
+            )
+        # Lists of about equal length become one, so that there are few to look into.
+        self._known.append(own)
+        while len(self._known) > 1 and len(self._known[-2]) <= len(self._known[-1]):
+            later = self._known.pop()
+            self._known[-1] = np.sort(np.concatenate([self._known[-1], later]))
+
+
+def _keys(labels):
+    """A number of 64 bits for each label, within this process."""
+    if labels.dtype.kind in "biu":
+        return labels.astype(np.int64)
+    if labels.dtype.kind in "mM":
+        return labels.view(np.int64)
+    if labels.dtype.kind == "f":
+        return (labels.astype(np.float64) + 0.0).view(np.int64)
+    # Strings, of which there is one for each group and batch.
+    hashes = map(hash, map(str, labels.tolist()))
+    return np.fromiter(hashes, dtype=np.int64, count=len(labels))

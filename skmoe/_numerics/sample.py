@@ -112,3 +112,36 @@ class ContentSample:
             for own, part, start in zip(self._held, parts, edges, strict=False)
         ]
         return [np.concatenate(own) for own in zip(*pieces, strict=True)]
+
+
+class SubjectSample(ContentSample):
+    """The same of whole subjects, whose rows come together.
+
+    The last of the further arrays are numbers of the subjects, which ascend; all rows
+    of a subject have its hash.  Equal subjects are one with all their weight.
+
+    Parameters
+    ----------
+    size : int
+        Rows that are kept at most, but for a first subject.
+    """
+
+    def _pruned(self):
+        columns = [np.concatenate(own) for own in zip(*self._held, strict=True)]
+        keys, number, weight, *columns = columns
+        begins = np.flatnonzero(np.diff(columns[-1], prepend=columns[-1][:1] - 1))
+        counts = np.diff(begins, append=len(keys))
+        own = np.maximum.reduceat(weight, begins)
+        known, first, place = np.unique(
+            keys[begins], return_index=True, return_inverse=True
+        )
+        total = np.bincount(place, weights=own)
+        ends = np.cumsum(counts[first])
+        if ends[-1] > self.size:
+            n_kept = max(int(np.searchsorted(ends, self.size, side="right")), 1)
+            first, self.limit = first[:n_kept], known[n_kept - 1]
+        taken, ratio = np.zeros(len(begins), dtype=bool), total[place] / own
+        taken[first] = True
+        rows = np.repeat(taken, counts)
+        weight = (weight * np.repeat(ratio, counts))[rows]
+        return [keys[rows], number[rows], weight, *(c[rows] for c in columns)]

@@ -35,15 +35,24 @@ class ParquetRows(RowSource):
     """Rows of a parquet file, or of all files of a folder in order of their names."""
 
     def __init__(
-        self, path, target, columns=None, weight=None, *, offset=None, trials=None
+        self,
+        path,
+        target,
+        columns=None,
+        weight=None,
+        *,
+        offset=None,
+        trials=None,
+        groups=None,
     ):
         self._arrow, self.weight, self.files = reader(), weight, files_at(path)
+        self.groups, self.has_groups = groups, groups is not None
         own = given_size("RowSource.from_parquet", offset, trials)
         self.size_name, self.size = own
         self.targets = [target] if isinstance(target, str) else list(target)
         self.one_target = isinstance(target, str)
         schema = self._arrow.parquet.read_schema(self.files[0])
-        left_out = {*self.targets, *self._besides}
+        left_out = {*self.targets, *self._besides, *self._labelled}
         if columns is None:
             columns = [name for name in schema.names if name not in left_out]
         self.names, self.text = list(columns), None
@@ -56,12 +65,17 @@ class ParquetRows(RowSource):
         """Columns of weights and sizes."""
         return [own for own in (self.weight, self.size) if own is not None]
 
+    @property
+    def _labelled(self):
+        """The column of groups, which may hold text."""
+        return [] if self.groups is None else [self.groups]
+
     def _check(self, file, schema):
         """Raise ``ValueError`` unless a file has all columns, of numbers or text."""
         own = self._besides
         missing = [
             name
-            for name in [*self.names, *self.targets, *own]
+            for name in [*self.names, *self.targets, *own, *self._labelled]
             if name not in schema.names
         ]
         if missing or not self.names:
@@ -69,7 +83,7 @@ class ParquetRows(RowSource):
                 f"{file} has the columns {schema.names}, but expected {missing or 'X'} "
                 "among them; name those that it has."
             )
-        for name in [*self.names, *own]:
+        for name in [*self.names, *own, *self._labelled]:
             kind, text = schema.field(name).type, name not in own
             if not self._is_number(kind) and not (text and self._is_text(kind)):
                 raise ValueError(
@@ -97,8 +111,8 @@ class ParquetRows(RowSource):
 
     def batches(self):
         """Iterator of batches, one file after the other."""
-        asked = dict.fromkeys([*self.names, *self.targets, *self._besides])
-        asked = list(asked)
+        besides = *self._besides, *self._labelled
+        asked = list(dict.fromkeys([*self.names, *self.targets, *besides]))
         for path in self.files:
             # Read-ahead would hold many times the memory of a batch.
             file = self._arrow.parquet.ParquetFile(
@@ -113,9 +127,11 @@ class ParquetRows(RowSource):
         targets = [self._labels(batch.column(name)) for name in self.targets]
         y = targets[0] if self.one_target else np.column_stack(targets)
         weight = None if self.weight is None else _numbers(batch.column(self.weight))
-        if self.size is None:
-            return X, y, weight
-        return X, y, weight, _numbers(batch.column(self.size))
+        own = (X, y, weight)
+        if self.size is not None:
+            own = *own, _numbers(batch.column(self.size))
+        labels = [self._labels(batch.column(name)) for name in self._labelled]
+        return *own, *labels
 
     def _columns(self, batch):
         """The columns as an array, or as a frame where some are text."""

@@ -79,6 +79,12 @@ def write_predictions(
             f"write_predictions got the path {str(path)!r}, whose folder is not there; "
             "make it, or give another path."
         )
+    if source.has_groups and "log_density" in asked:
+        raise ValueError(
+            "write_predictions got answers with 'log_density' and a source with "
+            "groups, of which each has one log-density for all its rows; iterate over "
+            "log_density(source), or give a source without groups."
+        )
     found = [methodcaller(name, source)(model) for name in asked]
     each = zip(*found, strict=True)
     batches = (columns_of(model, asked, own) for own in each)

@@ -28,6 +28,8 @@ class RowSource:
         Names of the columns of X, where they are known.
     size_name : {"offset", "trials"} or None
         What each row brings along besides its weight, as in ``fit`` of a regressor.
+    has_groups : bool
+        Whether rows belong to groups, as in ``fit``; those of a group stand together.
 
     Examples
     --------
@@ -45,17 +47,25 @@ class RowSource:
 
     names = None
     size_name = None
+    has_groups = False
 
     def batches(self) -> Iterator[tuple[Any, ...]]:
         """Iterator of (X, y, weights) of consecutive rows; weights may be None.
 
-        Offsets or trials are a fourth where ``size_name`` says so.
+        Offsets or trials are a fourth where ``size_name`` says so, and labels of groups
+        are the last where ``has_groups``.
         """
         raise NotImplementedError
 
+    def with_groups(self) -> Iterator[tuple[Any, ...]]:
+        """Iterator of (X, y, weights, sizes, groups); what is not there is None."""
+        for batch in self.batches():
+            *own, groups = batch if self.has_groups else (*batch, None)
+            yield *(*own, None, None)[:4], groups
+
     def with_sizes(self) -> Iterator[tuple[Any, ...]]:
         """Iterator of (X, y, weights, sizes); offsets, or trials, may be None, too."""
-        return ((*own, None)[:4] for own in self.batches())
+        return (own[:4] for own in self.with_groups())
 
     def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
         """What ``make()`` finds by a pass; a source that is to be read again for the
@@ -70,6 +80,7 @@ class RowSource:
         *,
         offset: ArrayLike | None = None,
         trials: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> RowSource:
         """Rows of arrays, such as memory maps, which are read piece by piece.
 
@@ -82,6 +93,9 @@ class RowSource:
         offset, trials : ndarray of shape (n,), default=None
             As in ``fit`` of a regressor, one of them at most: logarithms of the
             exposures of the rows, or their numbers of trials.
+        groups : ndarray of shape (n,), default=None
+            As in ``fit``: rows of a group share one expert. They must stand together,
+            as in rows that are sorted by group, and are held in memory together.
 
         Returns
         -------
@@ -100,11 +114,15 @@ class RowSource:
         >>> [X.shape for X, y, weight in source.batches()]
         [(3, 2)]
         """
-        return ArrayRows(X, y, sample_weight, offset=offset, trials=trials)
+        sizes = {"offset": offset, "trials": trials}
+        return ArrayRows(X, y, sample_weight, **sizes, groups=groups)
 
     @staticmethod
     def from_batches(
-        factory: Callable[[], Iterable[Any]], *, size: str | None = None
+        factory: Callable[[], Iterable[Any]],
+        *,
+        size: str | None = None,
+        groups: bool = False,
     ) -> RowSource:
         """Rows of whatever a callable gives.
 
@@ -116,6 +134,10 @@ class RowSource:
             ``n_jobs`` above one they are asked for by several threads, one at a time.
         size : {"offset", "trials"}, default=None
             What a fourth entry of each batch is; its weights may then be None.
+        groups : bool, default=False
+            Whether the last entry of each batch, after weights and offsets or trials,
+            are labels of groups, as in :meth:`from_arrays`. A group may go on in the
+            next batch.
 
         Returns
         -------
@@ -131,7 +153,7 @@ class RowSource:
         >>> len(list(RowSource.from_batches(read).batches()))
         3
         """
-        return BatchRows(factory, size)
+        return BatchRows(factory, size, groups)
 
     @staticmethod
     def from_parquet(
@@ -142,6 +164,7 @@ class RowSource:
         *,
         offset: str | None = None,
         trials: str | None = None,
+        groups: str | None = None,
     ) -> RowSource:
         """Rows of a parquet file, or of all files of a folder in order of their names.
 
@@ -154,13 +177,17 @@ class RowSource:
             Column, or columns, to predict.
         columns : list of str, default=None
             Columns of X, which hold numbers or text; None for all that are neither
-            target nor weight, offset or trials. Text is read through its dictionary,
-            which needs pandas, and is for additive parts, for which nulls are gaps.
+            target nor weight, offset, trials or groups. Text is read through its
+            dictionary, which needs pandas, and is for additive parts, for which nulls
+            are gaps.
         weight : str, default=None
             Column of row weights.
         offset, trials : str, default=None
             Column of logarithms of exposures, or of numbers of trials, as in ``fit`` of
             a regressor; one of them at most.
+        groups : str, default=None
+            Column of labels of groups, by which the rows are sorted: those of a group
+            share one expert, as in ``fit``.
 
         Returns
         -------
@@ -179,7 +206,8 @@ class RowSource:
         """
         from ._parquet import ParquetRows
 
-        return ParquetRows(path, target, columns, weight, offset=offset, trials=trials)
+        besides = {"offset": offset, "trials": trials, "groups": groups}
+        return ParquetRows(path, target, columns, weight, **besides)
 
 
 def given_size(where, offset, trials):
@@ -200,13 +228,16 @@ def given_size(where, offset, trials):
 class ArrayRows(RowSource):
     """Rows of arrays, or of memory maps."""
 
-    def __init__(self, X, y, sample_weight=None, *, offset=None, trials=None):
+    def __init__(
+        self, X, y, sample_weight=None, *, offset=None, trials=None, groups=None
+    ):
         name, size = given_size("RowSource.from_arrays", offset, trials)
-        self.size_name, self.arrays = name, [X, y, sample_weight, size]
-        if name is None:
-            del self.arrays[-1]
-        named = zip(("X", "y", "sample_weight", name), self.arrays, strict=False)
-        sizes = {own: np.shape(a)[:1] for own, a in named if a is not None}
+        self.size_name, self.has_groups = name, groups is not None
+        named = {"X": X, "y": y, "sample_weight": sample_weight, name: size}
+        named |= {"groups": groups}
+        sizes = {own: np.shape(a)[:1] for own, a in named.items() if a is not None}
+        always = "X", "y", "sample_weight"
+        self.arrays = [a for own, a in named.items() if own in sizes or own in always]
         if len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(
                 f"RowSource.from_arrays got {sizes} rows, but "
@@ -223,7 +254,7 @@ class ArrayRows(RowSource):
 class BatchRows(RowSource):
     """Rows of the iterators that a callable returns."""
 
-    def __init__(self, factory, size=None):
+    def __init__(self, factory, size=None, groups=False):
         if size not in SIZES:
             raise ValueError(
                 f"RowSource.from_batches got size={size!r}, but expected one of "
@@ -235,13 +266,16 @@ class BatchRows(RowSource):
                 "returns a fresh iterator for each pass; give the function, and do not "
                 "call it."
             )
-        self.factory, self.size_name = factory, size
+        self.factory, self.size_name, self.has_groups = factory, size, bool(groups)
 
     def batches(self):
         """Iterator of the batches, with None for weights that are not given."""
         lengths, expected = (2, 3), "(X, y) or (X, y, sample_weight)"
-        if self.size_name is not None:
-            lengths, expected = (4,), f"(X, y, sample_weight, {self.size_name})"
+        more = [] if self.size_name is None else [self.size_name]
+        more += ["groups"] * self.has_groups
+        if more:
+            lengths = (3 + len(more),)
+            expected = f"(X, y, sample_weight, {', '.join(more)})"
         for batch in self.factory():
             if not isinstance(batch, (tuple, list)) or len(batch) not in lengths:
                 raise ValueError(

@@ -32,6 +32,33 @@ def recut(batches: Iterable[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, 
         yield _joined(held)
 
 
+def recut_whole(
+    batches: Iterable[tuple[Any, ...]], size: int, place: int
+) -> Iterator[tuple[Any, ...]]:
+    """As ``recut``, but rows of equal numbers stay together.
+
+    Numbers are the array at a ``place`` of each tuple, where equal ones are neighbours.
+    A block ends with the first of them after which it has ``size`` rows.
+    """
+    held, n_held, last = [], 0, None
+    for batch in batches:
+        codes, n_rows, first = batch[place], len(batch[0]), 0
+        before = codes[:1] if last is None else last
+        begins = np.flatnonzero(np.diff(codes, prepend=before))
+        while True:
+            at = np.searchsorted(begins, first + size - n_held)
+            if at == len(begins):
+                break
+            if begins[at] > first:
+                held.append(tuple(own[first : begins[at]] for own in batch))
+            yield _joined(held)
+            held, n_held, first = [], 0, begins[at]
+        held.append(tuple(own[first:] for own in batch))
+        n_held, last = n_held + n_rows - first, codes[-1:]
+    if held:
+        yield _joined(held)
+
+
 def _joined(parts):
     if len(parts) == 1:
         return parts[0]

@@ -133,7 +133,7 @@ class SourceRows:
         self.source = Remembered(source)
         first = first_look(mixture, self.source)
         self.n_rows, self.total_weight = first.n_rows, first.total
-        self.n_units = self.n_rows
+        self.n_units = self.n_rows if first.n_groups is None else first.n_groups
         self.n_outputs = int(np.prod(first.n_dims or (1,)))
 
     def evidence(self, likelihood):

@@ -80,6 +80,10 @@ class Rows:
         known beforehand."""
         return
 
+    def gate_weight(self, total):
+        """Weight of all that a gate sees, of rows that weigh a ``total``."""
+        return total
+
     @property
     def chosen_by_all(self):
         """Numbers of the columns that gate, and each expert, see where rows are read
@@ -323,6 +327,11 @@ def subjects_of(codes, weight):
     if codes is None or codes.max(initial=-1) + 1 == len(codes):
         return Singles(weight)
     return Subjects(codes, weight)
+
+
+def numbered_along(codes):
+    """Numbers (n,) without gaps of numbers that stand together."""
+    return np.cumsum(np.diff(codes, prepend=codes[:1]) != 0)
 
 
 def numbered(labels):

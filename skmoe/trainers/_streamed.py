@@ -1,17 +1,20 @@
 """Rows of a source, of which training holds a sample and reads the rest again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from .._numerics.design import Moments, make_design
 from .._numerics.grams import Columns
-from ..engines import recut, sum_blocks, unit_rows
+from ..engines import recut, recut_whole, sum_blocks, unit_rows
 from ..experts._answers import predict_expert
-from ._rows import Rows
+from ._rows import Rows, Subjects
+
+# Place of the numbers of subjects in batches.
+CODES = 3
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,9 @@ class Stream:
     Attributes
     ----------
     read : callable without arguments
-        Gives batches of columns, encoded targets, weights as training counts them, and
-        sizes where rows bring some along, without rows of weight zero.
+        Gives batches of columns, encoded targets, weights as training counts them,
+        numbers of subjects where there are any, and sizes where rows bring some along,
+        without rows of weight zero.
     n_rows : int, rows of positive weight
     columns : Moments of the columns; its weight is that of all rows
     outputs : Moments of the outputs, or None for classes
@@ -30,6 +34,7 @@ class Stream:
     dtype : of the columns
     whole : bool, whether the sample stands for all rows
     tell : callable of a text
+    subjects : Moments of the columns over subjects, or None where there are none
     """
 
     read: Callable
@@ -40,13 +45,15 @@ class Stream:
     dtype: np.dtype
     whole: bool
     tell: Callable
+    subjects: Moments | None = field(default=None, kw_only=True)
 
     def sums(self, accumulate, make_statistics, n_jobs=None):
         """Sum of ``accumulate(statistics, X, y, weight)`` by one pass over the rows.
 
-        Where rows bring sizes along, these come after their weights.
+        Numbers of subjects, and sizes, come after the weights where there are any.
         """
-        blocks = recut(self._counted(), unit_rows(self.n_rows))
+        grouped = self.subjects is not None
+        blocks = cut(self._counted(), self.n_rows, grouped)
         return sum_blocks(accumulate, make_statistics, blocks, n_jobs)
 
     def _counted(self):
@@ -62,6 +69,12 @@ class Stream:
             )
 
 
+def cut(batches, n_rows, grouped):
+    """Batches of so many rows in the units of sums; subjects are not parted."""
+    size = unit_rows(n_rows)
+    return recut_whole(batches, size, CODES) if grouped else recut(batches, size)
+
+
 @dataclass(frozen=True)
 class HeldRows:
     """Rows of a sample, which stand for all rows of a stream and are summed like them.
@@ -70,17 +83,19 @@ class HeldRows:
     ----------
     X, y, weight : arrays of the rows
     size : (n,) exposures or trials, or None
+    groups : (n,) numbers of subjects, which ascend, or None
     """
 
     X: np.ndarray
     y: np.ndarray
     weight: np.ndarray
     size: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     @classmethod
-    def of(cls, X, y, weight, total, size=None):
+    def of(cls, X, y, weight, total, size=None, groups=None):
         """Rows that have a weight of ``total`` together."""
-        return cls(X, y, weight * (total / weight.sum()), size)
+        return cls(X, y, weight * (total / weight.sum()), size, groups)
 
     def __len__(self):
         return len(self.weight)
@@ -96,14 +111,14 @@ class HeldRows:
     def on_rows(self, rows):
         """Some of the rows, with the weight of all."""
         own = self.X[rows], self.y[rows], self.weight[rows]
-        size = None if self.size is None else self.size[rows]
-        return self.of(*own, self.weight.sum(), size)
+        more = [None if a is None else a[rows] for a in (self.size, self.groups)]
+        return self.of(*own, self.weight.sum(), *more)
 
     def sums(self, accumulate, make_statistics, n_jobs=None):
         """Sum of ``accumulate(statistics, X, y, weight)`` over the rows."""
         rows = self.X, self.y, self.weight
-        rows = rows if self.size is None else (*rows, self.size)
-        blocks = recut([rows], unit_rows(len(self)))
+        rows = *rows, *(a for a in (self.groups, self.size) if a is not None)
+        blocks = cut([rows], len(self), self.groups is not None)
         return sum_blocks(accumulate, make_statistics, blocks, n_jobs)
 
 
@@ -127,12 +142,28 @@ class StreamedRows(Rows):
 
     def scales_of(self, view):
         """Means and standard deviations (p,) of the columns of all rows."""
-        scales = self.stream.columns.scales(self.stream.dtype)
-        views = self.gate_view, *self.expert_views
-        for own, columns in zip(views, self.chosen, strict=True):
+        views, columns = [self.gate_view, *self.expert_views], self.stream.columns
+        if self.are_grouped and view is self.gate_rows:
+            views, columns = [view], self.stream.subjects
+        scales = columns.scales(self.stream.dtype)
+        for own, columns in zip(views, self.chosen, strict=False):
             if own is view and columns is not None:
                 return tuple(scale[columns] for scale in scales)
         return scales
+
+    @cached_property
+    def subjects(self):
+        # Where the sample holds none of several rows, other rows may.
+        return (
+            Subjects(self.groups, self.weight) if self.are_grouped else super().subjects
+        )
+
+    @property
+    def are_grouped(self):
+        return self.groups is not None
+
+    def gate_weight(self, total):
+        return float(self.stream.subjects.weight) if self.are_grouped else total
 
     def of_experts(self, kept):
         """The same rows for some of the experts, by number."""
@@ -178,7 +209,7 @@ class StreamedRows(Rows):
         return known
 
 
-def add_answers(answer, total, X, y, weight, size=None):
+def add_answers(answer, total, X, y, weight, *besides):
     """Add what an expert predicts of a block to the sum of its answers, in place.
 
     ``answer`` are the expert, the columns that it sees, classes, number of outputs, and

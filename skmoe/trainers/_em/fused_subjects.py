@@ -80,7 +80,10 @@ class SubjectMixture:
 
     def _accumulate(self, parts):
         add, n = partial(self.add_rows, parts), len(self.subjects)
-        sums = PanelStatistics(*map_rows(add, self._zero_sums, n, self.n_jobs))
+        return self._named(map_rows(add, self._zero_sums, n, self.n_jobs))
+
+    def _named(self, sums):
+        sums = PanelStatistics(*sums)
         own = sums._asdict()
         return SubjectSums(**own | {"mass": own.pop("rows"), "subjects": sums.mass})
 

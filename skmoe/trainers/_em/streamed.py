@@ -52,6 +52,9 @@ class StreamedSums:
     passes : list of float, seconds of the passes so far
     """
 
+    # Attributes of a problem that are about rows.
+    of_rows = "gate", "expert", "target", "weight", "total_weight"
+
     @classmethod
     def over_all(cls, problem, fused, passes):
         """The problem of a sample for all rows, with the penalties that it has."""
@@ -61,7 +64,7 @@ class StreamedSums:
         own.chosen = fused.task.rows.chosen[:2]
         own._know_target(fused)
         own.total_weight = stream.columns.weight
-        own.sample = adviser(problem, stream)
+        own.sample = cls.adviser(problem, stream)
         # Blocks bring rows of their own.
         own.gate = problem.gate._replace(X=problem.gate.X[:0])
         shared = problem.expert is problem.gate
@@ -69,6 +72,36 @@ class StreamedSums:
         own.expert = own.gate if shared else columns
         own.target = own.weight = None
         return own
+
+    @classmethod
+    def adviser(cls, problem, stream):
+        """A problem on so much of its sample that to ask it costs less than a pass."""
+        n_rows = max(stream.n_rows // ROWS_PER_SAMPLED, FIRST_ROWS)
+        part = cls.part_of(problem, n_rows)
+        ratio = stream.columns.weight / part.total_weight
+        weight = read_only(part.weight * ratio)
+        return cls.weighted(part, weight, stream.columns.weight)
+
+    @classmethod
+    def first_part(cls, problem):
+        """A problem on the first rows of its sample, all of them if they are few."""
+        few = len(problem.weight) <= 2 * FIRST_ROWS
+        return problem if few else cls.part_of(problem, FIRST_ROWS)
+
+    @classmethod
+    def with_rows_of(cls, problem, other):
+        """The experts and penalties of one problem on the rows of another."""
+        return problem.with_rule(**{name: vars(other)[name] for name in cls.of_rows})
+
+    @staticmethod
+    def part_of(problem, n_rows):
+        """A problem on so many of its rows at most, evenly spread."""
+        return problem.on_rows(spread_rows(len(problem.weight), n_rows))
+
+    @staticmethod
+    def weighted(problem, weight, total):
+        """A problem with other weights of its rows."""
+        return problem.with_rule(weight=weight, total_weight=total)
 
     def with_rule(self, **changes):
         """The same problem under other rules, which hold for its sample, too."""
@@ -140,33 +173,21 @@ def timed_sums(stream, passes, accumulate, make_statistics, n_jobs):
     return sums
 
 
-def adviser(problem, stream):
-    """A problem on so much of its sample that to ask it costs less than a pass."""
-    n_rows = max(stream.n_rows // ROWS_PER_SAMPLED, FIRST_ROWS)
-    part = problem.on_rows(spread_rows(len(problem.weight), n_rows))
-    ratio = stream.columns.weight / part.total_weight
-    weight = read_only(part.weight * ratio)
-    return part.with_rule(weight=weight, total_weight=stream.columns.weight)
-
-
-def first_part(problem):
-    """A problem on the first rows of its sample, all of them if they are few."""
-    n_rows = len(problem.weight)
-    if n_rows <= 2 * FIRST_ROWS:
-        return problem
-    return problem.on_rows(spread_rows(n_rows, FIRST_ROWS))
-
-
-def with_rows_of(problem, other):
-    """The experts and penalties of one problem on the rows of another."""
-    names = "gate", "expert", "target", "weight", "total_weight"
-    return problem.with_rule(**{name: vars(other)[name] for name in names})
-
-
 def spread_rows(n_rows, n_wanted):
     """Numbers of so many rows at most, evenly spread."""
     n_wanted = min(n_rows, n_wanted)
     return np.arange(n_wanted) * n_rows // n_wanted
+
+
+def spread_over(groups, n_rows, n_wanted):
+    """The same of whole subjects, if there are numbers (n,) of them."""
+    if groups is None or n_wanted >= n_rows:
+        return spread_rows(n_rows, n_wanted)
+    known, codes = np.unique(groups, return_inverse=True)
+    few = spread_rows(len(known), max(n_wanted * len(known) // n_rows, 1))
+    taken = np.zeros(len(known), dtype=bool)
+    taken[few] = True
+    return np.flatnonzero(taken[codes])
 
 
 class StreamedGaussianMixture(StreamedSums, LinearGaussianMixture):
@@ -200,6 +221,9 @@ class StreamedCategoricalMixture(StreamedSums, LinearCategoricalMixture):
 class StreamedDriver(FusedDriver):
     """EM of linear parts on the rows of a stream."""
 
+    #: Problems of values, and of classes.
+    kinds = StreamedGaussianMixture, StreamedCategoricalMixture
+
     def __init__(self, trainer, task):
         super().__init__(trainer, task)
         if is_wide(self.task):
@@ -209,7 +233,7 @@ class StreamedDriver(FusedDriver):
                 "passes per iteration; give fewer columns, or the rows as arrays."
             )
         values = task.rows.classes is None
-        self.kind = StreamedGaussianMixture if values else StreamedCategoricalMixture
+        self.kind = self.kinds[0] if values else self.kinds[1]
         self.passes = []
 
     def best(self):
@@ -219,12 +243,12 @@ class StreamedDriver(FusedDriver):
             return super().best()
         problem = self._problem(training_active(self.task))
         starts = self._starts(problem)
-        small = first_part(problem)
+        small = self.kind.first_part(problem)
         limit = self._most_iterations(problem)
         runs = [self._run(small, theta, limit) for theta in starts]
         run, small = max(runs, key=lambda r: rank(r[1], r[0]))
         if small.weight is not problem.weight:
-            run, problem = self._going_on(run, with_rows_of(small, problem))
+            run, problem = self._going_on(run, self.kind.with_rows_of(small, problem))
         else:
             problem = small
         whole = self.kind.over_all(problem, self.fused, self.passes)

@@ -14,7 +14,7 @@ from .drivers import Driver, RefitDriver, training_active
 from .loop import Plain
 from .refit import Parts
 from .sampled import SampleNewton
-from .streamed import FIRST_ROWS, ROWS_PER_SAMPLED, spread_rows
+from .streamed import FIRST_ROWS, ROWS_PER_SAMPLED, spread_over
 from .summed_parts import needs_all_rows, problem_of, wide_views
 
 
@@ -76,13 +76,14 @@ class PartsDriver(Driver):
     def best(self):
         """The run over all rows, and its problem."""
         rows = self.task.rows
-        few = spread_rows(len(rows), FIRST_ROWS)
+        few = spread_over(rows.groups, len(rows), FIRST_ROWS)
         first = self.task.on_rows(few)
         fit = self._fit_in_memory(softly(first))
         problem = self._problem_of(fit, first.rows.weight.sum())
         parts = Parts(fit.gate, *fit.objective_parts)
         theta, total = problem.pack(parts), problem.total_weight
-        held = HeldRows.of(rows.X, rows.y, rows.weight, total, rows.size)
+        besides = rows.size, rows.groups
+        held = HeldRows.of(rows.X, rows.y, rows.weight, total, *besides)
         small = held.on_rows(few)
         earlier = None
         if len(held) > len(small):
@@ -90,7 +91,8 @@ class PartsDriver(Driver):
             earlier, problem = self._run(sampled, theta, self.trainer.max_iter)
             theta = earlier.theta
         n_rows = max(rows.stream.n_rows // ROWS_PER_SAMPLED, FIRST_ROWS)
-        adviser = problem.over(held.on_rows(spread_rows(len(held), n_rows)))
+        asked = spread_over(rows.groups, len(held), n_rows)
+        adviser = problem.over(held.on_rows(asked))
         whole = problem.over(rows.stream, adviser, self.passes)
         run, problem = self._run(whole, theta, self.trainer.max_iter)
         before = fit.history["removed"] + ([] if earlier is None else earlier.removed)

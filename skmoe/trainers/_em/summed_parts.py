@@ -17,7 +17,7 @@ from ...experts._base import traits
 from ...experts._sums import ExpertRows
 from ...likelihoods._sums import DispersionSums
 from ...mixture import e_step, log_prob
-from .._rows import is_numeric
+from .._rows import Singles, Subjects, is_numeric, numbered_along
 from .._streamed import seen_columns
 from .penalties import NO_ROWS
 from .refit import ROWS_IF_NARROW, ROWS_PER_CHANNEL, Parts, log_weights
@@ -217,22 +217,28 @@ class PartsMixture:
 
     def add_block(self, parts, vectors, sums, X, *rows):
         """Add what a block of rows says to a tuple of sums, in place."""
-        views = seen_by([self.gate, *self.experts], X, self.columns)
-        self.add_views(parts, vectors, sums, views, *rows)
+        self.add_views(parts, vectors, sums, self.views_of(X), *rows)
 
-    def add_views(self, parts, vectors, sums, views, y, weight, size=None):
-        """The same of what gate and experts, one after the other, see of the rows."""
+    def views_of(self, X):
+        """What gate and experts, one after the other, see of a block of rows."""
+        return seen_by([self.gate, *self.experts], X, self.columns)
+
+    def add_views(self, parts, vectors, sums, views, y, weight, size=None, own=None):
+        """The same of what gate and experts see, and of the subjects of the rows."""
+        subjects = Singles(weight) if own is None else own
         told, statistics = (self.classes, self.n_outputs), self.named(sums)
         gate_view, *views = views
         pairs = zip(parts.experts, views, strict=True)
         predictions = [predict_expert(own, view, *told) for own, view in pairs]
         densities = log_prob(parts.likelihoods, y, predictions, size)
+        gate_view, densities = subjects.of(gate_view), subjects.evidence(densities)
         log_gate = log_weights(parts.gate, gate_view, self.router, self.n_active)
-        row, resp = e_step(log_gate, densities, hard=self.hard)
-        statistics.total[0] += weight @ row
+        row, each = e_step(log_gate, densities, hard=self.hard)
+        resp = subjects.spread(each)
+        statistics.total[0] += subjects.weight @ row
         statistics.mass[:] += weight @ resp
         gate, experts, dispersions = vectors
-        self.gate.add(statistics.gate, gate, gate_view, resp, weight)
+        self.gate.add(statistics.gate, gate, gate_view, each, subjects.weight)
         for k, likelihood in enumerate(parts.likelihoods):
             share = weight * resp[:, k]
             rows = ExpertRows(views[k], y, share, predictions[k], likelihood, size)
@@ -361,6 +367,15 @@ class PartsMixture:
         return self.with_rule(gate=gate, experts=own), theta, max(moves)
 
 
+class SubjectParts(PartsMixture):
+    """The same of subjects whose rows share one expert."""
+
+    def add_block(self, parts, vectors, sums, X, y, weight, codes, size=None):
+        """Add what a block of whole subjects says to a tuple of sums, in place."""
+        own, views = Subjects(numbered_along(codes), weight), self.views_of(X)
+        self.add_views(parts, vectors, sums, views, y, weight, size, own)
+
+
 def seen_by(parts, X, columns):
     """What each of the parts reads of a block of rows; made once for equal ones."""
     made, views = {}, []
@@ -408,8 +423,9 @@ def problem_of(task, fit, share, total):
     rows, outputs = task.rows, None
     if rows.classes is None:
         outputs = rows.output_scales or weighted_moments(rows.y, share)
-    view = rows.gate_view
-    gate = fit.gate.sums(view, share, rows.scales_of(view), total)
+    own, view = task.with_rows(weight=share).rows.subjects.weight, rows.gate_rows
+    known = rows.scales_of(view), rows.gate_weight(total)
+    gate = fit.gate.sums(view, own, *known)
     views = [rows.expert_views[k] for k in fit.kept]
     experts, likelihoods = fit.objective_parts
     sums = [
@@ -420,4 +436,5 @@ def problem_of(task, fit, share, total):
     discrete = task.recipe.likelihood.discrete
     likelihoods = [rows.over_all(each, discrete) for each in likelihoods]
     own = [DispersionSums(each, spread) for each in likelihoods]
-    return PartsMixture(gate, sums, own, list(fit.kept), task, total)
+    kind = SubjectParts if rows.are_grouped else PartsMixture
+    return kind(gate, sums, own, list(fit.kept), task, total)

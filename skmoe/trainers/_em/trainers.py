@@ -22,6 +22,7 @@ from .gathered import GatheredDriver
 from .prediction import for_prediction, pays_for_mean
 from .streamed import StreamedDriver
 from .streamed_parts import PartsDriver
+from .streamed_subjects import SubjectDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
@@ -30,11 +31,11 @@ OBJECTIVES = None, "likelihood", "prediction"
 BRIEF_TOL = 1e-5
 
 
-def streamed_driver(driver, recipe):
+def streamed_driver(driver, task):
     """Who does for rows that are elsewhere what a driver does for rows in memory."""
     if driver is FusedDriver:
-        return StreamedDriver
-    streams = all(traits(expert).streams for expert in recipe.experts)
+        return SubjectDriver if task.rows.are_grouped else StreamedDriver
+    streams = all(traits(expert).streams for expert in task.recipe.experts)
     return PartsDriver if streams else GatheredDriver
 
 
@@ -175,7 +176,7 @@ class EM(Trainer):
         self._check_common(rows, recipe)
         driver = FusedDriver if fits_fused(task) else RefitDriver
         if rows.streamed:
-            driver = streamed_driver(driver, recipe)
+            driver = streamed_driver(driver, task)
         trainer = self.for_recipe(recipe)
         if rows.are_grouped and self.objective is None:
             # Rows of a group have one expert, and no mean of their own.
