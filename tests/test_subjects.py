@@ -487,7 +487,7 @@ def test_what_is_refused(groups, more, said):
         mixture(**more).fit(X, Y, groups=groups)
 
 
-def test_a_source_has_no_groups():
+def test_a_source_holds_its_groups():
     source = RowSource.from_arrays(X, Y)
     with pytest.raises(ValueError, match=r"got a RowSource with groups=\.\.\."):
         mixture().fit(source, groups=GROUPS)
