@@ -118,7 +118,7 @@ class Evaluation:
     ) -> float:
         """Akaike's criterion on the given data; lower is better.
 
-        A :class:`~skmoe.data.RowSource` in place of X holds y and weights itself.
+        A :class:`~skmoe.data.RowSource` in place of X holds y, weights and groups.
         Rows of a group, if ``groups`` (n,) are given, share one expert.
         """
         found = judged(self, X, y, sample_weight, sizes, groups)
@@ -139,7 +139,7 @@ class Evaluation:
         Parameters
         ----------
         X : array-like or data frame of shape (n, p), or RowSource
-            A :class:`~skmoe.data.RowSource` holds y and weights itself.
+            A :class:`~skmoe.data.RowSource` holds y, weights and groups itself.
         y : array-like of shape (n,) or (n, n_outputs)
         sample_weight : array-like of shape (n,), default=None
         groups : array-like of shape (n,), default=None

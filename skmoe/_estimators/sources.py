@@ -47,6 +47,8 @@ def fit_source(model, source, **given):
     """
     parts = model._resolve()
     refuse_others(model, parts, given)
+    if source.has_groups:
+        check_served(parts)
     return fit_after(model, parts, first_pass(model, parts, source), source)
 
 
@@ -67,7 +69,6 @@ def fit_after(model, parts, first, source):
     parts, is_open = settled(model, parts, goes_on=False)
     check_size(parts, first.n_rows)
     if first.n_groups is not None:
-        check_served(parts)
         check_size(parts, first.n_groups, "groups")
     views = fit_views(reading, parts.by_name(), own, model.random_state)
     if not serves_sums(parts):
