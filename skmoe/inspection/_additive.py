@@ -14,6 +14,7 @@ from .._tables.table import relative_weights
 from .._tables.values import Kind
 from .._typing import Table
 from ..experts._base import is_frozen, traits
+from ._numbers import numbers
 from ._plots import FEW_VALUES
 from ._unwrap import unwrap
 
@@ -82,7 +83,7 @@ def _few(curve, column, is_time):
     """Levels of a curve: those of categories, or all numbers if they are few."""
     few = len(column.values) == len(column.knots) <= FEW_VALUES
     if curve.levels is None and few and not is_time:
-        return [f"{value:.6g}" for value in curve.knots]
+        return numbers(curve.knots, 6)
     return curve.levels
 
 

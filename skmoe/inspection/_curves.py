@@ -18,6 +18,7 @@ from ._additive import (
     missing,
     presence,
 )
+from ._numbers import numbers
 from ._palette import colour
 from ._panels import BAND, Drawing, Panel
 from ._plots import panels_in
@@ -29,10 +30,14 @@ ADDS = {
     "log": "adds to the log of {}",
     "logit": "adds to the logit of {}",
 }
+# What it is where the level of its expert is in it.
+ANSWERS = {"identity": "{}", "log": "log of {}", "logit": "logit of {}"}
 # Share of the largest importance below which a column is flat.
 FLAT = 1e-3
 # Opacity below which a curve has no say in the limits of the picture.
 HARDLY_SEEN = 0.2
+# By how much of itself the axis grows at an end for points of such curves.
+GROWTH = 0.8
 # Letters of a label beyond which labels stand below each other, beside the panels.
 LONG_LABEL = 30
 
@@ -41,11 +46,12 @@ class CurveDisplay:
     """Curves of additive experts, or of an additive gate, in a panel per column.
 
     Bands and bars are values plus and minus 1.96 standard errors.  Numbers have lines,
-    with ticks at the bottom where their knots are; categories have points in the order
-    of their values; gaps have a point to the right of a line.  All panels
-    share their axis of values, so that columns that matter are seen to.  Lines are as
-    wide as their expert has load.  Where rows are given, a curve fades where its expert
-    is hardly asked.
+    with ticks at the bottom where their knots are; categories have points in one order,
+    that of their numbers or of the alphabet; gaps have a point to the right of a line.
+    All panels share their axis of values, so that columns that matter are seen to;
+    where an expert is hardly asked, the axis may end before its points, which are
+    then triangles at the end, with their numbers.  Lines are as wide as their expert
+    has load.  Where rows are given, a curve fades where its expert is hardly asked.
 
     Parameters
     ----------
@@ -101,7 +107,7 @@ class CurveDisplay:
         *,
         part: str = "experts",
         output: int | str | None = None,
-        labels: dict[str, Any] | None = None,
+        labels: dict[str, Any] | Sequence[str] | None = None,
         level: bool = False,
         max_panels: int = 12,
         plot: bool = True,
@@ -125,9 +131,9 @@ class CurveDisplay:
             Which of several outputs of a regressor, by default the first.  In a
             classifier the label whose logits are drawn, around the mean of all
             classes, by default the last.
-        labels : dict of str by expert, default=None
-            What experts are called in the legend, in this order, such as their
-            ``regime`` as :func:`regimes` has it.
+        labels : dict of str by expert, or list of str, default=None
+            What experts are called in the legend, in this order; a list has one for
+            each expert of the mixture, such as ``regimes(model, X)["regime"]``.
         level : bool, default=False
             Whether curves of experts begin at what their expert answers where all
             others have their mean, rather than at zero.
@@ -146,7 +152,8 @@ class CurveDisplay:
         Raises
         ------
         ValueError
-            If no such part is made of curves, or a column or output is unknown.
+            If no such part is made of curves, a column or output is unknown, or there
+            is not one label for each expert.
         """
         if part not in ("experts", "gate"):
             raise ValueError(
@@ -154,14 +161,15 @@ class CurveDisplay:
             )
         model = unwrap(estimator)
         own = fitted_mixture(model.mixture)
-        found = _found(model, own, part, output)
+        labels = _labels(labels, list(model.named_experts_))
+        level = level and part == "experts"
+        found = _found(model, own, part, output, level)
         importance, faded = _spreads(found.curves), {}
         if X is not None:
             importance |= _over_rows(model, X, part)
             faded = _faded(model, X, part)
         chosen = _chosen(model, importance, features, max_panels)
         times = _times(own, part, model)
-        level = level and part == "experts"
         panels = [
             Panel(
                 name,
@@ -183,10 +191,10 @@ class CurveDisplay:
         self.ax_ = ax
         self.figure_, self.axes_ = panels_in(ax, len(self.panels))
         colours = {name: colour(k) for k, name in enumerate(self.experts)}
+        limits = self._limits()
         for axes, panel in zip(self.axes_, self.panels, strict=True):
-            Drawing(axes, panel, colours, line_kw).draw()
-        low, high = self._limits()
-        self.axes_[0].set_ylim(low, high)
+            Drawing(axes, panel, colours, line_kw, limits).draw()
+        self.axes_[0].set_ylim(*limits)
         for axes in self.axes_:
             if axes.get_subplotspec().is_first_col():
                 axes.set_ylabel(self.ylabel)
@@ -194,7 +202,10 @@ class CurveDisplay:
         return self
 
     def _limits(self):
-        """Range of all curves, with a margin; wide bands are cut off."""
+        """Range of all curves, with a margin.
+
+        Wide bands are cut off, and so are far points that are hardly seen.
+        """
         seen = [
             (curve, panel.opacity(name) > HARDLY_SEEN)
             for panel in self.panels
@@ -207,7 +218,13 @@ class CurveDisplay:
         typical = np.nan_to_num(np.concatenate([np.zeros(1), *errors]))
         margin = 0.08 * (high - low) + np.quantile(typical, 0.9)
         margin = margin if margin > 0 else 1.0
-        return low - margin, high + margin
+        low, high = low - margin, high + margin
+        # What is hardly seen is shown where the axis does not have to grow much.
+        each = [own.values[~kept] for own, kept in seen if own.levels is not None]
+        others, room = np.concatenate([np.zeros(0), *each]), GROWTH * (high - low)
+        near = others[(others > low - room) & (others < high + room)]
+        ends = np.concatenate([[low, high], near - 0.5 * margin, near + 0.5 * margin])
+        return ends.min(), ends.max()
 
     def _legend(self, colours):
         from matplotlib.lines import Line2D
@@ -250,7 +267,6 @@ class _Found(NamedTuple):
 
     def named(self, labels, level):
         """Labels of the experts."""
-        labels = {} if labels is None else labels
         known = [name for name in labels if name in self.loads]
         named = {
             name: f"{labels.get(name, name)} ({self.loads[name]:.0%})"
@@ -258,7 +274,8 @@ class _Found(NamedTuple):
         }
         if level:
             return named
-        ends = {name: f", level {own:.3g}" for name, own in self.levels.items()}
+        levels = zip(self.levels, numbers(self.levels.values()), strict=True)
+        ends = {name: f", level {own}" for name, own in levels}
         return {name: own + ends.get(name, "") for name, own in named.items()}
 
 
@@ -266,8 +283,22 @@ def _raised(curve, level):
     return curve._replace(values=curve.values + level, gap=curve.gap + level)
 
 
-def _found(model, own, part, output):
-    """The ``_Found`` of a part."""
+def _labels(labels, names):
+    """Labels by expert of what a user gave."""
+    if labels is None or isinstance(labels, dict):
+        return labels or {}
+    is_list = isinstance(labels, (list, tuple, np.ndarray))
+    if is_list and len(labels) == len(names):
+        return dict(zip(names, map(str, labels), strict=True))
+    raise ValueError(
+        f"CurveDisplay got labels={labels!r}, but expected a dict of labels by expert, "
+        f"or a list of one label for each of {names}, such as "
+        "regimes(model, X)['regime']."
+    )
+
+
+def _found(model, own, part, output, level):
+    """The ``_Found`` of a part, with levels of classes where they are to be drawn."""
     names = list(model.named_experts_)
     loads = dict(zip(names, map(float, model.mixture.expert_load_), strict=True))
     curves, levels = {}, {}
@@ -286,14 +317,19 @@ def _found(model, own, part, output):
     for name, each in parts.items():
         place = _place(own.target.classes, each.fitted, output)
         levels[name] = float(each.fitted.level[place])
+        if is_class:
+            levels[name] -= float(np.mean(each.fitted.level))
         for curve in map(_centred, each.curves) if is_class else each.curves:
             curves.setdefault(curve.name, {})[name] = _of_set(curve, place)
     loads = {name: loads[name] for name in parts}
     first = next(iter(parts.values())).fitted
     if not is_class:
-        ylabel = ADDS[first.link].format(model.target_name(place))
-        return _Found(curves, loads, levels, ylabel)
-    return _Found(curves, loads, {}, f"adds to logit of {first.classes_[place]}")
+        link, name = first.link, model.target_name(place)
+        ylabel = ANSWERS[link] if level else ADDS[link]
+        return _Found(curves, loads, levels, ylabel.format(name))
+    name = f"logit of {first.classes_[place]}"
+    ylabel = name if level else f"adds to {name}"
+    return _Found(curves, loads, levels if level else {}, ylabel)
 
 
 def _widths(loads):

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.ndimage import gaussian_filter1d
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,6 +24,10 @@ from ._unwrap import unwrap
 SHOWN = 0.99
 # Share of that range that is added on either side.
 MARGIN = 0.1
+# Colours end at so many times the typical peak.
+PEAK = 4.0
+# Width of what smooths, in deviations of the medians of rows, by their fifth root.
+SMOOTHED = 0.5
 # Halvings that find a quantile within the width of a line.
 HALVINGS = 40
 
@@ -31,8 +36,11 @@ class PredictiveDensityDisplay:
     """The density of y along one column, the other columns as they are in the data.
 
     Each column of the picture averages the densities of the rows of ``X`` with the
-    column set to the value on the axis, as partial dependence averages predictions; for
-    a table of one column it is the density itself.
+    column set to the value on the axis, as partial dependence averages predictions.
+    What the choice of these rows leaves uneven is smoothed along y, by a normal
+    distribution whose deviation is half that between the medians of the rows, divided
+    by the fifth root of their number; for a table of one column it is the density
+    itself.  Colours end at four times the typical peak.
 
     Parameters
     ----------
@@ -155,7 +163,7 @@ class PredictiveDensityDisplay:
         _check_output(output, own.target.n_outputs)
         averaged = Averaged(own.components(seen), len(place.values), output)
         targets = averaged.targets(n_targets)
-        density = [averaged.density(target) for target in targets]
+        density = averaged.densities(targets)
         quantiles = [averaged.quantile(level) for level in levels]
         display = cls(
             place.values,
@@ -180,12 +188,18 @@ class PredictiveDensityDisplay:
         style = {"cmap": "Blues", "shading": "nearest", **mesh_kw}
         if not {"norm", "vmin", "vmax"} & set(mesh_kw):
             # By the root, so that wide branches can be seen beside narrow ones.
-            style["norm"] = PowerNorm(0.5, vmin=0.0, vmax=self.density.max())
+            # A narrow stretch with a high peak must not take all of the colours.
+            typical = float(np.median(self.density.max(axis=0)))
+            most, top = float(self.density.max()), PEAK * typical
+            style["norm"] = PowerNorm(0.5, vmin=0.0, vmax=min(top or most, most))
         at = self.values / DAY if self.is_time else self.values
         self.mesh_ = self.ax_.pcolormesh(at, self.targets, self.density, **style)
         label = f"density per unit of {self.target}"
         label = f"probability of {self.target}" if self.discrete else label
-        self.bar_ = self.figure_.colorbar(self.mesh_, ax=self.ax_, label=label)
+        cut = "max" if self.density.max() > (self.mesh_.norm.vmax or 0.0) else "neither"
+        self.bar_ = self.figure_.colorbar(
+            self.mesh_, ax=self.ax_, label=label, extend=cut
+        )
         self.lines_ = self._quantiles(at)
         title = f"Density of {self.target} along {self.feature}"
         self.ax_.set(xlabel=self.feature, ylabel=self.target, title=title)
@@ -275,6 +289,36 @@ class Averaged:
         """Density (n_values,) at a number."""
         t = np.full(self.shape, target)
         return self._mean(mixture.marginal_density(t, self.components))
+
+    def densities(self, targets):
+        """Densities (n_targets, n_values), without stripes of single rows."""
+        width = self._width()
+        if self.components.discrete or width == 0.0:
+            found = np.array([self.density(target) for target in targets])
+        else:
+            # Peaks that are narrower than cells count in full, wherever they lie.
+            step = targets[1] - targets[0]
+            edges = np.append(targets - 0.5 * step, targets[-1] + 0.5 * step)
+            below = np.array([self._below(edge) for edge in edges])
+            found = np.diff(below, axis=0) / step
+        if width == 0.0 or len(targets) < 2:
+            return found
+        width = width / (targets[1] - targets[0])
+        return gaussian_filter1d(found, width, axis=0, mode="reflect")
+
+    def _width(self):
+        """By how much densities are smoothed along y; not at all where rows agree."""
+        medians = self._own(0.5)
+        spread = float(np.median(medians.std(axis=1)))
+        size = np.abs(medians).max()
+        if spread <= 1e-9 * size:
+            return 0.0
+        return SMOOTHED * spread * medians.shape[1] ** -0.2
+
+    def _below(self, target):
+        """Distribution function (n_values,) at a number."""
+        t = np.full(self.shape, target)
+        return self._mean(mixture.cdf(t, self.components))
 
     def _reaches(self, t, level):
         """Whether the distribution function at ``t`` (n_values,) reaches a level."""

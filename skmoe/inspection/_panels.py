@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._numbers import in_order, number
 from ._plots import mark_dates
 
 # Standard errors on either side of a curve: 95 % of a normal distribution.
@@ -12,13 +13,17 @@ BAND = 1.96
 MOST_LEVELS = 12
 # Opacity of a curve where its expert is not asked at all.
 FAINTEST = 0.04
-# How far apart points of experts are, in distances of levels.
-SPREAD = 0.5
+# How far apart points of experts are at the gap, in widths of its place; and those at
+# one level, in shares of a panel.
+SPREAD, STEP = 0.5, 0.06
+# Least opacities of points, and of those that lie beyond the axis.
+POINT, BEYOND = 0.25, 0.6
 
 
-def _short(value):
-    """Two digits of a number."""
-    return np.format_float_positional(value, 2, fractional=False, trim="-")
+def aside(n_experts, n_levels):
+    """Places (n_experts,) of the points at a level, closer than levels are."""
+    step = min(STEP * n_levels, 1.0 / (n_experts + 1))
+    return step * (np.arange(n_experts) - 0.5 * (n_experts - 1))
 
 
 class Panel(NamedTuple):
@@ -61,11 +66,12 @@ class Drawing:
     panel : Panel
     colours : dict of colours by expert
     line_kw : dict, for lines
+    limits : (low, high), of the axis of values
     """
 
-    def __init__(self, axes, panel, colours, line_kw):
+    def __init__(self, axes, panel, colours, line_kw, limits):
         self.axes, self.panel, self.colours = axes, panel, colours
-        self.line_kw = line_kw
+        self.line_kw, self.limits = line_kw, limits
         names = list(panel.curves)
         room = np.linspace(-0.5, 0.5, len(names)) if len(names) > 1 else np.zeros(1)
         self.aside = dict(zip(names, SPREAD * room, strict=True))
@@ -76,12 +82,12 @@ class Drawing:
         axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
         first = next(iter(panel.curves.values()))
         if first.levels is not None:
-            self.levels(first)
+            self.levels()
         else:
             self.lines()
         axes.set_title(panel.feature, fontsize="medium")
         axes.annotate(
-            f"sd {_short(panel.importance)}",
+            f"sd {number(panel.importance, 2)}",
             (0.98, 0.97),
             xycoords="axes fraction",
             ha="right",
@@ -169,20 +175,21 @@ class Drawing:
             color="0.4",
         )
 
-    def levels(self, first):
-        """Points with bars, levels in the order of their values, numbers in theirs."""
+    def levels(self):
+        """Points with bars, by level."""
         mean = {}
         for curve in self.panel.curves.values():
             for level, value in zip(curve.levels or (), curve.values, strict=True):
                 mean.setdefault(level, []).append(value)
         mean = {level: np.mean(own) for level, own in mean.items()}
         shown = sorted(mean, key=lambda level: -abs(mean[level]))[:MOST_LEVELS]
-        if first.knots is None:
-            shown.sort(key=lambda level: mean[level])
-        else:
-            shown.sort(key=float)
+        shown = in_order(shown)
         gaps = any(not np.isnan(c.gap) for c in self.panel.curves.values())
         places = {level: x for x, level in enumerate(shown)}
+        names = list(self.panel.curves)
+        self.aside = dict(zip(names, aside(len(names), len(shown) + gaps), strict=True))
+        for x in range(1, len(shown) + gaps):
+            self.axes.axvline(x - 0.5, color="0.92", linewidth=0.8, zorder=0)
         for name, curve in self.panel.curves.items():
             self.points(name, curve, places)
         ticks = [*shown, "gap"] if gaps else shown
@@ -218,6 +225,24 @@ class Drawing:
         self.point(name, x, curve.gap, BAND * np.nan_to_num(curve.gap_error), "D", 1.0)
 
     def point(self, name, x, value, error, marker, alpha):
-        """A point with its bar."""
+        """A point with its bar, or what says that it lies beyond the axis."""
+        low, high = self.limits
         style = {"color": self.colours[name], "markersize": 4, "linewidth": 1.2}
-        self.axes.errorbar(x, value, error, fmt=marker, alpha=alpha, **style)
+        if low <= value <= high:
+            self.axes.errorbar(
+                x, value, error, fmt=marker, alpha=max(alpha, POINT), **style
+            )
+            return
+        end, sign, at = (high, -1, "top") if value > high else (low, 1, "bottom")
+        style |= {"alpha": max(alpha, BEYOND), "clip_on": False, "markersize": 5}
+        self.axes.plot(x, end, "^" if value > high else "v", **style)
+        self.axes.annotate(
+            number(value),
+            (x, end),
+            xytext=(0, 5 * sign),
+            textcoords="offset points",
+            ha="center",
+            va=at,
+            fontsize="x-small",
+            color=self.colours[name],
+        )

@@ -9,6 +9,7 @@ from .._sklearn import check_matplotlib_support
 from .._tables.columns import column_kind, column_numbers, column_text
 from .._tables.frames import column_labels, one_column, with_order, with_value
 from .._tables.values import Kind
+from ._numbers import in_order
 
 # Different numbers up to which a column is drawn by bars, as nothing lies in between.
 FEW_VALUES = 6
@@ -128,21 +129,22 @@ def along(model, X, feature, owner, n_values, ends=(0.0, 1.0)):
 
 
 def _levels(name, label, text):
-    """Levels of a column of text, the most frequent first, gaps last."""
+    """Levels of a column of text, the most frequent ones in their order, gaps last."""
     gaps = np.array([own is None for own in text])
     known, first, count = np.unique(
         text[~gaps].astype(str), return_index=True, return_counts=True
     )
-    order = np.argsort(-count, kind="stable")[:MOST_LEVELS]
-    rows = np.flatnonzero(~gaps)[first[order]]
-    return _placed(name, label, known[order].tolist(), rows, gaps)
+    often = np.argsort(-count, kind="stable")[:MOST_LEVELS]
+    rows = dict(zip(known[often].tolist(), first[often], strict=True))
+    shown = in_order(rows)
+    rows = np.flatnonzero(~gaps)[[rows[own] for own in shown]]
+    return _placed(name, label, shown, rows, gaps)
 
 
 def _few(name, label, numbers, known):
     """Levels of a column of few numbers, in their order, gaps last."""
     rows = np.array([np.flatnonzero(numbers == value)[0] for value in known])
-    levels = [f"{value:.6g}" for value in known]
-    return _placed(name, label, levels, rows, np.isnan(numbers))
+    return _placed(name, label, numbers(known, 6), rows, np.isnan(numbers))
 
 
 def _placed(name, label, levels, rows, gaps):

@@ -14,6 +14,7 @@ from .._tables.table import relative_weights
 from .._tables.values import Kind
 from .._typing import Table
 from ..experts._curves import CurveEncoding
+from ._numbers import numbers
 from ._tables import gate_importance, shares
 from ._unwrap import unwrap
 
@@ -164,7 +165,7 @@ def _column(column, values, is_time):
         labels = [column.levels[int(own)] for own in knots]
         codes = np.where(gap, len(knots), at)
         return _Column(column.name, codes, labels, None, False)
-    shown = [_shown(own, is_time) for own in knots]
+    shown = _shown(knots, is_time)
     if len(column.values) == len(knots):
         codes = np.where(gap, len(knots), at)
         return _Column(column.name, codes, shown, None, True)
@@ -172,11 +173,10 @@ def _column(column, values, is_time):
     return _Column(column.name, codes, None, shown, True)
 
 
-def _shown(value, is_time):
+def _shown(values, is_time):
     if is_time:
-        return str(np.datetime64(int(value), "s").astype("datetime64[m]"))
-    # Of what is next to nothing beside nothing, no digits.
-    return f"{round(value, 12):.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        return [str(np.datetime64(int(v), "s").astype("datetime64[m]")) for v in values]
+    return numbers(values)
 
 
 def _told(columns, weighted, k, n_columns):

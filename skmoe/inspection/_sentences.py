@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from .._tables.values import is_gap
+from ._numbers import number, signed
 from ._terms import LEVEL
 
 # Share of the largest term below which a term is not told.
@@ -55,7 +56,8 @@ class Writer:
             best = int(prediction.argmax())
             shown = f"{self.classes[best]} ({prediction[best]:.2f})"
         else:
-            shown = ", ".join(self.number(own) for own in np.atleast_1d(prediction))
+            each = np.atleast_1d(prediction)
+            shown = ", ".join(number(own, self.precision) for own in each)
         if name not in self.terms:
             return shown
         terms = self.terms[name]
@@ -69,20 +71,17 @@ class Writer:
         """The level and the largest terms; of next to nothing nothing is said."""
         names, size = terms["term"], np.abs(values[1:])
         order = [j + 1 for j in np.argsort(-size, kind="stable")]
-        least = NEXT_TO_NOTHING * np.abs(values).max()
+        beside = np.abs(values).max()
+        least = NEXT_TO_NOTHING * beside
         told = [j for j in order[: self.n_terms] if abs(values[j]) > least]
-        shown = [f"{LEVEL} {self.number(values[0])}"]
+        shown = [f"{LEVEL} {number(values[0], self.precision, beside)}"]
         for j in told:
             what = with_cell(names[j], terms.cells, row, self.precision)
-            shown.append(f"{what}: {values[j]:+.{self.precision}g}")
+            shown.append(f"{what}: {signed(values[j], self.precision)}")
         rest = values[[j for j in order if j not in told]].sum()
         if abs(rest) > least:
-            shown.append(f"others: {rest:+.{self.precision}g}")
+            shown.append(f"others: {signed(rest, self.precision)}")
         return ", ".join(shown)
-
-    def number(self, value):
-        """A number with some digits."""
-        return f"{value:.{self.precision}g}"
 
 
 def of_place(terms, value, place):
@@ -108,8 +107,5 @@ def cell(value, precision=3):
     if isinstance(value, np.datetime64):
         return str(np.datetime_as_string(value, unit="auto"))
     if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
-        value = float(value)
-        # No powers of ten where digits are read as easily.
-        whole = 10.0**precision <= abs(value) < 1e7
-        return f"{value:.0f}" if whole else f"{value:.{precision + 1}g}"
+        return number(value, precision + 1)
     return str(value)

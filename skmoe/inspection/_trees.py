@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
 from ..experts._base import traits
-from ..gates import SoftmaxGate
+from ..gates import ConstantGate, SoftmaxGate
+from ._numbers import number, signed
 from ._terms import linear_names, unfrozen
 from ._unwrap import unwrap
 
@@ -19,6 +20,10 @@ NINE_TENTHS = np.log(9.0)
 # Before the terms of a leaf, by its link.
 LINKS = {"identity": "", "log": "log y = ", "logit": "logit = "}
 OMITTED = "…"
+# Logits per standard deviation of the columns, of all together, by which weights that
+# are told by two decimals stay the same.
+HARDLY = 0.01
+SAME = "same weights everywhere"
 
 
 class Node(NamedTuple):
@@ -105,8 +110,12 @@ class _Describer:
 
     def cut(self, gate, place):
         """Where a linear gate prefers a child; of several children its score."""
+        if isinstance(gate, ConstantGate):
+            return SAME
         if not isinstance(gate, SoftmaxGate) or len(gate.coef_) == 1:
             return ""
+        if _is_same(gate):
+            return SAME
         names = self.names(self.parts.views.gate, gate.coef_.shape[1])
         coef, level = gate.coef_[place], gate.intercept_[place]
         if len(gate.coef_) == 2:
@@ -163,15 +172,21 @@ class _Describer:
 
     def each(self, coef, order, names):
         """The terms of columns."""
-        return [f"{coef[j]:+.{self.precision}g} {names[j]}" for j in order]
+        return [f"{signed(coef[j], self.precision)} {names[j]}" for j in order]
 
     def plain(self, value, precision=None):
-        """A number; next to nothing is nothing."""
-        return f"{round(value, 12) + 0.0:.{precision or self.precision}g}"
+        """A number."""
+        return number(value, precision or self.precision)
 
     def names(self, view, size):
         """Names of the columns that a part sees."""
         return [self.renamed(name) for name in linear_names(self.own, view, size)]
+
+
+def _is_same(gate):
+    """Whether the weights of a softmax gate hardly differ between rows."""
+    coef = gate.coef_ - gate.coef_.mean(axis=0)
+    return np.abs(coef * gate.scale_).sum(axis=1).max() < HARDLY
 
 
 def _renamed(own, feature_names):

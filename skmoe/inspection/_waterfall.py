@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from .._typing import Table
 from ._explanation import Explanation, explain, without_terms
+from ._numbers import number, signed
 from ._palette import FALLS, RISES
 from ._plots import axes_for
 from ._sentences import NEXT_TO_NOTHING, of_place, with_cell
@@ -28,6 +30,10 @@ GATE_SCALES = {
     "probability": "gate weight",
 }
 OTHERS = "others"
+# Letters of a line below the bars, of one above them, and of what stands beside one.
+WIDTH, TITLE, LONGEST = 40, 50, 36
+# Points from a bar to its number, and the share of the axis that numbers may take.
+ASIDE, MOST_ROOM = 4, 0.35
 
 
 class ExplanationDisplay:
@@ -192,38 +198,52 @@ class ExplanationDisplay:
     def _labels(self, ends):
         last = len(ends)
         names = [*self.names, "sum"]
-        self.ax_.set_yticks(range(last + 1), names)
+        self.ax_.set_yticks(range(last + 1), [_short(own) for own in names])
         self.ax_.set_ylim(last + 0.6, -0.6)
-        span = max(np.ptp(ends), np.finfo(float).tiny)
-        self.ax_.set_xlim(ends.min() - 0.16 * span, ends.max() + 0.16 * span)
-        self._numbers(ends)
-        self.ax_.set_xlabel(self.xlabel)
-        self.ax_.set_title(self.title, fontsize="medium")
+        self.ax_.set_xlabel(fill(self.xlabel, WIDTH))
+        self.ax_.set_title(fill(self.title, TITLE), fontsize="medium")
         for side in ("top", "right", "left"):
             self.ax_.spines[side].set_visible(False)
         self.ax_.tick_params(axis="y", length=0)
+        self._make_room(ends, self._numbers(ends))
+
+    def _make_room(self, ends, texts):
+        """Ends of the axis that leave room for the numbers beside the bars."""
+        if self.figure_.get_layout_engine() is not None:
+            # Axes get their place when they are drawn.
+            self.figure_.draw_without_rendering()
+        widest = max(own.get_window_extent().width for own in texts)
+        beside = (widest + 2 * ASIDE * self.figure_.dpi / 72) / self.ax_.bbox.width
+        beside = min(beside, MOST_ROOM)
+        span = max(np.ptp(ends), np.finfo(float).tiny) / (1.0 - 2.0 * beside)
+        room = beside * span
+        self.ax_.set_xlim(ends.min() - room, ends.max() + room)
 
     def _numbers(self, ends):
         """Each term at the end of its bar; level and sum in bold."""
         whole, moves = {"fontweight": "bold"}, self.values[1:]
-        marks = [(ends[0], 0, f"{ends[0]:.3g}", True, whole)]
+        beside = np.abs(ends).max()
+        marks = [(ends[0], 0, number(ends[0], beside=beside), True, whole)]
         least = NEXT_TO_NOTHING * np.abs(moves).max(initial=0.0)
         marks += [
-            (end, place, f"{move:+.3g}" if abs(move) > least else "≈ 0", move >= 0, {})
+            (end, place, signed(move) if abs(move) > least else "≈ 0", move >= 0, {})
             for place, (end, move) in enumerate(zip(ends[1:], moves, strict=True), 1)
         ]
-        marks.append((ends[-1], len(ends), f"{self.total:.3g}", True, whole))
-        for end, place, text, rises, style in marks:
+        total = number(self.total, beside=beside)
+        marks.append((ends[-1], len(ends), total, True, whole))
+        return [
             self.ax_.annotate(
                 text,
                 (end, place),
-                xytext=(4 if rises else -4, 0),
+                xytext=(ASIDE if rises else -ASIDE, 0),
                 textcoords="offset points",
                 ha="left" if rises else "right",
                 va="center",
                 fontsize="small",
                 **style,
             )
+            for end, place, text, rises, style in marks
+        ]
 
 
 class _Chosen:
@@ -249,7 +269,7 @@ class _Chosen:
         value, prediction = terms["value"][self.row], self.own["prediction"][self.row]
         prediction = np.atleast_1d(prediction[self.k])
         place, value = self.place(prediction), np.atleast_2d(value)
-        said = f"{self.who} predicts {prediction[place]:.3g}"
+        said = f"{self.who} predicts {number(prediction[place])}"
         label = SCALES[terms.scale]
         if self.own.classes is None:
             label = label.format(self.own.targets[place])
@@ -281,6 +301,10 @@ class _Chosen:
         return [
             with_cell(name, terms.cells, self.row, sign=" = ") for name in terms["term"]
         ]
+
+
+def _short(text):
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _largest(names, values, n_terms):

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from ..._typing import Table
+from .._numbers import number
 from ._chosen import chosen_section
 from ._experts import expert_section
 from ._given import Given
@@ -21,7 +22,7 @@ from ._page import framed, page
 from ._quality import quality_section, scores
 from ._refits import comparison_section, stability_section
 from ._regimes import Telling, regime_section, serving_section
-from ._svg import number, short
+from ._svg import short
 
 
 class Report:

@@ -9,9 +9,10 @@ import numpy as np
 from ..._sklearn import safe_indexing
 from ..._tables.frames import as_columns
 from ..._tables.values import is_gap
+from .._numbers import number
 from ._parts import Section, Words
 from ._said import sentences
-from ._svg import number, short
+from ._svg import short
 
 # Rows that can be chosen, columns and experts that are shown of each.
 MOST_CHOSEN, MOST_COLUMNS, MOST_EXPERTS = 200, 60, 5

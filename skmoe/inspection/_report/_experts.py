@@ -8,10 +8,11 @@ from sklearn.pipeline import Pipeline
 from ...experts._base import CorrectedExpert, traits
 from .._additive import curved_experts
 from .._curves import CurveDisplay
+from .._numbers import number
 from .._tables import _with_shuffled
 from ._parts import Pictures, Section, Table, Words
 from ._pictures import Curves
-from ._svg import number, percent, short
+from ._svg import percent, short
 
 # Panels of curves, and classes that have some.
 MOST_PANELS, MOST_CLASSES = 9, 3

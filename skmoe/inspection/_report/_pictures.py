@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._numbers import in_order, number
 from .._palette import PALETTE
-from .._panels import BAND, MOST_LEVELS, Panel
-from ._svg import GREY, Plot, date, number, percent, ticks
+from .._panels import BAND, MOST_LEVELS, Panel, aside
+from ._svg import GREY, Plot, date, marked, percent, ticks
 
 # How dashed the lines of experts are, so that they differ without colours, too.
 DASHES = ("", "6 3", "2 2", "8 3 2 3", "", "6 3", "2 2", "8 3 2 3")
@@ -67,7 +68,7 @@ class Curves(NamedTuple):
         if self.panel.is_time:
             marks = [(at, date(at)) for at in np.linspace(low, high, 3)]
         elif gaps:
-            marks = [(at, number(at)) for at in ticks(low, high)]
+            marks = marked(ticks(low, high))
         if gaps:
             marks = [*marks, (high + beyond, "gap")]
         plot = self._plot((low, high + 1.3 * beyond), marks)
@@ -93,7 +94,8 @@ class Curves(NamedTuple):
 
     def _dot(self, plot, x, value, error, k, level, keys):
         low, high = np.clip([value - error, value + error], *self.y)
-        said = f"{keys.names[k]}, {level}: {number(value)}"
+        beside = max(map(abs, self.y))
+        said = f"{keys.names[k]}, {level}: {number(value, beside=beside)}"
         plot.dot(x, value, keys.colour(k), said=said, low=low, high=high)
 
     def _levels(self, own, keys):
@@ -103,15 +105,13 @@ class Curves(NamedTuple):
                 mean.setdefault(level, []).append(value)
         mean = {level: float(np.mean(values)) for level, values in mean.items()}
         shown = sorted(mean, key=lambda level: -abs(mean[level]))[:MOST_LEVELS]
-        # Numbers have an order of their own.
-        is_number = own[0][1].knots is not None
-        shown.sort(key=float if is_number else lambda level: mean[level])
+        shown = in_order(shown)
         gaps = any(not np.isnan(curve.gap) for _, curve in own)
         ticks = [*shown, "gap"] if gaps else shown
         marks = [(at, str(level)) for at, level in enumerate(ticks)]
         plot = self._plot((-0.6, len(ticks) - 0.4), marks)
-        aside = np.linspace(-0.25, 0.25, len(own)) if len(own) > 1 else [0.0]
-        for (k, curve), shift in zip(own, aside, strict=True):
+        beside = aside(len(own), len(ticks))
+        for (k, curve), shift in zip(own, beside, strict=True):
             errors = BAND * np.nan_to_num(curve.standard_errors)
             for level, value, error in zip(
                 curve.levels, curve.values, errors, strict=True

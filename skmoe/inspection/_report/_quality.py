@@ -4,10 +4,11 @@ import numpy as np
 
 from ... import mixture
 from .._classes import binned
+from .._numbers import number
 from ._parts import Pictures, Section, Table, Words
 from ._pictures import Heights, Reliability
 from ._regimes import MOST_LISTED
-from ._svg import number, percent
+from ._svg import percent
 
 COVERAGES = (0.5, 0.9)
 N_HEIGHTS = 10

@@ -7,9 +7,10 @@ from sklearn.metrics import adjusted_rand_score
 from ..._estimators.classifier import MoEClassifier
 from ..._estimators.parts import asked_of, has_own_names
 from ..._estimators.regressor import MoERegressor
+from .._numbers import number
 from ._parts import Section, Table, Words
 from ._quality import scores
-from ._svg import number, percent
+from ._svg import percent
 
 HELD_OUT = 0.25
 

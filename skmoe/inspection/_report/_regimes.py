@@ -5,12 +5,13 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from .._numbers import in_order, number
 from .._regimes import EVERYWHERE, N_REPEATS, telling_columns, told
 from .._tables import expert_usage, gate_importance
 from .._trees import export_text
 from ._parts import Lines, Pictures, Section, Table, Words
 from ._pictures import Shares
-from ._svg import number, percent
+from ._svg import percent
 
 # Rows by which columns are shuffled, cells of them, and columns beyond which none is.
 MOST_SHUFFLED, MOST_CELLS, MOST_COLUMNS = 4_000, 150_000, 300
@@ -190,7 +191,9 @@ def shares_of(column, gate, weight):
     # Ends of ranges are told where each of them has rows, and no row a gap.
     edges = column.edges if kept == list(range(size - 1)) else None
     if not column.ordered:
-        kept = sorted(kept, key=lambda at: -mass[at])[:MOST_PLACES]
+        often = sorted(kept, key=lambda at: -mass[at])[:MOST_PLACES]
+        order = in_order(names[:-1])
+        kept = sorted(often, key=lambda at: [*order, names[-1]].index(names[at]))
     return Shares(
         column.name, [names[at] for at in kept], shares[kept], mass[kept], edges
     )

@@ -7,9 +7,9 @@ from ..._sklearn import safe_indexing
 from ...experts._base import traits
 from .._additive import curved_experts, curved_gate
 from .._explanation import explain_text
+from .._numbers import number, signed
 from .._sentences import SCALES
 from ._experts import coefficients_of, column_names_of
-from ._svg import number, signed
 
 # Terms of a sentence; others are taken together.
 MOST_TERMS = 8

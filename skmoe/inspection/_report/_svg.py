@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._numbers import number, numbers
+
 GREY, FAINT = "#767676", "#e2e2e2"
 # Room around a picture, for what stands at its axes.
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 22, 36
@@ -12,23 +14,6 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 16, 22, 36
 SLANTED = 34
 # Letters that fit below an axis side by side.
 MOST_LETTERS = 26
-
-
-def number(value, digits=3):
-    """A number with some digits, and no powers of ten where it can be read without."""
-    value = float(value)
-    if value != value:
-        return "–"
-    value = 0.0 if abs(value) < 1e-12 else value
-    if 1000 <= abs(value) < 1e7:
-        return f"{value:.0f}"
-    return f"{value:.{digits}g}"
-
-
-def signed(value):
-    """A number with its sign."""
-    text = number(value)
-    return text if text.startswith(("-", "–")) else f"+{text}"
 
 
 def percent(value):
@@ -58,6 +43,11 @@ def ticks(low, high, most=5):
     step = next(size * own for own in (1, 2, 5, 10) if size * own >= raw * 0.999)
     first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
     return [float(own * step) for own in np.arange(first, last + 1)]
+
+
+def marked(values):
+    """Places on an axis with what stands there."""
+    return list(zip(values, numbers(values), strict=True))
 
 
 class Scale(NamedTuple):
@@ -91,7 +81,7 @@ class Plot:
         self, title, x, y, x_label="", y_label="", width=280, height=190, x_marks=None
     ):
         if x_marks is None:
-            x_marks = [(value, number(value)) for value in ticks(*x)]
+            x_marks = marked(ticks(*x))
         slanted = sum(len(short(text)) for _, text in x_marks) > MOST_LETTERS
         height += SLANTED * slanted
         self.title, self.width, self.height = title, width, height
@@ -99,8 +89,8 @@ class Plot:
         self.x, self.y = Scale(*x, LEFT, width - RIGHT), Scale(*y, room[1], room[0])
         self.marks, self.inner, self.dots = [], [], []
         self.labels(x_label, y_label)
-        for value in ticks(*y):
-            self.grid(value)
+        for value, text in marked(ticks(*y)):
+            self.grid(value, text)
         for value, text in x_marks:
             self.x_mark(value, text, slanted)
 
@@ -114,11 +104,11 @@ class Plot:
             f'text-anchor="middle" fill="{GREY}">{escape(y_label)}</text>'
         )
 
-    def grid(self, value):
+    def grid(self, value, text):
         """A horizontal line with its number."""
         at = self.y.at(value)
         self.segment(self.x.start, at, self.x.end, at, FAINT)
-        self.text(self.x.start - 4, at + 3, number(value), anchor="end", colour=GREY)
+        self.text(self.x.start - 4, at + 3, text, anchor="end", colour=GREY)
 
     def x_mark(self, value, text, slanted):
         """What stands at a place of the x axis."""
@@ -183,8 +173,14 @@ class Plot:
         )
 
     def dot(self, x, y, colour, *, size=3.0, said="", low=None, high=None):
-        """A dot, with a bar from ``low`` to ``high`` if they are given."""
+        """A dot, with a bar from ``low`` to ``high`` if they are given.
+
+        Beyond the axis it is a triangle at the end, with its number.
+        """
         at = float(self.x.at(x))
+        if not self.y.low <= y <= self.y.high:
+            self._beyond(at, y, colour, said)
+            return
         if low is not None:
             ends = self.y.at([low, high])
             self.dots.append(_segment(at, ends[0], at, ends[1], colour, 1.4))
@@ -192,6 +188,18 @@ class Plot:
             f'<circle cx="{at:.1f}" cy="{float(self.y.at(y)):.1f}" r="{size:.2g}" '
             f'fill="{colour}">{_said(said)}</circle>'
         )
+
+    def _beyond(self, at, y, colour, said):
+        """A triangle at the end of the axis, with the number that lies beyond it."""
+        above = y > self.y.high
+        end, way = (self.y.end, 1) if above else (self.y.start, -1)
+        base = end + 7 * way
+        points = f"{at - 4:.1f},{base:.1f} {at + 4:.1f},{base:.1f} {at:.1f},{end:.1f}"
+        self.dots.append(
+            f'<polygon points="{points}" fill="{colour}">{_said(said)}</polygon>'
+        )
+        place = end + (18 if above else -10)
+        self.text(at, place, number(y), anchor="middle", colour=colour)
 
     def svg(self):
         """The picture."""
