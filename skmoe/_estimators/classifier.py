@@ -16,6 +16,7 @@ from .._tables.table import relative_weights
 from .._typing import Columns, Experts, Part, Table
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
+from .evaluation import check_in_memory
 from .sources import in_batches
 from .target import ClassTarget
 
@@ -339,6 +340,7 @@ classifier, default="softmax"
         self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
         """Share of the rows whose label :meth:`predict` finds."""
+        check_in_memory(self, X)
         predicted = self.predict(X)
         if sample_weight is not None:
             sample_weight = relative_weights(predicted, sample_weight)

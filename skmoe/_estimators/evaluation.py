@@ -224,6 +224,15 @@ def judged(model, X, y, sample_weight, sizes, groups=None, count="groups"):
     return Judged(*found, counted)
 
 
+def check_in_memory(model, X):
+    """Raise ``ValueError`` for a source of rows, which has its own y."""
+    if isinstance(X, RowSource):
+        raise ValueError(
+            f"{type(model).__name__}.score got a RowSource, but expected rows in "
+            "memory; score a table of some of them, or what predict yields batch by batch."
+        )
+
+
 def judged_source(model, source, count="groups"):
     """The same by one pass over the rows of a source."""
     total, of_rows, n_rows, sums = 0.0, 0.0, 0, np.zeros(2)

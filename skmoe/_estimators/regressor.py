@@ -17,6 +17,7 @@ from .._tables.table import relative_weights
 from .._typing import Columns, Experts, Part, Table
 from . import answers
 from .base import BaseMoE, can_partial_fit, checked
+from .evaluation import check_in_memory
 from .parts import CONSTANT
 from .predictive import Predictive
 from .sources import sized_in_batches
@@ -434,6 +435,7 @@ classifier, default="softmax"
         trials: ArrayLike | None = None,
     ) -> float:
         """Coefficient of determination of :meth:`predict`, R^2."""
+        check_in_memory(self, X)
         predicted = self.predict(X, offset=offset, trials=trials)
         if sample_weight is not None:
             sample_weight = relative_weights(predicted, sample_weight)

@@ -1,5 +1,7 @@
 """What gate and experts see of X: columns or transformations, fitted once."""
 
+import difflib
+
 import numpy as np
 from scipy import sparse
 from sklearn.base import TransformerMixin, clone
@@ -13,6 +15,7 @@ from .._numerics.bisection import bounded
 from .._numerics.design import as_dense, column_units, counting_rows, weighted_moments
 from .._stamp import Stamped
 from .columns import ContainerError, no_number
+from .frames import column_names, is_frame
 from .values import is_single
 
 # Digits of a spread that tell values apart, up to so many spreads from the mean.
@@ -162,12 +165,33 @@ def fit_features(transformer, X, y, sample_weight, name):
         said = str(error).rstrip(". ")
         single = found is None or is_single(found[1])
         kind = ValueError if single else ContainerError
+        check_names(transformer, X, name)
         if name is None:
             raise kind(f"Training cannot read {where}: {said}.") from error
         raise kind(
             f"{name} got {transformer}, which cannot read {where}: {said}; select "
             "columns that it reads, such as with a ColumnTransformer."
         ) from error
+
+
+def check_names(transformer, X, name):
+    """Raise ``ValueError`` for names of a list that no column has."""
+    if type(transformer) is not ColumnTransformer or not is_frame(X):
+        return
+    each, known = [own for *_, own in transformer.transformers], column_names(X)
+    asked = [own for columns in each for own in listed(columns)]
+    wrong = [own for own in asked if isinstance(own, str) and own not in known]
+    if wrong:
+        near = difflib.get_close_matches(wrong[0], known, n=1)
+        raise ValueError(
+            f"{name} got the column {wrong[0]!r}, but expected one of {known}"
+            + (f"; did you mean {near[0]!r}?" if near else ".")
+        )
+
+
+def listed(columns):
+    """Columns of a selection by names; none of others."""
+    return columns if isinstance(columns, (list, tuple)) else [columns]
 
 
 def view(transformer, X):

@@ -16,7 +16,7 @@ from .._typing import Table
 from ..experts._base import is_frozen, traits
 from ._numbers import numbers
 from ._plots import FEW_VALUES
-from ._unwrap import unwrap
+from ._unwrap import rows_of, unwrap
 
 
 class Part(NamedTuple):
@@ -163,7 +163,7 @@ def curve_importance(
     >>> list(curve_importance(model, X))
     ['feature', 'expert0', 'expert1']
     """
-    model = unwrap(model)
+    model, X = unwrap(model), rows_of(X, "curve_importance")
     own, table = model.read(X)
     experts, gate = curved_experts(model, own), curved_gate(model, own)
     if not experts and gate is None:

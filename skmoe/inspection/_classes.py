@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .._tables.frames import as_table
 from .._tables.table import relative_weights
 from .._typing import Table
 from ._displays import shares_along
 from ._palette import OTHERS, line
 from ._plots import along, axes_for
-from ._unwrap import unwrap
+from ._unwrap import rows_of, unwrap
 
 # Bins of probabilities, of the same width.
 N_BINS = 10
@@ -116,7 +115,8 @@ class ClassProbabilityDisplay:
         ValueError
             For a regressor, or where there is no such column or expert.
         """
-        owner, X = cls.__name__, as_table(X)
+        owner = cls.__name__
+        X = rows_of(X, owner)
         model = classifier_of(estimator, owner)
         answer = _answer(model, expert, owner)
         place = along(model, X, feature, owner, n_values, (0.01, 0.99))
@@ -250,7 +250,7 @@ class ExpertCalibrationDisplay:
             For a regressor, or an unknown label.
         """
         model = classifier_of(estimator, cls.__name__)
-        X, y = as_table(X), np.asarray(y)
+        X, y = rows_of(X, cls.__name__), np.asarray(y)
         proba = model.mixture.predict_proba(model.seen(X))
         said, came, label = _told(model, proba, y, output, cls.__name__)
         weight = relative_weights(proba, sample_weight)

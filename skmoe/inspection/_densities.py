@@ -7,29 +7,20 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.ndimage import gaussian_filter1d
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .. import mixture
 from .._estimators.answers import see
 from .._sklearn import safe_indexing
-from .._tables.frames import as_table, stacked
+from .._tables.frames import stacked
 from .._typing import Table
+from ._averaged import Averaged
 from ._palette import line
 from ._plots import DAY, along, axes_for, mark_dates, mark_levels
-from ._unwrap import unwrap
+from ._unwrap import rows_of, unwrap
 
-# Central intervals whose ends bound the axis of y where none is given.
-SHOWN = 0.99
-# Share of that range that is added on either side.
-MARGIN = 0.1
 # Colours end at so many times the typical peak.
 PEAK = 4.0
-# Width of what smooths, in deviations of the medians of rows, by their fifth root.
-SMOOTHED = 0.5
-# Halvings that find a quantile within the width of a line.
-HALVINGS = 40
 
 
 class PredictiveDensityDisplay:
@@ -152,7 +143,7 @@ class PredictiveDensityDisplay:
         ValueError
             For a classifier, or where there is no such column or output.
         """
-        model, X = _regressor(estimator), as_table(X)
+        model, X = _regressor(estimator), rows_of(X, cls.__name__)
         place = along(model, X, feature, cls.__name__, n_values)
         every = stacked(_tables(place, X, max_rows))
         sizes = {
@@ -267,94 +258,6 @@ def _regressor(estimator):
             "expected a regressor; draw the classes with ClassProbabilityDisplay."
         )
     return model
-
-
-class Averaged:
-    """One output of mixtures, averaged over the rows of each value of a column.
-
-    Parameters
-    ----------
-    components : Components of all rows, value after value
-    n_values, output : int
-    """
-
-    def __init__(self, components, n_values, output):
-        self.components, self.output = components, output
-        self.n_values, self.shape = n_values, components.predictions[:, 0].shape
-
-    def _mean(self, rows):
-        return rows[:, self.output].reshape(self.n_values, -1).mean(axis=1)
-
-    def density(self, target):
-        """Density (n_values,) at a number."""
-        t = np.full(self.shape, target)
-        return self._mean(mixture.marginal_density(t, self.components))
-
-    def densities(self, targets):
-        """Densities (n_targets, n_values), without stripes of single rows."""
-        width = self._width()
-        if self.components.discrete or width == 0.0:
-            found = np.array([self.density(target) for target in targets])
-        else:
-            # Peaks that are narrower than cells count in full, wherever they lie.
-            step = targets[1] - targets[0]
-            edges = np.append(targets - 0.5 * step, targets[-1] + 0.5 * step)
-            below = np.array([self._below(edge) for edge in edges])
-            found = np.diff(below, axis=0) / step
-        if width == 0.0 or len(targets) < 2:
-            return found
-        width = width / (targets[1] - targets[0])
-        return gaussian_filter1d(found, width, axis=0, mode="reflect")
-
-    def _width(self):
-        """By how much densities are smoothed along y; not at all where rows agree."""
-        medians = self._own(0.5)
-        spread = float(np.median(medians.std(axis=1)))
-        size = np.abs(medians).max()
-        if spread <= 1e-9 * size:
-            return 0.0
-        return SMOOTHED * spread * medians.shape[1] ** -0.2
-
-    def _below(self, target):
-        """Distribution function (n_values,) at a number."""
-        t = np.full(self.shape, target)
-        return self._mean(mixture.cdf(t, self.components))
-
-    def _reaches(self, t, level):
-        """Whether the distribution function at ``t`` (n_values,) reaches a level."""
-        n_rows = self.shape[0] // self.n_values
-        t = np.repeat(t, n_rows)[:, None] * np.ones(self.shape[1])
-        # Rounding of the weights' sum must not push a level out of reach.
-        least = level * (1.0 - 4.0 * np.finfo(float).eps)
-        return self._mean(mixture.cdf(t, self.components)) >= least
-
-    def _own(self, level):
-        """Quantiles (n_values, n_rows) of the rows by themselves."""
-        found = mixture.quantile(level, self.components)[:, self.output]
-        return found.reshape(self.n_values, -1)
-
-    def quantile(self, level):
-        """Where the averaged distribution function (n_values,) reaches a level."""
-        own = self._own(level)
-        low, high = own.min(axis=1), own.max(axis=1)
-        if self.components.discrete:
-            low, high = np.floor(low) - 1.0, np.ceil(high)
-        for _ in range(HALVINGS):
-            middle = low + 0.5 * (high - low)
-            middle = np.floor(middle) if self.components.discrete else middle
-            there = self._reaches(middle, level)
-            low, high = np.where(there, low, middle), np.where(there, middle, high)
-        return high
-
-    def targets(self, n_targets):
-        """Values of y that hold nearly all of the densities; whole ones for counts."""
-        low, high = self._own((1 - SHOWN) / 2).min(), self._own((1 + SHOWN) / 2).max()
-        if self.components.discrete:
-            step = max(1, int((high - low) // n_targets))
-            return np.arange(np.floor(low), high + 1, step)
-        margin = MARGIN * max(high - low, np.finfo(float).tiny)
-        least = 0.0 if self.components.likelihoods[0].link == "log" else -np.inf
-        return np.linspace(max(low - margin, least), high + margin, n_targets)
 
 
 class SelectionDisplay:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .._tables.frames import as_table
 from .._typing import Table
 from ._palette import PALETTE, colour, line
 from ._plots import (
@@ -22,7 +21,7 @@ from ._plots import (
     stacked_bars,
 )
 from ._tables import expert_usage
-from ._unwrap import unwrap
+from ._unwrap import rows_of, unwrap
 
 
 class ConvergenceDisplay:
@@ -264,7 +263,7 @@ class GateDisplay:
 
         Raises ``ValueError`` where there is no such column.
         """
-        estimator, X = unwrap(estimator), as_table(X)
+        estimator, X = unwrap(estimator), rows_of(X, cls.__name__)
         place = along(estimator, X, feature, cls.__name__, n_values, (0.01, 0.99))
         proba = [estimator.gate_proba(own).mean(axis=0) for own in place.tables(X)]
         names = list(estimator.named_experts_)

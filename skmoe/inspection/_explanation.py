@@ -10,11 +10,11 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .._tables.frames import as_table
 from .._typing import Table
+from ._numbers import without_dust
 from ._sentences import Writer
 from ._terms import terms_of
-from ._unwrap import unwrap
+from ._unwrap import rows_of, unwrap
 
 WHOLE = "prediction"
 
@@ -157,7 +157,7 @@ class Explanation(dict):
             "output": [outputs[j] for j in at[1]],
             "term": [names[j] for j in at[2]],
             "cell": each.ravel(),
-            "value": value.ravel(),
+            "value": without_dust(value).ravel(),
             "scale": terms.scale if scale is None else scale,
         }
 
@@ -258,7 +258,9 @@ def explain(
     >>> parts["terms"]["expert0"]["term"]
     ['level', 'x0', 'x1', 'x2']
     """
-    model, X = unwrap(model), as_table(X)
+    model, X = unwrap(model), rows_of(X, "explain")
+    if background is not None:
+        background = rows_of(background, "explain with background")
     gate = _weights_of(model, X, weights)
     prediction = model.predict_experts(X)
     weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))

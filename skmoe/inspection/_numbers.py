@@ -57,6 +57,13 @@ def numbers(values, digits=3):
     return next(texts for texts in tried if len(set(texts)) == most)
 
 
+def without_dust(values):
+    """Numbers (..., n), 0 where rounding has left next to nothing beside others."""
+    values = np.asarray(values, dtype=float)
+    largest = np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
+    return np.where(np.abs(values) <= ALONE * largest, 0.0, values)
+
+
 def in_order(levels):
     """Names of levels in one order, whatever is drawn of them.
 

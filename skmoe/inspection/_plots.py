@@ -141,10 +141,10 @@ def _levels(name, label, text):
     return _placed(name, label, shown, rows, gaps)
 
 
-def _few(name, label, numbers, known):
+def _few(name, label, values, known):
     """Levels of a column of few numbers, in their order, gaps last."""
-    rows = np.array([np.flatnonzero(numbers == value)[0] for value in known])
-    return _placed(name, label, numbers(known, 6), rows, np.isnan(numbers))
+    rows = np.array([np.flatnonzero(values == value)[0] for value in known])
+    return _placed(name, label, numbers(known, 6), rows, np.isnan(values))
 
 
 def _placed(name, label, levels, rows, gaps):

@@ -9,14 +9,13 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .._tables.frames import as_table
 from .._tables.table import relative_weights
 from .._tables.values import Kind
 from .._typing import Table
 from ..experts._curves import CurveEncoding
 from ._numbers import numbers
 from ._tables import gate_importance, shares
-from ._unwrap import unwrap
+from ._unwrap import rows_of, unwrap
 
 # Shuffles of each column.
 N_REPEATS = 2
@@ -78,7 +77,7 @@ def regimes(
     >>> sorted(regimes(model, X)["regime"])
     ['x0 0–4', 'x0 5–9']
     """
-    model, X = unwrap(model), as_table(X)
+    model, X = unwrap(model), rows_of(X, "regimes")
     proba = model.gate_proba(X)
     weight = relative_weights(proba, sample_weight)
     weighted = proba * (weight / weight.sum())[:, None]

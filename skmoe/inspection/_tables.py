@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, shuffle
 
-from .._tables.frames import as_table, column_labels, with_order
+from .._tables.frames import column_labels, with_order
 from .._tables.table import relative_weights
 from .._typing import Table
 from ..trainers._rows import numbered
-from ._unwrap import unwrap
+from ._unwrap import rows_of, unwrap
 
 # Decimals of shares.
 DIGITS = 12
@@ -61,7 +61,7 @@ def expert_usage(
     >>> list(usage), round(sum(usage["load"]), 6)
     (['expert', 'load', 'top', 'certainty', 'responsible', 'error'], 1.0)
     """
-    model = unwrap(model)
+    model, X = unwrap(model), rows_of(X, "expert_usage")
     proba = model.gate_proba(X)
     n_rows, n_experts = proba.shape
     weight = relative_weights(proba, sample_weight)
@@ -141,7 +141,7 @@ def gate_importance(
     True
     """
     rng = check_random_state(random_state)
-    model, X = unwrap(model), as_table(X)
+    model, X = unwrap(model), rows_of(X, "gate_importance")
     base = model.gate_proba(X)
     names = model.names(X)
     drops = np.empty((len(names), n_repeats))

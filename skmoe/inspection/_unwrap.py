@@ -9,7 +9,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.answers import fitted_mixture, read
-from .._tables.frames import column_labels, is_frame
+from .._tables.frames import as_table, column_labels, is_frame
+from ..data import RowSource
 
 # Where searches, and mixtures on disk, have what they stand for.
 INNER = ("best_estimator_", "mixture_")
@@ -105,6 +106,26 @@ class Unwrapped(NamedTuple):
         for transformer in before:
             X = transformer.fit_transform(X, y)
         return self._replace(before=before), X
+
+
+def rows_of(X, owner):
+    """A user's table of rows, in memory.
+
+    Raises ``ValueError`` for rows on disk, and for what has other than two axes.
+    """
+    if isinstance(X, RowSource):
+        raise ValueError(
+            f"{owner} got a RowSource, but expected rows in memory; read some of them "
+            "into a table, and give that."
+        )
+    X = as_table(X)
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"{owner} got X of shape {tuple(X.shape)}, but expected a table of shape "
+            "(n, p), which comes before y; of one row give X.iloc[[i]], or X[[i]] of "
+            "an array."
+        )
+    return X
 
 
 def unwrap(estimator):

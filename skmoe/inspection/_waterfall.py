@@ -30,6 +30,8 @@ GATE_SCALES = {
     "probability": "gate weight",
 }
 OTHERS = "others"
+# Share of the largest number below which a term is next to nothing beside any other.
+NEARLY = 1e-5
 # Letters of a line below the bars, of one above them, and of what stands beside one.
 WIDTH, TITLE, LONGEST = 40, 50, 36
 # Points from a bar to its number, and the share of the axis that numbers may take.
@@ -205,6 +207,7 @@ class ExplanationDisplay:
         for side in ("top", "right", "left"):
             self.ax_.spines[side].set_visible(False)
         self.ax_.tick_params(axis="y", length=0)
+        self.ax_.ticklabel_format(axis="x", useOffset=False)
         self._make_room(ends, self._numbers(ends))
 
     def _make_room(self, ends, texts):
@@ -215,7 +218,8 @@ class ExplanationDisplay:
         widest = max(own.get_window_extent().width for own in texts)
         beside = (widest + 2 * ASIDE * self.figure_.dpi / 72) / self.ax_.bbox.width
         beside = min(beside, MOST_ROOM)
-        span = max(np.ptp(ends), np.finfo(float).tiny) / (1.0 - 2.0 * beside)
+        least = 10.0 * NEARLY * np.abs(ends).max() + np.finfo(float).tiny
+        span = max(np.ptp(ends), least) / (1.0 - 2.0 * beside)
         room = beside * span
         self.ax_.set_xlim(ends.min() - room, ends.max() + room)
 
@@ -225,6 +229,7 @@ class ExplanationDisplay:
         beside = np.abs(ends).max()
         marks = [(ends[0], 0, number(ends[0], beside=beside), True, whole)]
         least = NEXT_TO_NOTHING * np.abs(moves).max(initial=0.0)
+        least = max(least, NEARLY * beside)
         marks += [
             (end, place, signed(move) if abs(move) > least else "≈ 0", move >= 0, {})
             for place, (end, move) in enumerate(zip(ends[1:], moves, strict=True), 1)

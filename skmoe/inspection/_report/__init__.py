@@ -121,6 +121,7 @@ def report(
     n_seeds: int = 0,
     title: str | None = None,
     random_state: int | RandomState | None = 0,
+    groups: ArrayLike | None = None,
     **sizes: Any,
 ) -> Report:
     """One page of HTML on a fitted mixture: what it has learned, and where it errs.
@@ -146,10 +147,15 @@ def report(
         where they differ, are fitted to three quarters of the rows and scored on the
         others.
     n_seeds : int, default=0
-        Fits of the same mixture from so many seeds, to see what stays.
+        Fits of the same mixture from so many seeds, to see what stays.  Here and in
+        ``compare`` it has as many experts as were fitted, even if they were chosen.
     title : str, default=None
     random_state : int, default=0
         Of rows that are drawn, and of shuffles.
+    groups : array-like of shape (n,), default=None
+        Which rows share one expert, as in ``fit``: who is responsible given ``y`` is
+        by groups, fits are of groups, and whole groups are held out.  Errors,
+        intervals and log-densities stay those of rows of which no other is known.
     **sizes
         ``offset`` or ``trials`` as in ``fit`` of a regressor.
 
@@ -180,7 +186,7 @@ def report(
     if path is not None:
         check_path(path)
     _check_refits(y, compare, n_seeds)
-    given = Given.read(model, X, y, sample_weight, sizes, random_state)
+    given = Given.read(model, X, y, sample_weight, sizes, random_state, groups)
     telling = Telling(given)
     sections = [
         regime_section(given, telling),

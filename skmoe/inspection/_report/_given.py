@@ -8,10 +8,10 @@ from sklearn.utils import check_random_state
 
 from ... import mixture
 from ..._estimators import answers
+from ..._estimators.subjects import read_groups
 from ..._sklearn import safe_indexing
-from ..._tables.frames import as_table
 from ..._tables.table import relative_weights
-from .._unwrap import Unwrapped, unwrap
+from .._unwrap import Unwrapped, rows_of, unwrap
 from ._parts import Keys
 
 # Rows that are read; of more, so many are drawn.
@@ -28,6 +28,7 @@ class Rows(NamedTuple):
     weight : (n,) ndarray, the largest of which is one
     sizes : dict of (n,) arrays, ``offset`` or ``trials``
     numbers : (n,) int, where the rows stand in the table that was given
+    groups : (n,) int, numbers of the groups that rows belong to; or None
     """
 
     X: object
@@ -35,13 +36,15 @@ class Rows(NamedTuple):
     weight: np.ndarray
     sizes: dict
     numbers: np.ndarray
+    groups: object = None
 
     def only(self, rows):
         """Some of the rows."""
         y = None if self.y is None else safe_indexing(self.y, rows)
         sizes = {name: own[rows] for name, own in self.sizes.items()}
         X = safe_indexing(self.X, rows)
-        return Rows(X, y, self.weight[rows], sizes, self.numbers[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return Rows(X, y, self.weight[rows], sizes, self.numbers[rows], groups)
 
     def drawn(self, most, rng):
         """At most so many of the rows, in their order."""
@@ -51,9 +54,9 @@ class Rows(NamedTuple):
         return self.only(np.sort(rng.choice(n_rows, most, replace=False)))
 
 
-def read_rows(X, y, sample_weight, sizes):
+def read_rows(X, y, sample_weight, sizes, groups=None):
     """``Rows`` of what a user gave."""
-    X = as_table(X)
+    X = rows_of(X, "report")
     n_rows = X.shape[0]
     weight = relative_weights(np.empty((n_rows, 1)), sample_weight)
     sizes = {name: np.asarray(own) for name, own in sizes.items() if own is not None}
@@ -65,7 +68,9 @@ def read_rows(X, y, sample_weight, sizes):
                 f"report got {name} of {own.shape[0]} rows, but X has {n_rows}; give "
                 "one value for each row."
             )
-    return Rows(X, y, weight, sizes, np.arange(n_rows))
+    known = read_groups(groups, n_rows, "report")
+    codes = None if groups is None else known.codes
+    return Rows(X, y, weight, sizes, np.arange(n_rows), codes)
 
 
 class Given:
@@ -85,9 +90,10 @@ class Given:
         self.model = own.mixture
 
     @classmethod
-    def read(cls, estimator, X, y, sample_weight, sizes, random_state):
+    def read(cls, estimator, X, y, sample_weight, sizes, random_state, groups=None):
         """What a user gave, with at most ``MOST_ROWS`` of its rows."""
-        own, rows = unwrap(estimator), read_rows(X, y, sample_weight, sizes)
+        own = unwrap(estimator)
+        rows = read_rows(X, y, sample_weight, sizes, groups)
         rng = check_random_state(random_state)
         return cls(own, rows.drawn(MOST_ROWS, rng), len(rows.numbers), random_state)
 

@@ -12,7 +12,8 @@ border-top:1px solid #ddd}p{max-width:75ch}
 th,td{padding:3px 12px 3px 0;text-align:right;vertical-align:top;
 border-bottom:1px solid #eee;font-variant-numeric:tabular-nums}
 tbody th{font-weight:600}th{white-space:nowrap}thead th{color:#555;font-weight:500}
-th:first-child{text-align:left}
+thead th{white-space:normal;vertical-align:bottom;max-width:9em}
+th:first-child{text-align:left}td.bar{white-space:nowrap}
 #regimes tr>:nth-child(2){text-align:left;min-width:14em}
 #single-rows td{overflow-wrap:anywhere;text-align:left}#single-rows th{text-align:left}
 #single-rows tbody th{white-space:normal;overflow-wrap:anywhere;max-width:24em}

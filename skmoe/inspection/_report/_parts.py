@@ -100,8 +100,9 @@ class Table(NamedTuple):
     def _row(self, row, k, keys):
         cells = [f'<th scope="row">{_named(row[0], k, keys)}</th>']
         for j, text in enumerate(row[1:], start=1):
-            bar = self._bar(text) if j == self.bars else ""
-            cells.append(f"<td>{bar}{escape(text)}</td>")
+            has_bar = j == self.bars
+            start = f'<td class="bar">{self._bar(text)}' if has_bar else "<td>"
+            cells.append(f"{start}{escape(text)}</td>")
         return "".join(cells)
 
     def _bar(self, text):

@@ -75,7 +75,9 @@ def _values(given):
     return [
         _by_regime(given, header, columns),
         Words(
-            "Errors are y less the prediction, in units of y. Intervals are central "
+            "Errors are y less the prediction of the whole mixture, in units of y, by "
+            "the expert with the largest gate weight, before y is known. Intervals are "
+            "central "
             "ones of the predictive density, which should hold the share of rows that "
             "they are named after."
         ),

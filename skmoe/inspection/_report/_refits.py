@@ -7,12 +7,20 @@ from sklearn.metrics import adjusted_rand_score
 from ..._estimators.classifier import MoEClassifier
 from ..._estimators.parts import asked_of, has_own_names
 from ..._estimators.regressor import MoERegressor
-from .._numbers import number
+from .._numbers import number, numbers
 from ._parts import Section, Table, Words
 from ._quality import scores
 from ._svg import percent
 
 HELD_OUT = 0.25
+
+
+def as_fitted(model):
+    """An unfitted mixture of as many experts, whose number is not chosen again."""
+    other = clone(model)
+    if "n_experts" in model.history_:
+        other.set_params(n_experts=model.n_experts_ // model.n_members)
+    return other
 
 
 def alternatives(model):
@@ -56,12 +64,17 @@ def _asked(model):
 
 def halves(given):
     """Rows to fit to, and others to be scored on, of classes that the former have."""
-    order = given.rng().permutation(len(given.rows.numbers))
-    n_held = max(1, round(HELD_OUT * len(order)))
-    train, test = given.rows.only(np.sort(order[n_held:])), np.sort(order[:n_held])
+    codes, n_rows = given.rows.groups, len(given.rows.numbers)
+    # A group is held out as a whole.
+    units = np.arange(n_rows) if codes is None else np.unique(codes)
+    order = given.rng().permutation(units)
+    held = np.isin(
+        units if codes is None else codes, order[: max(1, round(HELD_OUT * len(order)))]
+    )
+    train, test = np.flatnonzero(~held), np.flatnonzero(held)
     if given.own.is_classifier:
-        test = test[np.isin(given.target[test], given.target[np.sort(order[n_held:])])]
-    return train, given.rows.only(test)
+        test = test[np.isin(given.target[test], given.target[train])]
+    return given.rows.only(train), given.rows.only(test)
 
 
 def comparison_section(given):
@@ -69,18 +82,20 @@ def comparison_section(given):
     train, test = halves(given)
     own, table = given.own.refitted(train.X, train.y)
     seen = own.seen(test.X)
-    rivals = {"the mixture": clone(given.model)} | alternatives(given.model)
+    rivals = {"the mixture": as_fitted(given.model)} | alternatives(given.model)
     found = {
         name: scores(_fitted(rival, table, train), seen, test)
         for name, rival in rivals.items()
     }
     header = list(found["the mixture"])
-    rows = [[name, *map(number, each.values())] for name, each in found.items()]
+    columns = [numbers(own[name] for own in found.values()) for name in header]
+    rows = [[name, *own] for name, *own in zip(found, *columns, strict=True)]
     note = (
         f"All were fitted anew to {len(train.numbers)} rows drawn at random from those "
         f"given, and scored on the {len(test.numbers)} others. One expert has the same "
         "parameters as the mixture but no gate and no router. Log-densities are in "
-        "nats; a higher one is better."
+        "nats; a higher one is better. The mixture has the number of experts that "
+        "it was fitted with, even where this was chosen by measurement."
     )
     return Section("Against one expert", [Table(["", *header], rows), Words(note)])
 
@@ -89,33 +104,37 @@ def stability_section(given, n_seeds):
     """The same mixture from other seeds."""
     found, rows = [], given.rows
     for seed in range(n_seeds):
-        other = clone(given.model).set_params(random_state=seed)
+        other = as_fitted(given.model).set_params(random_state=seed)
         _fitted(other, given.table, rows)
         lead = other.gate_proba(given.table).argmax(axis=1)
         alike = adjusted_rand_score(given.leader, lead)
         loads = np.sort(other.expert_load_)[::-1][:8]
         found.append((seed, other, alike, loads, scores(other, given.table, rows)))
-    header = ["seed", "experts", "loads", *found[0][4], "agreement"]
+    names = list(found[0][4])
+    columns = [numbers(own[4][name] for own in found) for name in names]
+    header = ["seed", "experts", "loads", *names, "agreement"]
     table = [
         [
             str(seed),
             str(other.n_experts_),
             ", ".join(map(percent, loads)),
-            *map(number, each.values()),
+            *own,
             number(alike, 2),
         ]
-        for seed, other, alike, loads, each in found
+        for (seed, other, alike, loads, _), *own in zip(found, *columns, strict=True)
     ]
     mean = np.mean([own[2] for own in found])
     note = (
         f"The same mixture, fitted to the {len(rows.numbers)} rows of this report from "
         f"{n_seeds} seeds. Agreement: adjusted Rand index of the leading experts with "
         f"those of the mixture reported, 1 if all rows are led alike and 0 by chance; "
-        f"its mean is {mean:.2f}."
+        f"its mean is {mean:.2f}. The number of experts is the one reported, even "
+        "where this was chosen by measurement."
     )
     return Section("Over seeds", [Table(header, table), Words(note)])
 
 
 def _fitted(model, table, rows):
     weight = rows.weight if np.ptp(rows.weight) > 0 else None
-    return model.fit(table, rows.y, sample_weight=weight, **rows.sizes)
+    sizes = rows.sizes if rows.groups is None else rows.sizes | {"groups": rows.groups}
+    return model.fit(table, rows.y, sample_weight=weight, **sizes)

@@ -23,6 +23,13 @@ MOST_DRAWN, MOST_PLACES = 3, 24
 HARDLY = 5e-4
 # Columns that are ranked.
 MOST_RANKED = 12
+OWN_ERRORS = (
+    "Responsible given y: share of the rows that an expert has once y is known. The "
+    "last column is what the expert alone has wrong in these, weighted by how far it "
+    "is responsible: the root of its mean squared error, or a share of rows. An expert "
+    "takes the rows that fit it, so that this is mostly less than the error of the "
+    "mixture where the expert leads, which stands in the next section."
+)
 WIDE = (
     "The table is sparse, or has more columns than regimes are told by, so that they "
     "are not put into words."
@@ -121,6 +128,8 @@ def answer_of(given, k):
 def serving_section(given, telling):
     """Who serves whom: loads, and gate weights along the columns that matter."""
     parts = [_usage(given)]
+    if given.rows.y is not None:
+        parts.append(Words(OWN_ERRORS))
     if not telling.is_wide and len(given.keys.names) > 1:
         parts += _along(telling)
     if len(given.model.gate_.nodes()) > 1 and given.model.n_members == 1:
@@ -137,7 +146,12 @@ def serving_section(given, telling):
 def _usage(given):
     rows = given.rows
     usage = expert_usage(
-        given.own, rows.X, rows.y, sample_weight=rows.weight, **rows.sizes
+        given.own,
+        rows.X,
+        rows.y,
+        sample_weight=rows.weight,
+        groups=None if rows.y is None else rows.groups,
+        **rows.sizes,
     )
     shown = given.keys.order[:MOST_LISTED]
     columns = {
@@ -145,7 +159,10 @@ def _usage(given):
         "top": ("rows that it leads", percent),
         "certainty": ("weight where it leads", percent),
         "responsible": ("responsible given y", percent),
-        "error": ("its error there", number),
+        "error": (
+            "share it has wrong" if given.own.is_classifier else "its own error",
+            percent if given.own.is_classifier else number,
+        ),
     }
     columns = {name: own for name, own in columns.items() if name in usage}
     each = [
