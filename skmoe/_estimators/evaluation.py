@@ -229,7 +229,7 @@ def check_in_memory(model, X):
     if isinstance(X, RowSource):
         raise ValueError(
             f"{type(model).__name__}.score got a RowSource, but expected rows in "
-            "memory; score a table of some of them, or what predict yields batch by batch."
+            "memory; score a table of some of them, or each batch that predict yields."
         )
 
 

@@ -9,7 +9,7 @@ from .._sklearn import check_matplotlib_support
 from .._tables.columns import column_kind, column_numbers, column_text
 from .._tables.frames import column_labels, one_column, with_order, with_value
 from .._tables.values import Kind
-from ._numbers import in_order
+from ._numbers import in_order, numbers
 
 # Different numbers up to which a column is drawn by bars, as nothing lies in between.
 FEW_VALUES = 6
@@ -115,16 +115,16 @@ def along(model, X, feature, owner, n_values, ends=(0.0, 1.0)):
     kind = column_kind(column)
     if kind in (Kind.TEXT, Kind.CLOCKS):
         return _levels(name, label, column_text(column))
-    numbers = column_numbers(column)
-    known = np.unique(numbers[~np.isnan(numbers)])
+    own = column_numbers(column)
+    known = np.unique(own[~np.isnan(own)])
     if not len(known):
         raise ValueError(
             f"{owner} got the column {name!r}, which is empty, but expected one with "
             "some values; choose another feature."
         )
     if len(known) <= FEW_VALUES and kind == Kind.NUMBERS:
-        return _few(name, label, numbers, known)
-    values = np.linspace(*np.nanquantile(numbers, ends), n_values)
+        return _few(name, label, own, known)
+    values = np.linspace(*np.nanquantile(own, ends), n_values)
     return Along(name, values, None, kind == Kind.TIMES, label, None)
 
 
