@@ -13,6 +13,8 @@ from ._svg import GREY, Plot, date, marked, percent, ticks
 DASHES = ("", "6 3", "2 2", "8 3 2 3", "", "6 3", "2 2", "8 3 2 3")
 # Opacities from which on a piece of a curve is drawn by the next of these.
 FADED, OPACITIES = (0.0, 0.1, 0.35, 0.7), (0.12, 0.3, 0.6, 1.0)
+# Share of an axis below which a value is not told from 0.
+UNSEEN = 1e-4
 # Places along a column that are labelled.
 MOST_MARKS = 7
 
@@ -94,8 +96,9 @@ class Curves(NamedTuple):
 
     def _dot(self, plot, x, value, error, k, level, keys):
         low, high = np.clip([value - error, value + error], *self.y)
-        beside = max(map(abs, self.y))
-        said = f"{keys.names[k]}, {level}: {number(value, beside=beside)}"
+        is_seen = abs(value) > UNSEEN * max(map(abs, self.y))
+        shown = number(value) if is_seen else "≈ 0"
+        said = f"{keys.names[k]}, {level}: {shown}"
         plot.dot(x, value, keys.colour(k), said=said, low=low, high=high)
 
     def _levels(self, own, keys):

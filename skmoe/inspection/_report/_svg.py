@@ -10,6 +10,8 @@ from .._numbers import number, numbers
 GREY, FAINT = "#767676", "#e2e2e2"
 # Room around a picture, for what stands at its axes.
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 22, 36
+# What the name of the axis takes of that on the left, and a letter beside it.
+BESIDE, LETTER = 20, 6.5
 # More of it for slanted words.
 SLANTED = 34
 # Letters that fit below an axis side by side.
@@ -86,10 +88,13 @@ class Plot:
         height += SLANTED * slanted
         self.title, self.width, self.height = title, width, height
         room = TOP, height - BOTTOM - SLANTED * slanted
-        self.x, self.y = Scale(*x, LEFT, width - RIGHT), Scale(*y, room[1], room[0])
+        y_marks = marked(ticks(*y))
+        widest = max(len(text) for _, text in y_marks)
+        left = max(LEFT, BESIDE + LETTER * widest)
+        self.x, self.y = Scale(*x, left, width - RIGHT), Scale(*y, room[1], room[0])
         self.marks, self.inner, self.dots = [], [], []
         self.labels(x_label, y_label)
-        for value, text in marked(ticks(*y)):
+        for value, text in y_marks:
             self.grid(value, text)
         for value, text in x_marks:
             self.x_mark(value, text, slanted)
@@ -97,7 +102,7 @@ class Plot:
     def labels(self, x_label, y_label):
         """Title and names of the axes."""
         middle = (self.y.start + self.y.end) / 2
-        self.text(LEFT, 13, short(self.title, 44), weight="600")
+        self.text(self.x.start, 13, short(self.title, 44), weight="600")
         self.text(self.x.end, self.height - 4, x_label, anchor="end", colour=GREY)
         self.marks.append(
             f'<text transform="translate(10 {middle:.0f}) rotate(-90)" '
