@@ -22,6 +22,7 @@ from skmoe.inspection import (
     explain_text,
     regimes,
 )
+from skmoe.inspection._panels import aside
 from skmoe.trainers import EM
 
 mpl.use("Agg")
@@ -399,3 +400,44 @@ def test_within_pipelines_and_searches(model):
         parts["contribution"].sum(axis=1), search.predict(numbers)
     )
     assert CurveDisplay.from_estimator(search, numbers).panels[0].feature == "x1"
+
+
+def test_points_beyond_the_axis_are_marked_with_their_numbers(model):
+    display = CurveDisplay.from_estimator(model, features=["day"], plot=False)
+    panel = display.panels[0]
+    name, other = panel.curves
+    far = panel.curves[other]
+    curves = {other: far._replace(values=np.array([-11605.0, 0.0]))} | {
+        name: panel.curves[name]
+    }
+    faded = {name: np.ones(2), other: np.array([0.0, 1.0])}
+    display.panels = [panel._replace(curves=curves, faded=faded)]
+    display.plot()
+    assert display.axes_[0].get_ylim()[0] > -1000
+    assert "-11605" in [own.get_text() for own in display.axes_[0].texts]
+    assert [own.get_text() for own in display.axes_[0].get_xticklabels()] == [
+        "rest",
+        "work",
+    ]
+
+
+def test_points_of_a_level_are_closer_than_levels():
+    for n_experts in (1, 2, 4, 8):
+        for n_levels in (2, 3, 12):
+            place = aside(n_experts, n_levels)
+            assert place.sum() == pytest.approx(0.0)
+            steps = np.diff(place)
+            assert np.all(steps < 1.0 - np.ptp(place))
+
+
+def test_display_of_levels_and_labels(model, classifier):
+    display = CurveDisplay.from_estimator(model, level=True, plot=False)
+    assert display.ylabel == "y"
+    of_class = CurveDisplay.from_estimator(classifier, output="few", level=True)
+    assert of_class.ylabel == "logit of few"
+    labels = ["cold", "warm"]
+    display = CurveDisplay.from_estimator(model, labels=labels, plot=False)
+    assert [own.split()[0] for own in display.labels.values()] == labels
+    for wrong in (True, ["one"], "regime"):
+        with pytest.raises(ValueError, match="expected a dict of labels by expert"):
+            CurveDisplay.from_estimator(model, labels=wrong)

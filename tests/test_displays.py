@@ -318,3 +318,13 @@ def test_responsibilities_of_groups_are_counted_by_group():
     np.testing.assert_array_equal(display.responsibilities, wanted)
     assert display.axes_[0].get_ylabel().startswith("groups")
     assert display.figure_ is ax.figure
+
+
+def test_numbers_of_a_waterfall_stay_within_its_axes(model):
+    display = ExplanationDisplay.from_estimator(model, X)
+    display.figure_.canvas.draw()
+    room = display.ax_.get_window_extent()
+    for own in display.ax_.texts:
+        place = own.get_window_extent()
+        assert room.x0 - 1 <= place.x0
+        assert place.x1 <= room.x1 + 1

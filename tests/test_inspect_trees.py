@@ -224,3 +224,11 @@ def test_boxes_never_overlap(n_leaves):
         flat = Node("gate 0", 1.0, "", [], [tree_of(1, rng, k) for k in range(32)])
         assert overlaps(drawn(flat, [])) == 0
     plt.close("all")
+
+
+def test_gates_that_read_next_to_nothing_say_so(boxes):
+    model = MoERegressor(n_experts=2, trainer=EM(max_iter=9), random_state=0)
+    model.fit(*boxes)
+    assert "same weights" not in export_text(model)
+    model.gate_.coef_ *= 1e-7
+    assert export_text(model).count("[same weights everywhere]") == 2

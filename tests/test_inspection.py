@@ -312,3 +312,29 @@ def test_the_record_of_trees_and_of_soft_training():
     routed = MoERegressor(n_experts=4, router=1, random_state=0).fit(X, y)
     assert len(routed.history_["soft_bound"]) > 3
     assert len(routed.lower_bounds_) == routed.n_iter_ <= 20 * 4
+
+
+def test_density_has_no_stripes_of_single_rows():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(150, 2))
+    y = 1000.0 * X[:, 1] + 0.01 * rng.normal(size=150)
+    model = MoERegressor(n_experts=1).fit(X, y)
+    display = PredictiveDensityDisplay.from_estimator(model, X, 0, n_values=3)
+    area = np.trapezoid(display.density, display.targets, axis=0)
+    np.testing.assert_allclose(area, 1.0, atol=0.02)
+    own = display.density[:, 1]
+    assert own.max() < 3.0 / 1000.0
+    peaks = (own[1:-1] > own[:-2]) & (own[1:-1] > own[2:])
+    assert peaks.sum() < 10
+
+
+def test_a_narrow_stretch_leaves_colours_to_others():
+    density = np.full((20, 9), 0.1)
+    density[3, 4] = 50.0
+    levels = np.zeros((1, 9))
+    display = PredictiveDensityDisplay(
+        np.arange(9.0), np.arange(20.0), density, levels, [0.5], "a"
+    ).plot()
+    assert display.mesh_.norm.vmax == pytest.approx(0.4)
+    assert display.bar_.extend == "max"
+    plt.close("all")

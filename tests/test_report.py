@@ -22,14 +22,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe.data import RowSource
 from skmoe.experts import AdditiveExpert
-from skmoe.inspection import report
+from skmoe.inspection import expert_usage, explain, explain_text, report
+from skmoe.inspection._numbers import in_order, number, numbers, signed
 from skmoe.inspection._report._given import MOST_ROWS, Given
 from skmoe.inspection._report._page import POLICY
 from skmoe.inspection._report._quality import heights, reliability
-from skmoe.inspection._report._refits import alternatives, halves
+from skmoe.inspection._report._refits import alternatives, as_fitted, halves
 from skmoe.inspection._report._said import sentences
-from skmoe.inspection._report._svg import number, percent, ticks
+from skmoe.inspection._report._svg import Plot, percent, ticks
 from skmoe.model_selection import MoERegressorCV
 from skmoe.trainers import EM
 
@@ -545,6 +547,64 @@ def test_numbers_and_ticks():
     assert percent(1e-9) == "0 %"
     assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert ticks(3.0, 3.0) == [3.0]
+
+
+def test_numbers_beside_each_other_are_told_apart():
+    assert numbers([1.2345, 1.2346]) == ["1.234", "1.235"]
+    assert numbers([1 / 3, 1 / 3 + 1e-16]) == ["0.333", "0.333"]
+    assert numbers([-6.2e-20, 1.0]) == ["0", "1"]
+    assert [number(999.7), signed(-1e-17), signed(16900.4)] == ["1000", "0", "+16900"]
+    assert number(4e-20, beside=1e-19) == "4e-20"
+
+
+def test_levels_have_one_order():
+    found = in_order(["unemployed", ">=7", "<1", "4<=X<7", "1<=X<4"])
+    assert found == ["<1", "1<=X<4", "4<=X<7", ">=7", "unemployed"]
+    assert in_order(["10", "2", "-1", "1.5"]) == ["-1", "1.5", "2", "10"]
+    assert in_order({"yes", "no"}) == ["no", "yes"]
+
+
+def test_dots_beyond_the_axis_are_marked():
+    plot = Plot("p", (0, 1), (-1, 1))
+    plot.dot(0.5, 0.5, "red", said="a")
+    assert "<polygon" not in plot.svg()
+    plot.dot(0.5, -11605.0, "red", said="b")
+    assert "<polygon" in plot.svg()
+    assert ">-11605<" in plot.svg()
+
+
+def test_fits_again_have_the_number_of_experts_that_was_chosen():
+    model = linear().fit(NUMBERS, Y)
+    assert as_fitted(model.set_params(n_experts="auto")).n_experts == "auto"
+    model.history_["n_experts"] = {}
+    assert as_fitted(model).n_experts == 2
+
+
+def test_groups_are_held_out_as_a_whole():
+    groups = np.repeat(np.arange(60), 4)
+    model = linear(gate="constant").fit(NUMBERS, Y, groups=groups)
+    given = Given.read(model, NUMBERS, Y, None, {}, 0, groups)
+    train, test = halves(given)
+    assert set(train.groups).isdisjoint(test.groups)
+    assert len(test.numbers) == 60
+    html = report(model, NUMBERS, Y, groups=groups, compare=True).html
+    own = expert_usage(model, NUMBERS, Y, groups=groups)
+    assert percent(own["responsible"][0]) in html
+    with pytest.raises(ValueError, match="report got groups of shape"):
+        report(model, NUMBERS, Y, groups=groups[:5])
+
+
+def test_what_is_no_table_is_told():
+    model = linear().fit(NUMBERS, Y)
+    with pytest.raises(ValueError, match=r"report got X of shape \(240,\).*before y"):
+        report(model, Y, NUMBERS)
+    with pytest.raises(ValueError, match=r"explain got X of shape \(2,\).*X.iloc"):
+        explain_text(model, NUMBERS.iloc[0])
+    source = RowSource.from_arrays(NUMBERS.to_numpy(), Y)
+    with pytest.raises(ValueError, match="explain got a RowSource"):
+        explain(model, source)
+    with pytest.raises(ValueError, match="score got a RowSource"):
+        model.score(source, Y)
 
 
 # -- in a browser --------------------------------------------------------------------
