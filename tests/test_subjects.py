@@ -114,7 +114,9 @@ def compared(problem, theta, codes, statistics, hard, n_active):
         np.testing.assert_allclose(own / scale, value / scale, atol=1e-11, err_msg=name)
 
 
-@pytest.mark.parametrize("tree", [flat(3), Tree((None, (None, None)))], ids=lambda tree: str(tree.shape))
+@pytest.mark.parametrize(
+    "tree", [flat(3), Tree((None, (None, None)))], ids=lambda tree: str(tree.shape)
+)
 @pytest.mark.parametrize(("p_gate", "hard", "n_active"), [(2, False, 3), (0, True, 3)])
 def test_gaussian_pass(tree, p_gate, hard, n_active):
     def target(rng, n):
