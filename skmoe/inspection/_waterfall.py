@@ -218,7 +218,7 @@ class ExplanationDisplay:
         widest = max(own.get_window_extent().width for own in texts)
         beside = (widest + 2 * ASIDE * self.figure_.dpi / 72) / self.ax_.bbox.width
         beside = min(beside, MOST_ROOM)
-        least = 10.0 * NEARLY * np.abs(ends).max() + np.finfo(float).tiny
+        least = 100.0 * NEARLY * np.abs(ends).max() + np.finfo(float).tiny
         span = max(np.ptp(ends), least) / (1.0 - 2.0 * beside)
         room = beside * span
         self.ax_.set_xlim(ends.min() - room, ends.max() + room)
