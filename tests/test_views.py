@@ -136,3 +136,11 @@ def test_a_fit_asks_once_what_the_user_wrote(experts, regression, monkeypatch):
     assert 1 <= len(own) <= 2
     # Beside these the choice of the size asks once.
     assert len(pools) <= 4
+
+
+@pytest.mark.parametrize("name", ["gate_features", "expert_features"])
+def test_a_column_that_is_not_there_is_told_by_its_name(name):
+    X = pd.DataFrame({"age": np.arange(20.0), "bmi": np.arange(20.0) % 7})
+    model = MoERegressor(n_experts=2, **{name: ["agee"]})
+    with pytest.raises(ValueError, match=f"{name} got the column 'agee'.*mean 'age'"):
+        model.fit(X, X["age"])
