@@ -262,8 +262,9 @@ class EM(Trainer):
 
     def brief(self, recipe):
         """The trainer for fits that are only compared."""
-        own = self.for_recipe(recipe)
-        return copy.copy(own).set_params(tol=max(own.tol, BRIEF_TOL))
+        # What else it leaves to the parts depends on the rows, too.
+        tol = max(self.for_recipe(recipe).tol, BRIEF_TOL)
+        return copy.copy(self).set_params(tol=tol)
 
     def _warn(self, fit, task):
         lost = sorted(set(range(task.recipe.n_experts)) - set(fit.kept))
