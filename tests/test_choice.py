@@ -90,6 +90,22 @@ def test_branches_that_no_mean_shows_pay():
     assert chosen(MoERegressor(gate="constant").fit(x, two_heaps)) > 1
 
 
+@pytest.mark.parametrize("experts", ["linear", "additive"])
+def test_subjects_of_two_kinds_get_two_experts(experts):
+    """Under a gate that reads nothing their mean is that of one expert."""
+    rng = np.random.default_rng(0)
+    kind = np.repeat(rng.random(60) < 0.5, 4)
+    x = rng.uniform(0, 10, size=(240, 1))
+    y = np.where(kind, 0.8, -0.5) * x[:, 0] + 0.3 * rng.normal(size=240)
+    model = MoERegressor(experts, gate="constant", random_state=0)
+    model.fit(x, y, groups=np.repeat(np.arange(60), 4))
+    record = model.history_["n_experts"]
+    assert record["chosen"] == model.n_experts_ == 2
+    assert record["candidates"] == [1, 2, 3, 4]
+    assert [own["beside"] for own in record["compared"]] == [1, 2, 2]
+    assert all(np.isfinite(own["density"]) for own in record["compared"])
+
+
 def test_representation_says_what_was_kept():
     model = MoERegressor(random_state=0)
     assert repr(model) == "MoERegressor(random_state=0)"
@@ -314,6 +330,9 @@ def test_trials_that_are_refused_do_not_pay():
 
     model = MoERegressor(Picky(), trainer=EM(max_refits=2)).fit(X, LINE)
     assert chosen(model) == 1
+    record = model.history_["n_experts"]
+    assert "refused: " in record["reason"]
+    assert all("too few" in own["refused"] for own in record["compared"])
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -455,3 +455,25 @@ def test_warnings_point_at_the_call(regression):
     with pytest.warns(ConvergenceWarning) as caught:
         model.fit(X, y)
     assert {w.filename for w in caught} == {__file__}
+
+
+def test_a_floor_that_holds_a_spread_up_is_told_of():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-3, 3, size=(300, 1))
+    y = np.where(x[:, 0] > 0, 1000.0, 10.0) * x[:, 0] + 0.2 * rng.normal(size=300)
+    wide = MoERegressor(n_experts=2, random_state=0)
+    with pytest.warns(UserWarning, match=r"'expert0', 'expert1' is held.*floor=1e-09"):
+        wide.fit(x, y)
+    # What is told of mends it, and then nothing is left to tell.
+    exact = clone(wide).set_params(likelihood=Gaussian(floor=1e-9)).fit(x, y)
+    low, high = exact.predict_interval(x, 0.5).T
+    assert 0.4 < np.mean((low <= y) & (y <= high)) < 0.6
+    # Of experts that fit their rows exactly there is no better floor.
+    wide.fit(x, np.where(x[:, 0] > 0, x[:, 0], -x[:, 0]))
+
+
+def test_needless_numbers_are_told_of():
+    with pytest.warns(UserWarning, match="n_experts=3 with a list of 2 experts"):
+        MoERegressor([Lasso(), Ridge()], n_experts=3, trainer=EM(max_refits=2)).fit(
+            np.arange(8.0)[:, None] ** 2, [0, 1, 2, 3, 0, 1, 2, 3]
+        )

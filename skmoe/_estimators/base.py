@@ -28,7 +28,7 @@ from .._sklearn import (
     with_callbacks,
 )
 from .._typing import Method, Table
-from .._warnings import quietly, tells_once, warn
+from .._warnings import quietly, tells_once
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning
 from ..experts._base import seed_experts, traits
@@ -49,7 +49,7 @@ from .fitted import (
     read_before,
     settled,
 )
-from .parameters import ExpertParameters, refuse_classes
+from .parameters import ExpertParameters, refuse_classes, warn_before
 from .parts import (
     AUTO,
     BOUND,
@@ -104,8 +104,6 @@ def can_partial_fit(model):
             # The method itself says what is wrong.
             return True
         refused = parts.trainer.refused_batches(parts, model.n_members)
-        if refused is None and model._learned is not None:
-            refused = parts.trainer.refused_state(model._learned.state)
     if refused is not None:
         raise AttributeError(
             f"{type(model).__name__} has no partial_fit with {refused}."
@@ -148,6 +146,7 @@ def checked(fit: Method) -> Method:
     @functools.wraps(fit)
     def kinds_first(self, *args, **kwargs):
         refuse_classes(self)
+        warn_before(self)
         return validated(self, *args, **kwargs)
 
     return cast(Method, transactional(kinds_first))
@@ -377,13 +376,6 @@ def first_batch(model, parts, given, reading, freeze, counts, size):
 def screened(parts, given):
     """All members of a pool, with the reasons of those that do not suit the data."""
     asked, two_stage = parts.asked, isinstance(parts.trainer, TwoStage)
-    if not two_stage:
-        warn(
-            f"{asked.owner} got experts={asked.experts!r} with "
-            f"trainer={asked.trainer!r}, which gives credit to the members that "
-            "memorise; use trainer='two-stage'.",
-            UserWarning,
-        )
     rows = np.flatnonzero(given.weight > 0)
     X = safe_indexing(given.table.raw, rows)
     apart = [name for name in parts.names if asked.features_of(name) is not None]

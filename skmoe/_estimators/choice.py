@@ -18,6 +18,9 @@ from .training import kept_of, parts_of_size, told_by
 
 # Sizes that are tried beside one expert, the largest first.
 SIZES = (BOUND, 2)
+# Those under a gate that is the same for all rows, each beside the best so far: no row
+# says which expert is its own, so that needless ones hardly lose their rows.
+GROWING = (2, 3, BOUND)
 # Distinct rows up to which each is held out once, and in how many parts.
 FEW_ROWS, N_FOLDS = 2000, 3
 # Of more rows one part of so many is held out, and so many rows are looked at.
@@ -44,11 +47,13 @@ class Losses(NamedTuple):
     density : (m,) minus log-densities, in nats
     square : (m,) squared errors in units of the variance of y, or None for classes
     n_left : int, experts that kept their rows in training
+    refused : str, why there are none; empty where there are
     """
 
     density: np.ndarray
     square: np.ndarray | None
     n_left: int
+    refused: str = ""
 
 
 class HeldOut:
@@ -63,16 +68,19 @@ class HeldOut:
     Attributes
     ----------
     splits : list of pairs of row numbers, to train and to score on
+    routes : bool, whether the gate reads anything, without which the mean of more
+        experts is about that of one
     """
 
     def __init__(self, task, parts, target):
         self.task, self.parts, self.target = task, parts, target
         self.groups = content_groups(task.rows)
         self.splits = known_classes(task.rows, splits_of(task.rows, self.groups))
+        self.routes = parts.gate.node_gate.columns_read(task.rows.gate_view) != []
         self._known = {}
 
     def losses(self, size, number):
-        """``Losses`` of the held-out rows of a split; None where a fit is refused."""
+        """``Losses`` of the held-out rows of a split."""
         if (size, number) not in self._known:
             own = parts_of_size(self.parts, size)
             task = self.task.of_experts(kept_of(self.parts, size))
@@ -80,9 +88,9 @@ class HeldOut:
             try:
                 with unheard():
                     found = self._scored(own.trainer, task, *self.splits[number])
-            except ValueError:
+            except ValueError as error:
                 # Some of the rows may be too few for the parts; all need not be.
-                found = None
+                found = Losses(np.empty(0), None, 0, str(error))
             self._known[size, number] = found
         return self._known[size, number]
 
@@ -135,35 +143,31 @@ class HeldOut:
         rate = (train.weight @ train.y) / (train.weight @ sizes[0])
         return self._squares(sizes[1][:, None] * rate, test)
 
-    def trial(self, size):
-        """Whether so many experts pay beside one, as an entry of the record.
+    def trial(self, size, beside=1):
+        """Whether so many experts pay beside fewer, as an entry of the record.
 
         Splits are scored one after another, until the matter is clear.
         """
-        entry, state = {"n_experts": size, "pays": False}, OPEN
+        entry = {"n_experts": size, "beside": beside, "pays": False}
+        state = OPEN
         for number in range(len(self.splits)):
-            pair = self.losses(1, number), self.losses(size, number)
-            if None in pair:
-                return entry
-            gains, left = self.gains(size, number + 1)
-            entry = {
-                "n_experts": size,
-                "pays": False,
-                "n_left": left,
-                **gains._asdict(),
-            }
+            for own in (beside, size):
+                if refused := self.losses(own, number).refused:
+                    return {**entry, "refused": refused}
+            gains, left = self.gains(size, beside, number + 1)
+            entry |= {"n_left": left, **gains._asdict()}
             state = gains.state(CLEAR)
             if state != OPEN:
                 break
         state = gains.state(ERRORS) if state == OPEN else state
         return {**entry, "pays": state == PAYS}
 
-    def gains(self, size, n_splits):
+    def gains(self, size, beside, n_splits):
         """``Gains`` of the rows of the first splits, and the most experts left."""
         rows = np.concatenate([test for _, test in self.splits[:n_splits]])
-        one, more = (
+        few, more = (
             [self.losses(own, number) for number in range(n_splits)]
-            for own in (1, size)
+            for own in (beside, size)
         )
         left = max(own.n_left for own in more)
         weight, groups = self.task.rows.weight[rows], self.groups[rows]
@@ -172,15 +176,17 @@ class HeldOut:
             return np.concatenate([own._asdict()[name] for own in found])
 
         def gain(name, before=None):
-            before = joined(one, name) if before is None else before
+            before = joined(few, name) if before is None else before
             return paired(before, joined(more, name), weight, groups)
 
         constant = np.concatenate([self.constant(k) for k in range(n_splits)])
-        if one[0].square is None:
+        if few[0].square is None:
             over, _ = gain("density", constant)
             return Gains(len(rows), over, *gain("density")), left
         over, _ = gain("square", constant)
-        slack = SLACK * float(weight @ joined(one, "square") / weight.sum())
+        slack = np.inf
+        if self.routes:
+            slack = SLACK * float(weight @ joined(few, "square") / weight.sum())
         return Gains(len(rows), over, *gain("density"), *gain("square"), slack), left
 
 
@@ -201,7 +207,8 @@ class Gains(NamedTuple):
         log-density over the shares of the classes
     density, error : float, gain in log-density, and its standard error
     square, noise : float, fall of the squared errors, and its standard error
-    slack : float, by how much these may rise
+    slack : float, by how much these may rise: however much under a gate that reads
+        nothing
     """
 
     n_rows: int
@@ -255,18 +262,16 @@ def choose(task, parts, target, tell):
     dict
         ``chosen``; ``at_most``; ``candidates``, the sizes that were tried;
         ``compared``, for each but one a dict with ``n_experts``, whether these ``pays``
-        beside one, ``n_left`` of them, and what ``Gains`` holds; and the ``reason`` in
-        words.
+        ``beside`` how many, and either ``n_left`` of them, and what ``Gains`` holds, or
+        why a trial was ``refused``; and the ``reason`` in words.
     """
     held, compared = HeldOut(task, parts, target), []
     chosen, reason = 1, "there are too few rows to hold some out"
     if held.splits:
-        reason = "held-out rows gain nothing by more"
-        for size in SIZES:
-            compared.append(held.trial(size))
-            if compared[-1]["pays"]:
-                chosen, reason = compared[-1]["n_left"], "held-out rows gain by them"
-                break
+        compared = tried(held)
+        paid = [own for own in compared if own["pays"]]
+        chosen = paid[-1]["n_left"] if paid else 1
+        reason = reason_of(compared)
     record = {
         "chosen": chosen,
         "at_most": BOUND,
@@ -278,11 +283,32 @@ def choose(task, parts, target, tell):
     return record
 
 
+def tried(held):
+    """Entries of the sizes that were tried; the last one that pays is the best."""
+    compared, best = [], 1
+    for size in SIZES if held.routes else GROWING:
+        compared.append(held.trial(size, best))
+        if compared[-1]["pays"]:
+            best = size
+        if held.routes and best > 1:
+            break
+    return compared
+
+
+def reason_of(compared):
+    """Why so many, in words."""
+    if any(own["pays"] for own in compared):
+        return "held-out rows gain by them"
+    if all("refused" in own for own in compared):
+        return f"trials on some of the rows were refused: {compared[-1]['refused']}"
+    return "held-out rows gain nothing by more"
+
+
 def told(record):
     """The choice in words."""
     compared = [
-        f"{own['n_experts']} gain {own['density']:+.4f} nats a row over one, standard "
-        f"error {own['error']:.4f}"
+        f"{own['n_experts']} gain {own['density']:+.4f} nats a row over "
+        f"{own['beside']}, standard error {own['error']:.4f}"
         for own in record["compared"]
         if "density" in own
     ]

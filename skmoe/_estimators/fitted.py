@@ -7,15 +7,15 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
-from .._warnings import quietly
+from .._warnings import quietly, warn
 from ..exceptions import ExpertCollapseWarning
 from ..experts._base import BuiltInExpert
 from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
-from ..likelihoods._base import is_listed
+from ..likelihoods._base import is_listed, weighted_variance
 from ..trainers._task import Fit, counts_of
-from .answers import Seen, fitted_mixture, of_subjects
+from .answers import FittedMixture, Seen, fitted_mixture, of_subjects
 from .members import MembersGate, MembersRouter
 from .parts import AUTO, BOUND, SHARED, has_own_names
 from .shared import SharedExpert
@@ -26,6 +26,10 @@ from .views import Views
 COLUMNS = ("n_features_in_", "feature_names_in_")
 # Where ``history_`` keeps how many experts pay.
 AUTO_KEY = "n_experts"
+# Residuals below this share of the spread of y are those of an exact fit.
+EXACT = 5e-5
+# Share of a standard deviation at its floor below which residuals are told of.
+HELD = 0.9
 
 
 class Learned(NamedTuple):
@@ -285,7 +289,9 @@ def fit_and_commit(model, parts, task, previous, learned, X, y):
     # Where so many are the most there may be, nobody expects all of them.
     kinds = () if learned.choice is None else ExpertCollapseWarning
     call = train, model, parts, task, previous, reporter
-    commit(model, learned, task, quietly(*call, kinds=kinds))
+    fits = quietly(*call, kinds=kinds)
+    commit(model, learned, task, fits)
+    warn_of_floors(model, task.rows, fits, task.recipe.names)
     reporter.end()
     return model
 
@@ -388,3 +394,60 @@ def joined(members, attributes, views):
         "members_": members,
         "_learned": best["_learned"]._replace(views=views.only(kept), kept=kept),
     }
+
+
+def warn_of_floors(model, rows, fits, names):
+    """Warn of experts whose residuals are smaller than the floor lets their spread be.
+
+    Parameters
+    ----------
+    model : fitted mixture, for its target and ``n_jobs``
+    rows : Rows that it was trained on
+    fits : list of Fit, one per member
+    names : list of str, of all experts asked for
+    """
+    found = {}
+    for fit in fits:
+        held = [own.least_squares and own.floored_ for own in fit.likelihoods]
+        if any(held):
+            found |= _held(model, rows, fit, names, np.flatnonzero(held))
+    if not found:
+        return
+    least = 10.0 ** np.floor(np.log10(min(found.values())) - 1.0)
+    warn(
+        f"The standard deviation of {', '.join(map(repr, found))} is held up by the "
+        "floor of the variance, above that of its residuals, so that intervals are too "
+        f"wide; use likelihood=Gaussian(floor={least:.0e}) if y is so exact.",
+        UserWarning,
+    )
+
+
+def _held(model, rows, fit, names, numbers):
+    """Variance of residuals, as a share of that of y, by the names of experts."""
+    views = [rows.expert_views[k] for k in fit.kept]
+    seen = Seen(rows.gate_view, views, rows.log_prior, rows.size)
+    router = model.router_ if fit.router is None else fit.router
+    own = FittedMixture(
+        fit.gate,
+        router.resized(len(fit.kept)),
+        fit.experts,
+        fit.likelihoods,
+        views=None,
+        shared=None,
+        target=model._learned.target,
+        n_jobs=model.n_jobs,
+    )
+    parts = of_subjects(*own.log_parts(seen, rows.y), rows.subjects)
+    resp = rows.subjects.spread(mixture.responsibilities(*parts))
+    spread = weighted_variance(rows.y, rows.weight)
+    spread = np.where(spread > 0, spread, 1.0)
+    found = {}
+    for k in numbers:
+        error = rows.y - rows.answer_of(fit.experts[k], views[k])
+        weight = rows.weight * resp[:, k]
+        share = weight @ error**2 / max(weight.sum(), np.finfo(float).tiny) / spread
+        allowed = own.likelihoods[k].penalty_variance(rows.y.shape[1]) / spread
+        held = (share > EXACT**2) & (share < HELD**2 * allowed)
+        if held.any():
+            found[names[fit.kept[k]]] = float(share[held].min())
+    return found

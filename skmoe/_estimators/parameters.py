@@ -10,9 +10,11 @@ from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
 
 from .._stamp import Stamped
 from .._tables.features import PRESETS as FEATURES
+from .._warnings import warn
 from ..experts import LinearExpert
 from ..routers import TopKRouter
 from ..routers._base import is_count
+from ..trainers import TwoStage
 from .parts import (
     EXPERTS,
     GATES,
@@ -20,6 +22,7 @@ from .parts import (
     POOLS,
     TRAINERS,
     named_experts,
+    pool_of,
     preset,
 )
 
@@ -204,3 +207,24 @@ def refuse_classes(owner, name=None, value=None):
             refuse_classes(owner, name, own)
     elif isinstance(value, (Stamped, FrozenEstimator)):
         refuse_classes(value)
+
+
+def warn_before(model):
+    """Warn of parameters that need no fit to be told of, before one is waited for."""
+    owner, given = type(model).__name__, model.get_params(deep=False)
+    experts, count, trainer = model.experts, given.get("n_experts"), model.trainer
+    if isinstance(experts, (list, tuple)) and is_count(count) and count != len(experts):
+        warn(
+            f"{owner} got n_experts={count!r} with a list of {len(experts)} experts, "
+            "which are all that there are; leave n_experts out, or give one estimator, "
+            "which is cloned so often.",
+            UserWarning,
+        )
+    two_stage = isinstance(trainer, TwoStage) or trainer == "two-stage"
+    if pool_of(experts) is not None and not two_stage:
+        warn(
+            f"{owner} got experts={experts!r} with trainer={trainer!r}, which gives "
+            "credit to the members that memorise, and fits each of them many times; "
+            "use trainer='two-stage'.",
+            UserWarning,
+        )

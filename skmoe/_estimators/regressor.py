@@ -45,7 +45,8 @@ estimators or (name, estimator), default=None
     n_experts : int or "auto", default="auto"
         Number of experts; ignored where ``experts`` is a list.  ``"auto"`` is as many
         as rows that are held out say they pay, at most four: one, unless log-densities
-        (and squared errors) of two or four are better by more than noise.  The fit is
+        (and squared errors, where the gate reads anything) of two or four are better
+        by more than noise.  The fit is
         then that of this number, which ``history_["n_experts"]`` explains and
         ``warm_start`` keeps.  Responsibilities that are given, and features that are
         given to experts by name, settle the number; ``partial_fit`` chooses on the
@@ -148,8 +149,9 @@ classifier, default="softmax"
         ``EM(objective="prediction")`` did at the end.  With ``n_experts="auto"`` the
         entry ``n_experts`` is a dict of what was ``chosen`` out of which
         ``candidates``, the ``reason``, and what was ``compared``: for each number of
-        experts beside one whether it ``pays``, how many were left (``n_left``), and
-        what held-out rows gain by them, with standard errors.  A fit to a
+        experts whether it ``pays`` ``beside`` how many, how many were left
+        (``n_left``), and what held-out rows gain by them, with standard errors, or
+        why a trial was ``refused``.  A fit to a
         ``RowSource`` says how many ``rows`` it read in how many ``passes``.
     gate_features_ : fitted transformer or None
         What turns X into what the gate sees; None for X as it is.

@@ -17,6 +17,8 @@ from ..experts._encoding import numeric_encoding, weighted_median
 from ..experts._foreign import holds_frozen, needs_values
 from .parts import SHARED, resolve_gate
 
+# Who reads numbers, and what says of which columns, where it is not known.
+PART = "A part that reads numbers", "gate_features"
 # Why a fitted mixture refuses text where it has learned from numbers.
 HELD_NUMBERS = "it held numbers in training; give numbers there, or fit again and"
 
@@ -138,6 +140,7 @@ class View(NamedTuple):
     fill : (p,) values in place of gaps that training did not have, or None
     flat : FlatColumns, what stands where training had no spread, or None
     curves : CurveEncoding, by which the part sees places on curves, or None
+    part : who it is, and the parameter that says which columns it sees
     """
 
     transformer: object
@@ -146,6 +149,7 @@ class View(NamedTuple):
     fill: np.ndarray | None = None
     flat: FlatColumns | None = None
     curves: CurveEncoding | None = None
+    part: tuple = PART
 
     def of(self, table):
         """What the part sees of a table."""
@@ -164,14 +168,16 @@ class View(NamedTuple):
         """The columns that the part sees, before they become places on curves."""
         if self.transformer is not None:
             seen = table.view(self.transformer)
-            return table.finite(seen, self.transformer) if self.numbers else seen
+            if not self.numbers:
+                return seen
+            return table.finite(seen, self.transformer, self.part)
         gaps = table.gaps() if self.fill is not None else None
         if gaps is not None:
             return np.where(gaps, self.fill, table.numbers)
         if not self.numbers:
             return table.raw
         if self.dropped:
-            return table.finite(table.without(self.dropped))
+            return table.finite(table.without(self.dropped), None, self.part)
         return table.numbers
 
 
@@ -280,12 +286,14 @@ def fit_views(reading, experts, given, random_state):
     columns, fill = _gate_columns(reading, table, rows, weight)
     asked_for = columns is asked.gate_features
     gate_columns = fitted(columns, "gate_features", asked_for)
-    gate = View(gate_columns, reading.gate.numeric, fill=fill)
+    who = "The gate, which reads numbers,", "gate_features"
+    gate = View(gate_columns, reading.gate.numeric, fill=fill, part=who)
     views = {
         name: View(
             fitted(asked.features_of(name), "expert_features"),
             reads_numbers(expert),
             dropped,
+            part=(f"Expert {name!r}, which reads numbers,", "expert_features"),
         )
         for name, expert in experts.items()
     }

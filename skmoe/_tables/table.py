@@ -191,13 +191,14 @@ class Table:
             self._views[key] = without_columns(self.raw, columns)
         return self._views[key]
 
-    def finite(self, X, transformer=None):
+    def finite(self, X, transformer, part):
         """Numbers, after a check where the table could not be checked as a whole.
 
-        ``transformer`` is what made them of the table, if anything did.
+        ``transformer`` is what made them of the table, if anything did, and ``part``
+        who reads them, with the parameter that says which.
         """
         if dtype_of(X).kind not in "fiub":
-            _refuse_view(X, transformer)
+            _refuse_view(X, transformer, *part)
             X = self._floats(X)
         if self.has_gaps and X.dtype.kind == "f":
             assert_all_finite(X, input_name="X")
@@ -238,7 +239,7 @@ class Table:
         return self._views[key]
 
 
-def _refuse_view(X, transformer):
+def _refuse_view(X, transformer, who, parameter):
     """Raise ``ValueError`` for columns of a view that hold no numbers."""
     text = unreadable_columns(X)
     if not text:
@@ -249,9 +250,9 @@ def _refuse_view(X, transformer):
     names = [str(known[column_labels(X).index(own)]) for own in text]
     _, value = no_number(X) or (None, None)
     raise ValueError(
-        f"A part that reads numbers got {value!r} in the text columns {names}; encode "
-        f"them, as in gate_features=make_column_transformer((OneHotEncoder(), {names}))"
-        ", or leave them out."
+        f"{who} got {value!r} in the text columns {names}; encode them, as in "
+        f"{parameter}=make_column_transformer((OneHotEncoder(), {names}), "
+        "remainder='passthrough'), or leave them out."
     )
 
 

@@ -14,7 +14,7 @@ from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
-from .batches import check_columns, keeping, keeps_sums, refused, remembered
+from .batches import check_columns, keeps_sums, refused, remembered
 from .beginning import begun, gone_on
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
@@ -228,11 +228,6 @@ class EM(Trainer):
             )
         return refused(self, parts)
 
-    def refused_state(self, state):
-        if state is not None:
-            return None
-        return "a fit before it that has not kept its sums over rows; " + keeping(self)
-
     def fit_batch(self, rows, recipe, start, report):
         """A fit to the first rows, then one step with each batch."""
         self.check()
@@ -263,8 +258,9 @@ class EM(Trainer):
 
     def brief(self, recipe):
         """The trainer for fits that are only compared."""
-        own = self.for_recipe(recipe)
-        return copy.copy(own).set_params(tol=max(own.tol, BRIEF_TOL))
+        # What else it leaves to the parts depends on the rows, too.
+        tol = max(self.for_recipe(recipe).tol, BRIEF_TOL)
+        return copy.copy(self).set_params(tol=tol)
 
     def _warn(self, fit, task):
         lost = sorted(set(range(task.recipe.n_experts)) - set(fit.kept))
