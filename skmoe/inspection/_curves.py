@@ -181,8 +181,8 @@ class CurveDisplay:
             )
             for name in chosen
         ]
-        labels, experts = found.named(labels, level), list(model.named_experts_)
-        display = cls(panels, labels, found.ylabel, level, experts)
+        named, experts = found.named(labels, level), list(model.named_experts_)
+        display = cls(panels, named, found.ylabel, level, experts)
         return display.plot(ax=ax, **line_kw) if plot else display
 
     def plot(self, ax: Any = None, **line_kw: Any) -> Self:
