@@ -291,7 +291,8 @@ def fit_and_commit(model, parts, task, previous, learned, X, y):
     call = train, model, parts, task, previous, reporter
     fits = quietly(*call, kinds=kinds)
     commit(model, learned, task, fits)
-    warn_of_floors(model, task.rows, fits, task.recipe.names)
+    if not task.recipe.pooled:
+        warn_of_floors(model, task.rows, fits, task.recipe.names)
     reporter.end()
     return model
 
