@@ -254,6 +254,7 @@ def test_published_splits_go_on_where_they_stopped(tmp_path, monkeypatch, capsys
     assert "| yacht | 3 |" in shown
 
 
+@pytest.mark.filterwarnings("ignore:The standard deviation of")
 def test_published_configurations_share_their_experts(monkeypatch):
     import published
     from rivals import _memory
@@ -314,7 +315,7 @@ def test_rows_from_disk_are_measured_beside_memory(tmp_path):
     from rows import WAYS, measure, write
 
     write(tmp_path, 3000, 3)
-    found = {way: measure(way, tmp_path, None) for way in WAYS}
+    found = {way: measure(way, tmp_path, 3000, None, 100) for way in WAYS}
     for way in ("map", "parquet"):
         assert found[way]["value"] == pytest.approx(found["memory"]["value"], rel=1e-9)
         # The first pass holds so few rows whole, so that none need be read again.

@@ -888,6 +888,7 @@ def test_warm_starts_keep_their_noise():
         model.set_params(noise="constant").fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore:.*members that memorise")
 def test_what_is_for_classes_is_refused():
     X, y = targets("student-t", n=60)
     with pytest.raises(ValueError, match="MoEClassifier"):

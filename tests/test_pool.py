@@ -263,7 +263,9 @@ def test_what_is_left_out_and_why():
     assert list(reasons) == list(MEMBERS)
     assert reasons["neighbours"] == "needs at least 125 rows"
     assert list(model.named_experts_) == ["linear", "forest"]
-    assert "left out: needs at least 125 rows" in estimator_html_repr(model)
+    assert "left out: neighbours (needs at least 125 rows)" in estimator_html_repr(
+        model
+    )
     with pytest.raises(ValueError, match="neighbours needs at least 125 rows"):
         MoERegressor(AutoPool(include=["neighbours"]), trainer=TRAINER).fit(X, y)
 

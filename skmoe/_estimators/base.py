@@ -104,6 +104,8 @@ def can_partial_fit(model):
             # The method itself says what is wrong.
             return True
         refused = parts.trainer.refused_batches(parts, model.n_members)
+        if refused is None and model._learned is not None:
+            refused = parts.trainer.refused_state(model._learned.state)
     if refused is not None:
         raise AttributeError(
             f"{type(model).__name__} has no partial_fit with {refused}."

@@ -30,6 +30,8 @@ AUTO_KEY = "n_experts"
 EXACT = 5e-5
 # Share of a standard deviation at its floor below which residuals are told of.
 HELD = 0.9
+# Rows below which an expert may well be a spike, which only the floor holds back.
+FEW_ROWS = 30
 
 
 class Learned(NamedTuple):
@@ -449,6 +451,7 @@ def _held(model, rows, fit, names, numbers):
         share = weight @ error**2 / max(weight.sum(), np.finfo(float).tiny) / spread
         allowed = own.likelihoods[k].penalty_variance(rows.y.shape[1]) / spread
         held = (share > EXACT**2) & (share < HELD**2 * allowed)
-        if held.any():
+        few = weight.sum() < FEW_ROWS * rows.weight.mean()
+        if held.any() and not few:
             found[names[fit.kept[k]]] = float(share[held].min())
     return found

@@ -347,6 +347,11 @@ class Trainer(Stamped):
         """What it does not learn batch by batch, and the remedy; None if nothing."""
         return
 
+    def refused_state(self, state):
+        """Why ``partial_fit`` does not go on from what a fit has kept, and the remedy;
+        None if it does."""
+        return None
+
     def brief(self, recipe):
         """The trainer for fits that are only compared, no finer than that takes."""
         return self

@@ -14,7 +14,7 @@ from ...exceptions import ExpertCollapseWarning
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
-from .batches import check_columns, keeps_sums, refused, remembered
+from .batches import check_columns, keeping, keeps_sums, refused, remembered
 from .beginning import begun, gone_on
 from .drivers import FusedDriver, RefitDriver, task_active
 from .fused_task import fits_fused
@@ -227,6 +227,11 @@ class EM(Trainer):
                 "average their predictions"
             )
         return refused(self, parts)
+
+    def refused_state(self, state):
+        if state is not None:
+            return None
+        return "a fit before it that has not kept its sums over rows; " + keeping(self)
 
     def fit_batch(self, rows, recipe, start, report):
         """A fit to the first rows, then one step with each batch."""
