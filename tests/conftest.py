@@ -13,6 +13,25 @@ sys.path.insert(0, str(Path(__file__).parent))
 collect_ignore = ["typed_use.py"]
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="also run the checks that repeat others on further configurations",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked ``thorough`` are for ``--thorough`` only."""
+    if config.getoption("--thorough"):
+        return
+    parts = {True: [], False: []}
+    for item in items:
+        parts[item.get_closest_marker("thorough") is not None].append(item)
+    config.hook.pytest_deselected(items=parts[True])
+    items[:] = parts[False]
+
+
 def pytest_configure(config):
     """Processes of ``-n`` share the cores: libraries in them keep to one thread.
 

@@ -27,23 +27,37 @@ FEW_FOLDS = TwoStage(cv=2)
 
 CONFIGURATIONS = [
     MoERegressorCV(MoERegressor(trainer=BRIEF), n_experts=2, cv=2),
-    MoEClassifierCV(MoEClassifier(trainer=BRIEF), n_experts=2, criterion="icl"),
-    MoERegressor(n_experts=2, likelihood="heteroscedastic", trainer=BRIEF),
-    MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2, trainer=BRIEF),
     MoERegressor(),
     MoERegressor("additive", 2, gate="additive", trainer=BRIEF),
     MoEClassifier("additive", 2, gate="additive", trainer=BRIEF),
+    MoERegressor(n_experts=2, likelihood="heteroscedastic", trainer=BRIEF),
     MoERegressor(n_experts=2, gate="constant", noise=True, trainer=BRIEF),
-    MoERegressor(
-        n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9)), trainer=BRIEF
-    ),
-    MoERegressor(n_experts=2, trainer="hard-em"),
     MoERegressor(n_experts=2, shared_expert=Ridge(), trainer=BRIEF),
     MoERegressor(
         [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))],
         trainer=FEW_FOLDS,
     ),
     MoEClassifier(),
+    MoEClassifier(n_experts=3, router=2, trainer=BRIEF),
+    MoEClassifier(n_experts=2, n_members=2, trainer=BRIEF),
+    HierarchicalMoERegressor(),
+    HierarchicalMoEClassifier(branching=(2,), trainer=BRIEF),
+    MoERegressor(
+        MLPExpert((8,)),
+        n_experts=2,
+        gate=MLPGate((4,)),
+        router=SwitchRouter(),
+        trainer=Gradient(max_epochs=20),
+    ),
+]
+# For ``--thorough``: each takes long, or is much like one above.
+OTHERS = [
+    MoEClassifierCV(MoEClassifier(trainer=BRIEF), n_experts=2, criterion="icl"),
+    MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2, trainer=BRIEF),
+    MoERegressor(
+        n_experts=2, gate=ClassifierGate(LogisticRegression(tol=1e-9)), trainer=BRIEF
+    ),
+    MoERegressor(n_experts=2, trainer="hard-em"),
     MoEClassifier(LinearExpert(alpha=1.0), n_experts=2, trainer=FEW_FOLDS),
     MoEClassifier(AutoPool(include=["linear", "neighbours"]), trainer=FEW_FOLDS),
     MoEClassifier(
@@ -53,21 +67,10 @@ CONFIGURATIONS = [
         ],
         trainer=BRIEF,
     ),
-    MoEClassifier(n_experts=3, router=2, trainer=BRIEF),
     MoERegressor(n_experts=2, gate=GaussianGate(alpha=2.0), trainer=BRIEF),
-    MoEClassifier(n_experts=2, n_members=2, trainer=BRIEF),
-    HierarchicalMoERegressor(),
     HierarchicalMoERegressor(branching=(2, 1), trainer=Gradient(max_epochs=60)),
-    HierarchicalMoEClassifier(branching=(2,), trainer=BRIEF),
     HierarchicalMoEClassifier(
         branching="grow", max_leaf_nodes=2, criterion="bic", trainer=BRIEF
-    ),
-    MoERegressor(
-        MLPExpert((8,)),
-        n_experts=2,
-        gate=MLPGate((4,)),
-        router=SwitchRouter(),
-        trainer=Gradient(max_epochs=20),
     ),
     MoEClassifier(MLPExpert((8,)), n_experts=2, trainer=Gradient(max_epochs=60)),
 ]
@@ -90,6 +93,13 @@ def expected_failures(estimator):
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(CONFIGURATIONS, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(OTHERS, expected_failed_checks=expected_failures)
+def test_scikit_learn_checks_of_others(estimator, check):
     check(estimator)
 
 
