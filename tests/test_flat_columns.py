@@ -149,6 +149,7 @@ def test_regressors_are_blind_to_it(name):
         assert_blind(model, X[:20])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("constant", CONSTANTS)
 def test_mixtures_are_blind_to_any_constant(constant, kind):
@@ -358,6 +359,7 @@ def test_estimators_of_other_libraries_are_blind_to_it(name):
     assert model.score(X, y) == pytest.approx(plain.score(X, y), abs=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("expert", [LinearRegression(), ANY])
 def test_they_are_blind_whatever_made_it_flat(expert, kind):

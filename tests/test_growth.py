@@ -41,7 +41,9 @@ def planted(n_rows=1500, seed=0):
 
 
 @pytest.mark.parametrize("criterion", ["held-out", "bic"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(own, marks=pytest.mark.thorough) for own in (1, 2))]
+)
 def test_planted_trees_are_found(criterion, seed):
     X, y, leaf = planted(seed=seed)
     model = HierarchicalMoERegressor(
@@ -146,6 +148,7 @@ def test_gates_of_any_kind(gate):
     assert np.isfinite(model.fit(X, y).log_density(X, y)).all()
 
 
+@pytest.mark.thorough
 def test_any_trainer_finishes_the_tree():
     X, y, _ = planted(700)
     for trainer in ("hard-em", Gradient()):

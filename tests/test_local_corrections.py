@@ -271,6 +271,7 @@ def test_one_class_among_the_predicted_rows(corners):
     assert corrected(model.fit(X, y)) == [False]
 
 
+@pytest.mark.thorough
 def test_ordered_folds_and_rounds_of_refinement(steps, corners):
     X, y = steps
     late = with_trees(cv=TimeSeriesSplit(3), refine=1)

@@ -60,6 +60,7 @@ def test_every_member_takes_raw_tables(name, classify):
     assert model.predict(later).shape == (10,)
 
 
+@pytest.mark.thorough
 def test_polars_and_arrays_of_objects():
     X, y = raw_table()
     model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
@@ -70,6 +71,7 @@ def test_polars_and_arrays_of_objects():
     np.testing.assert_allclose(clone(model).fit(array, y).predict(array), expected)
 
 
+@pytest.mark.thorough
 def test_numbers_with_gaps_and_nothing_else():
     X, y = raw_table()
     numbers = X[["size", "gaps", "flag"]].astype(float)
@@ -79,6 +81,7 @@ def test_numbers_with_gaps_and_nothing_else():
     np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.thorough
 def test_names_of_any_kind():
     X, y = raw_table()
     model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
@@ -88,6 +91,7 @@ def test_names_of_any_kind():
     np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.thorough
 def test_columns_as_they_come():
     X, y = raw_table()
     whole = pd.array(np.arange(200) % 7, dtype="Int64")
@@ -121,6 +125,7 @@ def test_few_rows_are_read_as_in_training():
     np.testing.assert_allclose(alone, model.predict(X[:20]))
 
 
+@pytest.mark.thorough
 def test_a_gap_elsewhere_changes_no_category():
     rng = np.random.default_rng(0)
     kind = rng.integers(1, 5, 200)
@@ -136,6 +141,7 @@ def test_a_gap_elsewhere_changes_no_category():
         np.testing.assert_allclose(model.predict(trained[known][:1]), expected[:1])
 
 
+@pytest.mark.thorough
 def test_frames_of_objects_are_read_as_arrays_of_them():
     X, y = raw_table()
     model = MoERegressor(QUICK, trainer=TRAINER, random_state=0)
@@ -180,6 +186,7 @@ def test_what_cannot_be_read_is_named(value):
     np.testing.assert_array_equal(model.predict(X[:3]), expected)
 
 
+@pytest.mark.thorough
 def test_weights_are_relative():
     X, y = raw_table()
     pool = AutoPool(include=["linear", "network", "mixture"])

@@ -123,6 +123,7 @@ def test_listing_of_three(crossing):
     np.testing.assert_allclose(found, found[0], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_listing_in_a_tree(crossing):
     """Siblings, and whole branches, may change places."""
     X, _, targets = crossing
@@ -360,6 +361,8 @@ def test_samples_are_nested_and_starts_small():
     assert np.isin(small, large).all()
 
 
+# What lies on the lines is told to be held up.
+@pytest.mark.filterwarnings("ignore:The standard deviation of")
 @pytest.mark.parametrize("n_init", [1, 8])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_regimes_without_noise_are_no_spikes(n_init, seed):

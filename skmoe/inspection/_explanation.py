@@ -256,7 +256,7 @@ def explain(
     >>> bool(abs(parts["contribution"].sum(axis=1) - model.predict(X[:3])).max() < 1e-9)
     True
     >>> parts["terms"]["expert0"]["term"]
-    ['level', 'x0', 'x1', 'x2']
+    ['level', 'x0', 'x1', 'x2', 'x3', 'x4']
     """
     model, X = unwrap(model), rows_of(X, "explain")
     if background is not None:
