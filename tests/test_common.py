@@ -30,15 +30,11 @@ CONFIGURATIONS = [
     MoERegressor(),
     MoERegressor("additive", 2, gate="additive", trainer=BRIEF),
     MoEClassifier("additive", 2, gate="additive", trainer=BRIEF),
-    MoERegressor(n_experts=2, likelihood="heteroscedastic", trainer=BRIEF),
-    MoERegressor(n_experts=2, gate="constant", noise=True, trainer=BRIEF),
-    MoERegressor(n_experts=2, shared_expert=Ridge(), trainer=BRIEF),
     MoERegressor(
         [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))],
         trainer=FEW_FOLDS,
     ),
     MoEClassifier(),
-    MoEClassifier(n_experts=3, router=2, trainer=BRIEF),
     MoEClassifier(n_experts=2, n_members=2, trainer=BRIEF),
     HierarchicalMoERegressor(),
     HierarchicalMoEClassifier(branching=(2,), trainer=BRIEF),
@@ -52,6 +48,10 @@ CONFIGURATIONS = [
 ]
 # For ``--thorough``: each takes long, or is much like one above.
 OTHERS = [
+    MoERegressor(n_experts=2, likelihood="heteroscedastic", trainer=BRIEF),
+    MoERegressor(n_experts=2, gate="constant", noise=True, trainer=BRIEF),
+    MoERegressor(n_experts=2, shared_expert=Ridge(), trainer=BRIEF),
+    MoEClassifier(n_experts=3, router=2, trainer=BRIEF),
     MoEClassifierCV(MoEClassifier(trainer=BRIEF), n_experts=2, criterion="icl"),
     MoERegressor(LinearExpert(l1_ratio=0.5), n_experts=2, trainer=BRIEF),
     MoERegressor(

@@ -349,6 +349,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FOREIGN)
 def test_estimators_of_other_libraries_are_blind_to_it(name):
     X, y = stamped()
@@ -384,6 +385,7 @@ def test_they_are_blind_in_sparse_columns(expert, container):
         assert np.array_equal(model.predict(container(moved)), found)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("dtype", ["float64", "int64"])
 @pytest.mark.parametrize(

@@ -318,6 +318,7 @@ def test_only_children_may_lose_their_rows(branching):
         assert model.score(X, y) > 0.99
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("gate", [ClassifierGate(), GroupGate(3), "gaussian"])
 @pytest.mark.parametrize("branching", [(2, 2, 2), "grow"])
 def test_gates_of_any_kind(four, gate, branching):

@@ -730,6 +730,7 @@ def test_noise_of_several_outputs_is_a_box():
     assert draws[0].max() <= Y[:, 0].max() + 1.0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("noise", [True, "constant"])
 @pytest.mark.parametrize("branching", [(2,), (None, (None, None))])
 def test_trees_take_noise_as_a_leaf_beside_all_others(noise, branching):

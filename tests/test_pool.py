@@ -46,7 +46,9 @@ def raw_table(n_rows=200, seed=0):
 
 
 @pytest.mark.parametrize("name", list(MEMBERS))
-@pytest.mark.parametrize("classify", [False, True])
+@pytest.mark.parametrize(
+    "classify", [False, pytest.param(True, marks=pytest.mark.thorough)]
+)
 def test_every_member_takes_raw_tables(name, classify):
     X, y = raw_table(360)
     y = np.where(y > 1, "high", "low") if classify else y

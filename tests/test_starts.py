@@ -440,6 +440,7 @@ BESIDE = {
 
 
 # Of one expert per row, a gate that finds no regimes leaves one expert in all.
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
 @pytest.mark.parametrize("name", BESIDE)
 def test_columns_without_spread_change_no_start(name, crossing):
