@@ -8,14 +8,13 @@ from sklearn.utils import check_random_state
 
 from .._tables.table import row_weights
 from .._warnings import warn
-from ._information import Units
 from ._layout import layout_of
 
 # Share of refits that may come to another kind of model without a word.
 LARGEST_LOSS = 0.05
 
 
-def bootstrapped(model, layout, rows, draws):
+def bootstrapped(model, layout, units, rows, draws):
     """Estimates (n_boot, P) of refits.
 
     Each goes on from where the fit ended, so that components keep their names.
@@ -24,13 +23,13 @@ def bootstrapped(model, layout, rows, draws):
     ----------
     model : Unwrapped
     layout : Layout
+    units : Units
     rows : tuple of X as the mixture sees it, y, sample_weight, groups, sizes
     draws : tuple of n_boot, random_state, n_jobs
     """
     X, y, sample_weight, groups, sizes = rows
     n_boot, random_state, n_jobs = draws
     weight = row_weights(X, sample_weight)
-    units = Units.of(len(weight), groups)
     share = np.full(units.n_units, 1.0 / units.n_units)
     drawn = check_random_state(random_state).multinomial(units.n_units, share, n_boot)
     given = sizes if groups is None else {**sizes, "groups": groups}

@@ -74,7 +74,7 @@ class _Surface:
 
     def at(self, *moves):
         """Log-densities (n, d) after moves."""
-        likelihood, prediction, link = self.likelihood, self.prediction, None
+        likelihood, prediction = self.likelihood, self.prediction
         if moves[0]:
             link = likelihood.link
             moved = LINKS[link](prediction) + moves[0] * self.steps[0]
@@ -84,15 +84,15 @@ class _Surface:
             likelihood = likelihood.with_dispersions(self.values * factors, False)
         return likelihood.log_density(self.y, prediction, self.size)
 
-    def only(self, **moves):
-        """Log-densities after moves of some channels, by their numbers."""
-        return self.at(*(moves.get(f"m{j}", 0) for j in range(len(self.steps))))
+    def only(self, moves):
+        """Log-densities after moves of some channels, a dict by their numbers."""
+        return self.at(*(moves.get(j, 0) for j in range(len(self.steps))))
 
 
 def _of_values(surface):
     d, slopes, curvature = surface.y.shape[1], [], {}
     for j, step in enumerate(surface.steps):
-        own = np.array([surface.only(**{f"m{j}": move}) for move in MOVES])
+        own = np.array([surface.only({j: move}) for move in MOVES])
         slopes.append(np.tensordot(FIRST, own, 1) / step)
         second = -np.tensordot(SECOND, own, 1) / step**2
         curvature.update({(j * d + o, j * d + o): second[:, o] for o in range(d)})
@@ -104,10 +104,9 @@ def _of_values(surface):
 
 def _mixed(surface, a, b):
     """Minus the mixed second derivatives (n, d) of two channels."""
-    corners = 0.0
-    for one in (-1, 1):
-        for other in (-1, 1):
-            corners = corners + one * other * surface.only(
-                **{f"m{a}": one, f"m{b}": other}
-            )
-    return -corners / (4.0 * surface.steps[a] * surface.steps[b])
+    corners = [
+        one * other * surface.only({a: one, b: other})
+        for one in (-1, 1)
+        for other in (-1, 1)
+    ]
+    return -sum(corners) / (4.0 * surface.steps[a] * surface.steps[b])

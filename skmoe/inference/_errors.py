@@ -185,7 +185,7 @@ def standard_errors(
         seen = model.seen(X)
         draws = n_boot, random_state, n_jobs
         rows = seen, y, sample_weight, groups, sizes
-        replicates = bootstrapped(model, layout, rows, draws)
+        replicates = bootstrapped(model, layout, sample.units, rows, draws)
         covariance = np.cov(replicates, rowvar=False).reshape(2 * (len(layout.terms),))
         return _result(*known, covariance, replicates)
     return _result(*known, _covariance(model.mixture, layout, sums, kind))

@@ -9,6 +9,7 @@ from .. import mixture
 from .._estimators import answers
 from .._sklearn import safe_indexing
 from .._tables.table import row_weights
+from ..trainers._rows import numbered
 from ._derivatives import row_derivatives
 
 # Rows that are summed at a time, so that what is made of them stays in cache.
@@ -32,9 +33,7 @@ class Units(NamedTuple):
         """Rows by themselves, where ``groups`` is None; else rows of each group."""
         if groups is None:
             return cls(np.arange(n_rows), np.arange(n_rows + 1))
-        _, first, code = np.unique(groups, return_index=True, return_inverse=True)
-        # In order of first appearance.
-        place = np.argsort(np.argsort(first))[code.ravel()]
+        place, _ = numbered(groups)
         order = np.argsort(place, kind="stable")
         ends = np.cumsum(np.bincount(place))
         return cls(order, np.concatenate([[0], ends]))
