@@ -101,6 +101,7 @@ ORDERS = {
         "members",
         "training",
         "choice",
+        "lean",
         "fitted",
         "shown",
         "batches",
