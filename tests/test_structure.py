@@ -71,6 +71,7 @@ ORDERS = {
         "flat",
         "features",
         "table",
+        "plain",
         "answers",
     ],
     "trainers": [
