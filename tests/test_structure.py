@@ -53,6 +53,7 @@ ORDERS = {
         "design",
         "sample",
         "products",
+        "given",
         "grams",
         "multinomial",
         "part_sums",

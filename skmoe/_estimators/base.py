@@ -36,7 +36,7 @@ from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
 from .choice import sized
-from .common import with_common
+from .common import with_common, with_fixed
 from .evaluation import Evaluation
 from .fitted import (
     Learned,
@@ -270,6 +270,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             check_constant(parts, given, views.gate, self)
         routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
+        if any(traits(expert).holds for expert in parts.by_name().values()):
+            parts = with_fixed(self, parts, views, table)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:
