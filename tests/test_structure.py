@@ -102,6 +102,7 @@ ORDERS = {
         "members",
         "training",
         "choice",
+        "lean",
         "fitted",
         "shown",
         "batches",

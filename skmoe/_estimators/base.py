@@ -49,6 +49,7 @@ from .fitted import (
     read_before,
     settled,
 )
+from .lean import LeftOut, is_lean
 from .parameters import ExpertParameters, refuse_classes, warn_before
 from .parts import (
     AUTO,
@@ -104,6 +105,9 @@ def can_partial_fit(model):
             # The method itself says what is wrong.
             return True
         refused = parts.trainer.refused_batches(parts, model.n_members)
+        if is_lean(model):
+            # The method itself says so.
+            return True
         if refused is None and model._learned is not None:
             refused = parts.trainer.refused_state(model._learned.state)
     if refused is not None:
@@ -163,6 +167,10 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     # What a fitted mixture keeps besides its public attributes.
     _learned: Any = None
+    # What a lean copy does not have, and says so.
+    history_ = LeftOut()
+    lower_bounds_ = LeftOut()
+    expert_pool_ = LeftOut()
 
     _parameter_constraints = {
         "experts": [

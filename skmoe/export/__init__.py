@@ -3,8 +3,16 @@
 from .._stamp import public
 from ._offload import OffloadedClassifier, OffloadedRegressor, offload
 from ._shelf import Shelf, ShelfUse, StoredExpert
+from ._slim import slim
+from ._trusted import trusted_types
 
-__all__ = ["OffloadedClassifier", "OffloadedRegressor", "offload"]
+__all__ = [
+    "OffloadedClassifier",
+    "OffloadedRegressor",
+    "offload",
+    "slim",
+    "trusted_types",
+]
 
 public(
     __name__,
@@ -14,4 +22,6 @@ public(
     ShelfUse,
     StoredExpert,
     offload,
+    slim,
+    trusted_types,
 )

@@ -11,7 +11,9 @@ from ._gaussian import GaussianGate
 from ._group import GroupGate
 from ._mlp import MLPGate
 from ._softmax import SoftmaxGate
+from ._sums import ConstantSums, CurveGateSums, GaussianSums, SoftmaxSums
 from ._tree import NoiseTreeGate, TreeGate
+from ._tree_sums import TreeSums
 
 __all__ = [
     "AdditiveGate",
@@ -39,4 +41,10 @@ public(
     NoiseTreeGate,
     Network,
     Tree,
+    # What a batch leaves.
+    ConstantSums,
+    CurveGateSums,
+    GaussianSums,
+    SoftmaxSums,
+    TreeSums,
 )
