@@ -17,6 +17,7 @@ from ..gates import (
     ConstantGate,
     GaussianGate,
     MLPGate,
+    SigmoidGate,
     SoftmaxGate,
 )
 from ..gates._base import BaseGate
@@ -35,6 +36,7 @@ GATES = {
     "softmax": SoftmaxGate,
     "additive": AdditiveGate,
     "mlp": MLPGate,
+    "sigmoid": SigmoidGate,
     "gaussian": GaussianGate,
     "constant": ConstantGate,
 }

@@ -10,6 +10,7 @@ from ._constant import ConstantGate
 from ._gaussian import GaussianGate
 from ._group import GroupGate
 from ._mlp import MLPGate
+from ._sigmoid import SigmoidGate
 from ._softmax import SoftmaxGate
 from ._tree import NoiseTreeGate, TreeGate
 
@@ -21,6 +22,7 @@ __all__ = [
     "GaussianGate",
     "GroupGate",
     "MLPGate",
+    "SigmoidGate",
     "SoftmaxGate",
 ]
 
@@ -34,6 +36,7 @@ public(
     GaussianGate,
     GroupGate,
     MLPGate,
+    SigmoidGate,
     SoftmaxGate,
     TreeGate,
     NoiseTreeGate,

@@ -98,6 +98,14 @@ class GradientRun:
         self.top, self.stage_start, self.waited = None, 0, False
         self.is_batch = False
         self.converged = trainer.schedule != "constant"
+        self._let_router_know()
+
+    def _let_router_know(self):
+        """A router that goes by what rows hold learns of all of them first."""
+        router, rows = self.task.recipe.router, self.task.rows
+        if router.fits_first:
+            alike = np.zeros((len(rows.weight), self.task.recipe.n_experts))
+            router.fit_rows(alike, rows.gate_view, rows.weight)
 
     def _start(self, state, goes_on):
         """Parameters and optimiser."""
