@@ -94,7 +94,7 @@ def named(parts):
             SoftmaxGate(standardize=False),
             SoftmaxGate(l1_ratio=0.5),
             MLPGate((4,), **NETWORK),
-            SigmoidGate(**NETWORK),
+            SigmoidGate(alpha=20.0, max_iter=2000),
             ClassifierGate(DecisionTreeClassifier(random_state=0)),
         ]
     ),
