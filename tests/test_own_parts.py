@@ -60,6 +60,7 @@ from skmoe.routers import (
     HashRouter,
     MultiHashRouter,
     NoisyTopKRouter,
+    ResidualRouter,
     SwitchRouter,
     TopKRouter,
     TopPRouter,
@@ -126,6 +127,8 @@ def test_gates(gate):
             CappedExpertChoiceRouter(),
             BalancedHashRouter(2),
             MultiHashRouter(3),
+            ResidualRouter(),
+            ResidualRouter(2, 2),
         ]
     ),
 )

@@ -32,6 +32,7 @@ from skmoe.routers import (
     HashRouter,
     MultiHashRouter,
     NoisyTopKRouter,
+    ResidualRouter,
     Routing,
     SwitchRouter,
     TopKRouter,
@@ -61,6 +62,7 @@ ROUTERS = {
     "balanced-hash": BalancedHashRouter(),
     "multi-hash": MultiHashRouter(2),
     "top-p-sparse": TopPRouter(0.8, training="sparse"),
+    "residual": ResidualRouter(),
 }
 
 
@@ -302,7 +304,7 @@ def test_top_p_keeps_the_smallest_sufficient_set():
 
 
 EM_FOLLOWS = ["balanced", "hash", "choice", "top-p", "capped-choice", "balanced-hash"]
-EM_FOLLOWS += ["multi-hash", "top-p-sparse"]
+EM_FOLLOWS += ["multi-hash", "top-p-sparse", "residual"]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -398,6 +400,9 @@ def test_shared_overflow_needs_a_shared_expert(regression):
         CappedExpertChoiceRouter(max_active=0),
         BalancedHashRouter(seed=-1),
         MultiHashRouter(2.0),
+        ResidualRouter(0),
+        ResidualRouter(4),
+        ResidualRouter(1, n_shared=5),
     ],
     ids=repr,
 )

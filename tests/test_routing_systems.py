@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe._kernels.routing import row_keys
+from skmoe.experts import MLPExpert
 from skmoe.gates import SigmoidGate
 from skmoe.losses import EntropyLoss, HierarchicalBalancingLoss, LoadBalancingLoss
 from skmoe.routers import (
@@ -22,6 +23,7 @@ from skmoe.routers import (
     ExpertChoiceRouter,
     GShardRouter,
     MultiHashRouter,
+    ResidualRouter,
     SwitchRouter,
     TopPRouter,
 )
@@ -326,3 +328,49 @@ def test_sigmoid_gates_learn(regression, kind):
     model.set_params(trainer=Gradient(losses=losses, **QUICK)).fit(X, y)
     assert model.score(X, y) > 0.6
     assert np.isfinite(model.history_["HierarchicalBalancingLoss"]).all()
+
+
+# -- residual mixtures ---------------------------------------------------------
+
+
+def test_a_residual_mixture_is_shared_expert_and_coefficient_times_the_rest():
+    k, n_shared = 2, 1
+    routing = ResidualRouter(k, n_shared).route(LOG_GATE)
+    values, proba = RNG.normal(size=(len(LOG_GATE), K)), np.exp(LOG_GATE)
+    for i in range(60):
+        rest = 1 + np.argsort(-proba[i, 1:], kind="stable")[:k]
+        routed = proba[i, rest].sum()
+        coefficient = routed / (routed + proba[i, 0])
+        mixture = proba[i, rest] @ values[i, rest] / routed
+        expected = (1 - coefficient) * values[i, 0] + coefficient * mixture
+        assert routing.dense()[i] @ values[i] == pytest.approx(expected)
+
+
+def test_a_shared_expert_is_trained_jointly(regression):
+    X, y = regression
+    model = MoERegressor(
+        MLPExpert((8,)),
+        n_experts=3,
+        shared_expert=MLPExpert((16,)),
+        router=ResidualRouter(),
+        trainer=Gradient(**QUICK),
+        random_state=0,
+    ).fit(X, y)
+    assert list(model.named_experts_) == ["shared", "expert0", "expert1", "expert2"]
+    assert model.named_experts_["shared"].hidden_layer_sizes == (16,)
+    assert model.shared_expert_ is None
+    routing, coefficient = model.route(X), 1 - model.gate_proba(X)[:, 0]
+    assert routing.load[0] == len(X)
+    assert routing.load[1:].sum() == len(X)
+    # Both are learned: the coefficient differs from row to row, the shared one moves.
+    assert np.ptp(coefficient) > 0.1
+    before = model.named_experts_["shared"].predict(X)
+    model.partial_fit(X, y)
+    assert not np.array_equal(model.named_experts_["shared"].predict(X), before)
+    # As the same list of experts would.
+    experts = [("shared", MLPExpert((16,)))]
+    experts += [(f"expert{k}", MLPExpert((8,))) for k in range(3)]
+    same = clone(model).set_params(shared_expert=None, experts=experts, n_experts=4)
+    np.testing.assert_allclose(
+        same.fit(X, y).predict(X), clone(model).fit(X, y).predict(X)
+    )

@@ -16,6 +16,7 @@ from ._dense import DenseRouter
 from ._hash import HashRouter
 from ._hashes import BalancedHashRouter, MultiHashRouter
 from ._noisy import NoisyTopKRouter
+from ._residual import ResidualRouter
 from ._top_p import TopPRouter
 from ._topk import TopKRouter
 
@@ -33,6 +34,7 @@ __all__ = [
     "HashRouter",
     "MultiHashRouter",
     "NoisyTopKRouter",
+    "ResidualRouter",
     "Routing",
     "SwitchRouter",
     "TopKRouter",
@@ -58,6 +60,7 @@ public(
     HashRouter,
     MultiHashRouter,
     NoisyTopKRouter,
+    ResidualRouter,
     SwitchRouter,
     TopKRouter,
     TopPRouter,

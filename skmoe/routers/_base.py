@@ -105,6 +105,8 @@ class BaseRouter(Stamped):
     gated = True
     #: Whether experts that are alike otherwise differ to it, and keep their places.
     tells_apart = False
+    #: Whether the mixture's shared expert is its first expert, trained with the others.
+    takes_shared = False
     #: Share of the epochs of ``Gradient`` in which all experts stay active.
     soft_share = 0.0
     #: Whether ``fit`` learns something: where a class has one of its own.
