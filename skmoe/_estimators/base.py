@@ -117,15 +117,15 @@ def can_partial_fit(model):
     return True
 
 
-def check_freeze(freeze, names):
+def check_freeze(freeze, names, owner="partial_fit"):
     """Raise ``ValueError`` unless ``freeze`` says what stays as it is."""
     known = freeze is None or (isinstance(freeze, str) and freeze in FREEZE)
     if isinstance(freeze, (list, tuple)):
         known = all(isinstance(name, str) and name in names for name in freeze)
     if not known:
         raise ValueError(
-            f"partial_fit got freeze={freeze!r}, but expected None, 'experts', 'gate' "
-            f"or a list of names out of {names}."
+            f"{owner} got freeze={freeze!r}, but expected None, 'experts', 'gate' or a "
+            f"list of names out of {names}."
         )
 
 

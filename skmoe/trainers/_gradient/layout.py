@@ -290,6 +290,12 @@ class ParameterLayout:
             ridge[where] *= expert.strength
         return ridge / len(self.weight)
 
+    def pull(self):
+        """Penalty of each parameter's way from its start, per row; of no variance."""
+        pull = np.full(self.n_parameters, self.task.start.pull / len(self.weight))
+        pull[self.variances] = 0.0
+        return pull
+
     def penalty_gradient(self, theta, ridge):
         """Gradient of the ridge penalties.
 

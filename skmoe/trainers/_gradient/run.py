@@ -91,6 +91,8 @@ class GradientRun:
         self._start(state, goes_on)
         self.frozen = np.flatnonzero(problem.frozen())
         self.ridge = problem.ridge()
+        # Of each parameter of gate and experts, towards where it starts.
+        self.anchor, self.pull = self.theta.copy(), problem.pull()
         self.loss_names = numbered([type(loss).__name__ for loss in self.losses])
         self.history = {name: [] for name in (*RECORDED, *self.loss_names)}
         self.best, self.stopped = None, False
@@ -98,6 +100,14 @@ class GradientRun:
         self.top, self.stage_start, self.waited = None, 0, False
         self.is_batch = False
         self.converged = trainer.schedule != "constant"
+        self._let_router_know()
+
+    def _let_router_know(self):
+        """A router that goes by what rows hold learns of all of them first."""
+        router, rows = self.task.recipe.router, self.task.rows
+        if router.fits_first:
+            alike = np.zeros((len(rows.weight), self.task.recipe.n_experts))
+            router.fit_rows(alike, rows.gate_view, rows.weight)
 
     def _start(self, state, goes_on):
         """Parameters and optimiser."""
@@ -212,6 +222,7 @@ class GradientRun:
         for number, rows in enumerate(order):
             rows = self.training[rows]
             gradient[:] = problem.penalty_gradient(self.theta, self.ridge)
+            gradient += self.pull * (self.theta - self.anchor)
             _, routing, values = problem.gradient(
                 self.theta, rows, self.rng, phase, self.losses, gradient
             )

@@ -137,7 +137,8 @@ class GradientTask(ParameterLayout):
         scratch = self._forward_experts(theta, rows, routing, phase.dropout, rng)
         given = self.guide[rows] if phase.guided else None
         slope = self._slope(theta, rows, routing, scratch[-1], given)
-        values, extra = _auxiliary(losses, GateBatch(outputs, logits, routing, router))
+        batch = GateBatch(outputs, logits, routing, router, self.gate.tree)
+        values, extra = _auxiliary(losses, batch)
         weighted = slope.weighted + routing.weights * extra.weights
         push = extra.logits
         if router.gated or phase.dense:
