@@ -100,6 +100,7 @@ ORDERS = {
         "answers",
         "members",
         "training",
+        "splits",
         "choice",
         "fitted",
         "shown",

@@ -88,11 +88,17 @@ class ParameterLayout:
     state : State or None
         Of an earlier run, whose standardisation is kept, but of columns and outputs
         that had no spread there, or one that is far from what the batches have.
+    n_own : int or None
+        Rows that are learned from, by which columns and outputs are standardised; those
+        behind them only judge.  All if None.
     """
 
-    def __init__(self, task, objective, state=None):
+    def __init__(self, task, objective, state=None, n_own=None):
         self.task, self.n_experts = task, task.recipe.n_experts
-        self.weight = task.rows.weight / task.rows.weight.mean()
+        self.n_own = len(task.rows) if n_own is None else n_own
+        self.weight = task.rows.weight / task.rows.weight[: self.n_own].mean()
+        # Of the rows that are learned from.
+        self.counted = np.where(np.arange(len(task.rows)) < self.n_own, self.weight, 0)
         self.likely = objective == "likelihood"
         self._designs = {}
         self.scales = self._measure_target()
@@ -180,7 +186,7 @@ class ParameterLayout:
 
     def _design(self, view):
         if id(view) not in self._designs:
-            self._designs[id(view)] = make_design(as_dense(view), self.weight)
+            self._designs[id(view)] = make_design(as_dense(view), self.counted)
         return self._designs[id(view)]
 
     def _views(self):
@@ -196,10 +202,10 @@ class ParameterLayout:
         task = self.task
         if task.rows.classes is not None:
             share = np.bincount(
-                task.rows.y, self.weight, minlength=len(task.rows.classes)
+                task.rows.y, self.counted, minlength=len(task.rows.classes)
             )
             return Scales(0.0, 1.0, np.log((share + 1.0) / (share + 1.0).sum()))
-        return Scales(*weighted_moments(task.rows.y, self.weight), None)
+        return Scales(*weighted_moments(task.rows.y, self.counted), None)
 
     def _standardise_target(self):
         task, scales = self.task, self.scales
@@ -288,7 +294,7 @@ class ParameterLayout:
             self.task.recipe.experts, self.expert_slices, strict=True
         ):
             ridge[where] *= expert.strength
-        return ridge / len(self.weight)
+        return ridge / self.n_own
 
     def penalty_gradient(self, theta, ridge):
         """Gradient of the ridge penalties.
