@@ -339,6 +339,23 @@ class ParameterLayout:
             mask[where] = network.is_weight()
         return mask
 
+    def parameters_of(self, k):
+        """Mask of the parameters of an expert, of its variance and its logit."""
+        mask = np.zeros(self.n_parameters, dtype=bool)
+        mask[self.expert_slices[k]] = True
+        if self.variances.stop > self.variances.start and self.n_variances > 1:
+            mask[self.variances].reshape(self.n_variances, -1)[k] = True
+        for network, own in self.gate.networks(mask[: self.gate.n_parameters]):
+            for part in network.layers(own)[-1]:
+                part[..., k :: self.n_experts] = True
+        return mask
+
+    def are_alike(self, k, other):
+        """Whether two experts have the same architecture and columns."""
+        return any(
+            family.offsets[k] >= 0 <= family.offsets[other] for family in self.families
+        )
+
     def log_variance(self, theta):
         """Log-variances (K, d); None for classes."""
         if self.task.rows.classes is not None:

@@ -15,6 +15,7 @@ RECORDED = (
     "gate_load",
     "gate_entropy",
     "phase",
+    "revived",
     "kept",
 )
 # Loss, in nats per row and epoch, that is no gain any more.

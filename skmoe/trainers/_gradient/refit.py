@@ -123,11 +123,10 @@ class AlternatingRun:
             if run.stopped:
                 break
         history = in_rounds(histories, kept)
-        history = history if earlier is None else joined(earlier.history, history)
         bounds = [float(bound) for bound in history["bound"]]
-        return replace(
-            best[1], history=history, lower_bounds=bounds, n_iter=len(bounds)
-        )
+        history = history if earlier is None else joined(earlier.history, history)
+        n_iter = len(history["bound"])
+        return replace(best[1], history=history, lower_bounds=bounds, n_iter=n_iter)
 
     def _train_gate(self, parts, predictions, state, n_done, resp):
         if self.task.rows.classes is not None:

@@ -14,6 +14,7 @@ from .._em.starts import linear_match, start_responsibilities
 from .._em.trainers import EM
 from .layout import check_continues
 from .record import Record
+from .revival import revive
 from .task import Diverged, Phase
 
 # Rows whose top expert is followed from epoch to epoch.
@@ -82,7 +83,8 @@ class GradientRun:
         self.loss_names = numbered([type(loss).__name__ for loss in self.losses])
         self.record = Record(self.loss_names)
         self.best, self.stopped = None, False
-        self.followed = self.training[:FOLLOWED_ROWS]
+        step = -(-len(self.training) // FOLLOWED_ROWS)
+        self.followed = self.training[::step]
         self.top, self.stage_start, self.waited = None, 0, False
         self.is_batch = self.converged = False
         # The history of the run that this one goes on from.
@@ -186,8 +188,17 @@ class GradientRun:
             self.waited = waited >= trainer.n_iter_no_change and trainer.early_stopping
             if self.waited:
                 break
+            self._revive(phase)
         settled = self.record.has_settled(self.stage_start, trainer.n_iter_no_change)
         self.converged = self.waited or settled
+
+    def _revive(self, phase):
+        """Start experts that serve nobody anew, every so many epochs."""
+        every, epoch = self.trainer.revive, len(self.record)
+        if every is None or epoch % every or phase.guided:
+            return
+        parts = self.problem, self.theta, self.optimizer
+        self.record["revived"][-1] = revive(*parts, self.training, phase, self.rng)
 
     def _epoch(self, phase, rate):
         """Losses, loads and overflow of a pass; ``rate`` maps its share to a rate."""
@@ -239,6 +250,7 @@ class GradientRun:
             gate_load=seen.load,
             gate_entropy=seen.entropy,
             phase=self._stage(phase),
+            revived=0,
             **dict(zip(self.loss_names, values[1:], strict=True)),
         )
 
@@ -316,7 +328,7 @@ class GradientRun:
             experts,
             problem.likelihoods(theta),
             log_likelihood=(self._jacobian() - value) * rows.weight[every].sum(),
-            lower_bounds=history["bound"],
+            lower_bounds=self.record["bound"],
             load=load,
             n_iter=self.n_passes + len(self.record),
             converged=self.converged,

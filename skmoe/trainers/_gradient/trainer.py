@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from ..._warnings import warn
+from ...exceptions import ExpertCollapseWarning
 from ...likelihoods import Gaussian
 from ...losses import BaseLoss, RouterZLoss
 from .._task import Task, Trainer, check_supported
 from .refit import AlternatingRun
+from .revival import idle_names
 from .run import GradientRun, State, generator
 from .task import GradientTask, Phase, check_gate, is_differentiable
 from .validation import (
@@ -35,6 +38,10 @@ CHOICES = {
 
 def _counts(value):
     return isinstance(value, numbers.Integral) and value >= 1
+
+
+def _is_interval(value):
+    return value is None or _counts(value)
 
 
 def _is_share(value):
@@ -59,6 +66,10 @@ RANGES = {
     "max_epochs": (_counts, "an integer >= 1"),
     "n_iter_no_change": (_counts, "an integer >= 1"),
     "max_refits": (_counts, "an integer >= 1"),
+    "revive": (
+        lambda value: value is None or _counts(value),
+        "None or an integer >= 1",
+    ),
     "expert_dropout": (_is_share, "a number in [0, 1)"),
     "validation_fraction": (_is_share, "a number in [0, 1)"),
     "validation": (makes_sense, EXPECTED),
@@ -127,6 +138,10 @@ class Gradient(Trainer):
         scikit-learn, whose last test rows it is, so that ``TimeSeriesSplit()`` holds
         out the latest; a mask (n_samples,) or an array of row numbers; or rows of their
         own, as a tuple (X, y) or (X, y, sample_weight), from which nothing is learned.
+    revive : int or None, default=None
+        Every so many epochs an expert that serves next to no row is started anew as a
+        copy of the busiest one, and the gate parts the rows of that between the two.
+        Without, experts that serve no row in the end are told by a warning.
 
     References
     ----------
@@ -136,6 +151,8 @@ class Gradient(Trainer):
        ICLR.
     .. [3] Fedus, W., Zoph, B., Shazeer, N. (2021). Switch transformers. JMLR 23,
        section 2.4 (expert dropout).
+    .. [4] Dhariwal, P. et al. (2020). Jukebox: a generative model for music.
+       arXiv:2005.00341, section 3.1 (codes that nobody uses are restarted).
 
     Examples
     --------
@@ -172,6 +189,7 @@ class Gradient(Trainer):
         n_iter_no_change: int = 15,
         max_refits: int = 5,
         validation: Any = None,
+        revive: int | None = None,
     ) -> None:
         self.objective = objective
         self.losses = losses
@@ -190,6 +208,7 @@ class Gradient(Trainer):
         self.n_iter_no_change = n_iter_no_change
         self.max_refits = max_refits
         self.validation = validation
+        self.revive = revive
 
     @property
     def splitter(self):
@@ -263,7 +282,7 @@ class Gradient(Trainer):
         task, split = split_rows(self, task, rng)
         rng = rng if state is None else generator(task, state)
         if not is_differentiable(task):
-            return AlternatingRun(self, task, split).fit()
+            return self._told(AlternatingRun(self, task, split).fit(), task)
         problem = GradientTask(task, self.objective, state, split.n_own)
         # One expert has no role to find; guided epochs would only not stop early.
         guided = self.start == "linear" and state is None and task.recipe.n_experts > 1
@@ -272,7 +291,33 @@ class Gradient(Trainer):
         run.earlier = start.warm.history if goes_on else None
         with run.told():
             run.train()
-            return run.to_fit()
+            return self._told(run.to_fit(), task)
+
+    def _told(self, fit, task):
+        """The fit, after a warning of experts that serve nobody."""
+        idle = idle_names(task.recipe.names, fit.load, len(task.rows))
+        if idle and not task.recipe.pooled:
+            remedies = [] if self.revive or self._never_revives(task) else ["revive=10"]
+            if task.recipe.router.gated and not self.losses:
+                remedies.append("losses=[LoadBalancingLoss()]")
+            remedies.append("fewer experts")
+            named = ", ".join(map(repr, idle))
+            warn(
+                f"Gradient left expert {named} without a row to serve; use "
+                f"{' or '.join(remedies)}.",
+                ExpertCollapseWarning,
+            )
+        return fit
+
+    def _never_revives(self, task):
+        """Why experts are not started anew, and the remedy; None if they may be."""
+        if not is_differentiable(task):
+            return "experts that are no networks, which are fitted anew anyway"
+        if task.recipe.gate.follows_paths:
+            return "a tree of gates, where experts have places; use a flat mixture"
+        if not task.recipe.router.gated:
+            return f"router={task.recipe.router!r}, which asks no gate"
+        return None
 
     def fit_batch(self, rows, recipe, start, report):
         """One pass over further rows, from where the last one ended."""
@@ -303,6 +348,11 @@ class Gradient(Trainer):
             )
         check_gate(task)
         self._check_gated(task.recipe.router)
+        never = self._never_revives(task) if self.revive else None
+        if never:
+            raise ValueError(
+                f"Gradient got revive={self.revive!r} with {never}; leave revive out."
+            )
         if task.recipe.gate.follows_paths:
             self._check_tree()
         state = _state_of(task.start.warm)

@@ -101,6 +101,7 @@ class TwoStage(Trainer):
     (300, 2)
     """
 
+    kind = "two-stage"
     continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
     fits_bare = False
