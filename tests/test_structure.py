@@ -101,6 +101,7 @@ ORDERS = {
         "answers",
         "members",
         "training",
+        "splits",
         "choice",
         "lean",
         "fitted",

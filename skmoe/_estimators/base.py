@@ -67,6 +67,7 @@ from .parts import (
 from .shared import fit_shared
 from .shown import block_of, few_of
 from .sources import fit_source
+from .splits import splitting, with_judges
 from .start import read_start
 from .subjects import check_constant, read_groups
 from .training import (
@@ -75,7 +76,6 @@ from .training import (
     given_rows,
     make_task,
     positive_rows,
-    splitting,
     told_of_compiling,
     train_batch,
     training_size,
@@ -399,17 +399,24 @@ def screened(parts, given):
 
 def completed(model, task, parts, given, views, sizes, fit_params, split_params):
     """A task with what not all fits have, and the fitted shared expert."""
+    split, trainer = None, parts.trainer
+    if given.groups is not None or trainer.splitter is not None:
+        split = splitting(parts, split_params, given.groups)
     task = with_options(
         task,
+        trainer,
         training_size(parts, given, sizes),
-        splitting(parts, split_params, given.groups),
+        split,
         [fit_params[name] for name in parts.names],
     )
     if any(traits(expert).shares for expert in parts.experts):
         task = with_common(model, task, parts.experts, views.experts)
     own = fit_params.get(SHARED, {})
     shared, offset = fit_shared_of(model, parts, given, views, own)
-    return positive_rows(with_shared(task, offset)), shared
+    task = positive_rows(with_shared(task, offset))
+    if trainer.judges is not None:
+        task = with_judges(model, task, parts, given.target, views, shared)
+    return task, shared
 
 
 def route_fit_params(model, parts, fit_params, groups=None):

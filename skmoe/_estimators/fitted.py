@@ -187,7 +187,7 @@ def _as_fit(model, n_experts):
         load=model.expert_load_,
         n_iter=model.n_iter_,
         converged=model.converged_,
-        history={},
+        history=model.history_,
         router=model.router_,
         state=learned.state,
         before=learned.before,
