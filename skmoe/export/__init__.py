@@ -3,8 +3,15 @@
 from .._stamp import public
 from ._offload import OffloadedClassifier, OffloadedRegressor, offload
 from ._shelf import Shelf, ShelfUse, StoredExpert
+from .onnx._convert import onnx_inputs, to_onnx
 
-__all__ = ["OffloadedClassifier", "OffloadedRegressor", "offload"]
+__all__ = [
+    "OffloadedClassifier",
+    "OffloadedRegressor",
+    "offload",
+    "onnx_inputs",
+    "to_onnx",
+]
 
 public(
     __name__,
@@ -14,4 +21,6 @@ public(
     ShelfUse,
     StoredExpert,
     offload,
+    onnx_inputs,
+    to_onnx,
 )

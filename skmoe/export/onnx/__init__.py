@@ -1,0 +1,35 @@
+"""Fitted mixtures as ONNX graphs, and converters for parts of your own."""
+
+from ..._stamp import public
+from . import _additive, _gates, _likelihoods, _linear, _networks, _routing  # noqa: F401
+from ._convert import onnx_inputs, to_onnx
+from ._graph import Graph
+from ._inputs import Inputs
+from ._registry import (
+    register_expert,
+    register_gate,
+    register_likelihood,
+    register_router,
+    register_transformer,
+)
+
+__all__ = [
+    "Graph",
+    "Inputs",
+    "register_expert",
+    "register_gate",
+    "register_likelihood",
+    "register_router",
+    "register_transformer",
+]
+
+public(
+    __name__,
+    Graph,
+    Inputs,
+    register_expert,
+    register_gate,
+    register_likelihood,
+    register_router,
+    register_transformer,
+)

@@ -1,0 +1,207 @@
+"""What transforms a table for parts: selections, encodings and splines in a graph."""
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..._tables.features import DECIMALS, SNAPPED, PiecewiseLinear
+from ..._tables.values import Kind
+from ...experts._encoding import TableEncoder
+from ._foreign import foreign_columns
+from ._inputs import GAP, Matrix
+from ._registry import register_transformer, transformer_converter
+
+#: A category that no table has.
+UNSEEN = "\0"
+
+
+def transformed(transformer, graph, inputs, who):
+    """What a transformer makes of inputs, with what it makes of their sample."""
+    convert = transformer_converter(transformer)
+    if convert is None:
+        return foreign_columns(transformer, graph, inputs, who)
+    return convert(transformer, graph, inputs)
+
+
+def _columns(transformer, graph, inputs):
+    """A choice of columns, which none of its parts transforms."""
+    kinds = {own for _, own, columns in transformer.transformers_ if np.size(columns)}
+    if not kinds <= {"passthrough", "drop"}:
+        return foreign_columns(transformer, graph, inputs, "a ColumnTransformer")
+    positions = []
+    for _, own, columns in transformer.transformers_:
+        if own == "passthrough":
+            positions += _positions(transformer, inputs, columns)
+    return inputs.select(positions)
+
+
+def _positions(transformer, inputs, columns):
+    """Positions of the columns of a selection, in whatever form."""
+    if isinstance(columns, slice) or np.asarray(columns).dtype.kind == "b":
+        return np.arange(inputs.n_columns)[columns].tolist()
+    return [int(own) for own in inputs.positions(list(np.atleast_1d(columns)))]
+
+
+def _pipeline(transformer, graph, inputs):
+    sample = inputs.sample
+    for _, step in transformer.steps:
+        if step in (None, "passthrough"):
+            continue
+        inputs = transformed(step, graph, inputs, type(step).__name__)
+        sample = inputs.sample = step.transform(sample)
+    return inputs
+
+
+def _standard(transformer, graph, inputs):
+    X = inputs.numbers()
+    if transformer.with_mean:
+        X = graph.op("Sub", X, transformer.mean_)
+    if transformer.with_std:
+        X = graph.op("Div", X, transformer.scale_)
+    return Matrix.of(graph, X, inputs.n_columns)
+
+
+def _imputed(transformer, graph, inputs):
+    """Values for gaps, and marks of columns that had some in training."""
+    X, fill = inputs.numbers(), np.asarray(transformer.statistics_, dtype=float)
+    keeps = transformer.keep_empty_features
+    if not np.isnan(transformer.missing_values) or (np.isnan(fill).any() and not keeps):
+        return foreign_columns(transformer, graph, inputs, "a SimpleImputer")
+    gaps = graph.op("IsNaN", X)
+    filled = graph.op("Where", gaps, np.where(np.isnan(fill), 0.0, fill), X)
+    if transformer.indicator_ is None:
+        return Matrix.of(graph, filled, inputs.n_columns)
+    marked = transformer.indicator_.features_
+    if not len(marked):
+        return Matrix.of(graph, filled, inputs.n_columns)
+    marks = graph.double(graph.columns(gaps, marked))
+    both = graph.op("Concat", filled, marks, axis=1)
+    return Matrix.of(graph, both, inputs.n_columns + len(marked))
+
+
+def _encoded(transformer, graph, inputs):
+    """Text by tables of what each category becomes, numbers as they are filled."""
+    text = [j for j, kind in enumerate(transformer.kinds_) if kind == Kind.TEXT]
+    parts, width = [], 0
+    if transformer.categories_ is not None:
+        tables = category_tables(transformer.categories_, len(text))
+        for j, (known, table) in zip(text, tables, strict=True):
+            place = category_places(graph, inputs.column(j), known)
+            parts.append(graph.op("Gather", table, place, axis=0))
+            width += table.shape[1]
+    numbers = number_columns(transformer, graph, inputs)
+    if numbers is not None:
+        parts.append(numbers.numbers())
+        width += numbers.n_columns
+    tensor = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    return Matrix.of(graph, tensor, width)
+
+
+def number_columns(transformer, graph, inputs):
+    """What a ``TableEncoder`` makes of the columns that are no text, or None."""
+    kinds = transformer.kinds_
+    places = [j for j, kind in enumerate(kinds) if kind != Kind.TEXT]
+    if not places:
+        return None
+    each = [
+        graph.filled(inputs.any_tensor(), 1) if kinds[j] is None else inputs.number(j)
+        for j in places
+    ]
+    tensor = graph.op("Concat", *each, axis=1) if len(each) > 1 else each[0]
+    numbers = Matrix.of(graph, tensor, len(places))
+    numbers.sample = transformer._parts(inputs.sample)[1]
+    if transformer.numbers_ is None:
+        return numbers
+    who = type(transformer.numbers_).__name__
+    return transformed(transformer.numbers_, graph, numbers, who)
+
+
+def category_places(graph, column, known):
+    """Places (n,) of the values of a column of text among known ones.
+
+    The last place but one is that of gaps, the last one that of all others.
+    """
+    names = [own for own in known if own != GAP]
+    places = [i for i, own in enumerate(known) if own != GAP]
+    return graph.op(
+        "LabelEncoder",
+        graph.reshape(column, -1),
+        domain="ai.onnx.ml",
+        keys_strings=[*names, GAP],
+        values_int64s=[*places, len(known)],
+        default_int64=len(known) + 1,
+    )
+
+
+def category_tables(encoder, n_columns):
+    """Of each column of text: known categories, and what they become.
+
+    Returns
+    -------
+    list of (known, table)
+        Rows of a table are those of the categories, of a gap, and of what is unseen.
+    """
+    known = [[own for own in each if own is not None] for each in encoder.categories_]
+    base = np.full((1, n_columns), UNSEEN, dtype=object)
+    found, owner = [], None
+    for j, names in enumerate(known):
+        rows = np.repeat(base, len(names) + 2, axis=0)
+        rows[:-2, j], rows[-2, j] = names, None
+        found.append(np.asarray(encoder.transform(rows), dtype=float))
+    owner = _owners(found)
+    pairs = enumerate(zip(known, found, strict=True))
+    return [(names, own[:, owner == j]) for j, (names, own) in pairs]
+
+
+def _owners(found):
+    """Which column (m,) made each encoded one: that with which it changes."""
+    owner = np.full(found[0].shape[1], -1)
+    for j, own in enumerate(found):
+        changes = ~((own == own[-1]) | (np.isnan(own) & np.isnan(own[-1]))).all(axis=0)
+        owner[changes] = j
+    # What never changes may be anybody's, in its place.
+    for k in range(len(owner)):
+        if owner[k] < 0:
+            owner[k] = owner[k - 1] if k else 0
+    return owner
+
+
+def _ramps(transformer, graph, inputs):
+    """Ramps between the knots of each column: hats are their differences."""
+    unit = transformer.unit_
+    scale = transformer.scale_
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    X = graph.op("Div", inputs.numbers(), unit)
+    Z = graph.op("Mul", graph.op("Sub", X, transformer.center_), inverse)
+    near = graph.op("Less", graph.op("Abs", Z), SNAPPED)
+    # As NumPy rounds: multiplied, rounded to even, divided.
+    digits = 10.0**DECIMALS
+    snapped = graph.op("Div", graph.op("Round", graph.op("Mul", Z, digits)), digits)
+    Z = graph.op("Where", near, snapped, Z)
+    parts, width = [], 0
+    for j, spline in enumerate(transformer.splines_):
+        knots, degree = spline.bsplines_[0].t, spline.bsplines_[0].k
+        knots = knots[degree:-degree]
+        parts.append(_ramps_of(graph, graph.columns(Z, [j]), knots))
+        width += len(knots) - 1
+    tensor = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    return Matrix.of(graph, tensor, width)
+
+
+def _ramps_of(graph, column, knots):
+    """Ramps (n, b - 1) of a column (n, 1), the outer ones going on."""
+    low, high = knots[:-1], knots[1:]
+    share = graph.op("Div", graph.op("Sub", column, low), high - low)
+    least, most = np.zeros(len(low)), np.ones(len(low))
+    least[0], most[-1] = -np.inf, np.inf
+    return graph.op("Min", graph.op("Max", share, least), most)
+
+
+register_transformer(ColumnTransformer, _columns)
+register_transformer(Pipeline, _pipeline)
+register_transformer(StandardScaler, _standard)
+register_transformer(SimpleImputer, _imputed)
+register_transformer(TableEncoder, _encoded)
+register_transformer(PiecewiseLinear, _ramps)
