@@ -1,8 +1,17 @@
 """Fitted mixtures as ONNX graphs, and converters for parts of your own."""
 
 from ..._stamp import public
-from . import _additive, _gates, _likelihoods, _linear, _networks, _routing  # noqa: F401
-from ._convert import onnx_inputs, to_onnx
+from . import (  # noqa: F401
+    _additive,
+    _boosted,
+    _composed,
+    _gates,
+    _likelihoods,
+    _linear,
+    _networks,
+    _routing,
+    _trees,
+)
 from ._graph import Graph
 from ._inputs import Inputs
 from ._registry import (

@@ -14,6 +14,7 @@ from ...experts._curved_variance import VarianceCurves
 from ...gates import AdditiveGate
 from ._linear import INVERSE, link_of
 from ._registry import register_expert, register_gate
+from ._search import count
 from ._transformers import category_places, category_tables, number_columns
 
 
@@ -119,7 +120,7 @@ def _numeric(graph, X, pieces, held):
     gaps = graph.op("IsNaN", X)
     if held:
         X = graph.op("Min", graph.op("Max", X, pieces.ends[0]), pieces.ends[1])
-    piece = graph.op("Add", _count(graph, X, pieces.inner), pieces.offset)
+    piece = graph.op("Add", count(graph, X, pieces.inner), pieces.offset)
     piece = graph.op("Where", gaps, pieces.gap, piece)
     way = graph.op("Sub", X, graph.op("Gather", pieces.low, piece))
     way = graph.op("Div", way, graph.op("Gather", pieces.width, piece))
@@ -128,14 +129,6 @@ def _numeric(graph, X, pieces, held):
     rise = graph.op("Mul", graph.op("Gather", pieces.slope, piece, axis=0), way)
     value = graph.op("Add", graph.op("Gather", pieces.at, piece, axis=0), rise)
     return graph.sum(value, axis=1, keepdims=0)
-
-
-def _count(graph, X, inner):
-    """How many of the inner knots (p, b) of its column each value (n, p) has reached."""
-    if not inner.shape[1]:
-        return graph.constant(np.int64(0))
-    reached = graph.op("GreaterOrEqual", graph.op("Unsqueeze", X, np.array([2])), inner)
-    return graph.sum(graph.cast(reached, np.int64), axis=2, keepdims=0)
 
 
 def _values(expert, graph, inputs):

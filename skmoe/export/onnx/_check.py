@@ -264,6 +264,8 @@ def _off(output, found, columns, tolerance, mixture, seen):
     flat = expected.reshape(len(expected), -1)
     bound = bound_of(flat, columns, tolerance)
     off, row = difference(np.reshape(found, flat.shape), flat)
+    if off > bound and output.squared:
+        return *difference(np.square(np.reshape(found, flat.shape)), flat**2), bound
     if off > bound and output.level is not None:
         # Where hardly any density is, quantiles are anywhere.
         far = reached(mixture, seen, found, output.level)

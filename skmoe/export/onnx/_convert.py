@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ..._estimators.answers import fitted_mixture
 from ..._tables.frames import from_arrow
 from ..._typing import Table
 from ...inspection._unwrap import rows_of, unwrap
@@ -16,7 +15,7 @@ from ._check import check_graph, session_of, tried_rows
 from ._foreign import difference
 from ._graph import Graph, require_onnx
 from ._inputs import Layout
-from ._mixture import MixtureInGraph
+from ._mixture import mixture_in_graph
 from ._outputs import made
 from ._transformers import transformed
 
@@ -173,15 +172,8 @@ def graph_of(unwrapped, X, layout, names):
         inputs.sample = seen
         inputs = transformed(step, graph, inputs, "a step of the pipeline")
         seen = step.transform(seen)
-    parts = parts_of(unwrapped.mixture, seen, graph, inputs)
+    parts = mixture_in_graph(unwrapped.mixture, seen, graph, inputs)
     return graph, [made(name, parts, unwrapped.mixture, seen) for name in names], seen
-
-
-def parts_of(mixture, X, graph, inputs):
-    """The ``MixtureInGraph`` of a mixture that sees some inputs, and X of the sample."""
-    own = fitted_mixture(mixture)
-    table = own.views.read(mixture, X)
-    return MixtureInGraph(own, list(mixture.named_experts_), graph, inputs, table)
 
 
 def _finished(graph, outputs, layout):

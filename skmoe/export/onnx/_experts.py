@@ -1,4 +1,4 @@
-"""What experts predict in a graph, whatever their kind, as ``predict_expert`` has it."""
+"""What experts predict in a graph, whatever their kind."""
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator

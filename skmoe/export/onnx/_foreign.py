@@ -1,4 +1,4 @@
-"""Estimators of other libraries in a graph: skl2onnx converts, and answers are compared.
+"""Estimators of other libraries in a graph: converted by skl2onnx, and compared.
 
 Every estimator is tried in double precision first, and in single precision where that
 does not run or answers otherwise; none is taken that disagrees with itself.
@@ -18,9 +18,8 @@ from ._inputs import Layout, Matrix
 from ._registry import refuse
 
 #: Largest difference of answers, relative to their spread, in either precision.
-LIMITS = {np.float64: 1e-9, np.float32: 1e-5}
-#: Estimators of which skl2onnx makes graphs that answer otherwise, and why.
-BROKEN = "categorical_features"
+SINGLE = 1e-5
+LIMITS = {np.float64: 1e-9, np.float32: SINGLE}
 
 
 class Attempt(NamedTuple):
@@ -84,14 +83,6 @@ def _refuse_known(estimator, who):
             "no converter is registered for its class",
             "register one by skmoe.export.onnx.register_expert, or, if the mixture is "
             "on disk, export the one that was put there",
-        )
-    mask = vars(estimator).get("is_categorical_")
-    if mask is not None and np.any(mask):
-        refuse(
-            f"{who} ({type(estimator).__name__})",
-            "skl2onnx makes wrong graphs of boosted trees with categorical_features",
-            "fit it with categorical_features=None on encoded columns, such as those "
-            "of a OneHotEncoder",
         )
 
 

@@ -4,6 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..._estimators.answers import fitted_mixture
 from ...experts._base import traits
 from ._experts import prediction, smooth, tilted
 from ._gates import is_sparse, log_weights, weights_of
@@ -297,3 +298,18 @@ class MixtureInGraph:
             gate = graph.op("Max", self.gate, np.finfo(float).tiny)
             weights = graph.op("Where", served, weights, graph.op("Mul", gate, there))
         return graph.op("Div", weights, graph.sum(weights))
+
+
+def mixture_in_graph(model, X, graph, inputs):
+    """The ``MixtureInGraph`` of a fitted mixture.
+
+    Parameters
+    ----------
+    model : fitted mixture
+    X : rows by which answers are compared
+    graph : Graph
+    inputs : Inputs, what the mixture sees
+    """
+    own = fitted_mixture(model)
+    table = own.views.read(model, X)
+    return MixtureInGraph(own, list(model.named_experts_), graph, inputs, table)

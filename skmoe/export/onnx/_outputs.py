@@ -26,6 +26,7 @@ class Output(NamedTuple):
     shape : tuple of int, behind the rows
     expected : what the model itself says of rows
     level : float, of a quantile; None for other outputs
+    squared : bool, whether it is the root of a difference, which may lose digits
     """
 
     name: str
@@ -34,6 +35,7 @@ class Output(NamedTuple):
     shape: tuple
     expected: np.ndarray
     level: float | None = None
+    squared: bool = False
 
 
 def made(name, parts, model, X):
@@ -90,7 +92,7 @@ def _std(name, parts, model, X, _):
     tensor = graph.op("Sqrt", parts.weighed(weights, spread))
     tensor, shape = _shaped(parts, tensor)
     _, expected = model.predict(X, return_std=True)
-    return Output(name, tensor, np.float64, shape, expected)
+    return Output(name, tensor, np.float64, shape, expected, squared=True)
 
 
 def _no_function(likelihood, what, name):

@@ -57,14 +57,42 @@ def student_cdf(graph, z, df):
     nodes, weights = np.polynomial.legendre.leggauss(N_POINTS)
     total = None
     for node, weight in zip(0.5 * (nodes + 1.0), 0.5 * weights, strict=True):
-        cosine = graph.op("Cos", graph.op("Mul", angle, node))
-        power = graph.op("Exp", graph.op("Mul", graph.op("Log", cosine), df - 1.0))
+        power = graph.op(
+            "Exp", graph.op("Mul", _log_cosine(graph, angle, node), df - 1.0)
+        )
         term = graph.op("Mul", power, weight)
         total = term if total is None else graph.op("Add", total, term)
-    height = np.exp(-special.betaln(0.5, 0.5 * df))
+    height = _ratio_of_gammas(0.5 * df) / np.sqrt(np.pi)
     inner = graph.op("Mul", graph.op("Mul", total, angle), height)
     tail = graph.op("Max", graph.op("Sub", 0.5, inner), 0.0)
     return _of_tail(graph, z, tail)
+
+
+def _ratio_of_gammas(x):
+    """``gamma(x + 1/2) / gamma(x)``; its series keeps digits that large ones lose."""
+    inverse = 1.0 / x
+    series = 1.0 + inverse * (
+        -1.0 / 8
+        + inverse * (1.0 / 128 + inverse * (5.0 / 1024 - inverse * 21.0 / 32768))
+    )
+    near = np.minimum(x, 100.0)
+    exact = np.exp(special.gammaln(near + 0.5) - special.gammaln(near))
+    return np.where(x > 100.0, np.sqrt(x) * series, exact)
+
+
+def _log_cosine(graph, angle, share):
+    """Logarithm of the cosine of a share of an angle, with all digits near zero."""
+    sine = graph.op("Sin", graph.op("Mul", angle, share))
+    lost = graph.op("Neg", graph.op("Mul", sine, sine))
+    # The rounding of the sum is the same above and below (W. Kahan).
+    one = graph.op("Add", lost, 1.0)
+    rounded = graph.op("Sub", one, 1.0)
+    exact = graph.op("Equal", rounded, 0.0)
+    ratio = graph.op(
+        "Div", graph.op("Log", one), graph.op("Where", exact, 1.0, rounded)
+    )
+    log = graph.op("Mul", lost, graph.op("Where", exact, 1.0, ratio))
+    return graph.op("Mul", log, 0.5)
 
 
 def _arctan(graph, x):

@@ -1,13 +1,17 @@
 """What transforms a table for parts: selections, encodings and splines in a graph."""
 
+import warnings
+
 import numpy as np
+from scipy import sparse
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from ..._sklearn import safe_indexing
 from ..._tables.features import DECIMALS, SNAPPED, PiecewiseLinear
-from ..._tables.values import Kind
+from ..._tables.values import Kind, is_gap
 from ...experts._encoding import TableEncoder
 from ._foreign import foreign_columns
 from ._inputs import GAP, Matrix
@@ -26,18 +30,33 @@ def transformed(transformer, graph, inputs, who):
 
 
 def _columns(transformer, graph, inputs):
-    """A choice of columns, which none of its parts transforms."""
-    kinds = {own for _, own, columns in transformer.transformers_ if np.size(columns)}
-    if not kinds <= {"passthrough", "drop"}:
-        return foreign_columns(transformer, graph, inputs, "a ColumnTransformer")
-    positions = []
-    for _, own, columns in transformer.transformers_:
-        if own == "passthrough":
-            positions += _positions(transformer, inputs, columns)
-    return inputs.select(positions)
+    """Transformed columns side by side; a mere choice of columns stays one."""
+    parts = [
+        (own, _positions(inputs, columns))
+        for _, own, columns in transformer.transformers_
+        if own != "drop" and np.size(columns)
+    ]
+    if all(own == "passthrough" for own, _ in parts):
+        return inputs.select([j for _, positions in parts for j in positions])
+    made = []
+    for own, positions in parts:
+        seen = inputs.select(positions)
+        seen.sample = safe_indexing(inputs.sample, positions, axis=1)
+        passed = own == "passthrough"
+        who = "a step of a ColumnTransformer"
+        made.append(seen if passed else transformed(own, graph, seen, who))
+    return side_by_side(graph, made)
 
 
-def _positions(transformer, inputs, columns):
+def side_by_side(graph, parts):
+    """The columns of several inputs as one matrix of numbers."""
+    if len(parts) == 1:
+        return parts[0]
+    tensor = graph.op("Concat", *(own.numbers() for own in parts), axis=1)
+    return Matrix.of(graph, tensor, sum(own.n_columns for own in parts))
+
+
+def _positions(inputs, columns):
     """Positions of the columns of a selection, in whatever form."""
     if isinstance(columns, slice) or np.asarray(columns).dtype.kind == "b":
         return np.arange(inputs.n_columns)[columns].tolist()
@@ -84,17 +103,30 @@ def _imputed(transformer, graph, inputs):
 def _encoded(transformer, graph, inputs):
     """Text by tables of what each category becomes, numbers as they are filled."""
     text = [j for j, kind in enumerate(transformer.kinds_) if kind == Kind.TEXT]
-    parts, width = [], 0
+    parts = []
     if transformer.categories_ is not None:
-        tables = category_tables(transformer.categories_, len(text))
-        for j, (known, table) in zip(text, tables, strict=True):
-            place = category_places(graph, inputs.column(j), known)
-            parts.append(graph.op("Gather", table, place, axis=0))
-            width += table.shape[1]
+        parts.append(_looked_up(transformer.categories_, graph, inputs.select(text)))
     numbers = number_columns(transformer, graph, inputs)
-    if numbers is not None:
-        parts.append(numbers.numbers())
-        width += numbers.n_columns
+    parts += [] if numbers is None else [numbers]
+    return side_by_side(graph, parts)
+
+
+def _categories(transformer, graph, inputs):
+    """An encoder of categories, by tables where all columns are text."""
+    if not all(own.is_text for own in inputs.columns):
+        kind = type(transformer).__name__
+        return foreign_columns(transformer, graph, inputs, f"an encoder ({kind})")
+    return _looked_up(transformer, graph, inputs)
+
+
+def _looked_up(encoder, graph, inputs):
+    """What an encoder makes of columns of text."""
+    parts, width = [], 0
+    tables = category_tables(encoder, inputs.n_columns)
+    for j, (known, table) in enumerate(tables):
+        place = category_places(graph, inputs.column(j), known)
+        parts.append(graph.op("Gather", table, place, axis=0))
+        width += table.shape[1]
     tensor = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     return Matrix.of(graph, tensor, width)
 
@@ -141,25 +173,43 @@ def category_tables(encoder, n_columns):
     Returns
     -------
     list of (known, table)
-        Rows of a table are those of the categories, of a gap, and of what is unseen.
+        Rows of a table are those of the categories, of a gap, and of what is unseen;
+        NaN where the encoder refuses it.
     """
-    known = [[own for own in each if own is not None] for each in encoder.categories_]
-    base = np.full((1, n_columns), UNSEEN, dtype=object)
-    found, owner = [], None
+    whole = [list(own) for own in encoder.categories_]
+    known = [[own for own in each if not is_gap(own)] for each in whole]
+    gaps = [next((own for own in each if is_gap(own)), None) for each in whole]
+    first = [[*names, None][0] for names in known]
+    found = []
     for j, names in enumerate(known):
-        rows = np.repeat(base, len(names) + 2, axis=0)
-        rows[:-2, j], rows[-2, j] = names, None
-        found.append(np.asarray(encoder.transform(rows), dtype=float))
+        rows = np.empty((len(names) + 2, n_columns), dtype=object)
+        rows[:] = first
+        rows[:-2, j], rows[-2, j], rows[-1, j] = names, gaps[j], UNSEEN
+        found.append(np.vstack([_made_of(encoder, row) for row in rows]))
     owner = _owners(found)
     pairs = enumerate(zip(known, found, strict=True))
     return [(names, own[:, owner == j]) for j, (names, own) in pairs]
+
+
+def _made_of(encoder, row):
+    """What an encoder makes of a row, NaN if it refuses it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = encoder.transform(row[None])
+    except ValueError:
+        return np.full((1, len(encoder.get_feature_names_out())), np.nan)
+    made = made.toarray() if sparse.issparse(made) else made
+    return np.asarray(made, dtype=float)
 
 
 def _owners(found):
     """Which column (m,) made each encoded one: that with which it changes."""
     owner = np.full(found[0].shape[1], -1)
     for j, own in enumerate(found):
-        changes = ~((own == own[-1]) | (np.isnan(own) & np.isnan(own[-1]))).all(axis=0)
+        refused = np.isnan(own).all(axis=1) & (own.shape[1] > 1)
+        own = own[~refused]
+        changes = ~((own == own[0]) | (np.isnan(own) & np.isnan(own[0]))).all(axis=0)
         owner[changes] = j
     # What never changes may be anybody's, in its place.
     for k in range(len(owner)):
@@ -204,4 +254,6 @@ register_transformer(Pipeline, _pipeline)
 register_transformer(StandardScaler, _standard)
 register_transformer(SimpleImputer, _imputed)
 register_transformer(TableEncoder, _encoded)
+for _kind in (OneHotEncoder, OrdinalEncoder):
+    register_transformer(_kind, _categories)
 register_transformer(PiecewiseLinear, _ramps)
