@@ -21,6 +21,7 @@ from ._registry import (
     register_router,
     register_transformer,
 )
+from ._skl2onnx import register_with_skl2onnx
 
 __all__ = [
     "Graph",
@@ -30,6 +31,7 @@ __all__ = [
     "register_likelihood",
     "register_router",
     "register_transformer",
+    "register_with_skl2onnx",
 ]
 
 public(
@@ -41,4 +43,5 @@ public(
     register_likelihood,
     register_router,
     register_transformer,
+    register_with_skl2onnx,
 )

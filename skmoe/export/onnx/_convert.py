@@ -13,10 +13,11 @@ from ..._typing import Table
 from ...inspection._unwrap import rows_of, unwrap
 from ._check import check_graph, session_of, tried_rows
 from ._foreign import difference
-from ._graph import Graph, require_onnx
+from ._graph import Graph
 from ._inputs import Layout
 from ._mixture import mixture_in_graph
 from ._outputs import made
+from ._skl2onnx import register_with_skl2onnx
 from ._transformers import transformed
 
 
@@ -96,7 +97,7 @@ def to_onnx(
     >>> session.run(["prediction"], onnx_inputs(X))[0].shape  # doctest: +SKIP
     (200,)
     """
-    require_onnx()
+    register_with_skl2onnx()
     unwrapped = unwrap(model)
     rows = rows_of(X_sample, "to_onnx")
     layout = Layout.of(rows, dtype)

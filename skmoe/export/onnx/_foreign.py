@@ -163,10 +163,11 @@ def _attempted(estimator, attempt, inputs, expected, output, said):
         )
         names = [own.name for own in session.get_outputs()]
         found = session.run([names[output]], _fed(inputs, attempt))[0]
+        found = np.asarray(found, dtype=float).reshape(expected.shape)
     except Exception as error:  # Whatever of these libraries goes wrong.
         said.append(f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
         return None
-    error, row = difference(np.asarray(found, float).reshape(expected.shape), expected)
+    error, row = difference(found, expected)
     return Found(attempt, model, output, error, row)
 
 

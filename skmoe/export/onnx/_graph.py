@@ -195,7 +195,7 @@ class Graph:
             "skmoe",
             [_described(name, kind, (width,)) for name, kind, width in inputs],
             [_described(name, kind, shape) for name, _, kind, shape in outputs],
-            [_stored(*own) for own in self.constants.values()],
+            [stored(*own) for own in self.constants.values()],
         )
         opsets = [
             helper.make_opsetid(d, OPSETS.get(d, 1)) for d in sorted(self.domains)
@@ -227,7 +227,8 @@ def _described(name, dtype, shape):
     return helper.make_tensor_value_info(name, tensor_type(dtype), [None, *shape])
 
 
-def _stored(name, value):
+def stored(name, value):
+    """A constant as ONNX stores it."""
     from onnx import TensorProto, helper, numpy_helper
 
     if value.dtype == object:

@@ -84,20 +84,21 @@ def _standard(transformer, graph, inputs):
 
 def _imputed(transformer, graph, inputs):
     """Values for gaps, and marks of columns that had some in training."""
-    X, fill = inputs.numbers(), np.asarray(transformer.statistics_, dtype=float)
-    keeps = transformer.keep_empty_features
-    if not np.isnan(transformer.missing_values) or (np.isnan(fill).any() and not keeps):
+    missing, fill = transformer.missing_values, transformer.statistics_
+    if not is_gap(missing) or np.asarray(fill).dtype.kind not in "fiu":
         return foreign_columns(transformer, graph, inputs, "a SimpleImputer")
-    gaps = graph.op("IsNaN", X)
-    filled = graph.op("Where", gaps, np.where(np.isnan(fill), 0.0, fill), X)
-    if transformer.indicator_ is None:
-        return Matrix.of(graph, filled, inputs.n_columns)
-    marked = transformer.indicator_.features_
-    if not len(marked):
-        return Matrix.of(graph, filled, inputs.n_columns)
-    marks = graph.double(graph.columns(gaps, marked))
-    both = graph.op("Concat", filled, marks, axis=1)
-    return Matrix.of(graph, both, inputs.n_columns + len(marked))
+    X, fill = inputs.numbers(), np.asarray(fill, dtype=float)
+    gaps, empty = graph.op("IsNaN", X), np.isnan(fill)
+    parts = [graph.op("Where", gaps, np.where(empty, 0.0, fill), X)]
+    width = inputs.n_columns
+    if empty.any() and not transformer.keep_empty_features:
+        # Columns without a value in training are left out.
+        parts, width = [graph.columns(parts[0], np.flatnonzero(~empty))], (~empty).sum()
+    marked = [] if transformer.indicator_ is None else transformer.indicator_.features_
+    if len(marked):
+        parts.append(graph.double(graph.columns(gaps, marked)))
+    tensor = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    return Matrix.of(graph, tensor, int(width) + len(marked))
 
 
 def _encoded(transformer, graph, inputs):

@@ -76,18 +76,15 @@ def _mean(trees, graph, inputs, values_of):
         n_targets = values.shape[1]
         limits, gaps = rounded_down(tree.threshold), tree.missing_go_to_left
         for place in range(tree.node_count):
-            left, right = (
-                int(tree.children_left[place]),
-                int(tree.children_right[place]),
-            )
-            if left < 0:
+            ways = tree.children_left[place], tree.children_right[place], gaps[place]
+            if ways[0] < 0:
                 nodes.append((number, place, 0, "LEAF", 0.0, 0, 0, 0))
                 own = enumerate(values[place].tolist())
                 leaves += [(number, place, target, value) for target, value in own]
                 continue
             feature = int(tree.feature[place])
             row = number, place, feature, "BRANCH_LEQ", float(limits[place])
-            nodes.append((*row, left, right, int(gaps[place])))
+            nodes.append((*row, *map(int, ways)))
     X = graph.cast(inputs.numbers(), np.float32)
     return ensemble(graph, X, nodes, leaves, n_targets)
 
