@@ -36,7 +36,7 @@ from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
 from .choice import sized
-from .common import with_common
+from .common import with_common, with_fixed
 from .evaluation import Evaluation
 from .fitted import (
     Learned,
@@ -67,6 +67,7 @@ from .parts import (
 from .shared import fit_shared
 from .shown import block_of, few_of
 from .sources import fit_source
+from .splits import splitting, with_judges
 from .start import read_start
 from .subjects import check_constant, read_groups
 from .training import (
@@ -75,7 +76,6 @@ from .training import (
     given_rows,
     make_task,
     positive_rows,
-    splitting,
     told_of_compiling,
     train_batch,
     training_size,
@@ -117,15 +117,15 @@ def can_partial_fit(model):
     return True
 
 
-def check_freeze(freeze, names):
+def check_freeze(freeze, names, owner="partial_fit"):
     """Raise ``ValueError`` unless ``freeze`` says what stays as it is."""
     known = freeze is None or (isinstance(freeze, str) and freeze in FREEZE)
     if isinstance(freeze, (list, tuple)):
         known = all(isinstance(name, str) and name in names for name in freeze)
     if not known:
         raise ValueError(
-            f"partial_fit got freeze={freeze!r}, but expected None, 'experts', 'gate' "
-            f"or a list of names out of {names}."
+            f"{owner} got freeze={freeze!r}, but expected None, 'experts', 'gate' or a "
+            f"list of names out of {names}."
         )
 
 
@@ -278,6 +278,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             check_constant(parts, given, views.gate, self)
         routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
+        if any(traits(expert).holds for expert in parts.by_name().values()):
+            parts = with_fixed(self, parts, views, table)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:
@@ -397,17 +399,24 @@ def screened(parts, given):
 
 def completed(model, task, parts, given, views, sizes, fit_params, split_params):
     """A task with what not all fits have, and the fitted shared expert."""
+    split, trainer = None, parts.trainer
+    if given.groups is not None or trainer.splitter is not None:
+        split = splitting(parts, split_params, given.groups)
     task = with_options(
         task,
+        trainer,
         training_size(parts, given, sizes),
-        splitting(parts, split_params, given.groups),
+        split,
         [fit_params[name] for name in parts.names],
     )
     if any(traits(expert).shares for expert in parts.experts):
         task = with_common(model, task, parts.experts, views.experts)
     own = fit_params.get(SHARED, {})
     shared, offset = fit_shared_of(model, parts, given, views, own)
-    return positive_rows(with_shared(task, offset)), shared
+    task = positive_rows(with_shared(task, offset))
+    if trainer.judges is not None:
+        task = with_judges(model, task, parts, given.target, views, shared)
+    return task, shared
 
 
 def route_fit_params(model, parts, fit_params, groups=None):

@@ -85,9 +85,10 @@ def previous_fits(model, parts):
         return None
     refuse_lean(model)
     owner = type(model).__name__
-    if (model.shared_expert is None) != (model.shared_expert_ is None):
+    shared = parts.asked.shared_expert
+    if (shared is None) != (model.shared_expert_ is None):
         raise ValueError(
-            f"{owner} got shared_expert={model.shared_expert!r}, but "
+            f"{owner} got shared_expert={shared!r}, but "
             f"was fitted with {model.shared_expert_!r}, and its experts model what "
             "that leaves; clone the estimator to start afresh."
         )
@@ -186,7 +187,7 @@ def _as_fit(model, n_experts):
         load=model.expert_load_,
         n_iter=model.n_iter_,
         converged=model.converged_,
-        history={},
+        history=model.history_,
         router=model.router_,
         state=learned.state,
         before=learned.before,

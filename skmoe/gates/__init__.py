@@ -10,6 +10,7 @@ from ._constant import ConstantGate
 from ._gaussian import GaussianGate
 from ._group import GroupGate
 from ._mlp import MLPGate
+from ._sigmoid import SigmoidGate
 from ._softmax import SoftmaxGate
 from ._sums import ConstantSums, CurveGateSums, GaussianSums, SoftmaxSums
 from ._tree import NoiseTreeGate, TreeGate
@@ -23,6 +24,7 @@ __all__ = [
     "GaussianGate",
     "GroupGate",
     "MLPGate",
+    "SigmoidGate",
     "SoftmaxGate",
 ]
 
@@ -36,6 +38,7 @@ public(
     GaussianGate,
     GroupGate,
     MLPGate,
+    SigmoidGate,
     SoftmaxGate,
     TreeGate,
     NoiseTreeGate,
