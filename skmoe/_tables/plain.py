@@ -23,7 +23,7 @@ def plain_table(estimator, X, allow_nan):
         and X.shape[1] == known.get("n_features_in_")
         and "feature_names_in_" not in known
     )
-    # NaN is neither.
-    if is_plain and X.min() >= -LARGEST and X.max() <= LARGEST:
+    # NaN is within no range.
+    if is_plain and float(X.min()) >= -LARGEST and float(X.max()) <= LARGEST:
         return Table(X, X, allow_nan)
     return None
