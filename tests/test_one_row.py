@@ -1,8 +1,10 @@
 """Rows that are plain arrays take the short way, and all others the long one."""
 
+import functools
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from kinds import KINDS, X, Y, fitted
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +19,7 @@ from skmoe.experts import BuiltInExpert
 from skmoe.gates import BaseGate
 from skmoe.routers import DenseRouter, TopKRouter
 
+FRAME = pd.DataFrame(X).add_prefix("x")
 SERVED = ("linear", "sparse", "outputs", "tree", "classes", "class tree", "noise")
 
 
@@ -86,11 +89,56 @@ def test_what_is_not_plain_is_refused_as_ever(rows, said, monkeypatch):
     assert str(found.value) == str(wanted.value)
 
 
+def changed(table):
+    """Rows that are like those of the fit, or not quite, and what is said of them."""
+    single = table.assign(x1=table["x1"].astype(np.float32))
+    yield "plain", table, None
+    yield "single", single, None
+    yield "all single", table.astype(np.float32), None
+    yield "whole", table.assign(x1=3), None
+    yield "nullable", table.assign(x1=table["x1"].astype("Float64")), None
+    yield "order", table[["x1", "x0", "x2", "x3"]], "Feature names must be in the same"
+    yield "other", table.rename(columns={"x1": "x9"}), "seen at fit time, yet now miss"
+    yield "fewer", table[["x0", "x1"]], "seen at fit time, yet now miss"
+    yield "gap", table.assign(x1=np.nan), "Input X contains NaN: look in column 'x1'"
+    yield "text", table.assign(x1="a"), "could not convert 'a' to a number"
+    yield "vast", table.assign(x1=1e200), "x1 has a largest absolute value"
+
+
+@pytest.mark.parametrize("kind", [own[0] for own in changed(FRAME)])
+def test_frames_are_read_as_ever(kind, monkeypatch):
+    model = named_model()
+    rows, said = next(own[1:] for own in changed(FRAME[:3]) if own[0] == kind)
+    found = outcome(model, rows)
+    assert (plain_table(model, rows, False) is not None) == (kind == "plain")
+    long_way(monkeypatch)
+    wanted = outcome(model, rows)
+    if said is None:
+        np.testing.assert_array_equal(found, wanted)
+    else:
+        assert found == wanted
+        assert said in found
+
+
+@functools.cache
+def named_model():
+    """A model that knows names of columns, with experts that read frames."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return MoERegressor([Ridge(), LinearRegression()]).fit(FRAME, Y)
+
+
+def outcome(model, rows):
+    """What a model predicts, or what it says instead."""
+    try:
+        return model.predict(rows)
+    except ValueError as error:
+        return str(error)
+
+
 def test_names_of_columns_are_asked_for():
-    pd = pytest.importorskip("pandas")
-    model = MoERegressor(n_experts=1).fit(pd.DataFrame(X).add_prefix("x"), Y)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
-        model.predict(X[:1])
+        named_model().predict(X[:1])
 
 
 def test_other_arrays_are_read():
