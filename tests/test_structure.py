@@ -89,6 +89,7 @@ ORDERS = {
     ],
     "_estimators": [
         "families",
+        "presets",
         "parts",
         "parameters",
         "target",

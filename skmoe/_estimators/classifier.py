@@ -9,9 +9,8 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.metaestimators import available_if
 
-from .._sklearn import with_callbacks
+from .._sklearn import StrOptions, available_if, with_callbacks
 from .._tables.table import relative_weights
 from .._typing import Columns, Experts, Part, Table
 from . import answers
@@ -162,7 +161,7 @@ classifier, default="softmax"
     _target = ClassTarget
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "class_weight": [dict, str, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
     def __init__(

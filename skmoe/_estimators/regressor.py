@@ -9,10 +9,9 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.metaestimators import available_if
 
 from .. import mixture
-from .._sklearn import HasMethods, StrOptions, with_callbacks
+from .._sklearn import HasMethods, StrOptions, available_if, with_callbacks
 from .._tables.table import relative_weights
 from .._typing import Columns, Experts, Part, Table
 from . import answers
