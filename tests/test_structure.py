@@ -104,6 +104,7 @@ ORDERS = {
         "training",
         "choice",
         "lean",
+        "exact",
         "fitted",
         "shown",
         "batches",
