@@ -101,6 +101,7 @@ ORDERS = {
         "routed",
         "answers",
         "members",
+        "progress",
         "training",
         "choice",
         "lean",

@@ -85,7 +85,7 @@ classifier, default="softmax"
     random_state : int, RandomState or None, default=None
         Seeds random starts, resamples and unseeded experts.
     verbose : int, default=0
-        Print the objective of each iteration.
+        Print how training comes on, in some twenty lines; 2 for each iteration.
 
     Attributes
     ----------

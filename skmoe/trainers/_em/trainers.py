@@ -274,9 +274,9 @@ class EM(Trainer):
         if lost:
             names = ", ".join(repr(task.recipe.names[k]) for k in lost)
             warn(
-                f"Expert {names} lost its rows (share below min_load) and was "
-                "removed; use fewer experts, a larger n_init or "
-                f"trainer={type(self).__name__}(min_load=...) with a smaller share.",
+                f"Expert {names} lost its rows and was removed: n_experts_ says how "
+                "many are left; use fewer experts, a larger n_init or a smaller "
+                f"{type(self).__name__}(min_load=...).",
                 ExpertCollapseWarning,
             )
         if not fit.converged:
