@@ -342,6 +342,8 @@ class PosteriorDisplay:
             )
         self._mark()
         self.axes_[0].set_ylabel(f"{self.unit}, on a scale of roots")
+        # Above the tallest bar.
+        self.axes_[0].set_ylim(top=1.35 * self.axes_[0].dataLim.y1)
         self.axes_[0].legend(fontsize="small", frameon=False, loc="upper center")
         if ax is None:
             self.figure_.suptitle(f"How surely {self.unit} are given to each expert")
