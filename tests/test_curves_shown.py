@@ -441,3 +441,25 @@ def test_display_of_levels_and_labels(model, classifier):
     for wrong in (True, ["one"], "regime"):
         with pytest.raises(ValueError, match="expected a dict of labels by expert"):
             CurveDisplay.from_estimator(model, labels=wrong)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_levels_stand_in_the_order_that_their_column_declares(library):
+    frames = pytest.importorskip(library)
+    rng = np.random.default_rng(0)
+    order = ["small", "medium", "large", "never"]
+    size = rng.choice(order[:3], 90)
+    typed = (
+        frames.Categorical(size, order)
+        if library == "pandas"
+        else frames.Series(size, dtype=frames.Enum(order))
+    )
+    X = frames.DataFrame({"size": typed, "weight": rng.normal(size=90)})
+    y = np.array([order.index(own) for own in size]) + 0.1 * rng.normal(size=90)
+    model = MoERegressor("additive", 1, random_state=0).fit(X, y)
+    with_rows = CurveDisplay.from_estimator(model, X, ["size"], plot=False)
+    (curve,) = with_rows.panels[0].curves.values()
+    assert curve.levels == order[:3]
+    assert np.all(np.diff(curve.values) > 0)
+    without = CurveDisplay.from_estimator(model, None, ["size"], plot=False)
+    assert next(iter(without.panels[0].curves.values())).levels == sorted(order[:3])

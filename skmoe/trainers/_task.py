@@ -110,6 +110,7 @@ class Start:
     resp : (n, K) responsibilities, or None
     warm : Fit or None, the fit to continue from
     freeze : None, "experts", "gate" or list of names that training leaves alone
+    pull : float, penalty of what parameters are off those of ``warm``, in rows
     """
 
     n_init: int = 1
@@ -117,6 +118,7 @@ class Start:
     resp: np.ndarray | None = None
     warm: Any = None
     freeze: Any = None
+    pull: float = 0.0
 
 
 def _go_on(iteration, bound, make_fit):
@@ -295,6 +297,12 @@ class Trainer(Stamped):
     #: Whether its fits are independent calls on all rows, which workers may make.
     spreads = False
 
+    #: Whether ``fit`` leaves frozen parts alone, and pulls others to an earlier fit.
+    tunes = False
+
+    #: Parameter that limits how long ``fit`` trains, if one does.
+    limit = None
+
     #: Whether training starts from given responsibilities, if there are any.
     starts_anywhere = False
 
@@ -309,6 +317,13 @@ class Trainer(Stamped):
 
     #: Number of the folds, or what splits the rows, of a trainer that has some.
     cv = None
+
+    #: Name of the parameter that has what splits the rows.
+    split_by = "cv"
+
+    #: (X, y) or (X, y, sample_weight) by which it stops and from which it does not
+    #: learn, if they are given.
+    judges = None
 
     #: Whether parts that read sparse columns are given them as they are.
     keeps_sparse = False

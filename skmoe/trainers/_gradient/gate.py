@@ -32,6 +32,9 @@ class GateNetwork:
         Logits of the experts, and what the router needs besides.
     """
 
+    #: Shape of the tree of gates, where there is one.
+    tree = None
+
     def __init__(self, gate, n_inputs, n_experts, n_outputs):
         self.gate, self.n_experts, self.alpha = gate, n_experts, gate.strength
         self.network = gate.network(n_inputs, n_outputs)
@@ -45,13 +48,18 @@ class GateNetwork:
         """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs."""
         work = np.empty(len(X) * sum(self.network.sizes[1:]))
         raw = forward(X, theta, *self.network.arguments, NO_MASK, work)
-        return raw / temperature, work
+        outputs = raw / temperature
+        own, factor = self.gate.link(outputs[:, : self.n_experts])
+        outputs[:, : self.n_experts] = own
+        return outputs, (work, factor)
 
     def backward(self, X, theta, kept, slope, temperature, gradient):
         """Add to ``gradient`` that of the parameters, given that of the outputs."""
-        delta = np.ascontiguousarray(slope / temperature)
+        work, factor = kept
+        delta = np.array(slope / temperature)
+        delta[:, : self.n_experts] *= factor
         arguments = self.network.arguments
-        backward(X, theta, *arguments, NO_MASK, 1.0, kept, delta, gradient)
+        backward(X, theta, *arguments, NO_MASK, 1.0, work, delta, gradient)
 
     def reached(self, log_gate, n_active):
         """Log-weights of the experts that prediction compares: all of them."""
@@ -78,7 +86,8 @@ class GateNetwork:
 
     def set_log_weights(self, theta, log_weights):
         """Let the weights at the start be these, nearly."""
-        self.network.layers(theta)[-1][1][: self.n_experts] = log_weights
+        bias = self.network.layers(theta)[-1][1]
+        bias[: self.n_experts] = self.gate.unlink(log_weights)
 
     def fitted(self, theta, temperature, design):
         """The gate with its parameters, the temperature among them."""
@@ -102,12 +111,10 @@ class TreeNetworks:
     def __init__(self, gate, n_inputs, n_outputs):
         self.gate, self.tree, self.alpha = gate, gate.tree, gate.gate.strength
         self.n_experts = self.tree.n_leaves
-        widths = [*self.tree.widths]
+        widths = [(width, width) for width in self.tree.widths]
         if n_outputs > self.n_experts:
-            widths.append(n_outputs - self.n_experts)
-        self.nodes = [
-            GateNetwork(gate.gate, n_inputs, width, width) for width in widths
-        ]
+            widths.append((0, n_outputs - self.n_experts))
+        self.nodes = [GateNetwork(gate.gate, n_inputs, *width) for width in widths]
         ends = np.cumsum([0, *(node.n_parameters for node in self.nodes)])
         self.places = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
         self.n_parameters = ends[-1]
