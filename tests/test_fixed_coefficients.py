@@ -367,6 +367,17 @@ def test_they_pay_no_penalty(family):
         assert np.abs(e.coef_[[0, 2]]).max() < 1e-6 < e.coef_[1]
 
 
+def test_rows_from_a_source_have_them_too():
+    many, targets = rows(30_000)
+    model = mixture(expert({"x2": 0.2}), trainer=EM(max_iter=20))
+    found = model.fit(RowSource.from_arrays(many, targets["gaussian"]))
+    bound, coef = found.lower_bounds_[-1], slopes(found)
+    model.fit(many, targets["gaussian"])
+    np.testing.assert_allclose(coef, slopes(model), atol=1e-6)
+    assert model.lower_bounds_[-1] == pytest.approx(bound, abs=1e-8)
+    np.testing.assert_array_equal(coef[:, 0, 2], 0.2)
+
+
 @pytest.mark.parametrize("family", ["gaussian", "poisson"])
 def test_weights_are_repetitions(family):
     y, times = TARGETS[family], 1 + np.arange(len(X)) % 2
@@ -452,7 +463,9 @@ def test_others_have_none():
         held.fit(X, Y)
     with pytest.raises(ValueError, match="positions from 0 to 2"):
         expert({5: 0.0}).fit(X, Y)
-    with pytest.raises(ValueError, match="got a RowSource with experts="):
-        mixture(expert({0: 0.0})).fit(RowSource.from_arrays(X, Y))
+    for other in (own(APART), expert({0: 0.0})):
+        family = "gaussian" if isinstance(other, list) else "poisson"
+        with pytest.raises(ValueError, match="or equal experts with likelihood='gau"):
+            mixture(other, likelihood=family).fit(RowSource.from_arrays(X, Y))
     with pytest.raises(AttributeError, match="partial_fit"):
         mixture(held).partial_fit(FRAME, Y)
