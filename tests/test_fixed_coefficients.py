@@ -59,6 +59,7 @@ def rows(n=120, seed=0):
 
 X, TARGETS = rows()
 Y = TARGETS["gaussian"]
+FRAME = pd.DataFrame(X, columns=["dose", "age", "time"])
 START = np.where(np.arange(len(X)) < 0.4 * len(X), 0, 1)
 # Every expert gets another one, and all the first.
 ALIKE, APART = [{"x1": 0.4}] * 2, [{"x1": 0.3, "x2": 0.0}, {"x1": 0.4}]
@@ -378,6 +379,24 @@ def test_rows_from_a_source_have_them_too():
     np.testing.assert_array_equal(coef[:, 0, 2], 0.2)
 
 
+@pytest.mark.parametrize("fixed", [{"age": 0.4}, [{"age": 0.4}, None]])
+def test_batches_have_them_too(fixed):
+    """As batches of what is left of the target, where all are given the same."""
+    many, targets = rows(2000)
+    rng, y = np.random.default_rng(1), targets["gaussian"]
+    order, trainer = rng.permutation(len(y)), EM(step_exponent=1.0)
+    experts = own(fixed) if isinstance(fixed, list) else expert(fixed)
+    held = mixture(experts, trainer=trainer)
+    free = mixture(expert(), trainer=trainer)
+    for part in np.split(order, 4):
+        held.partial_fit(pd.DataFrame(many[part], columns=FRAME.columns), y[part])
+        free.partial_fit(many[part][:, [0, 2]], y[part] - 0.4 * many[part][:, 1])
+    assert (slopes(held)[:, 0, 1] == 0.4).sum() == (1 if isinstance(fixed, list) else 2)
+    if not isinstance(fixed, list):
+        np.testing.assert_allclose(slopes(held)[..., [0, 2]], slopes(free), atol=0.01)
+        assert held.n_parameters_ == free.n_parameters_
+
+
 @pytest.mark.parametrize("family", ["gaussian", "poisson"])
 def test_weights_are_repetitions(family):
     y, times = TARGETS[family], 1 + np.arange(len(X)) % 2
@@ -412,7 +431,6 @@ def test_errors_are_of_what_is_fitted():
 
 # -- columns ------------------------------------------------------------------------
 
-FRAME = pd.DataFrame(X, columns=["dose", "age", "time"])
 BRIEF = {"trainer": EM(max_iter=3)}
 
 
@@ -468,4 +486,4 @@ def test_others_have_none():
         with pytest.raises(ValueError, match="or equal experts with likelihood='gau"):
             mixture(other, likelihood=family).fit(RowSource.from_arrays(X, Y))
     with pytest.raises(AttributeError, match="partial_fit"):
-        mixture(held).partial_fit(FRAME, Y)
+        mixture(held, likelihood="poisson").partial_fit(FRAME, Y)

@@ -194,21 +194,7 @@ def _refused_parts(parts, served):
     fused = _is_fused(parts)
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
-        (
-            f"experts={asked.experts!r}",
-            any(traits(expert).shares for expert in parts.experts),
-            "use common=None",
-        ),
-        (
-            f"experts={asked.experts!r} and likelihood={likelihood!r}",
-            _holds(parts) and not fused,
-            "use fixed=None, or equal experts with likelihood='gaussian'",
-        ),
-        (
-            f"experts={asked.experts!r}",
-            not served,
-            "use LinearExpert or AdditiveExpert",
-        ),
+        *_refused_experts(parts, served, fused),
         (
             f"gate={asked.gate!r}",
             not (gate.streams or fused),
@@ -231,6 +217,24 @@ def _refused_parts(parts, served):
             not ends,
             "use trainer='em' with the likelihood as its objective",
         ),
+    ]
+
+
+def _refused_experts(parts, served, fused):
+    """What the user wrote of experts, whether it is not read, and the remedy."""
+    asked, likelihood = f"experts={parts.asked.experts!r}", parts.likelihood
+    return [
+        (
+            asked,
+            any(traits(expert).shares for expert in parts.experts),
+            "use common=None",
+        ),
+        (
+            f"{asked} and likelihood={likelihood!r}",
+            _holds(parts) and not fused,
+            "use fixed=None, or equal experts with likelihood='gaussian'",
+        ),
+        (asked, not served, "use LinearExpert or AdditiveExpert"),
     ]
 
 
