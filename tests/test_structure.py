@@ -88,6 +88,7 @@ ORDERS = {
     ],
     "_estimators": [
         "families",
+        "labels",
         "parts",
         "parameters",
         "target",
