@@ -88,7 +88,6 @@ ORDERS = {
     ],
     "_estimators": [
         "families",
-        "labels",
         "parts",
         "parameters",
         "target",

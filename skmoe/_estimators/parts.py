@@ -9,7 +9,7 @@ from sklearn.base import clone, is_classifier
 from .._numerics.tree import Tree
 from .._stamp import Stamped
 from ..experts import AdditiveExpert, LinearExpert, MLPExpert
-from ..experts._base import BuiltInExpert, is_frozen
+from ..experts._base import BuiltInExpert, check_names, default_names, is_frozen
 from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
 from ..gates import (
     AdditiveGate,
@@ -30,7 +30,6 @@ from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
 from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
 from .families import LIKELIHOODS, check_zeros, in_order
-from .labels import check_names, default_names
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {

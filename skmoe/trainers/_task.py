@@ -297,11 +297,9 @@ class Trainer(Stamped):
     #: Whether its fits are independent calls on all rows, which workers may make.
     spreads = False
 
-    #: Whether ``fit`` leaves frozen parts alone, and pulls others to an earlier fit.
-    tunes = False
-
-    #: Parameter that limits how long ``fit`` trains, if one does.
-    limit = None
+    #: Whether ``fit`` leaves frozen parts alone, and pulls others to an earlier fit;
+    #: and the parameter that limits how long it trains, if one does.
+    tunes, limit = False, None
 
     #: Whether training starts from given responsibilities, if there are any.
     starts_anywhere = False
