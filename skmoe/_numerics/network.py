@@ -180,6 +180,11 @@ class Adam:
         self.steps += 1
         adam_step(theta, gradient, *self.moments, self.decay, rate, *BETAS, self.steps)
 
+    def forget(self, where):
+        """Let the moments of some parameters (mask) be as they were at the start."""
+        for own in self.moments:
+            own[where] = 0.0
+
 
 def batches(n_rows, batch_size, rng):
     """Shuffled row numbers, in batches."""

@@ -12,7 +12,9 @@ from ._group import GroupGate
 from ._mlp import MLPGate
 from ._sigmoid import SigmoidGate
 from ._softmax import SoftmaxGate
+from ._sums import ConstantSums, CurveGateSums, GaussianSums, SoftmaxSums
 from ._tree import NoiseTreeGate, TreeGate
+from ._tree_sums import TreeSums
 
 __all__ = [
     "AdditiveGate",
@@ -42,4 +44,10 @@ public(
     NoiseTreeGate,
     Network,
     Tree,
+    # What a batch leaves.
+    ConstantSums,
+    CurveGateSums,
+    GaussianSums,
+    SoftmaxSums,
+    TreeSums,
 )

@@ -90,7 +90,7 @@ class BaseRouter(Stamped):
     """
 
     #: Kinds of trainers whose steps make sense under this rule.
-    trainers = ("em", "gradient")
+    trainers = ("em", "gradient", "two-stage")
     #: Whether EM restricts the experts of a row in its E-step, or routes afterwards.
     masks_training = False
     #: Whether the gate learns from the weights of the active experts as they sum to

@@ -316,6 +316,13 @@ class Trainer(Stamped):
     #: Number of the folds, or what splits the rows, of a trainer that has some.
     cv = None
 
+    #: Name of the parameter that has what splits the rows.
+    split_by = "cv"
+
+    #: (X, y) or (X, y, sample_weight) by which it stops and from which it does not
+    #: learn, if they are given.
+    judges = None
+
     #: Whether parts that read sparse columns are given them as they are.
     keeps_sparse = False
 

@@ -88,11 +88,17 @@ class ParameterLayout:
     state : State or None
         Of an earlier run, whose standardisation is kept, but of columns and outputs
         that had no spread there, or one that is far from what the batches have.
+    n_own : int or None
+        Rows that are learned from, by which columns and outputs are standardised; those
+        behind them only judge.  All if None.
     """
 
-    def __init__(self, task, objective, state=None):
+    def __init__(self, task, objective, state=None, n_own=None):
         self.task, self.n_experts = task, task.recipe.n_experts
-        self.weight = task.rows.weight / task.rows.weight.mean()
+        self.n_own = len(task.rows) if n_own is None else n_own
+        self.weight = task.rows.weight / task.rows.weight[: self.n_own].mean()
+        # Of the rows that are learned from.
+        self.counted = np.where(np.arange(len(task.rows)) < self.n_own, self.weight, 0)
         self.likely = objective == "likelihood"
         self._designs = {}
         self.scales = self._measure_target()
@@ -180,7 +186,7 @@ class ParameterLayout:
 
     def _design(self, view):
         if id(view) not in self._designs:
-            self._designs[id(view)] = make_design(as_dense(view), self.weight)
+            self._designs[id(view)] = make_design(as_dense(view), self.counted)
         return self._designs[id(view)]
 
     def _views(self):
@@ -196,10 +202,10 @@ class ParameterLayout:
         task = self.task
         if task.rows.classes is not None:
             share = np.bincount(
-                task.rows.y, self.weight, minlength=len(task.rows.classes)
+                task.rows.y, self.counted, minlength=len(task.rows.classes)
             )
             return Scales(0.0, 1.0, np.log((share + 1.0) / (share + 1.0).sum()))
-        return Scales(*weighted_moments(task.rows.y, self.weight), None)
+        return Scales(*weighted_moments(task.rows.y, self.counted), None)
 
     def _standardise_target(self):
         task, scales = self.task, self.scales
@@ -288,7 +294,7 @@ class ParameterLayout:
             self.task.recipe.experts, self.expert_slices, strict=True
         ):
             ridge[where] *= expert.strength
-        return ridge / len(self.weight)
+        return ridge / self.n_own
 
     def pull(self):
         """Penalty of each parameter's way from its start, per row; of no variance."""
@@ -338,6 +344,23 @@ class ParameterLayout:
         for where, network in zip(self.expert_slices, self.networks(), strict=True):
             mask[where] = network.is_weight()
         return mask
+
+    def parameters_of(self, k):
+        """Mask of the parameters of an expert, of its variance and its logit."""
+        mask = np.zeros(self.n_parameters, dtype=bool)
+        mask[self.expert_slices[k]] = True
+        if self.variances.stop > self.variances.start and self.n_variances > 1:
+            mask[self.variances].reshape(self.n_variances, -1)[k] = True
+        for network, own in self.gate.networks(mask[: self.gate.n_parameters]):
+            for part in network.layers(own)[-1]:
+                part[..., k :: self.n_experts] = True
+        return mask
+
+    def are_alike(self, k, other):
+        """Whether two experts have the same architecture and columns."""
+        return any(
+            family.offsets[k] >= 0 <= family.offsets[other] for family in self.families
+        )
 
     def log_variance(self, theta):
         """Log-variances (K, d); None for classes."""

@@ -268,12 +268,27 @@ class GradientTask(ParameterLayout):
 
     def log_gate(self, theta, rows, temperature):
         """Log-weights (n, K) of rows without noise."""
-        outputs, _ = self.gate.forward(
-            _rows(self.gate_design, rows),
-            theta[: self.gate.n_parameters],
-            temperature,
-        )
+        outputs = self.gate_outputs(theta, rows, temperature)
         return log_weights(outputs[:, : self.n_experts])
+
+    def gate_outputs(self, theta, rows, temperature):
+        """What the gate says of rows, (n, K) logits and what the router needs."""
+        own = theta[: self.gate.n_parameters]
+        return self.gate.forward(_rows(self.gate_design, rows), own, temperature)[0]
+
+    def served(self, theta, rows, phase):
+        """Weights (K,) that rows give the experts at prediction, and the top ones."""
+        total, top = np.zeros(self.n_experts), np.empty(len(rows), dtype=int)
+        for start in range(0, len(rows), EVALUATED_ROWS):
+            part = rows[start : start + EVALUATED_ROWS]
+            logits = self.log_gate(theta, part, phase.temperature)
+            routing = self._route(logits, part, dense=False)
+            total += routing.dense().sum(axis=0)
+            best = routing.weights.argmax(axis=1)
+            top[start : start + len(part)] = np.take_along_axis(
+                routing.indices, best[:, None], axis=1
+            )[:, 0]
+        return total, top
 
     def watched(self, theta, rows, phase):
         """:class:`Watched` of some rows, as they would be predicted."""
