@@ -9,7 +9,8 @@ from sklearn.base import clone, is_classifier
 from .._numerics.tree import Tree
 from .._stamp import Stamped
 from ..experts import AdditiveExpert, LinearExpert, MLPExpert
-from ..experts._base import BuiltInExpert, check_names, default_names, is_frozen
+from ..experts._base import BuiltInExpert, is_frozen
+from ..experts._foreign import check_names, default_names
 from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
 from ..gates import (
     AdditiveGate,
