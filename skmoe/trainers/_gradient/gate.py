@@ -20,6 +20,24 @@ def gate_network(gate, n_inputs, n_experts, n_outputs):
     return GateNetwork(gate, n_inputs, n_experts, n_outputs)
 
 
+class Room:
+    """Arrays that each batch uses again: new ones cost more than what is done in them."""
+
+    def __init__(self):
+        self._arrays = {}
+
+    def of(self, name, size):
+        """An array (size,) of anything, the one of the last call if it is as large."""
+        known = self._arrays.get(name)
+        if known is None or len(known) < size:
+            known = self._arrays[name] = np.empty(size)
+        return known[:size]
+
+    def like(self, name, array):
+        """The same in the shape of another one."""
+        return self.of(name, array.size).reshape(array.shape)
+
+
 class GateNetwork:
     """A gate that is one network.
 
@@ -41,15 +59,20 @@ class GateNetwork:
         """Networks of the gate, each with a view of its parameters."""
         return [(self.network, theta)]
 
-    def forward(self, X, theta, temperature):
-        """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs."""
-        work = np.empty(len(X) * sum(self.network.sizes[1:]))
+    def forward(self, X, theta, temperature, room=None):
+        """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs.
+
+        They are in arrays that ``room``, a ``Room``, holds for the next call, if given.
+        """
+        size = len(X) * sum(self.network.sizes[1:])
+        work = np.empty(size) if room is None else room.of("gate", size)
         raw = forward(X, theta, *self.network.arguments, NO_MASK, work)
-        return raw / temperature, work
+        return (raw if temperature == 1.0 else raw / temperature), work
 
     def backward(self, X, theta, kept, slope, temperature, gradient):
         """Add to ``gradient`` that of the parameters, given that of the outputs."""
-        delta = np.ascontiguousarray(slope / temperature)
+        delta = np.ascontiguousarray(slope)
+        delta = delta if temperature == 1.0 else delta / temperature
         arguments = self.network.arguments
         backward(X, theta, *arguments, NO_MASK, 1.0, kept, delta, gradient)
 
@@ -119,7 +142,7 @@ class TreeNetworks:
         """Networks of the gate, each with a view of its parameters."""
         return [(node.network, theta[place]) for node, place in self._each()]
 
-    def forward(self, X, theta, temperature):
+    def forward(self, X, theta, temperature, room=None):
         """Log-weights (n, K) of the leaves, and what else the router needs."""
         found = [
             node.forward(X, theta[place], temperature) for node, place in self._each()
