@@ -1,4 +1,4 @@
-"""Warnings that skmoe raises."""
+"""Warnings and errors that skmoe raises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 
-__all__ = ["ExpertCollapseWarning", "NoSampleWeightWarning", "OtherVersionWarning"]
+__all__ = [
+    "ExpertCollapseWarning",
+    "NoSampleWeightWarning",
+    "OnnxExportError",
+    "OtherVersionWarning",
+]
 
 
 def __dir__():
@@ -19,6 +24,10 @@ class ExpertCollapseWarning(UserWarning):
 
 class NoSampleWeightWarning(UserWarning):
     """An expert takes no sample weights and is fitted on a weighted resample."""
+
+
+class OnnxExportError(ValueError):
+    """A model, or a part of one, cannot be written as an ONNX graph."""
 
 
 class OtherVersionWarning(InconsistentVersionWarning):

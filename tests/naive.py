@@ -219,7 +219,7 @@ def within_capacity(choices, wanted, priority, capacity, take_next):
             if not wanted[row, s]:
                 continue
             mine = set(indices[row, :s])
-            free = [e for e in choices[row, s:] if served[e] < capacity]
+            free = [e for e in choices[row, s:] if served[e] < capacity[e]]
             free = [e for e in free if e not in mine]
             first = choices[row, s]
             if not take_next and first not in mine:
@@ -250,6 +250,48 @@ def hashed_experts(bits, seed, n_experts, k):
         key = scrambled(key)
         found.append(free.pop(key % len(free)))
     return found
+
+
+def row_key(bits, seed):
+    """Hash of a row's bits."""
+    key = scrambled(seed)
+    for value in bits:
+        key = scrambled(key ^ scrambled(int(value)))
+    return key
+
+
+def dealt_out(frequencies, load, k):
+    """Experts of each group: the k that have the fewest rows when its turn comes."""
+    load, found = list(load), []
+    for frequency in frequencies:
+        least = sorted(range(len(load)), key=lambda e: (load[e], e))[:k]
+        found.append(least)
+        for expert in least:
+            load[expert] += frequency
+    return found, load
+
+
+def filled_places(order, size, most, shape):
+    """Pairs of row and expert in turn, then places that are left, by exchanges."""
+    taken = np.zeros(shape, dtype=bool)
+    for pair in order:
+        row, expert = divmod(int(pair), shape[1])
+        room = taken[:, expert].sum() < size and taken[row].sum() < most
+        taken[row, expert] |= room
+    for expert in range(shape[1]):
+        for full in range(shape[0]):
+            if taken[:, expert].sum() < size and not taken[full, expert]:
+                row, other = next(
+                    (row, other)
+                    for row in range(shape[0])
+                    for other in range(shape[1])
+                    if taken[row].sum() < taken[full].sum()
+                    and taken[full, other]
+                    and not taken[row, other]
+                )
+                taken[full, [other, expert]] = False, True
+                taken[row, other] = True
+    return taken
 
 
 def sparse_mean(Z, gate_coef, expert_coef, k):

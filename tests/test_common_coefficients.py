@@ -375,7 +375,7 @@ def test_what_does_not_serve_them_is_refused_by_name(message):
 
 
 def test_doors_that_do_not_serve_them_refuse_them():
-    with pytest.raises(ValueError, match="use common=None"):
+    with pytest.raises(ValueError, match="use common=None and fixed=None"):
         mixture().fit(RowSource.from_arrays(X, Y))
     with pytest.raises(AttributeError) as told:
         mixture().partial_fit(X, Y)

@@ -435,8 +435,9 @@ def test_penalties_of_segments():
 
 
 @pytest.mark.parametrize("take_next", [True, False])
-@pytest.mark.parametrize("capacity", [1, 3, 100])
+@pytest.mark.parametrize("capacity", [[1] * 4, [3] * 4, [100] * 4, [1, 9, 0, 4]])
 def test_assign_within_capacity(take_next, capacity):
+    capacity = np.array(capacity)
     choices = np.array([RNG.permutation(4) for _ in range(15)])
     wanted, priority = RNG.random((15, 2)) < 0.8, RNG.permutation(15)
     indices = np.empty((15, 2), dtype=np.int64)
@@ -456,6 +457,33 @@ def test_hash_to_experts(k):
     routing.hash_to_experts(bits, np.uint64(5), 4, indices)
     expected = [naive.hashed_experts(row, 5, 4, k) for row in bits]
     np.testing.assert_array_equal(indices, expected)
+
+
+@pytest.mark.parametrize(("size", "most"), [(6, 2), (12, 4), (3, 1), (5, 2)])
+def test_fill_places(size, most):
+    for _ in range(20):
+        order, taken = RNG.permutation(48), np.zeros((12, 4), dtype=bool)
+        routing.fill_places(order, size, most, taken)
+        expected = naive.filled_places(order, size, most, (12, 4))
+        np.testing.assert_array_equal(taken, expected)
+        assert np.all(taken.sum(axis=0) == size)
+        assert taken.sum(axis=1).max() <= most
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_row_keys():
+    bits = RNG.integers(0, 2**63, size=(20, 3)).astype(np.uint64)
+    keys = routing.row_keys(bits, np.uint64(5))
+    assert keys.tolist() == [naive.row_key(row, 5) for row in bits]
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_deal_out(k):
+    frequencies = np.sort(RNG.integers(1, 9, size=12))[::-1].copy()
+    load, indices = np.array([5, 0, 0, 2]), np.empty((12, k), dtype=np.int64)
+    expected = naive.dealt_out(frequencies, load, k)
+    routing.deal_out(frequencies, load, indices)
+    assert (indices.tolist(), load.tolist()) == expected
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

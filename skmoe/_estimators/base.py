@@ -36,7 +36,7 @@ from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
 from .choice import sized
-from .common import with_common
+from .common import with_common, with_fixed
 from .evaluation import Evaluation
 from .fitted import (
     Learned,
@@ -49,6 +49,7 @@ from .fitted import (
     read_before,
     settled,
 )
+from .lean import LeftOut, is_lean
 from .parameters import ExpertParameters, refuse_classes, warn_before
 from .parts import (
     AUTO,
@@ -104,6 +105,9 @@ def can_partial_fit(model):
             # The method itself says what is wrong.
             return True
         refused = parts.trainer.refused_batches(parts, model.n_members)
+        if is_lean(model):
+            # The method itself says so.
+            return True
         if refused is None and model._learned is not None:
             refused = parts.trainer.refused_state(model._learned.state)
     if refused is not None:
@@ -113,15 +117,15 @@ def can_partial_fit(model):
     return True
 
 
-def check_freeze(freeze, names):
+def check_freeze(freeze, names, owner="partial_fit"):
     """Raise ``ValueError`` unless ``freeze`` says what stays as it is."""
     known = freeze is None or (isinstance(freeze, str) and freeze in FREEZE)
     if isinstance(freeze, (list, tuple)):
         known = all(isinstance(name, str) and name in names for name in freeze)
     if not known:
         raise ValueError(
-            f"partial_fit got freeze={freeze!r}, but expected None, 'experts', 'gate' "
-            f"or a list of names out of {names}."
+            f"{owner} got freeze={freeze!r}, but expected None, 'experts', 'gate' or a "
+            f"list of names out of {names}."
         )
 
 
@@ -163,6 +167,10 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     # What a fitted mixture keeps besides its public attributes.
     _learned: Any = None
+    # What a lean copy does not have, and says so.
+    history_ = LeftOut()
+    lower_bounds_ = LeftOut()
+    expert_pool_ = LeftOut()
 
     _parameter_constraints = {
         "experts": [
@@ -270,6 +278,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             check_constant(parts, given, views.gate, self)
         routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
+        if any(traits(expert).holds for expert in parts.by_name().values()):
+            parts = with_fixed(self, parts, views, table)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:

@@ -17,6 +17,7 @@ from ..gates import (
     ConstantGate,
     GaussianGate,
     MLPGate,
+    SigmoidGate,
     SoftmaxGate,
 )
 from ..gates._base import BaseGate
@@ -35,6 +36,7 @@ GATES = {
     "softmax": SoftmaxGate,
     "additive": AdditiveGate,
     "mlp": MLPGate,
+    "sigmoid": SigmoidGate,
     "gaussian": GaussianGate,
     "constant": ConstantGate,
 }
@@ -56,6 +58,8 @@ MOST_EXPERTS = 2**16
 # splitter in metadata routing.
 SHARED = "shared_expert"
 SPLITTER = "splitter"
+# Name of a shared expert that is trained with the others.
+JOINT = "shared"
 
 
 class PoolMember(NamedTuple):
@@ -180,6 +184,14 @@ class Asked:
         return None if name == SHARED else self.expert_features
 
 
+def takes_shared(own):
+    """Whether the router has the shared expert, if there is one, among the others."""
+    listed = pool_of(own["experts"]) is None and own["shared_expert"] is not None
+    return (
+        listed and isinstance(own["router"], BaseRouter) and own["router"].takes_shared
+    )
+
+
 def asked_of(model, n_experts=None):
     """What the user wrote, of a mixture; "auto" is as many experts as there may be."""
     given = model.get_params(deep=False)
@@ -188,6 +200,11 @@ def asked_of(model, n_experts=None):
     known = model.n_experts if n_experts is None else n_experts
     most = len(own["likelihood"]) if is_listed(own.get("likelihood")) else BOUND
     own["n_experts"] = most if known == AUTO else known
+    if takes_shared(own):
+        names, experts = named_experts(own["experts"], own["n_experts"])
+        first = JOINT, own["shared_expert"]
+        own["experts"] = [first, *zip(names, experts, strict=True)]
+        own["shared_expert"] = None
     return Asked(type(model).__name__, model._classify, frozenset(given), **own)
 
 

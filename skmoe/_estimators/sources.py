@@ -193,8 +193,8 @@ def _refused_parts(parts, served):
     return [
         (
             f"experts={asked.experts!r}",
-            any(traits(expert).shares for expert in parts.experts),
-            "use common=None",
+            any(traits(own).shares or traits(own).holds for own in parts.experts),
+            "use common=None and fixed=None",
         ),
         (
             f"experts={asked.experts!r}",

@@ -172,6 +172,17 @@ class BaseGate(Stamped):
         """Set the parameters of a network of standardised columns; returns self."""
         raise NotImplementedError
 
+    def link(self, outputs):
+        """Log-weights (n, K) up to a constant per row, and their slope in ``outputs``.
+
+        Of what the network of the gate gives; by default that, as it is.
+        """
+        return outputs, 1.0
+
+    def unlink(self, log_weights):
+        """Outputs of the network at which weights are these."""
+        return log_weights
+
     def start_responsibilities(self, X, n_experts, sample_weight):
         """Responsibilities (n, K) that EM should start from, or None."""
         return

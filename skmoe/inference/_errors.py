@@ -48,6 +48,8 @@ class StandardErrors(NamedTuple):
         Of the rows given.
     replicates : ndarray of shape (n_boot, P) or None
         Estimates of the bootstrap, dispersions as logarithms.
+    fixed : dict or None
+        Values of coefficients that were given, which have no error, by their terms.
     """
 
     terms: list
@@ -58,6 +60,7 @@ class StandardErrors(NamedTuple):
     n_units: int
     log_likelihood: float
     replicates: np.ndarray | None = None
+    fixed: dict | None = None
 
     @property
     def positive(self):
@@ -196,7 +199,8 @@ def _result(layout, kind, n_units, log_likelihood, covariance, replicates=None):
     estimate = np.where(positive, np.exp(layout.estimate), layout.estimate)
     error = np.where(positive, estimate * spread, spread)
     found = layout.terms, estimate, error, covariance
-    return StandardErrors(*found, kind, n_units, log_likelihood, replicates)
+    known = kind, n_units, log_likelihood, replicates, layout.fixed
+    return StandardErrors(*found, *known)
 
 
 def _covariance(mixture, layout, sums, kind):

@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
 from .._sklearn import check_matplotlib_support
+from .._tables.columns import declared_levels
+from .._tables.frames import as_columns, column_names
 from .._typing import Table
 from ._additive import (
     curve_importance,
@@ -121,8 +123,8 @@ class CurveDisplay:
         estimator : fitted mixture, or a search or pipeline around one
         X : array or data frame of shape (n, p), default=None
             Rows by which columns are ordered, as in :func:`curve_importance`, and by
-            which curves fade; without them the spread of a curve over its knots and
-            levels says.
+            which curves fade, with levels in the order in which columns declare them;
+            without them the spread of a curve over its knots and levels says.
         features : list of int or str, default=None
             Columns that are drawn, in this order; by default the ``max_panels`` most
             important ones, without those that are flat.
@@ -164,8 +166,9 @@ class CurveDisplay:
         labels = _labels(labels, list(model.named_experts_))
         level = level and part == "experts"
         found = _found(model, own, part, output, level)
-        importance, faded = _spreads(found.curves), {}
+        importance, faded, declared = _spreads(found.curves), {}, {}
         if X is not None:
+            declared = _declared(model, X)
             importance |= _over_rows(model, X, part)
             faded = _faded(model, X, part)
         chosen = _chosen(model, importance, features, max_panels)
@@ -178,7 +181,7 @@ class CurveDisplay:
                 name in times,
                 _widths(found.loads),
                 faded.get(name),
-            )
+            ).ordered(declared.get(name))
             for name in chosen
         ]
         named, experts = found.named(labels, level), list(model.named_experts_)
@@ -351,6 +354,13 @@ def _faded(model, X, part):
             most = max(share.max(initial=0.0), np.finfo(float).tiny)
             found.setdefault(column, {})[name] = share / most
     return found
+
+
+def _declared(model, X):
+    """Levels in the order in which columns declare them, by column."""
+    raw = model.read(X)[1].raw
+    each = zip(column_names(raw), as_columns(raw), strict=True)
+    return {name: declared_levels(column) for name, column in each}
 
 
 def _times(own, part, model):

@@ -46,6 +46,24 @@ class Panel(NamedTuple):
     widths: dict | None = None
     faded: dict | None = None
 
+    def ordered(self, declared):
+        """With levels in the order in which a column declares them, others last."""
+        levels = next(iter(self.curves.values())).levels
+        if declared is None or levels is None:
+            return self
+        places = {level: k for k, level in enumerate(declared)}
+        order = sorted(range(len(levels)), key=lambda k: places.get(levels[k], np.inf))
+        curves = {
+            name: curve._replace(
+                levels=[curve.levels[k] for k in order],
+                values=curve.values[order],
+                standard_errors=curve.standard_errors[order],
+            )
+            for name, curve in self.curves.items()
+        }
+        faded = self.faded and {name: own[order] for name, own in self.faded.items()}
+        return self._replace(curves=curves, faded=faded)
+
     def width(self, name):
         """Width of the line of an expert, in points."""
         return 1.6 if self.widths is None else self.widths[name]

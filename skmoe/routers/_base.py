@@ -105,12 +105,17 @@ class BaseRouter(Stamped):
     gated = True
     #: Whether experts that are alike otherwise differ to it, and keep their places.
     tells_apart = False
+    #: Whether the mixture's shared expert is its first expert, trained with the others.
+    takes_shared = False
     #: Share of the epochs of ``Gradient`` in which all experts stay active.
     soft_share = 0.0
     #: Whether ``fit`` learns something: where a class has one of its own.
     learns = False
     #: Whether ``fit`` takes ``sample_weight`` (n,) as well.
     reads_weight = False
+    #: Whether training by gradient calls ``fit`` before the first batch, too: for what
+    #: the rule learns of the rows, and not of the gate.
+    fits_first = False
     #: Whether EM trains within the active experts from the start.
     sparse_training = False
     #: Whether EM trains with all experts and refits briefly within the active ones.
@@ -392,12 +397,12 @@ def is_integer(value):
     return is_number(value) and isinstance(value, numbers.Integral)
 
 
-def check_k(owner, k, n_experts):
+def check_k(owner, k, n_experts, name="k"):
     """Raise ``ValueError`` unless k experts can be active."""
     if not is_integer(k) or not 1 <= k <= n_experts:
         raise ValueError(
-            f"{owner} got k={k!r}, but expected an integer between 1 and the number of "
-            f"experts, {n_experts}."
+            f"{owner} got {name}={k!r}, but expected an integer between 1 and the "
+            f"number of experts, {n_experts}."
         )
 
 

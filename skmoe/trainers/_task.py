@@ -110,6 +110,7 @@ class Start:
     resp : (n, K) responsibilities, or None
     warm : Fit or None, the fit to continue from
     freeze : None, "experts", "gate" or list of names that training leaves alone
+    pull : float, penalty of what parameters are off those of ``warm``, in rows
     """
 
     n_init: int = 1
@@ -117,6 +118,7 @@ class Start:
     resp: np.ndarray | None = None
     warm: Any = None
     freeze: Any = None
+    pull: float = 0.0
 
 
 def _go_on(iteration, bound, make_fit):
@@ -294,6 +296,12 @@ class Trainer(Stamped):
 
     #: Whether its fits are independent calls on all rows, which workers may make.
     spreads = False
+
+    #: Whether ``fit`` leaves frozen parts alone, and pulls others to an earlier fit.
+    tunes = False
+
+    #: Parameter that limits how long ``fit`` trains, if one does.
+    limit = None
 
     #: Whether training starts from given responsibilities, if there are any.
     starts_anywhere = False

@@ -22,6 +22,11 @@ def refused(trainer, parts):
             f"experts {parts.experts!r}, of which common coefficients ask for all rows "
             "at once; use common=None, or call fit"
         )
+    if any(traits(expert).holds for expert in parts.experts):
+        return (
+            f"experts {parts.experts!r}, of which fixed coefficients are looked up in "
+            "all rows at once; use fixed=None, or call fit"
+        )
     if _may_be_fused(parts) or have_sums(parts):
         return None
     return (

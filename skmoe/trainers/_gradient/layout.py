@@ -293,6 +293,12 @@ class ParameterLayout:
             ridge[where] *= expert.strength
         return ridge / self.n_own
 
+    def pull(self):
+        """Penalty of each parameter's way from its start, per row; of no variance."""
+        pull = np.full(self.n_parameters, self.task.start.pull / self.n_own)
+        pull[self.variances] = 0.0
+        return pull
+
     def segments(self):
         """Where (S, 2) the gate, each expert, and the variances of each are."""
         own = [slice(0, self.gate.n_parameters), *self.expert_slices]

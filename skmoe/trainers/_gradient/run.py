@@ -81,6 +81,9 @@ class GradientRun:
         self._start(state, goes_on)
         self.frozen = np.flatnonzero(problem.frozen())
         self.ridge = problem.ridge()
+        # Of each parameter of gate and experts, towards where it starts.
+        self.anchor, self.pull = self.theta.copy(), problem.pull()
+        self.everything = np.arange(len(problem.bounds))
         self.loss_names = numbered([type(loss).__name__ for loss in self.losses])
         self.record = Record(self.loss_names)
         self.best, self.stopped = None, False
@@ -91,6 +94,14 @@ class GradientRun:
         self.is_batch, self.converged, self.slowed = False, False, 1.0
         # The history of the run that this one goes on from.
         self.earlier = None
+        self._let_router_know()
+
+    def _let_router_know(self):
+        """A router that goes by what rows hold learns of all of them first."""
+        router, rows = self.task.recipe.router, self.task.rows
+        if router.fits_first:
+            alike = np.zeros((len(rows.weight), self.task.recipe.n_experts))
+            router.fit_rows(alike, rows.gate_view, rows.weight)
 
     def _start(self, state, goes_on):
         """Parameters and optimiser."""
@@ -229,6 +240,9 @@ class GradientRun:
             _, routing, values, touched = problem.gradient(
                 self.theta, rows, self.rng, phase, self.losses, gradient
             )
+            if self.task.start.pull:
+                gradient += self.pull * (self.theta - self.anchor)
+                touched = self.everything
             due = self.optimizer.due
             problem.add_penalty(self.theta, self.ridge, touched, due, gradient)
             held, now = self.theta[self.frozen], rate((number + 0.5) / n_batches)

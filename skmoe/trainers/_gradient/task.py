@@ -149,7 +149,8 @@ class GradientTask(ParameterLayout):
         scratch = self._forward_experts(theta, rows, routing, phase.dropout, rng)
         given = self.guide[rows] if phase.guided else None
         slope = self._slope(theta, rows, routing, scratch[-1], given)
-        values, extra = _auxiliary(losses, GateBatch(outputs, logits, routing, router))
+        batch = GateBatch(outputs, logits, routing, router, self.gate.tree)
+        values, extra = _auxiliary(losses, batch)
         learns = router.gated or phase.dense
         push = self._push(slope.weighted, routing, reference, extra, learns)
         self.gate.backward(

@@ -183,7 +183,8 @@ class Gradient(Trainer):
     """
 
     kind = "gradient"
-    starts_anywhere = takes_batches = True
+    starts_anywhere = takes_batches = tunes = True
+    limit = "max_epochs"
     likelihoods = Gaussian
     fits_bare = False
     fits_groups, split_by = True, "validation"
