@@ -14,12 +14,15 @@ class ExpertConverter(NamedTuple):
         Predictions (n, n_outputs), or probabilities (n, n_classes) of its classes.
     together : callable(experts, graph, inputs) -> tensor (n, K, d), or None
         The same of several experts that see the same; it may return None, too.
+    chosen : callable(experts, graph, inputs, numbers) -> tensor (n, d), or None
+        The same of one of them for each row, by a tensor (n, 1) of their numbers.
     cheap : bool
         Whether all together cost less than to sort out whose rows are whose.
     """
 
     convert: Any
     together: Any = None
+    chosen: Any = None
     cheap: bool = False
 
 
@@ -65,7 +68,7 @@ class LikelihoodConverter(NamedTuple):
 _experts, _gates, _routers, _likelihoods, _transformers = {}, {}, {}, {}, {}
 
 
-def register_expert(kind, convert, *, together=None, cheap=False):
+def register_expert(kind, convert, *, together=None, chosen=None, cheap=False):
     """Say how experts of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -76,7 +79,9 @@ def register_expert(kind, convert, *, together=None, cheap=False):
         of its ``classes_``.  ``graph`` is a :class:`Graph`, ``inputs`` are the
         :class:`Inputs` that the expert sees.
     together : callable(experts, graph, inputs) -> str, default=None
-        The tensor (n, K, d) of several that see the same.
+        The tensor (n, K, d) of several that see the same; None where it cannot.
+    chosen : callable(experts, graph, inputs, numbers) -> str, default=None
+        The tensor (n, d) of one of them for each row, by a tensor (n, 1) of numbers.
     cheap : bool, default=False
         Whether all together cost less than to sort out whose rows are whose.
 
@@ -92,7 +97,7 @@ def register_expert(kind, convert, *, together=None, cheap=False):
     ...     return graph.op("Add", line, expert.intercept_ / 2)
     >>> register_expert(Halved, halved)
     """
-    _experts[kind] = ExpertConverter(convert, together, cheap)
+    _experts[kind] = ExpertConverter(convert, together, chosen, cheap)
 
 
 def register_gate(kind, scores, *, route=None):
