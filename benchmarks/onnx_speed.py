@@ -113,7 +113,10 @@ def main():
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     given = parser.parse_args()
-    print("| experts | router | row, us | Python | times | rows, ms | Python | times |", end="")
+    print(
+        "| experts | router | row, us | Python | times | rows, ms | Python | times |",
+        end="",
+    )
     print(" bound, ms (ratio) | off |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in given.kinds:

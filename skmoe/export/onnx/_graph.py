@@ -171,14 +171,15 @@ class Graph:
         self.domains.update(own.domain for own in model.opset_import)
         return [output.name for output in own.output]
 
-    def model(self, inputs, outputs, doc=""):
+    def model(self, inputs, outputs, metadata=None):
         """The finished model.
 
         Parameters
         ----------
         inputs : list of (name, dtype, number of columns)
         outputs : list of (name, tensor, dtype, shape behind the rows)
-        doc : str
+        metadata : dict of str to str, default=None
+            What the model says about itself.
 
         Returns
         -------
@@ -205,8 +206,8 @@ class Graph:
             opset_imports=opsets,
             ir_version=IR_VERSION,
             producer_name="skmoe",
-            doc_string=doc,
         )
+        helper.set_model_props(model, metadata or {})
         checker.check_model(model)
         return model
 
