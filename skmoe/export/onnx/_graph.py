@@ -1,6 +1,9 @@
 """A thin builder of ONNX graphs: operators are called, and tensors are names."""
 
+from __future__ import annotations
+
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +53,10 @@ class Graph:
     True
     """
 
-    def __init__(self, prefix=""):
-        self.nodes, self.constants, self.domains = [], {}, {""}
+    def __init__(self, prefix: str = "") -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[Any, Any] = {}
+        self.domains = {""}
         self._prefix, self._numbers = prefix, itertools.count()
         #: Largest difference of answers that is due to parts in single precision.
         self.tolerance = 0.0
@@ -111,6 +116,10 @@ class Graph:
     def double(self, tensor):
         """The values as doubles."""
         return self.cast(tensor, np.float64)
+
+    def cosine(self, tensor):
+        """Cosines of doubles, which not all versions of onnxruntime have."""
+        return self.op("Sin", self.op("Add", tensor, np.pi / 2))
 
     def sum(self, tensor, axis=1, keepdims=1):
         """Sums along an axis."""

@@ -1,5 +1,7 @@
 """Tables in a graph: what parts read, and what a session is given for a table."""
 
+from __future__ import annotations
+
 import copy
 import json
 from typing import NamedTuple
@@ -9,6 +11,7 @@ import numpy as np
 from ..._tables.columns import column_kind, column_numbers, column_text, typed_kind
 from ..._tables.frames import as_columns, as_table, column_labels, is_frame
 from ..._tables.values import Kind
+from ._graph import Graph
 from ._registry import refuse
 
 #: Name of the one input of an array.
@@ -181,7 +184,7 @@ class Inputs:
 
     sample = curves = None
 
-    def __init__(self, graph, columns):
+    def __init__(self, graph: Graph, columns: list[Column]) -> None:
         self.graph, self.columns = graph, columns
         self._numbers = None
 

@@ -1,5 +1,8 @@
 """Who converts which part: found by its class, and registered by anyone."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...exceptions import OnnxExportError
@@ -33,7 +36,7 @@ class GateConverter(NamedTuple):
     ----------
     scores : callable(gate, graph, inputs) -> tensor
         Log-weights (n, K), up to a constant per row.
-    route : callable(gate, graph, inputs, router) -> tensor, or None
+    route : callable(gate, graph, inputs, router, n_experts) -> tensor, or None
         Weights (n, K), zero for experts that do not serve a row, where the gate routes
         otherwise than by its scores; None for those of the router.
     """
@@ -65,10 +68,21 @@ class LikelihoodConverter(NamedTuple):
     alike: bool = True
 
 
-_experts, _gates, _routers, _likelihoods, _transformers = {}, {}, {}, {}, {}
+_experts: dict[type, ExpertConverter] = {}
+_gates: dict[type, GateConverter] = {}
+_routers: dict[type, Callable] = {}
+_likelihoods: dict[type, LikelihoodConverter] = {}
+_transformers: dict[type, Callable] = {}
 
 
-def register_expert(kind, convert, *, together=None, chosen=None, cheap=False):
+def register_expert(
+    kind: type,
+    convert: Callable[..., str],
+    *,
+    together: Callable[..., str | None] | None = None,
+    chosen: Callable[..., str | None] | None = None,
+    cheap: bool = False,
+) -> None:
     """Say how experts of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -100,7 +114,12 @@ def register_expert(kind, convert, *, together=None, chosen=None, cheap=False):
     _experts[kind] = ExpertConverter(convert, together, chosen, cheap)
 
 
-def register_gate(kind, scores, *, route=None):
+def register_gate(
+    kind: type,
+    scores: Callable[..., str],
+    *,
+    route: Callable[..., str] | None = None,
+) -> None:
     """Say how gates of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -108,13 +127,13 @@ def register_gate(kind, scores, *, route=None):
     kind : class
     scores : callable(gate, graph, inputs) -> str
         The tensor (n, K) of log-weights, up to a constant per row.
-    route : callable(gate, graph, inputs, router) -> str, default=None
+    route : callable(gate, graph, inputs, router, n_experts) -> str, default=None
         The tensor (n, K) of weights after routing, where that is not by the router.
     """
     _gates[kind] = GateConverter(scores, route)
 
 
-def register_router(kind, weights):
+def register_router(kind: type, weights: Callable[..., str]) -> None:
     """Say how routers of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -128,8 +147,14 @@ def register_router(kind, weights):
 
 
 def register_likelihood(
-    kind, *, mean=None, variance=None, cdf=None, quantile=None, alike=True
-):
+    kind: type,
+    *,
+    mean: Callable[..., str] | None = None,
+    variance: Callable[..., str] | None = None,
+    cdf: Callable[..., str] | None = None,
+    quantile: Callable[..., str] | None = None,
+    alike: bool = True,
+) -> None:
     """Say how likelihoods of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -137,7 +162,7 @@ def register_likelihood(
     kind : class
     mean, variance : callable(likelihood, graph, prediction, inputs) -> str
         The tensors (n, d); without a ``mean`` it is the prediction, without a
-        ``variance`` standard deviations are refused.
+        ``variance`` standard deviations are refused.  Default None.
     cdf : callable(likelihood, graph, prediction, inputs, y) -> str
         Distribution function at ``y`` (n, d); without it quantiles are refused.
     quantile : callable(likelihood, graph, prediction, inputs, level) -> str
@@ -148,7 +173,7 @@ def register_likelihood(
     _likelihoods[kind] = LikelihoodConverter(mean, variance, cdf, quantile, alike)
 
 
-def register_transformer(kind, convert):
+def register_transformer(kind: type, convert: Callable[..., Any]) -> None:
     """Say how transformers of a class, no subclasses, become part of an ONNX graph.
 
     They are what ``gate_features`` and ``expert_features`` may hold.
