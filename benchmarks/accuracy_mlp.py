@@ -106,15 +106,15 @@ def tuned(candidates, X, y, classify):
     return candidates[int(np.argmin(scores))].fit(X, y)
 
 
-def load_table(folder, name):
-    """Columns and target, at most MOST_ROWS rows."""
+def load_table(folder, name, most=MOST_ROWS):
+    """Columns and target of so many rows, at most."""
     frame = pd.read_parquet(folder / f"{name}.parquet")
     y = frame.iloc[:, -1]
     X = frame.iloc[:, :-1].select_dtypes("number")
     kept = X.notna().all(axis=1).to_numpy()
     X, y = X[kept].to_numpy(float), y[kept].to_numpy()
-    if len(y) > MOST_ROWS:
-        rows = np.random.default_rng(0).choice(len(y), MOST_ROWS, replace=False)
+    if len(y) > most:
+        rows = np.random.default_rng(0).choice(len(y), most, replace=False)
         X, y = X[rows], y[rows]
     return X, y
 

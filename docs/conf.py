@@ -52,12 +52,14 @@ html_show_search_summary = False
 html_css_files = ["site.css"]
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+# Pages that have no others under them need no list of them.
+html_sidebars = {own: [] for own in ("index", "install", "choose", "measurements")}
 html_context = {"default_mode": "light"}
 
 GALLERY = "../examples/gallery"

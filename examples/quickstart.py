@@ -34,6 +34,13 @@ MOST_ROWS = 6000
 N_EXPERTS = 8
 TITLE = "Each regime has its own curves: faint where it is not asked."
 WEATHER = {"1": "clear", "2": "mist", "3": "light rain", "4": "heavy rain"}
+UNITS = {
+    "hour": "hour of the day",
+    "temperature": "temperature (°C)",
+    "apparent_temperature": "apparent temperature (°C)",
+    "humidity": "humidity (%)",
+    "windspeed": "wind speed (km/h)",
+}
 DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
 
 
@@ -141,7 +148,7 @@ def report(model, X, y):
     return labels
 
 
-def draw(model, X, labels, path, title, ylabel):
+def draw(model, X, labels, path, title, ylabel, units):
     """Save the curves of the three columns of numbers that matter most."""
     table = curve_importance(model, X)
     numbers = set(X.select_dtypes("number"))
@@ -151,6 +158,9 @@ def draw(model, X, labels, path, title, ylabel):
     )
     display.ylabel = ylabel
     display.plot()
+    for axis in np.ravel(display.axes_):
+        axis.set_xlabel(units.get(axis.get_title(), axis.get_title()))
+        axis.set_title("")
     figure = display.figure_
     figure.set_size_inches(13, 4.2)
     figure.suptitle(title, x=0.01, ha="left")
@@ -171,9 +181,10 @@ def main():
     compare(X, y)
     model = mixture(N_EXPERTS).fit(X, y)
     labels = report(model, X, y)
-    words = TITLE, arguments.target
+    words = TITLE, arguments.target, {}
     if arguments.data == RENTALS:
-        words = f"Rush hours, free afternoons, and nights. {TITLE}", "rentals"
+        title = f"Rush hours, free afternoons, and nights. {TITLE}"
+        words = title, "rentals per hour", UNITS
     draw(model, X, labels, arguments.picture, *words)
     print(f"{time.perf_counter() - began:.0f} s")
 

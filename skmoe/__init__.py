@@ -18,6 +18,7 @@ from ._estimators.target import ClassTarget, ValueTarget
 from ._estimators.views import Allowed, View, Views
 from ._stamp import public
 from ._tables.features import PiecewiseLinear
+from ._tables.flat import FlatColumns
 from ._version import __version__
 from .experts import AutoPool, PoolMember, TablePipeline, TreesOnTables
 
@@ -44,6 +45,7 @@ public(
     # What a fitted mixture holds.
     Allowed,
     ClassTarget,
+    FlatColumns,
     Learned,
     SharedExpert,
     ValueTarget,

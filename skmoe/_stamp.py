@@ -1,6 +1,7 @@
 """What pickles hold: versions, so that another one is told of, and addresses."""
 
 import functools
+import re
 import sys
 import threading
 
@@ -13,6 +14,9 @@ from ._warnings import warn
 from .exceptions import OtherVersionWarning
 
 KEY = "_saved_by"
+# The first version whose states are understood, raised with what they hold; models of
+# each release are kept in ``tests/saved``, and are to load or to be refused.
+OLDEST = (0, 0)
 #: Where the pages of the API are, such as "https://…/api"; None before they are
 #: published.  Only then representations in notebooks have links to them.
 API_PAGES = None
@@ -51,6 +55,16 @@ def _offered(module):
     return sorted(vars(module)["__all__"])
 
 
+def refuse_older(name, saved):
+    """Raise ``ValueError`` for a state that is too old to be understood."""
+    own = (saved or {}).get("skmoe", "")
+    if own and tuple(int(n) for n in re.findall(r"\d+", own)[:2]) < OLDEST:
+        raise ValueError(
+            f"{name} was saved by skmoe {own}, which skmoe {__version__} cannot read; "
+            f"load it where skmoe=={own} is installed, or fit it again."
+        )
+
+
 class Stamped(BaseEstimator):
     """Base of estimators and their parts: the state says which versions wrote it."""
 
@@ -67,6 +81,7 @@ class Stamped(BaseEstimator):
 
     def __setstate__(self, state):
         saved = state.get(KEY)
+        refuse_older(type(self).__name__, saved)
         # All parts of one pickle share one object, which they are told of once.
         told = saved is not None and saved is _told.versions
         if saved is not VERSIONS and saved != VERSIONS and not told:

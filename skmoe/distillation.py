@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._estimators.answers import see
@@ -34,6 +37,7 @@ def distill(
     n_experts: int | None = None,
     y: ArrayLike | None = None,
     hard_share: float = 0.75,
+    soft_until: float = 1.0,
     sample_weight: ArrayLike | None = None,
 ) -> BaseEstimator:
     """Fit a student to the predictive distribution of a teacher.
@@ -56,6 +60,11 @@ def distill(
         True targets of the rows, mixed with the teacher's distribution.
     hard_share : float, default=0.75
         Weight of the true targets where ``y`` is given, as in Switch transformers.
+    soft_until : float, default=1.0
+        Share of the student's epochs, or iterations, after which the teacher's
+        distribution is left out and training goes on with ``y`` alone (staged
+        distillation): late in training it holds a small student back.  By default it
+        stays to the end.
     sample_weight : array-like of shape (n,), default=None
 
     Returns
@@ -65,15 +74,16 @@ def distill(
     Raises
     ------
     ValueError
-        If ``hard_share`` is not in [0, 1], a student is needed and cannot be made, or
-        the teacher is a regressor with other likelihoods than the Gaussian.
+        If ``hard_share`` is not in [0, 1] or ``soft_until`` not in (0, 1], training in
+        stages lacks ``y`` or a student that goes on, a student is needed and cannot be
+        made, or the teacher is a regressor with other likelihoods than the Gaussian.
 
     References
     ----------
     .. [1] Hinton, G., Vinyals, O., Dean, J. (2015). Distilling the knowledge in a
        neural network. arXiv:1503.02531.
     .. [2] Rajbhandari, S. et al. (2022). DeepSpeed-MoE. ICML, section 4.2 (mixture of
-       students).
+       students by staged distillation).
     .. [3] Fedus, W., Zoph, B., Shazeer, N. (2021). Switch transformers. JMLR 23,
        section 4.2 (hard and soft targets).
 
@@ -102,6 +112,7 @@ def distill(
             "its answers, and folds of trainer='two-stage' would part them; use "
             "trainer='em' or 'gradient'."
         )
+    _check_stages(student, y, soft_until)
     weight = row_weights(X, sample_weight)
     expand = _expand_classes if is_classifier(teacher) else _expand_normals
     rows, targets, weights = expand(teacher, X)
@@ -112,9 +123,49 @@ def distill(
         targets = np.concatenate([targets, y])
         weights = np.concatenate([(1 - hard_share) * weights, hard_share * weight])
     kept = weights > 0
-    return clone(student).fit(
-        safe_indexing(X, rows[kept]), targets[kept], sample_weight=weights[kept]
-    )
+    soft = safe_indexing(X, rows[kept]), targets[kept], weights[kept]
+    if soft_until == 1:
+        return clone(student).fit(*soft[:2], sample_weight=soft[2])
+    return _in_stages(student, soft, (X, y, weight), soft_until)
+
+
+def _check_stages(student, y, soft_until):
+    """Raise ``ValueError`` unless the student can be trained in these stages."""
+    if not 0 < soft_until <= 1:
+        raise ValueError(
+            f"distill got soft_until={soft_until!r}, but expected a number in (0, 1]; "
+            "1 keeps the teacher to the end."
+        )
+    if soft_until == 1:
+        return
+    if y is None:
+        raise ValueError(
+            f"distill got soft_until={soft_until!r} without y, with which training is "
+            "to go on; give the true targets, or soft_until=1."
+        )
+    if not isinstance(student, BaseMoE) or student._resolve().trainer.limit is None:
+        raise ValueError(
+            f"distill got soft_until={soft_until!r} with student={student!r}, which "
+            "does not go on from a stage; use a mixture with trainer='em' or "
+            "'gradient', or soft_until=1."
+        )
+
+
+def _in_stages(student, soft, hard, soft_until):
+    """Fit to the teacher's distribution for some steps, and to the targets after."""
+    trainer = student._resolve().trainer
+    most = trainer.get_params(deep=False)[trainer.limit]
+    first = min(max(1, round(soft_until * most)), most - 1) if most > 1 else 1
+    known = {name: vars(student)[name] for name in ("trainer", "warm_start")}
+    fitted = clone(student).set_params(warm_start=True)
+    for n_steps, (rows, targets, weights) in ((first, soft), (most - first, hard)):
+        own = clone(trainer).set_params(**{trainer.limit: max(n_steps, 1)})
+        fitted.set_params(trainer=own)
+        with warnings.catch_warnings():
+            # The first stage ends where it is told to.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted.fit(rows, targets, sample_weight=weights)
+    return fitted.set_params(**known)
 
 
 def _has_two_stages(student):

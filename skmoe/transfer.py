@@ -1,17 +1,29 @@
-"""Experts that were trained before the gate, on groups of rows or on other tasks."""
+"""Experts that were trained before the gate, and mixtures that move to other rows."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from ._estimators.answers import fitted_mixture
+from ._estimators.base import BaseMoE, check_freeze
+from ._estimators.fitted import commit
 from ._estimators.parts import adapt_expert
+from ._estimators.training import (
+    given_rows,
+    make_task,
+    positive_rows,
+    training_size,
+    with_shared,
+)
+from ._estimators.views import training_views
 from ._sklearn import safe_indexing
 from ._stamp import public
 from ._tables.table import row_weights
@@ -21,7 +33,7 @@ from .engines import run_calls
 from .experts._base import reads_numbers
 from .experts._foreign import fit_expert, warn_without_weight
 
-__all__ = ["pretrain_experts"]
+__all__ = ["fine_tune", "pretrain_experts"]
 
 public(__name__)
 
@@ -74,10 +86,9 @@ def pretrain_experts(
 
     References
     ----------
-    .. [1] Du, N. et al. (2022). GLaM: Efficient scaling of language models with
-       mixture-of-experts. ICML.
-    .. [2] Zoph, B. et al. (2022). ST-MoE: Designing stable and transferable sparse
-       expert models. arXiv:2202.08906, section 4 (which parts to fine-tune).
+    .. [1] Sukhbaatar, S. et al. (2024). Branch-Train-MiX: mixing expert LLMs into a
+       mixture-of-experts LLM. COLM, section 3 (experts are trained apart, the router
+       after them).
 
     Examples
     --------
@@ -115,6 +126,110 @@ def pretrain_experts(
     tell([said for _, said in pairs])
     named = zip(experts, pairs, strict=True)
     return [(name, FrozenEstimator(own)) for name, (own, _) in named]
+
+
+def fine_tune(
+    model: BaseEstimator,
+    X: Table,
+    y: ArrayLike,
+    *,
+    freeze: str | list[str] | None = None,
+    l2_sp: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+) -> BaseEstimator:
+    """Train a fitted mixture on further rows, from where it is.
+
+    All epochs of its trainer, with early stopping, from the parameters that it has:
+    for another site, machine or season that has few rows of its own.  Parts may stay
+    as they are, to the last bit, and the others may be held near what they were.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+        Trained by gradient, with experts that are networks.  It is left as it is.
+    X : array-like or data frame of shape (n, p)
+        Rows with the columns that the mixture was fitted to.
+    y : array-like of shape (n,) or (n, n_outputs)
+    freeze : None, "experts", "gate" or list of str, default=None
+        What stays: all experts, the gate, or experts of these names.
+    l2_sp : float, default=0.0
+        Penalty of the squared distance of the parameters from where they start, in
+        units of rows, as ``alpha`` of the parts is one of their distance from zero.
+    sample_weight : array-like of shape (n,), default=None
+
+    Returns
+    -------
+    fitted mixture
+
+    Raises
+    ------
+    ValueError
+        If the mixture was trained in another way, has several members, or ``freeze``
+        or ``l2_sp`` make no sense.
+
+    See Also
+    --------
+    skmoe.MoERegressor.partial_fit : one pass over further rows.
+
+    References
+    ----------
+    .. [1] Li, X., Grandvalet, Y., Davoine, F. (2018). Explicit inductive bias for
+       transfer learning with convolutional networks. ICML, eq. 2 (L2-SP).
+    .. [2] Zoph, B. et al. (2022). ST-MoE: designing stable and transferable sparse
+       expert models. arXiv:2202.08906, section 4 (which parts to fine-tune).
+
+    Examples
+    --------
+    >>> from skmoe import MoERegressor
+    >>> from skmoe.datasets import make_regimes
+    >>> from skmoe.transfer import fine_tune
+    >>> X, y = make_regimes(300, random_state=0)
+    >>> model = MoERegressor(n_experts=2, trainer="gradient", random_state=0).fit(X, y)
+    >>> moved = fine_tune(model, X[:50], y[:50] + 1.0, freeze="gate", l2_sp=10.0)
+    >>> bool((moved.gate_proba(X) == model.gate_proba(X)).all())
+    True
+    """
+    _check_tuned(model, l2_sp)
+    own = copy.deepcopy(model)
+    parts = own._resolve()
+    check_freeze(freeze, parts.names, "fine_tune")
+    (previous,) = own._previous(parts)
+    learned = own._learned
+    table = learned.views.read(own, X)
+    read = own._target.read_batch(y, table, sample_weight, own, learned.target, None)
+    given = given_rows(table, *read)
+    views = learned.views.spread(previous.kept, len(parts.experts))
+    seen = training_views(views, table, parts)
+    task = make_task(own, parts, given, seen)
+    task = task.with_rows(size=training_size(parts, given, {}))
+    task = positive_rows(with_shared(task, fitted_mixture(own).offset(table)))
+    rng = check_random_state(own.random_state)
+    task = task.with_recipe(seed=int(rng.randint(2**31 - 1)))
+    task = task.with_start(freeze=freeze, pull=float(l2_sp)).going_on(previous)
+    fit = parts.trainer.fit(task.rows, task.recipe, task.start, task.report)
+    commit(own, learned._replace(views=views), task, [task.numbered(fit)])
+    return own
+
+
+def _check_tuned(model, l2_sp):
+    """Raise ``ValueError`` unless a mixture can be tuned."""
+    if not isinstance(model, BaseMoE):
+        raise ValueError(
+            f"fine_tune got model={model!r}, but expected a fitted mixture of skmoe."
+        )
+    check_is_fitted(model)
+    if not (np.isscalar(l2_sp) and 0 <= l2_sp < np.inf):
+        raise ValueError(
+            f"fine_tune got l2_sp={l2_sp!r}, but expected a finite number >= 0."
+        )
+    trainer = model._resolve().trainer
+    if not trainer.tunes or model.n_members > 1:
+        raise ValueError(
+            f"fine_tune got a mixture with trainer={model.trainer!r} and "
+            f"n_members={model.n_members}, but expected one member that was trained by "
+            "gradient; fit it so, or wrap its experts in FrozenEstimator and fit a new "
+            "gate to them."
+        )
 
 
 def _views(X, experts):

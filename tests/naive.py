@@ -219,7 +219,7 @@ def within_capacity(choices, wanted, priority, capacity, take_next):
             if not wanted[row, s]:
                 continue
             mine = set(indices[row, :s])
-            free = [e for e in choices[row, s:] if served[e] < capacity]
+            free = [e for e in choices[row, s:] if served[e] < capacity[e]]
             free = [e for e in free if e not in mine]
             first = choices[row, s]
             if not take_next and first not in mine:
@@ -250,6 +250,48 @@ def hashed_experts(bits, seed, n_experts, k):
         key = scrambled(key)
         found.append(free.pop(key % len(free)))
     return found
+
+
+def row_key(bits, seed):
+    """Hash of a row's bits."""
+    key = scrambled(seed)
+    for value in bits:
+        key = scrambled(key ^ scrambled(int(value)))
+    return key
+
+
+def dealt_out(frequencies, load, k):
+    """Experts of each group: the k that have the fewest rows when its turn comes."""
+    load, found = list(load), []
+    for frequency in frequencies:
+        least = sorted(range(len(load)), key=lambda e: (load[e], e))[:k]
+        found.append(least)
+        for expert in least:
+            load[expert] += frequency
+    return found, load
+
+
+def filled_places(order, size, most, shape):
+    """Pairs of row and expert in turn, then places that are left, by exchanges."""
+    taken = np.zeros(shape, dtype=bool)
+    for pair in order:
+        row, expert = divmod(int(pair), shape[1])
+        room = taken[:, expert].sum() < size and taken[row].sum() < most
+        taken[row, expert] |= room
+    for expert in range(shape[1]):
+        for full in range(shape[0]):
+            if taken[:, expert].sum() < size and not taken[full, expert]:
+                row, other = next(
+                    (row, other)
+                    for row in range(shape[0])
+                    for other in range(shape[1])
+                    if taken[row].sum() < taken[full].sum()
+                    and taken[full, other]
+                    and not taken[row, other]
+                )
+                taken[full, [other, expert]] = False, True
+                taken[row, other] = True
+    return taken
 
 
 def sparse_mean(Z, gate_coef, expert_coef, k):
@@ -388,3 +430,32 @@ def log_evidence(Z, basis, y, strengths, variance):
     # The intercept is the last, and free.
     prior = np.linalg.slogdet(P[:-1, :-1])[1]
     return fit + 0.5 * prior - 0.5 * np.linalg.slogdet(H)[1]
+
+
+def adam(theta, gradient, first, second, decay, rates, bounds, touched, steps, due):
+    """Parameters and moments after a step of Adam of some segments."""
+    theta, first, second = theta.copy(), first.copy(), second.copy()
+    for s in touched:
+        at = slice(*bounds[s])
+        first[at] = 0.9 * first[at] + 0.1 * gradient[at]
+        second[at] = 0.999 * second[at] + 0.001 * gradient[at] ** 2
+        mean = first[at] / (1 - 0.9 ** (steps[s] + 1))
+        spread = np.sqrt(second[at] / (1 - 0.999 ** (steps[s] + 1)))
+        shrunk = due[s] * decay[at] * theta[at]
+        theta[at] -= rates[s] * (mean / (spread + 1e-8) + shrunk)
+    return theta, first, second
+
+
+def penalties(theta, ridge, bounds, touched, due, scaled, n_outputs):
+    """Gradient of ridge penalties, of which some are divided by variances."""
+    gradient = np.zeros_like(theta)
+    for s in touched:
+        at = slice(*bounds[s])
+        own = due[s] * ridge[at] * theta[at]
+        if scaled[s] >= 0:
+            where = slice(scaled[s], scaled[s] + n_outputs)
+            own = own.reshape(-1, n_outputs) / np.exp(theta[where])
+            pull = own * theta[at].reshape(-1, n_outputs)
+            gradient[where] -= 0.5 * pull.sum(axis=0)
+        gradient[at] += own.ravel()
+    return gradient

@@ -8,6 +8,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.distillation import distill
+from skmoe.experts import LinearExpert
+from skmoe.trainers import Gradient
 
 
 def test_student_follows_its_teacher(regression):
@@ -25,8 +27,6 @@ def test_student_follows_its_teacher(regression):
 def test_one_expert_learns_mean_and_spread_exactly(regression):
     """A student that is the teacher's own model gives back its parameters."""
     X, y = regression
-    from skmoe.experts import LinearExpert
-
     teacher = MoERegressor(LinearExpert(alpha=0), n_experts=1).fit(X, y)
     student = distill(teacher, X, n_experts=1)
     np.testing.assert_allclose(student.predict(X), teacher.predict(X), rtol=1e-8)
@@ -54,6 +54,40 @@ def test_true_targets_are_mixed_in(regression):
     half = distill(teacher, X, n_experts=2, sample_weight=weight * 1.0)
     direct = distill(teacher, X[:200], n_experts=2)
     np.testing.assert_allclose(half.predict(X), direct.predict(X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("trainer", ["em", Gradient(max_epochs=60, learning_rate=0.05)])
+def test_the_teacher_leaves_after_a_stage(regression, trainer):
+    """A teacher that is wrong by a constant: mixed in to the end, it is believed."""
+    X, y = regression
+    alone = LinearExpert(alpha=0)
+    teacher = MoERegressor(alone, n_experts=1).fit(X, y + 9.0)
+    student = MoERegressor(alone, n_experts=1, trainer=trainer, random_state=0)
+    off = [
+        distill(teacher, X, student, y=y, hard_share=0.5, soft_until=until)
+        .predict(X)
+        .mean()
+        - y.mean()
+        for until in (1.0, 0.3)
+    ]
+    assert off[0] == pytest.approx(4.5, abs=1.0)
+    assert abs(off[1]) < 0.5
+    staged = distill(teacher, X, student, y=y, hard_share=0.5, soft_until=0.3)
+    assert repr(staged) == repr(student)
+    if trainer == "em":
+        direct = MoERegressor(alone, n_experts=1).fit(X, y)
+        np.testing.assert_allclose(staged.predict(X), direct.predict(X), rtol=1e-6)
+
+
+def test_stages_need_targets_and_a_student_that_goes_on(regression):
+    X, y = regression
+    teacher = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="soft_until=0"):
+        distill(teacher, X, y=y, soft_until=0)
+    with pytest.raises(ValueError, match="without y"):
+        distill(teacher, X, soft_until=0.5)
+    with pytest.raises(ValueError, match="does not go on"):
+        distill(teacher, X, DecisionTreeRegressor(), y=y, soft_until=0.5)
 
 
 def test_several_outputs(regression):

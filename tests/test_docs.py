@@ -32,6 +32,21 @@ def test_code_of_page_runs(page, tmp_path, monkeypatch):
     names_after(page, text)
 
 
+def test_figures_and_output_of_the_readme_are_those_of_their_script(monkeypatch):
+    folder = ROOT / "benchmarks"
+    if not folder.exists():
+        pytest.skip("not a source tree")
+    monkeypatch.syspath_prepend(str(folder))
+    from readme import named, readme
+
+    text = (ROOT / "README.md").read_text()
+    assert text == readme(text)
+    ratios = named(text)
+    assert len(ratios) == 6
+    for name, said, ratio in ratios:
+        assert said == pytest.approx(ratio, abs=0.0051), name
+
+
 def names_after(page, text):
     """What the blocks of a page define, one after another."""
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

@@ -401,17 +401,43 @@ def test_adam_step():
     theta, gradient = RNG.normal(size=5), RNG.normal(size=5)
     first, second = RNG.normal(size=5), RNG.uniform(size=5)
     decay = np.array([0.0, 0, 0.1, 0.1, 0])
-    m, v = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-    move = (m / (1 - 0.9**3)) / (np.sqrt(v / (1 - 0.999**3)) + 1e-8)
-    expected = theta - 0.01 * (move + decay * theta)
-    network.adam_step(theta, gradient, first, second, decay, 0.01, 0.9, 0.999, 3)
-    np.testing.assert_allclose(theta, expected, rtol=1e-12)
-    np.testing.assert_allclose(first, m)
+    bounds, rates = np.array([[0, 2], [2, 3], [3, 5]]), np.array([0.01, 0.02, 0.03])
+    steps, due = np.array([2, 5, 0]), np.array([1.0, 2.0, 4.0])
+    touched = np.array([2, 0])
+    own = theta, gradient, first, second
+    expected = naive.adam(*own, decay, rates, bounds, touched, steps, due)
+    moments = first, second
+    how = decay, rates, (0.9, 0.999), bounds, touched, steps, due
+    network.adam_step(theta, gradient, moments, *how)
+    np.testing.assert_allclose(theta, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(first, expected[1])
+    np.testing.assert_allclose(second, expected[2])
+    np.testing.assert_array_equal(steps, [3, 5, 1])
+    np.testing.assert_array_equal(gradient == 0, [True, True, False, True, True])
+
+
+def test_norm_of_segments():
+    gradient = RNG.normal(size=5)
+    bounds = np.array([[0, 2], [2, 3], [3, 5]])
+    found = network.squared_norm(gradient, bounds, np.array([0, 2]))
+    np.testing.assert_allclose(found, np.sum(gradient[[0, 1, 3, 4]] ** 2))
+
+
+def test_penalties_of_segments():
+    theta, ridge = RNG.normal(size=12), RNG.uniform(size=12)
+    bounds = np.array([[0, 2], [2, 6], [6, 8], [8, 10], [10, 12]])
+    scaled, due = np.array([-1, 8, 10, -1, -1]), np.array([1.0, 3.0, 1.0, 1.0, 1.0])
+    for touched in ([0, 1, 3], [0, 1, 2, 3, 4]):
+        own = theta, ridge, bounds, np.array(touched), due, scaled, 2
+        gradient = np.zeros(12)
+        network.add_penalty(*own, gradient)
+        np.testing.assert_allclose(gradient, naive.penalties(*own), rtol=1e-12)
 
 
 @pytest.mark.parametrize("take_next", [True, False])
-@pytest.mark.parametrize("capacity", [1, 3, 100])
+@pytest.mark.parametrize("capacity", [[1] * 4, [3] * 4, [100] * 4, [1, 9, 0, 4]])
 def test_assign_within_capacity(take_next, capacity):
+    capacity = np.array(capacity)
     choices = np.array([RNG.permutation(4) for _ in range(15)])
     wanted, priority = RNG.random((15, 2)) < 0.8, RNG.permutation(15)
     indices = np.empty((15, 2), dtype=np.int64)
@@ -431,6 +457,33 @@ def test_hash_to_experts(k):
     routing.hash_to_experts(bits, np.uint64(5), 4, indices)
     expected = [naive.hashed_experts(row, 5, 4, k) for row in bits]
     np.testing.assert_array_equal(indices, expected)
+
+
+@pytest.mark.parametrize(("size", "most"), [(6, 2), (12, 4), (3, 1), (5, 2)])
+def test_fill_places(size, most):
+    for _ in range(20):
+        order, taken = RNG.permutation(48), np.zeros((12, 4), dtype=bool)
+        routing.fill_places(order, size, most, taken)
+        expected = naive.filled_places(order, size, most, (12, 4))
+        np.testing.assert_array_equal(taken, expected)
+        assert np.all(taken.sum(axis=0) == size)
+        assert taken.sum(axis=1).max() <= most
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_row_keys():
+    bits = RNG.integers(0, 2**63, size=(20, 3)).astype(np.uint64)
+    keys = routing.row_keys(bits, np.uint64(5))
+    assert keys.tolist() == [naive.row_key(row, 5) for row in bits]
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_deal_out(k):
+    frequencies = np.sort(RNG.integers(1, 9, size=12))[::-1].copy()
+    load, indices = np.array([5, 0, 0, 2]), np.empty((12, k), dtype=np.int64)
+    expected = naive.dealt_out(frequencies, load, k)
+    routing.deal_out(frequencies, load, indices)
+    assert (indices.tolist(), load.tolist()) == expected
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

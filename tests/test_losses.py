@@ -4,13 +4,18 @@ import naive
 import numpy as np
 import pytest
 
+from skmoe._numerics.tree import Tree
 from skmoe.losses import (
+    EntropyLoss,
     GateBatch,
+    HierarchicalBalancingLoss,
     ImportanceLoss,
     LoadBalancingLoss,
     LoadLoss,
     MutualInformationLoss,
+    ParameterPenaltyLoss,
     RouterZLoss,
+    SlotBalancingLoss,
 )
 from skmoe.routers import (
     DenseRouter,
@@ -29,6 +34,10 @@ LOSSES = {
     "balancing": LoadBalancingLoss(),
     "z": RouterZLoss(),
     "information": MutualInformationLoss(),
+    "entropy": EntropyLoss(0.1),
+    "slots": SlotBalancingLoss(),
+    "hierarchical": HierarchicalBalancingLoss(),
+    "penalty": ParameterPenaltyLoss([1.0, 2.0, 8.0, 4.0]),
 }
 
 
@@ -103,6 +112,124 @@ def test_values_at_uniform_and_collapsed_gates():
     assert value == pytest.approx(-np.log(K))
     value, _ = RouterZLoss(1.0).value_and_slopes(plain_batch(np.zeros((N, K))))
     assert value == pytest.approx(np.log(K) ** 2)
+
+
+def softmax(logits):
+    return np.exp(log_softmax(logits))
+
+
+LOGITS = np.random.default_rng(5).normal(size=(60, K))
+
+
+def test_entropy_is_that_of_the_rows():
+    proba = softmax(LOGITS)
+    expected = np.mean([-sum(p * np.log(p) for p in row) for row in proba])
+    value, _ = EntropyLoss(2.0).value_and_slopes(plain_batch(LOGITS))
+    assert value == pytest.approx(2.0 * expected)
+    value, slopes = EntropyLoss().value_and_slopes(
+        plain_batch(np.where(np.eye(K)[:1] > 0, 0.0, -np.inf) + np.zeros((3, K)))
+    )
+    assert value == 0
+    assert np.isfinite(slopes.logits).all()
+
+
+def test_slots_are_balanced_each_by_itself():
+    """GShard's loss of first places, and half of that of second ones among the rest."""
+    first, second = np.argsort(-LOGITS, axis=1)[:, :2].T
+    proba = softmax(LOGITS)
+    gshard = sum(np.mean(first == e) * proba[:, e].mean() for e in range(K)) * K
+    rest = proba.copy()
+    rest[np.arange(60), first] = 0.0
+    rest /= rest.sum(axis=1, keepdims=True)
+    later = sum(np.mean(second == e) * rest[:, e].mean() for e in range(K)) * K
+    batch = plain_batch(LOGITS, 2)
+    for loss, expected in [
+        (SlotBalancingLoss(1.0), gshard + 0.5 * later),
+        (SlotBalancingLoss(1.0, 1), gshard),
+        (SlotBalancingLoss(1.0, 2), gshard + 0.5 * later),
+    ]:
+        assert loss.value_and_slopes(batch)[0] == pytest.approx(expected)
+    one = LoadBalancingLoss(1.0).value_and_slopes(plain_batch(LOGITS))[0]
+    assert one == pytest.approx(gshard)
+
+
+# Shapes, and their nodes as the leaves beneath each child.
+TREES = [
+    (
+        ((None, None), (None, None)),
+        [[[0, 1], [2, 3]], [[0], [1]], [[2], [3]]],
+    ),
+    (
+        (None, (None, (None, None))),
+        [[[0], [1, 2, 3]], [[1], [2, 3]], [[2], [3]]],
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "nodes"), TREES)
+def test_every_node_is_balanced(shape, nodes):
+    tree, proba = Tree(shape), softmax(LOGITS)
+    wanted, expected = LOGITS.argmax(axis=1), 0.0
+    for children in nodes:
+        mass = [proba[:, own].sum(axis=1).mean() for own in children]
+        share = [np.isin(wanted, own).mean() for own in children]
+        pairs = zip(share, mass, strict=True)
+        expected += len(children) * sum(f * m / sum(mass) for f, m in pairs)
+    expected /= tree.depth
+    loss, batch = HierarchicalBalancingLoss(1.0), plain_batch(LOGITS)
+    value, slopes = loss.value_and_slopes(batch._replace(tree=tree))
+    assert value == pytest.approx(expected)
+
+    def of_logits(at):
+        return loss.value_and_slopes(plain_batch(at)._replace(tree=tree))[0]
+
+    np.testing.assert_allclose(slopes.logits, numeric(of_logits, LOGITS), atol=1e-7)
+
+
+def test_a_flat_gate_is_a_tree_of_one_node():
+    for k in (1, 2):
+        batch = plain_batch(LOGITS, k)
+        flat = LoadBalancingLoss(1.0).value_and_slopes(batch)
+        node = HierarchicalBalancingLoss(1.0).value_and_slopes(batch)
+        assert node[0] == pytest.approx(flat[0])
+        np.testing.assert_allclose(node[1].logits, flat[1].logits)
+
+
+def test_large_experts_are_dear():
+    batch = plain_batch(LOGITS, 2)
+    equal = ParameterPenaltyLoss([3, 3, 3, 3], 1.0).value_and_slopes(batch)
+    plain = LoadBalancingLoss(1.0).value_and_slopes(batch)
+    assert equal[0] == pytest.approx(plain[0])
+    np.testing.assert_allclose(equal[1].logits, plain[1].logits)
+    proba, best = softmax(LOGITS), np.argsort(-LOGITS, axis=1)[:, :2]
+    share = [np.mean(best == e) for e in range(K)]
+    expected = K * sum(
+        s * f * p
+        for s, f, p in zip(
+            [0.125, 0.25, 1.0, 0.5], share, proba.mean(axis=0), strict=True
+        )
+    )
+    loss = ParameterPenaltyLoss([1, 2, 8, 4], 1.0)
+    assert loss.value_and_slopes(batch)[0] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="3 sizes, but there are 4"):
+        ParameterPenaltyLoss([1, 2, 3]).value_and_slopes(batch)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ParameterPenaltyLoss("small"),
+        ParameterPenaltyLoss([1.0, -1.0]),
+        SlotBalancingLoss(n_slots=0),
+        SlotBalancingLoss(n_slots=True),
+        LoadBalancingLoss("a"),
+        EntropyLoss(True),
+    ],
+    ids=repr,
+)
+def test_parameters_of_losses_are_checked(loss):
+    with pytest.raises(ValueError, match=f"{type(loss).__name__} got .*but expected"):
+        loss.check()
 
 
 def test_z_loss_stays_finite():

@@ -17,6 +17,7 @@ from skmoe.gates import (
     ClassifierGate,
     ConstantGate,
     MLPGate,
+    SigmoidGate,
     SoftmaxGate,
 )
 from skmoe.likelihoods import (
@@ -36,21 +37,30 @@ from skmoe.likelihoods import (
     Weibull,
 )
 from skmoe.losses import (
+    EntropyLoss,
+    HierarchicalBalancingLoss,
     ImportanceLoss,
     LoadBalancingLoss,
     LoadLoss,
     MutualInformationLoss,
+    ParameterPenaltyLoss,
     RouterZLoss,
+    SlotBalancingLoss,
 )
 from skmoe.routers import (
+    BalancedHashRouter,
     BalancedRouter,
+    BatchPrioritizedRouter,
     BiasBalancedRouter,
     BudgetRouter,
+    CappedExpertChoiceRouter,
     DenseRouter,
     ExpertChoiceRouter,
     GShardRouter,
     HashRouter,
+    MultiHashRouter,
     NoisyTopKRouter,
+    ResidualRouter,
     SwitchRouter,
     TopKRouter,
     TopPRouter,
@@ -85,6 +95,7 @@ def named(parts):
             SoftmaxGate(standardize=False),
             SoftmaxGate(l1_ratio=0.5),
             MLPGate((4,), **NETWORK),
+            SigmoidGate(alpha=20.0, max_iter=2000),
             ClassifierGate(DecisionTreeClassifier(random_state=0)),
         ]
     ),
@@ -110,6 +121,14 @@ def test_gates(gate):
             BudgetRouter(),
             BudgetRouter([1.0, 9.0, 2.0, 3.0, 0.1], 2.0),
             TopPRouter(0.7),
+            TopPRouter(0.7, training="sparse"),
+            SwitchRouter([1.0, 2.0, 0.5, 1.0, 1.0], priority="score"),
+            BatchPrioritizedRouter(2, 0.5),
+            CappedExpertChoiceRouter(),
+            BalancedHashRouter(2),
+            MultiHashRouter(3),
+            ResidualRouter(),
+            ResidualRouter(2, 2),
         ]
     ),
 )
@@ -190,6 +209,10 @@ def test_likelihoods(likelihood):
             LoadBalancingLoss(),
             RouterZLoss(),
             MutualInformationLoss(),
+            EntropyLoss(),
+            SlotBalancingLoss(),
+            HierarchicalBalancingLoss(),
+            ParameterPenaltyLoss([1.0, 4.0, 2.0, 8.0]),
         ]
     ),
 )

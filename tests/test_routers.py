@@ -20,14 +20,19 @@ from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
 from skmoe.mixture import dispatch
 from skmoe.routers import (
+    BalancedHashRouter,
     BalancedRouter,
+    BatchPrioritizedRouter,
     BiasBalancedRouter,
     BudgetRouter,
+    CappedExpertChoiceRouter,
     DenseRouter,
     ExpertChoiceRouter,
     GShardRouter,
     HashRouter,
+    MultiHashRouter,
     NoisyTopKRouter,
+    ResidualRouter,
     Routing,
     SwitchRouter,
     TopKRouter,
@@ -52,6 +57,12 @@ ROUTERS = {
     "bias": BiasBalancedRouter(2),
     "top-p": TopPRouter(0.8),
     "budget": BudgetRouter(),
+    "prioritized": BatchPrioritizedRouter(2),
+    "capped-choice": CappedExpertChoiceRouter(2.0, 2),
+    "balanced-hash": BalancedHashRouter(),
+    "multi-hash": MultiHashRouter(2),
+    "top-p-sparse": TopPRouter(0.8, training="sparse"),
+    "residual": ResidualRouter(),
 }
 
 
@@ -292,8 +303,12 @@ def test_top_p_keeps_the_smallest_sufficient_set():
     assert TopPRouter(0.99, max_active=2).route(LOG_GATE).indices.shape[1] == 2
 
 
+EM_FOLLOWS = ["balanced", "hash", "choice", "top-p", "capped-choice", "balanced-hash"]
+EM_FOLLOWS += ["multi-hash", "top-p-sparse", "residual"]
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", ["balanced", "hash", "choice", "top-p"])
+@pytest.mark.parametrize("name", EM_FOLLOWS)
 def test_em_follows_routers_that_it_can(regression, name):
     model = MoERegressor(n_experts=3, router=ROUTERS[name], random_state=0)
     model.fit(*regression)
@@ -303,7 +318,7 @@ def test_em_follows_routers_that_it_can(regression, name):
     np.testing.assert_allclose(alone, model.predict(X[:10]), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["noisy", "switch", "gshard", "bias"])
+@pytest.mark.parametrize("name", ["noisy", "switch", "gshard", "prioritized"])
 def test_em_refuses_routers_that_need_a_gradient(regression, name):
     with pytest.raises(ValueError, match="trainer='gradient'"):
         MoERegressor(n_experts=3, router=ROUTERS[name]).fit(*regression)
@@ -380,6 +395,14 @@ def test_shared_overflow_needs_a_shared_expert(regression):
         BiasBalancedRouter(update_rate=0),
         TopPRouter(0.0),
         TopPRouter(max_active=0),
+        BatchPrioritizedRouter(0),
+        BatchPrioritizedRouter(1, [1.0, "a", 1.0, 1.0]),
+        CappedExpertChoiceRouter(max_active=0),
+        BalancedHashRouter(seed=-1),
+        MultiHashRouter(2.0),
+        ResidualRouter(0),
+        ResidualRouter(4),
+        ResidualRouter(1, n_shared=5),
     ],
     ids=repr,
 )
@@ -617,7 +640,8 @@ def test_parameters_of_another_type_are_refused(router):
 def test_any_capacity_is_at_most_all_rows(kind):
     router = kind(capacity_factor=1e308)
     router.check(K)
-    assert router.capacity(203, K) == 203
+    own = router.capacity if kind is ExpertChoiceRouter else router.capacities
+    assert np.all(own(203, K) == 203)
     assert (
         router.route(LOG_GATE, training=True, rng=np.random.default_rng(0)).overflow
         == 0

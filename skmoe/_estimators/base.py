@@ -36,7 +36,7 @@ from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
 from .choice import sized
-from .common import with_common
+from .common import with_common, with_fixed
 from .evaluation import Evaluation
 from .fitted import (
     Learned,
@@ -49,6 +49,7 @@ from .fitted import (
     read_before,
     settled,
 )
+from .lean import LeftOut, is_lean
 from .parameters import ExpertParameters, refuse_classes, warn_before
 from .parts import (
     AUTO,
@@ -66,6 +67,7 @@ from .parts import (
 from .shared import fit_shared
 from .shown import block_of, few_of
 from .sources import fit_source
+from .splits import splitting, with_judges
 from .start import read_start
 from .subjects import check_constant, read_groups
 from .training import (
@@ -74,7 +76,6 @@ from .training import (
     given_rows,
     make_task,
     positive_rows,
-    splitting,
     told_of_compiling,
     train_batch,
     training_size,
@@ -104,6 +105,9 @@ def can_partial_fit(model):
             # The method itself says what is wrong.
             return True
         refused = parts.trainer.refused_batches(parts, model.n_members)
+        if is_lean(model):
+            # The method itself says so.
+            return True
         if refused is None and model._learned is not None:
             refused = parts.trainer.refused_state(model._learned.state)
     if refused is not None:
@@ -113,15 +117,15 @@ def can_partial_fit(model):
     return True
 
 
-def check_freeze(freeze, names):
+def check_freeze(freeze, names, owner="partial_fit"):
     """Raise ``ValueError`` unless ``freeze`` says what stays as it is."""
     known = freeze is None or (isinstance(freeze, str) and freeze in FREEZE)
     if isinstance(freeze, (list, tuple)):
         known = all(isinstance(name, str) and name in names for name in freeze)
     if not known:
         raise ValueError(
-            f"partial_fit got freeze={freeze!r}, but expected None, 'experts', 'gate' "
-            f"or a list of names out of {names}."
+            f"{owner} got freeze={freeze!r}, but expected None, 'experts', 'gate' or a "
+            f"list of names out of {names}."
         )
 
 
@@ -163,6 +167,10 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     # What a fitted mixture keeps besides its public attributes.
     _learned: Any = None
+    # What a lean copy does not have, and says so.
+    history_ = LeftOut()
+    lower_bounds_ = LeftOut()
+    expert_pool_ = LeftOut()
 
     _parameter_constraints = {
         "experts": [
@@ -270,6 +278,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             check_constant(parts, given, views.gate, self)
         routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
+        parts = placed(self, parts, views, table)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:
@@ -280,7 +289,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             parts, task, views, choice = sized(self, parts, task, views, given.target)
         warn_of_weights(parts, given)
         learned = Learned(views, given.target, shared, widths, choice=choice)
-        learned = learned._replace(n_groups=given.n_groups)
+        beside = tuple(name for name, own in sizes.items() if own is not None)
+        learned = learned._replace(n_groups=given.n_groups, beside=beside)
         return fit_and_commit(self, parts, task, previous, learned, X, y)
 
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None, sizes=None):
@@ -308,6 +318,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         check_same(before, n_outputs, type(self).__name__)
         shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
         views = views.spread(previous.kept, len(parts.experts))
+        parts = placed(self, parts, views, table)
         seen = training_views(views, table, parts)
         task = make_task(self, parts, given, seen).with_rows(size=size)
         task = positive_rows(with_shared(task, offset))
@@ -342,6 +353,13 @@ def fit_from(model, X, y, sample_weight=None, *, resp, groups=None, **sizes):
     return model._fit(X, y, sample_weight, {}, sizes, resp, groups)
 
 
+def placed(model, parts, views, table):
+    """The parts, whose experts know columns of fixed coefficients by position."""
+    if any(traits(own).holds for own in parts.by_name().values()):
+        return with_fixed(model, parts, views, table)
+    return parts
+
+
 def check_groups(model, X, y, sample_weight, groups):
     """Raise ``GroupsDiffer`` where a mixture would not be fitted to groups for what
     its gate reads."""
@@ -361,6 +379,7 @@ def first_batch(model, parts, given, reading, freeze, counts, size):
         check_size(parts, int(np.count_nonzero(given.weight)))
     views = fit_views(reading, parts.by_name(), given, model.random_state)
     shared, offset = fit_shared_of(model, parts, given, views, {})
+    parts = placed(model, parts, views, given.table)
     seen = training_views(views, given.table, parts)
     task = make_task(model, parts, given, seen).with_rows(size=size)
     task, choice = positive_rows(with_shared(task, offset)), None
@@ -389,17 +408,24 @@ def screened(parts, given):
 
 def completed(model, task, parts, given, views, sizes, fit_params, split_params):
     """A task with what not all fits have, and the fitted shared expert."""
+    split, trainer = None, parts.trainer
+    if given.groups is not None or trainer.splitter is not None:
+        split = splitting(parts, split_params, given.groups)
     task = with_options(
         task,
+        trainer,
         training_size(parts, given, sizes),
-        splitting(parts, split_params, given.groups),
+        split,
         [fit_params[name] for name in parts.names],
     )
     if any(traits(expert).shares for expert in parts.experts):
         task = with_common(model, task, parts.experts, views.experts)
     own = fit_params.get(SHARED, {})
     shared, offset = fit_shared_of(model, parts, given, views, own)
-    return positive_rows(with_shared(task, offset)), shared
+    task = positive_rows(with_shared(task, offset))
+    if trainer.judges is not None:
+        task = with_judges(model, task, parts, given.target, views, shared)
+    return task, shared
 
 
 def route_fit_params(model, parts, fit_params, groups=None):

@@ -44,7 +44,7 @@ estimators or (name, estimator), default=None
         Responsibilities that are given, and features that are given to experts by
         name, settle the number; ``partial_fit`` chooses on the first batch under EM,
         and begins with four under a gradient.
-    gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
+    gate : {"softmax", "additive", "mlp", "sigmoid", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         What weighs the experts for each row. A scikit-learn classifier is fitted to
         soft targets through sample weights;

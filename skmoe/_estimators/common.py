@@ -1,6 +1,7 @@
-"""Which columns they are whose coefficients all experts have in common."""
+"""Which columns they are whose coefficients are common to all experts, or given."""
 
 import numpy as np
+from sklearn.base import clone
 
 from ..experts._base import traits
 
@@ -27,7 +28,44 @@ def with_common(model, task, experts, views):
     found = [_position(c, seen.shape[1], view, model, owner) for c in expert.common]
     if len(set(found)) < len(found):
         raise ValueError(f"{owner}, in which a column stands twice; name each once.")
+    fixed = [e.fixed for e in task.recipe.experts if traits(e).holds]
+    if any(set(found) & set(given) for given in fixed):
+        raise ValueError(
+            f"{owner}, of which some are fixed, too; leave them out of one of both."
+        )
     return task.with_recipe(common=tuple(found))
+
+
+def with_fixed(model, parts, views, table):
+    """Parts whose experts know columns of fixed coefficients by position.
+
+    Parameters
+    ----------
+    model : mixture, for the names of columns
+    parts : ResolvedParts
+    views : Views
+    table : Table
+    """
+    pairs = zip(parts.experts, views.experts, strict=True)
+    experts = [_fixed_at(model, *pair, table) for pair in pairs]
+    shared = _fixed_at(model, parts.shared, views.shared, table)
+    return parts._replace(experts=experts, shared=shared)
+
+
+def _fixed_at(model, expert, view, table):
+    """An expert whose ``fixed`` has positions for names."""
+    if not traits(expert).holds:
+        return expert
+    owner = f"{type(model).__name__} got LinearExpert(fixed={expert.fixed!r})"
+    n_columns, found = view.training(table).shape[1], {}
+    for column, value in expert.fixed.items():
+        at = _position(column, n_columns, view, model, owner)
+        if at in found:
+            raise ValueError(
+                f"{owner}, in which a column stands twice; name each once."
+            )
+        found[at] = value
+    return clone(expert).set_params(fixed=found)
 
 
 def _position(column, n_columns, view, model, owner):

@@ -16,6 +16,7 @@ from ..gates._tree import NoiseTreeGate
 from ..likelihoods._base import is_listed, weighted_variance
 from ..trainers._task import Fit, counts_of
 from .answers import FittedMixture, Seen, fitted_mixture, of_subjects
+from .lean import refuse_lean
 from .members import MembersGate, MembersRouter
 from .parts import AUTO, BOUND, SHARED, has_own_names
 from .shared import SharedExpert
@@ -49,6 +50,8 @@ class Learned(NamedTuple):
     before : experts and likelihoods at the maximum of the penalised objective, or None
     choice : record of how many experts pay, or None where their number was given
     n_groups : groups of rows that were given, or None
+    beside : names of what else was given of rows, ``offset`` or ``trials``
+    lean : bool, whether what only training needs has been left out
     """
 
     views: Views
@@ -61,6 +64,8 @@ class Learned(NamedTuple):
     before: object = None
     choice: dict | None = None
     n_groups: int | None = None
+    beside: tuple = ()
+    lean: bool = False
 
     def after(self, task, fit):
         """The same after training, for the experts that are left."""
@@ -80,10 +85,12 @@ def previous_fits(model, parts):
     """
     if model._learned is None:
         return None
+    refuse_lean(model)
     owner = type(model).__name__
-    if (model.shared_expert is None) != (model.shared_expert_ is None):
+    shared = parts.asked.shared_expert
+    if (shared is None) != (model.shared_expert_ is None):
         raise ValueError(
-            f"{owner} got shared_expert={model.shared_expert!r}, but "
+            f"{owner} got shared_expert={shared!r}, but "
             f"was fitted with {model.shared_expert_!r}, and its experts model what "
             "that leaves; clone the estimator to start afresh."
         )
@@ -182,7 +189,7 @@ def _as_fit(model, n_experts):
         load=model.expert_load_,
         n_iter=model.n_iter_,
         converged=model.converged_,
-        history={},
+        history=model.history_,
         router=model.router_,
         state=learned.state,
         before=learned.before,

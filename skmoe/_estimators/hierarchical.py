@@ -204,7 +204,7 @@ estimators or (name, estimator), default=None
     criterion : {"held-out", "bic"}, default="held-out"
         Whether splits are judged by the log-likelihood of a fifth of the rows, which
         growth does not see, or by BIC on all of them.
-    gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
+    gate : {"softmax", "additive", "mlp", "sigmoid", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         Copied for each inner node.
     router, trainer, likelihood, noise, zero_inflation, shared_expert, gate_features, \
@@ -308,7 +308,7 @@ estimators or (name, estimator), default=None
     criterion : {"held-out", "bic"}, default="held-out"
         Whether splits are judged by the log-likelihood of a fifth of the rows, which
         growth does not see, or by BIC on all of them.
-    gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
+    gate : {"softmax", "additive", "mlp", "sigmoid", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         Copied for each inner node.
     router, trainer, class_weight, shared_expert, gate_features, expert_features

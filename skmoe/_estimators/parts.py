@@ -10,6 +10,7 @@ from .._numerics.tree import Tree
 from .._stamp import Stamped
 from ..experts import AdditiveExpert, LinearExpert, MLPExpert
 from ..experts._base import BuiltInExpert, is_frozen
+from ..experts._foreign import check_names, default_names
 from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
 from ..gates import (
     AdditiveGate,
@@ -17,6 +18,7 @@ from ..gates import (
     ConstantGate,
     GaussianGate,
     MLPGate,
+    SigmoidGate,
     SoftmaxGate,
 )
 from ..gates._base import BaseGate
@@ -35,6 +37,7 @@ GATES = {
     "softmax": SoftmaxGate,
     "additive": AdditiveGate,
     "mlp": MLPGate,
+    "sigmoid": SigmoidGate,
     "gaussian": GaussianGate,
     "constant": ConstantGate,
 }
@@ -56,6 +59,8 @@ MOST_EXPERTS = 2**16
 # splitter in metadata routing.
 SHARED = "shared_expert"
 SPLITTER = "splitter"
+# Name of a shared expert that is trained with the others.
+JOINT = "shared"
 
 
 class PoolMember(NamedTuple):
@@ -180,6 +185,14 @@ class Asked:
         return None if name == SHARED else self.expert_features
 
 
+def takes_shared(own):
+    """Whether the router has the shared expert, if there is one, among the others."""
+    listed = pool_of(own["experts"]) is None and own["shared_expert"] is not None
+    return (
+        listed and isinstance(own["router"], BaseRouter) and own["router"].takes_shared
+    )
+
+
 def asked_of(model, n_experts=None):
     """What the user wrote, of a mixture; "auto" is as many experts as there may be."""
     given = model.get_params(deep=False)
@@ -188,6 +201,11 @@ def asked_of(model, n_experts=None):
     known = model.n_experts if n_experts is None else n_experts
     most = len(own["likelihood"]) if is_listed(own.get("likelihood")) else BOUND
     own["n_experts"] = most if known == AUTO else known
+    if takes_shared(own):
+        names, experts = named_experts(own["experts"], own["n_experts"])
+        first = JOINT, own["shared_expert"]
+        own["experts"] = [first, *zip(names, experts, strict=True)]
+        own["shared_expert"] = None
     return Asked(type(model).__name__, model._classify, frozenset(given), **own)
 
 
@@ -407,35 +425,6 @@ def named_experts(experts, n_experts):
     if all(name is None for name, _ in pairs):
         return default_names([e for _, e in pairs]), [e for _, e in pairs]
     return [name for name, _ in pairs], [expert for _, expert in pairs]
-
-
-def default_names(experts):
-    """Lower-case class names, numbered where they repeat, as ``make_pipeline`` does."""
-    # Classes, which fit refuses, have names, too.
-    kinds = [own if isinstance(own, type) else type(own) for own in experts]
-    names = [kind.__name__.lower() for kind in kinds]
-    counts = {name: names.count(name) for name in names}
-    seen = dict.fromkeys(names, 0)
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
-    return unique
-
-
-def check_names(names, parameters, owner):
-    """Refuse names that repeat, equal a parameter, or contain ``__``."""
-    if len(set(names)) != len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        raise ValueError(
-            f"{owner} got experts with the same name {twice}; give each its own."
-        )
-    for name in names:
-        if not isinstance(name, str) or "__" in name or name in parameters:
-            raise ValueError(
-                f"{owner} got an expert named {name!r}; names must be strings "
-                "without '__' that are no parameter of the mixture."
-            )
 
 
 def adapt_expert(expert, name, classify, owner, likelihood=None):

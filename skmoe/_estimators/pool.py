@@ -54,7 +54,7 @@ MOST_ROWS = {"neighbours": 200_000}
 MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
 
 
-class TablePipeline(Pipeline):
+class TablePipeline(Stamped, Pipeline):
     """A pipeline that lets gaps in where its first step does."""
 
     def __sklearn_tags__(self):

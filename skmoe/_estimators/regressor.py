@@ -51,7 +51,7 @@ estimators or (name, estimator), default=None
         ``warm_start`` keeps.  Responsibilities that are given, and features that are
         given to experts by name, settle the number; ``partial_fit`` chooses on the
         first batch under EM, and begins with four under a gradient.
-    gate : {"softmax", "additive", "mlp", "gaussian", "constant"}, gate or \
+    gate : {"softmax", "additive", "mlp", "sigmoid", "gaussian", "constant"}, gate or \
 classifier, default="softmax"
         What weighs the experts for each row. A scikit-learn classifier is fitted to
         soft targets through sample weights;
@@ -439,6 +439,7 @@ classifier, default="softmax"
         """Coefficient of determination of :meth:`predict`, R^2."""
         check_in_memory(self, X)
         predicted = self.predict(X, offset=offset, trials=trials)
+        answers.tell_left_out(self, {"offset": offset, "trials": trials})
         if sample_weight is not None:
             sample_weight = relative_weights(predicted, sample_weight)
         return r2_score(y, predicted, sample_weight=sample_weight)

@@ -152,7 +152,7 @@ def assign_within_capacity(choices, wanted, priority, capacity, take_next, indic
     choices : (n, m) experts of each row, best first.
     wanted : (n, k) whether the row asks for the slot.
     priority : (n,) row numbers.
-    capacity : int, rows per expert.
+    capacity : (K,) rows of each expert.
     take_next : bool
         Whether a row that finds an expert full goes to its next choice.
     indices : (n, k) filled; -1 where a slot stays empty.
@@ -162,7 +162,7 @@ def assign_within_capacity(choices, wanted, priority, capacity, take_next, indic
     Number of requests that the chosen expert could not serve.
     """
     n_slots = indices.shape[1]
-    free = np.full(choices.max() + 1, capacity)
+    free = capacity.copy()
     overflow = 0
     indices[:] = -1
     for s in range(n_slots):
@@ -189,12 +189,107 @@ def assign_within_capacity(choices, wanted, priority, capacity, take_next, indic
 
 
 @jit
+def fill_places(order, size, most, taken):
+    """Give every expert ``size`` rows, and no row more than ``most`` experts.
+
+    Pairs of row and expert come in turn; where an expert then lacks rows although
+    some have room, a full row takes it and leaves another expert to a row with room.
+
+    Parameters
+    ----------
+    order : (n * K,) pairs, row * K + expert
+    size, most : int, with size * K <= most * n
+    taken : (n, K) of False, filled
+    """
+    n_rows, n_experts = taken.shape
+    load, count = np.zeros(n_experts, np.int64), np.zeros(n_rows, np.int64)
+    for pair in order:
+        row, expert = pair // n_experts, pair % n_experts
+        if load[expert] < size and count[row] < most:
+            taken[row, expert] = True
+            load[expert] += 1
+            count[row] += 1
+    for expert in range(n_experts):
+        for full in range(n_rows):
+            if load[expert] == size:
+                break
+            if not taken[full, expert]:
+                _make_room(full, expert, count, taken)
+                load[expert] += 1
+
+
+@jit
+def _make_room(full, expert, count, taken):
+    """Let a full row have an expert, and a row with room one of its others."""
+    for row in range(count.size):
+        if count[row] >= count[full]:
+            continue
+        for other in range(taken.shape[1]):
+            if taken[full, other] and not taken[row, other]:
+                taken[full, other], taken[row, other] = False, True
+                taken[full, expert] = True
+                count[row] += 1
+                return
+
+
+@jit
 def scrambled(value):
     """Scramble the bits of a 64-bit integer (SplitMix64)."""
     value = value + GOLDEN
     value = (value ^ (value >> FIRST_SHIFT)) * FIRST_FACTOR
     value = (value ^ (value >> SECOND_SHIFT)) * SECOND_FACTOR
     return value ^ (value >> LAST_SHIFT)
+
+
+@jit
+def _row_key(bits, start):
+    """Hash of a row's bits, from that of the seed."""
+    key = start
+    for j in range(bits.size):
+        key = scrambled(key ^ scrambled(bits[j]))
+    return key
+
+
+@jit
+def row_keys(bits, seed):
+    """Hashes (n,) of rows, by which equal rows are known.
+
+    Parameters
+    ----------
+    bits : (n, p) unsigned integers, what the row holds
+    seed : unsigned integer
+    """
+    keys = np.empty(bits.shape[0], dtype=np.uint64)
+    start = scrambled(seed)
+    for i in range(bits.shape[0]):
+        keys[i] = _row_key(bits[i], start)
+    return keys
+
+
+@jit
+def deal_out(frequencies, load, indices):
+    """Give each group of rows, in turn, to the experts that have the fewest rows.
+
+    Of equal ones the first gets it.
+
+    Parameters
+    ----------
+    frequencies : (m,) rows of each group
+    load : (K,) rows that experts have already, added to
+    indices : (m, k) filled with experts
+    """
+    taken = np.zeros(load.size, dtype=np.bool_)
+    for i in range(frequencies.size):
+        for slot in range(indices.shape[1]):
+            least = -1
+            for k in range(load.size):
+                if not taken[k] and (least < 0 or load[k] < load[least]):
+                    least = k
+            taken[least] = True
+            indices[i, slot] = least
+        for slot in range(indices.shape[1]):
+            load[indices[i, slot]] += frequencies[i]
+            taken[indices[i, slot]] = False
 
 
 @jit
@@ -210,9 +305,7 @@ def hash_to_experts(bits, seed, n_experts, indices):
     """
     start = scrambled(seed)
     for i in range(bits.shape[0]):
-        key = start
-        for j in range(bits.shape[1]):
-            key = scrambled(key ^ scrambled(bits[i, j]))
+        key = _row_key(bits[i], start)
         for slot in range(indices.shape[1]):
             key = scrambled(key)
             chosen = np.int64(key % np.uint64(n_experts - slot))

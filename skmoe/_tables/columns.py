@@ -259,6 +259,16 @@ def factorized(column):
     return np.array([*known], dtype=object), np.array(codes, dtype=np.intp)
 
 
+def declared_levels(column):
+    """Names of the categories that the type of a column declares, in order; or None."""
+    if _is_category(column):
+        return [*map(_name, column.cat.categories)]
+    dtype = dtype_of(column)
+    if is_polars_type(dtype) and str(dtype).startswith("Enum"):
+        return [*dtype.categories]
+    return None
+
+
 def _name(value):
     """A category as a string, the same whether gaps made a float of an integer.
 

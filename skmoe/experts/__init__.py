@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from .._numerics.curves import Basis, Bins, Block
 from .._stamp import public
 from ._additive import (
     AdditiveClassifierExpert,
@@ -17,7 +18,7 @@ from ._corrected import (
 )
 from ._curved import Curve
 from ._curved_variance import VarianceCurves
-from ._curves import CurveEncoding
+from ._curves import Column, CurveEncoding
 from ._encoding import TableEncoder
 from ._glm import GeneralizedLinearExpert
 from ._linear import LinearExpert
@@ -25,6 +26,13 @@ from ._linear_classes import LinearClassifierExpert
 from ._mlp import MLPClassifierExpert, MLPExpert
 from ._noise import BareExpert, NoiseExpert, ZeroExpert
 from ._origin import OriginExpert
+from ._sums import (
+    ClassSums,
+    CurveClasses,
+    CurveValues,
+    LeastSquaresSums,
+    SlopeSums,
+)
 from ._variance import VarianceExpert
 
 __all__ = [
@@ -65,6 +73,16 @@ public(
     LocallyCorrectedRegressor,
     LocallyCorrectedClassifier,
     TableEncoder,
+    # What a curve, or a batch, leaves.
+    Basis,
+    Bins,
+    Block,
+    ClassSums,
+    Column,
+    CurveClasses,
+    CurveValues,
+    LeastSquaresSums,
+    SlopeSums,
 )
 
 

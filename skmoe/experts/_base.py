@@ -1,5 +1,6 @@
 """What is asked of any expert, and what the built-in ones share."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import numpy as np
@@ -64,6 +65,8 @@ class ExpertTraits:
     #: ``n_parameters_`` leaves out.
     shares = False
     n_common_ = 0
+    #: Whether some of its coefficients are given, and not fitted: ``fixed``.
+    holds = False
     #: Columns with some spread, and intercept, of a fitted linear expert; its fit is to
     #: at least so many rows, or owed to few.
     n_channels = 0
@@ -272,18 +275,25 @@ class CommonCoefficients:
             )
         return super().for_classes()
 
+    def unpenalised(self, n_columns):
+        """Positions of the columns whose coefficients pay no penalty."""
+        return self.common_
+
     def varying(self, coef):
-        """Slopes (n_outputs, .) that vary, of coefficients (n_outputs, q)."""
-        return np.delete(coef[:, :-1], self.common_, axis=1)
+        """Slopes (n_outputs, p) of coefficients (n_outputs, q), zero where they pay no
+        penalty."""
+        slopes = coef[:, :-1].copy()
+        slopes[:, self.unpenalised(slopes.shape[1])] = 0.0
+        return slopes
 
     def varying_channels(self, n_channels):
-        """Positions of slopes that vary, and of the intercept."""
-        return np.delete(np.arange(n_channels), self.common_)
+        """Positions of slopes that pay a penalty, and of the intercept."""
+        return np.delete(np.arange(n_channels), self.unpenalised(n_channels - 1))
 
     def penalty_scale(self):
-        """Spread of each column (p,) that the penalty refers to; 0 of common ones."""
+        """Spread of each column (p,) that the penalty refers to; 0 where it is none."""
         scale = np.array(super().penalty_scale())
-        scale[self.common_] = 0.0
+        scale[self.unpenalised(len(scale))] = 0.0
         return scale
 
     def count_varying(self, slopes, rank):
@@ -293,6 +303,114 @@ class CommonCoefficients:
         return int(np.minimum(np.count_nonzero(slopes, axis=1), rank).sum()) - (
             self.n_common_
         )
+
+
+class FixedCoefficients(CommonCoefficients):
+    """What a linear expert says of its ``fixed`` coefficients, which are given.
+
+    Their keys are positions once a mixture has looked up the names of its columns.
+    """
+
+    fixed = None
+
+    @property
+    def holds(self):
+        """Whether some of its coefficients are given."""
+        return bool(self.fixed)
+
+    @property
+    def differentiable(self):
+        """Whether it is a network, whose coefficients are all free."""
+        return not self.holds
+
+    def check_fixed(self):
+        """Raise ``ValueError`` for columns, or values, that make no sense."""
+        if self.fixed is None:
+            return
+        known = isinstance(self.fixed, Mapping) and all(
+            isinstance(at, (str, int, np.integer)) and not isinstance(at, bool)
+            for at in self.fixed
+        )
+        if not known or not all(map(_are_finite, self.fixed.values())):
+            raise ValueError(
+                f"LinearExpert got fixed={self.fixed!r}, but expected None or a dict "
+                "of finite numbers (or one for each output) by names or positions of "
+                "columns, such as {'age': 0.0}; correct it."
+            )
+
+    def held_at(self, n_columns):
+        """Positions (f,) of given coefficients, of so many.
+
+        Raises
+        ------
+        ValueError
+            For a name, and a position that there is not.
+        """
+        keys = list(self.fixed or ())
+        if any(isinstance(at, str) for at in keys):
+            raise ValueError(
+                f"LinearExpert got fixed={self.fixed!r}, but only the experts of a "
+                "mixture know names of columns; give positions, such as {0: 1.0}."
+            )
+        if any(not -n_columns <= at < n_columns for at in keys):
+            raise ValueError(
+                f"LinearExpert got fixed={self.fixed!r} for {n_columns} columns; give "
+                f"positions from 0 to {n_columns - 1}."
+            )
+        return np.array([at % n_columns for at in keys], dtype=int)
+
+    def held(self, n_outputs, n_columns):
+        """Given coefficients (n_outputs, n_columns); zero where they are fitted."""
+        values = np.zeros((n_outputs, n_columns))
+        if not self.holds:
+            return values
+        pairs = zip(self.held_at(n_columns), self.fixed.values(), strict=True)
+        for at, value in pairs:
+            if np.size(value) not in (1, n_outputs):
+                raise ValueError(
+                    f"LinearExpert got fixed={self.fixed!r} for {n_outputs} outputs; "
+                    "give one number, or one for each output."
+                )
+            values[:, at] = np.ravel(value)
+        return values
+
+    def unpenalised(self, n_columns):
+        if not self.holds:
+            return super().unpenalised(n_columns)
+        return np.union1d(self.common_, self.held_at(n_columns)).astype(int)
+
+    def with_held(self, slopes, intercepts, center):
+        """Slopes (n_outputs, p) with those that are given, exactly, and intercepts, in
+        which columns without spread have their share."""
+        if not self.holds:
+            return slopes, intercepts
+        at, level = self.held_at(slopes.shape[1]), intercepts + slopes @ center
+        slopes[:, at] = self.held(*slopes.shape)[:, at]
+        return slopes, level - slopes @ center
+
+    def count_varying(self, slopes, rank):
+        slopes = slopes.copy()
+        slopes[:, self.held_at(slopes.shape[1])] = 0.0
+        return super().count_varying(slopes, rank)
+
+    def for_classes(self):
+        """The classification expert with the same parameters; it holds none."""
+        if self.holds:
+            raise ValueError(
+                f"LinearExpert got fixed={self.fixed!r} in a classifier, but only "
+                "regressors have fixed coefficients; for two classes use "
+                "MoERegressor(likelihood='binomial'), or fixed=None."
+            )
+        return super().for_classes()
+
+
+def _are_finite(value):
+    """Whether a value is a number, or several, without NaN and infinities."""
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return numbers.ndim <= 1 and numbers.size > 0 and bool(np.isfinite(numbers).all())
 
 
 class CorrectedExpert(Stamped):

@@ -85,7 +85,8 @@ class Column(NamedTuple):
 
     def blocks(self, first):
         """Penalties of the coefficients, which begin at ``first``."""
-        n, found = len(self.knots), []
+        # Numbers of Python, which skops writes down in slices.
+        first, n, found = int(first), len(self.knots), []
         slots = slice(first, first + n)
         if n > 1 and self.levels is not None:
             found.append(Block(slots, LEVELS))

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .._numerics.design import from_data_scale, target_scales
+from .._numerics.design import column_scale, from_data_scale, target_scales
 from .._numerics.evidence import probed, ridge_of_slopes
+from .._numerics.given import Given
 from .._numerics.grams import flat_columns, weighted_grams, without_flat
 from .._numerics.linalg import (
     MOST_SPENT,
@@ -39,7 +40,7 @@ class GeneralizedLinearExpert(LinearExpert):
 
     Parameters
     ----------
-    alpha, l1_ratio, standardize, fit_intercept, common
+    alpha, l1_ratio, standardize, fit_intercept, common, fixed
         As in :class:`LinearExpert`.
     likelihood : likelihood, default=None
         None is :class:`~skmoe.likelihoods.Gaussian`.
@@ -58,9 +59,10 @@ class GeneralizedLinearExpert(LinearExpert):
         standardize=True,
         fit_intercept=True,
         common=None,
+        fixed=None,
         likelihood=None,
     ):
-        super().__init__(alpha, l1_ratio, standardize, fit_intercept, common)
+        super().__init__(alpha, l1_ratio, standardize, fit_intercept, common, fixed)
         self.likelihood = likelihood
 
     @property
@@ -73,6 +75,10 @@ class GeneralizedLinearExpert(LinearExpert):
 
     def _family(self):
         return Gaussian() if self.likelihood is None else self.likelihood
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to weighted rows, as :class:`LinearExpert`."""
+        return self._fit(X, y, sample_weight)
 
     def predict(self, X):
         """Means; locations for Student's t, medians for Laplace."""
@@ -159,22 +165,32 @@ class Newton:
         self.flat = flat_columns(design, weight[:, None])[0]
         # Where the ridge pulls slopes to.
         self.center = 0.0
+        self.given = given_to(expert, design, y.shape[1])
+        self.flat = self.flat | self.given.columns
 
     def start(self, earlier):
         """Coefficients of an earlier expert, or of least squares."""
         if earlier is None:
-            earlier = LinearExpert(alpha=self.penalty.ridge).fit_design(
-                self.design, self.family.predictor(self.y, self.size), self.weight
-            )
+            return self.without_flat(self.given.put(self.least_squares()))
         slopes = np.atleast_2d(earlier.coef_)
         intercepts = np.atleast_1d(earlier.intercept_)
-        coef = from_data_scale(slopes, intercepts, self.design)
+        coef = self.given.put(from_data_scale(slopes, intercepts, self.design))
         return self.without_flat(coef)
+
+    def least_squares(self):
+        """Coefficients of the family's predictors, less what is given of them."""
+        target = self.family.predictor(self.y, self.size)
+        target = target - self.given.share(self.design)
+        design = self.given.design(self.design)
+        own = LinearExpert(alpha=self.penalty.ridge)
+        own.fit_design(design, target, self.weight)
+        return own.standardised(design)
 
     def without_flat(self, coef):
         """The same values without coefficients of columns that became flat: no step
         would gain what such a column has still to lose."""
-        return without_flat(coef, self.design, self.weight)
+        left = self.given.taken(coef)
+        return self.given.put(without_flat(left, self.design, self.weight))
 
     def predictions(self, coef):
         """Predictions (n, d)."""
@@ -230,10 +246,11 @@ class Newton:
     def target_by_products(self, coef, likelihood):
         """What ``target`` gives, without a matrix of curvature."""
         weights, slope, share = self.rows_of_system(coef, likelihood)
-        targets = slope + weights * linear(self.design, coef)
+        left, design = self.given.taken(coef), self.given.design(self.design)
+        targets = slope + weights * linear(design, left)
         ridge = self.penalty.ridge / likelihood.penalty_variance(len(coef))
         penalty = Penalty(share * ridge, share * self.lasso)
-        return regress(self.design, weights, targets, penalty, coef)
+        return self.given.put(regress(design, weights, targets, penalty, left))
 
     def target(self, coef, likelihood):
         """Where the quadratic model around ``coef`` has its maximum."""
@@ -242,16 +259,19 @@ class Newton:
         grams, gradient, share = self.system(coef, likelihood)
         variance = likelihood.penalty_variance(len(coef))
         right = np.einsum("dij,dj->di", grams, coef) + gradient
+        grams, right = self.given.left(grams, right)
         if self.penalty.lasso > 0:
             ridge = ridge_diagonal(coef.shape[1], self.penalty.ridge)
+            left = self.given.taken(coef)
             own = [np.diag(share * (ridge / v)) for v in variance]
             matrices, lasso = grams + np.stack(own), share * self.lasso
-            each = zip(matrices, right[:, None], lasso, coef[:, None], strict=True)
-            return np.vstack([solve_lasso(*own) for own in each])
+            each = zip(matrices, right[:, None], lasso, left[:, None], strict=True)
+            return self.given.put(np.vstack([solve_lasso(*own) for own in each]))
         flat = np.broadcast_to(self.flat, (len(coef), len(self.flat)))
         ridge = share * (self.penalty.ridge / variance)
         right[:, :-1] += ridge[:, None] * self.center
-        return solve_centred(grams, right[:, :, None], ridge, flat)[:, :, 0]
+        found = solve_centred(grams, right[:, :, None], ridge, flat)[:, :, 0]
+        return self.given.put(found)
 
     def chosen(self, coef, likelihood, near):
         """Penalty by the evidence of a quadratic model around ``coef``."""
@@ -259,11 +279,12 @@ class Newton:
         if self.by_products:
             weights, _, share = self.rows_of_system(coef, likelihood)
             weights = weights * (variance / share)
+            design, left = self.given.design(self.design), self.given.taken(coef)
 
             def apply(move):
-                return gather(self.design, weights * linear(self.design, move))
+                return gather(design, weights * linear(design, move))
 
-            return probed(apply, weights.sum(axis=0), near, coef, variance)
+            return probed(apply, weights.sum(axis=0), near, left, variance)
         grams, _, share = self.system(coef, likelihood)
         # In units of the variance, so that outputs have one penalty.
         variance = np.reshape(variance, (-1, 1))
@@ -276,12 +297,12 @@ class Newton:
         """Coefficients without the bias of the ridge if ``free``, and their cost."""
         grams, _, share = self.system(coef, likelihood)
         ridge = share * (self.penalty.ridge / likelihood.penalty_variance(len(coef)))
-        spent = effective(grams, ridge)
+        spent = effective(self.given.left(grams, coef)[0], ridge)
         if np.any(spent > MOST_SPENT * self.weight.sum()):
             return coef, None
         coef = self.run(coef, likelihood, FIRST_STEPS)
         if free:
-            self.center = coef[:, :-1].copy()
+            self.center = self.expert.varying(coef)
             coef = self.run(coef, likelihood, FIRST_STEPS)
         return coef, spent
 
@@ -301,6 +322,15 @@ class Newton:
             if gain <= SMALLEST_GAIN * self.weight.sum():
                 return coef
         return coef
+
+
+def given_to(expert, design, n_outputs):
+    """Standardised coefficients that are given to an expert."""
+    n_columns = design.X.shape[1]
+    at = np.zeros(n_columns + 1, dtype=bool)
+    at[expert.held_at(n_columns)] = True
+    values = expert.held(n_outputs, n_columns) * column_scale(design)
+    return Given(at, np.column_stack([values, np.zeros(n_outputs)]))
 
 
 def target_units(likelihood, y, weight):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
 
 from .._numerics.design import (
     column_scale,
@@ -33,8 +32,9 @@ from .._numerics.linalg import (
 )
 from .._numerics.network import Network
 from .._numerics.products import regress
+from .._sklearn import check_fitted
 from ..likelihoods import Gaussian
-from ._base import BuiltInExpert, CommonCoefficients
+from ._base import BuiltInExpert, FixedCoefficients
 from ._sums import LeastSquaresSums, SlopeSums
 
 
@@ -45,7 +45,7 @@ class LinearStatistics(NamedTuple):
     cross: np.ndarray
 
 
-class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
+class LinearExpert(FixedCoefficients, RidgePart, BuiltInExpert):
     """Linear expert with sufficient statistics.
 
     In a regressor it is ridge regression on standardised columns, for any number of
@@ -76,6 +76,12 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
         Columns, by name or position, whose coefficients all experts of a regression
         have in common; intercepts and other columns vary.  They pay no penalty, and
         EM fits them [4]_.
+    fixed : dict, default=None
+        Values of coefficients that are not fitted, in units of the data, by names or
+        positions of columns: ``{"age": 0.0}`` leaves a column out of this expert,
+        ``{"log_exposure": 1.0}`` is an offset of this expert alone.  A value is a
+        number, or one for each output.  They pay no penalty and are no parameters; in
+        regressors.
 
     Attributes
     ----------
@@ -114,7 +120,7 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
     (array([2.]), 1.0)
     """
 
-    differentiable = is_linear = is_smooth = reads_sparse = scales_ridge = True
+    is_linear = is_smooth = reads_sparse = scales_ridge = True
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
     #: The form without an intercept; set beside it.
@@ -127,12 +133,14 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
         standardize: bool = True,
         fit_intercept: bool = True,
         common: Sequence[str | int] | None = None,
+        fixed: Mapping[str | int, Any] | None = None,
     ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.common = common
+        self.fixed = fixed
 
     @property
     def through_origin(self):
@@ -165,15 +173,20 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
         """Columns with some spread, and intercept, of the fitted expert."""
         return self.fit_intercept + np.count_nonzero(self.scale_)
 
+    @property
+    def is_plain(self):
+        """Whether all of its coefficients, and an intercept, are fitted by itself."""
+        return self.fit_intercept and not self.shares and not self.holds
+
     def check(self):
         """Raise ``ValueError`` for penalties that make no sense."""
         check_penalty(self)
         self.check_common()
+        self.check_fixed()
 
     def for_likelihood(self, likelihood):
         """The expert whose M-step is that of a likelihood: least squares, if it is."""
-        plain = self.fit_intercept and not self.shares
-        if likelihood.least_squares and self.l1_ratio == 0 and plain:
+        if likelihood.least_squares and self.l1_ratio == 0 and self.is_plain:
             return self.for_values()
         own = LinearExpert.get_params(self)
         own.pop("likelihood", None)
@@ -182,7 +195,7 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
 
     def for_values(self):
         """The expert of least squares."""
-        if not self.fit_intercept:
+        if self.holds or not self.fit_intercept:
             return self.for_likelihood(Gaussian())
         return super().for_values()
 
@@ -235,7 +248,8 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
         own = self.varying(coef)
         self._squared_norms, self._spent = np.sum(own**2, axis=1), None
         self._absolute_norms = np.sum(np.abs(own), axis=1)
-        slopes, intercepts = to_data_scale(coef, design)
+        scaled = to_data_scale(coef, design)
+        slopes, intercepts = self.with_held(*scaled, design.center)
         self.coef_, self.intercept_ = self._shaped(slopes, intercepts)
         self.center_, self.scale_ = design.center, column_scale(design)
         self.alpha_, self.n_features_in_ = float(self.strength), slopes.shape[1]
@@ -253,9 +267,11 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
         A column without a coefficient, or that others sum to, is none.
         """
         slopes = self.coef_.reshape(np.size(self.intercept_), -1)
-        self.n_parameters_ = self._count(
-            slopes, columns.rank(centred=self.fit_intercept)
-        )
+        if self.holds:
+            free = np.delete(np.arange(slopes.shape[1]), self.held_at(slopes.shape[1]))
+            columns = columns.through(lambda X: X[:, free])
+        rank = columns.rank(centred=self.fit_intercept)
+        self.n_parameters_ = self._count(slopes, rank)
         return self.n_parameters_
 
     def _count(self, slopes, rank=np.inf):
@@ -276,7 +292,7 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
         -------
         self
         """
-        if not self.fit_intercept:
+        if self.holds or not self.fit_intercept:
             return self._taken(self.for_values().fit(X, y, sample_weight))
         return self._fit(X, y, sample_weight)
 
@@ -359,7 +375,7 @@ class LinearExpert(CommonCoefficients, RidgePart, BuiltInExpert):
         return self
 
     def _linear(self, X):
-        check_is_fitted(self)
+        check_fitted(self, "coef_")
         return X @ self.coef_.T + self.intercept_
 
     def predict(self, X):

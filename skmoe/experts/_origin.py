@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from .._numerics.design import Design, column_scale, from_data_scale
+from .._numerics.design import Design, column_scale
 from .._numerics.grams import weighted_grams
 from .._numerics.linalg import solve_centred
 from ._glm import GeneralizedLinearExpert, Newton
@@ -34,17 +34,20 @@ class OriginNewton(Newton):
 
     def __init__(self, expert, design, y, weight, size, unit):
         super().__init__(expert, design, y, weight, size, unit)
-        self.flat = ~np.any(design.X[weight > 0] != 0, axis=0)
+        self.flat = ~np.any(design.X[weight > 0] != 0, axis=0) | self.given.columns
 
     def start(self, earlier):
         """Coefficients of an earlier expert, or of least squares."""
-        if earlier is not None:
-            slopes = np.atleast_2d(earlier.coef_)
-            return from_data_scale(slopes, np.zeros(len(slopes)), self.design)
+        coef = super().start(earlier)
+        coef[:, -1] = 0.0
+        return coef
+
+    def least_squares(self):
+        """Coefficients of the family's predictors."""
         target = self.family.predictor(self.y, self.size)
         weights = np.repeat(self.weight[:, None], target.shape[1], axis=1)
-        grams, right = without_intercept(
-            *weighted_grams(self.design, weights, weights * target)
+        grams, right = self.given.left(
+            *without_intercept(*weighted_grams(self.design, weights, weights * target))
         )
         flat = np.broadcast_to(self.flat, (len(grams), len(self.flat)))
         # What the columns do not tell apart starts at the least of its values.
@@ -74,7 +77,7 @@ class OriginExpert(GeneralizedLinearExpert):
 
     Parameters
     ----------
-    alpha, l1_ratio, standardize, fit_intercept, common
+    alpha, l1_ratio, standardize, fit_intercept, common, fixed
         As in :class:`LinearExpert`.
     likelihood : likelihood, default=None
         None is :class:`~skmoe.likelihoods.Gaussian`.
@@ -86,10 +89,6 @@ class OriginExpert(GeneralizedLinearExpert):
     def design_of(self, design):
         """Columns that are not centred."""
         return from_origin(design)
-
-    def fit(self, X, y, sample_weight=None):
-        """Fit to weighted rows, as :class:`LinearExpert`."""
-        return self._fit(X, y, sample_weight)
 
     def fit_design(self, design, y, weight, **given):
         """As :class:`GeneralizedLinearExpert`, on columns that are not centred."""

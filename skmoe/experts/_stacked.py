@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._numerics.arrow import solve_arrow
+from .._numerics.given import Given
 from ._glm import FIRST_STEPS, WARM_STEPS, Newton
 
 
@@ -37,6 +38,8 @@ class StackedNewton(Newton):
         grams = np.stack([own[0] for own in systems]) * units[..., None]
         slope = np.stack([own[1] for own in systems]) * units
         right = np.einsum("kdij,kdj->kdi", grams, coef) + slope
+        given = self.given()
+        grams, right = given.left(grams, right)
         ridge = np.stack(
             [
                 share * own.penalty.ridge / family.penalty_variance(coef.shape[1])
@@ -44,13 +47,19 @@ class StackedNewton(Newton):
             ]
         )
         flat = np.stack([own.flat for own in self.parts])
-        found = solve_arrow(grams, right, ridge, self.common, flat)
+        found = given.put(solve_arrow(grams, right, ridge, self.common, flat))
         varies = np.delete(np.arange(coef.shape[2]), self.common)
         for k, own in enumerate(self.parts):
             if not own.rows.any():
                 # An expert without rows keeps what it had.
                 found[k][:, varies] = coef[k][:, varies]
         return found
+
+    def given(self):
+        """Coefficients that are given to each expert."""
+        own = [part.given for part in self.parts]
+        at = np.stack([part.at for part in own])[:, None]
+        return Given(at, np.stack([part.coef for part in own]))
 
     def started(self, experts, design):
         """Coefficients of earlier experts, the common ones at their mean."""
@@ -60,6 +69,7 @@ class StackedNewton(Newton):
         mean = np.tensordot(mass / mass.sum(), coef[:, :, self.common], 1)
         coef[:, :, self.common] = 0.0
         for k, own in enumerate(self.parts):
+            coef[k] = own.given.put(coef[k])
             if own.rows.any():
                 coef[k] = own.without_flat(coef[k])
         coef[:, :, self.common] = mean

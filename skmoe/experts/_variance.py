@@ -106,7 +106,7 @@ class SquaresNewton(Newton):
         coef = np.zeros((self.y.shape[1], self.design.X.shape[1] + 1))
         total = self.weight @ self.y + self.prior
         coef[:, -1] = np.log(total / self.weight.sum())
-        return coef
+        return self.given.put(coef)
 
     def value(self, coef, likelihood):
         """Log-likelihood less penalties."""

@@ -10,8 +10,11 @@ from ._constant import ConstantGate
 from ._gaussian import GaussianGate
 from ._group import GroupGate
 from ._mlp import MLPGate
+from ._sigmoid import SigmoidGate
 from ._softmax import SoftmaxGate
+from ._sums import ConstantSums, CurveGateSums, GaussianSums, SoftmaxSums
 from ._tree import NoiseTreeGate, TreeGate
+from ._tree_sums import TreeSums
 
 __all__ = [
     "AdditiveGate",
@@ -21,6 +24,7 @@ __all__ = [
     "GaussianGate",
     "GroupGate",
     "MLPGate",
+    "SigmoidGate",
     "SoftmaxGate",
 ]
 
@@ -34,9 +38,16 @@ public(
     GaussianGate,
     GroupGate,
     MLPGate,
+    SigmoidGate,
     SoftmaxGate,
     TreeGate,
     NoiseTreeGate,
     Network,
     Tree,
+    # What a batch leaves.
+    ConstantSums,
+    CurveGateSums,
+    GaussianSums,
+    SoftmaxSums,
+    TreeSums,
 )

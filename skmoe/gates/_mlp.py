@@ -119,11 +119,13 @@ class MLPGate(NetworkPart, BaseGate):
             theta = network.start(rng, last=0.0, spread=design.inverse_scale > 0)
 
         def slope(outputs, rows):
-            log_proba = log_softmax(outputs, axis=1)
+            scores, factor = self.link(outputs)
+            log_proba = log_softmax(scores, axis=1)
             target = resp[rows]
             loss = -float(weight[rows] @ np.sum(target * log_proba, axis=1))
             total = target.sum(axis=1, keepdims=True)
-            return loss, weight[rows, None] * (total * np.exp(log_proba) - target)
+            push = weight[rows, None] * (total * np.exp(log_proba) - target)
+            return loss, push * factor
 
         theta, _ = fit_network(network, design, slope, theta, self.alpha, max_iter)
         return self.set_network(network, theta, design)
@@ -138,7 +140,7 @@ class MLPGate(NetworkPart, BaseGate):
         return log_weights(self.scores(X))
 
     def scores(self, X):
-        return self._outputs(X)
+        return self.link(self._outputs(X))[0]
 
     def penalty(self):
         return 0.5 * self.alpha * self._squared_norm

@@ -48,6 +48,8 @@ class StandardErrors(NamedTuple):
         Of the rows given.
     replicates : ndarray of shape (n_boot, P) or None
         Estimates of the bootstrap, dispersions as logarithms.
+    fixed : dict or None
+        Values of coefficients that were given, which have no error, by their terms.
     """
 
     terms: list
@@ -58,6 +60,7 @@ class StandardErrors(NamedTuple):
     n_units: int
     log_likelihood: float
     replicates: np.ndarray | None = None
+    fixed: dict | None = None
 
     @property
     def positive(self):
@@ -177,6 +180,7 @@ def standard_errors(
     _check_penalties(model.mixture, penalized)
     _check_boundary(model.mixture)
     _check_groups(model.mixture, groups)
+    _check_beside(model.mixture, sizes)
     layout = layout_of(model)
     sample = Sample.read(model, X, y, sample_weight, groups, sizes)
     sums = summed(sample, layout)
@@ -196,7 +200,8 @@ def _result(layout, kind, n_units, log_likelihood, covariance, replicates=None):
     estimate = np.where(positive, np.exp(layout.estimate), layout.estimate)
     error = np.where(positive, estimate * spread, spread)
     found = layout.terms, estimate, error, covariance
-    return StandardErrors(*found, kind, n_units, log_likelihood, replicates)
+    known = kind, n_units, log_likelihood, replicates, layout.fixed
+    return StandardErrors(*found, *known)
 
 
 def _covariance(mixture, layout, sums, kind):
@@ -284,6 +289,17 @@ def _check_groups(mixture, groups):
         f"rows {has} them; pass groups here as in fit, so that it is the same "
         "likelihood that is at its maximum."
     )
+
+
+def _check_beside(mixture, sizes):
+    """Raise ``ValueError`` for rows without an offset or trials that ``fit`` had."""
+    for name in mixture._learned.beside:
+        if sizes.get(name) is None:
+            raise ValueError(
+                f"{type(mixture).__name__} was fitted with {name}, but standard errors "
+                f"got rows without; pass {name} here as in fit, so that it is the same "
+                "likelihood that is at its maximum."
+            )
 
 
 def _penalised(mixture):

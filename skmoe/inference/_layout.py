@@ -66,12 +66,14 @@ class Layout(NamedTuple):
     estimate : (P,) values; of dispersions, their logarithms
     gate : Channels, of the slots of the tree
     experts : list of Channels
+    fixed : dict of the values of coefficients that were given, by Term
     """
 
     terms: list
     estimate: np.ndarray
     gate: Channels
     experts: list
+    fixed: dict
 
     @property
     def is_dispersion(self):
@@ -84,6 +86,7 @@ class _Writer:
 
     def __init__(self):
         self.terms, self.values, self._places = [], [], {}
+        self.fixed = {}
 
     def place(self, term, value):
         """Place of a parameter; one that is there already is shared."""
@@ -112,7 +115,8 @@ def layout_of(model):
     for k, name in enumerate(mixture.named_experts_):
         names = seen_names(model, views.experts[k])
         experts.append(_expert_channels(writer, mixture, k, name, names))
-    return Layout(writer.terms, np.array(writer.values), gate, experts)
+    values = np.array(writer.values)
+    return Layout(writer.terms, values, gate, experts, writer.fixed)
 
 
 def seen_names(model, view):
@@ -168,10 +172,13 @@ def _expert_channels(writer, mixture, k, name, names):
         return _channels([])
     outcomes, slopes, level = _predictors(mixture, expert)
     common, rows = set(expert.common_ + 1), []
+    held = expert.held_at(slopes.shape[1])
     for channel, outcome in enumerate(outcomes):
         values = [level[channel], *slopes[channel]]
+        own = {Term("expert", name, outcome, names[j]): values[j + 1] for j in held}
+        writer.fixed |= own
         for column, value in _free(values, expert.scale_):
-            if column == 0 and not expert.fit_intercept:
+            if column - 1 in held or (column == 0 and not expert.fit_intercept):
                 continue
             term = INTERCEPT if column == 0 else names[column - 1]
             of = "all" if column in common else name
@@ -238,6 +245,7 @@ def _set_expert(expert, likelihood, values, classes):
     n = max(int(np.prod(shape)), 1) - (classes is not None)
     coef = np.zeros((n, p + 1))
     coef[:, : values.shape[1]] = values[:n]
+    coef[:, 1:] += expert.held(n, p)
     dispersions = values[n:, 0]
     if classes is not None:
         coef, dispersions = np.vstack([np.zeros(p + 1), coef]), dispersions[:0]

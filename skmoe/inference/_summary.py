@@ -65,10 +65,17 @@ class Summary(NamedTuple):
             if rows:
                 of = f" {self.reference!r}" if part == "gate" else ""
                 lines += ["", f"{title}{of}", *self._table(rows)]
+        if self.found.fixed:
+            lines += ["", "Fixed coefficients, which have no error", *self._fixed()]
         return "\n".join(lines)
 
     def __repr__(self):
         return str(self)
+
+    def _fixed(self):
+        """Lines of what was given, columns aligned."""
+        pairs = self.found.fixed.items()
+        return _aligned([[_owner(own), own.term, _number(at)] for own, at in pairs])
 
     def _table(self, rows):
         """Lines of a table of some parameters, columns aligned."""
@@ -76,10 +83,8 @@ class Summary(NamedTuple):
         cells = [["", "", "estimate", "error", "z", "p", *ends]]
         for i in rows:
             own, values = self.found.terms[i], self._values(i)
-            who = " ".join(part for part in (own.component, own.outcome) if part)
-            cells.append([who, own.term, *values])
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return ["  ".join(_padded(row, widths)).rstrip() for row in cells]
+            cells.append([_owner(own), own.term, *values])
+        return _aligned(cells)
 
     def _levels(self):
         tail = 0.5 - 0.5 * self.coverage
@@ -89,6 +94,17 @@ class Summary(NamedTuple):
         numbers = self.found.estimate[i], self.found.error[i], self.statistic[i]
         values = [_number(own) for own in numbers]
         return [*values, _chance(self.p_value[i]), *map(_number, self.interval[i])]
+
+
+def _owner(term):
+    """Component and outcome of a parameter."""
+    return " ".join(part for part in (term.component, term.outcome) if part)
+
+
+def _aligned(cells):
+    """Lines of a table, columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(_padded(row, widths)).rstrip() for row in cells]
 
 
 def _number(value):

@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
 from .._sklearn import check_matplotlib_support
+from .._tables.columns import declared_levels
+from .._tables.frames import as_columns, column_names
 from .._typing import Table
 from ._additive import (
     curve_importance,
@@ -121,9 +123,9 @@ class CurveDisplay:
         estimator : fitted mixture, or a search or pipeline around one
         X : array or data frame of shape (n, p), default=None
             Rows by which columns are ordered, as in :func:`curve_importance`, and by
-            which curves fade; without them the spread of a curve over its knots and
-            levels says.
-        features : list of int or str, default=None
+            which curves fade, with levels in the order in which columns declare them;
+            without them the spread of a curve over its knots and levels says.
+        features : list of int or str, or one of them, default=None
             Columns that are drawn, in this order; by default the ``max_panels`` most
             important ones, without those that are flat.
         part : {"experts", "gate"}, default="experts"
@@ -164,8 +166,9 @@ class CurveDisplay:
         labels = _labels(labels, list(model.named_experts_))
         level = level and part == "experts"
         found = _found(model, own, part, output, level)
-        importance, faded = _spreads(found.curves), {}
+        importance, faded, declared = _spreads(found.curves), {}, {}
         if X is not None:
+            declared = _declared(model, X)
             importance |= _over_rows(model, X, part)
             faded = _faded(model, X, part)
         chosen = _chosen(model, importance, features, max_panels)
@@ -178,7 +181,7 @@ class CurveDisplay:
                 name in times,
                 _widths(found.loads),
                 faded.get(name),
-            )
+            ).ordered(declared.get(name))
             for name in chosen
         ]
         named, experts = found.named(labels, level), list(model.named_experts_)
@@ -353,6 +356,13 @@ def _faded(model, X, part):
     return found
 
 
+def _declared(model, X):
+    """Levels in the order in which columns declare them, by column."""
+    raw = model.read(X)[1].raw
+    each = zip(column_names(raw), as_columns(raw), strict=True)
+    return {name: declared_levels(column) for name, column in each}
+
+
 def _times(own, part, model):
     """Names of the columns of times."""
     parts = (
@@ -433,7 +443,7 @@ def _chosen(model, importance, features, max_panels):
     if names is None:
         names = model.names(np.empty((0, model.mixture.n_features_in_)))
     chosen = []
-    for feature in features:
+    for feature in [features] if np.ndim(features) == 0 else features:
         whole = isinstance(feature, (int, np.integer))
         name = names[feature] if whole and 0 <= feature < len(names) else feature
         if name not in importance:

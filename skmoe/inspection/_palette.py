@@ -23,17 +23,29 @@ PALETTE = (
     "#882255",
     "#5f5f5f",
 )
+#: How far a colour goes to black, or to white, when it comes the second and third time.
+SHADES = (0.0, -0.45, 0.5)
 #: Of whatever else there is.
 OTHERS = "#b8b8b8"
-#: Of what adds to an answer, and of what takes from it.
-RISES, FALLS = PALETTE[0], PALETTE[1]
+#: Of what adds to an answer, and of what takes from it: colours of no expert.
+RISES, FALLS = "#018571", "#a6611a"
 #: How lines differ where there are more of them than colours, and in black and white.
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
 
 def colour(k):
     """Colour of the expert at a place: the same in all pictures of a mixture."""
-    return PALETTE[k % len(PALETTE)]
+    times, place = divmod(k, len(PALETTE))
+    return _mixed(PALETTE[place], SHADES[times % len(SHADES)])
+
+
+def _mixed(name, share):
+    """A colour with a share of white in it, or of black if the share is negative."""
+    end = 255 if share > 0 else 0
+    parts = (int(name[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(
+        f"{round(own + abs(share) * (end - own)):02x}" for own in parts
+    )
 
 
 def line(k):
@@ -43,8 +55,7 @@ def line(k):
 
 def tint(k):
     """The same colour, light enough for words upon it."""
-    parts = (int(colour(k)[at : at + 2], 16) for at in (1, 3, 5))
-    return "#" + "".join(f"{255 - round(0.22 * (255 - own)):02x}" for own in parts)
+    return _mixed(colour(k), 0.78)
 
 
 def expert_colors(model: BaseEstimator) -> dict[str, str]:
@@ -58,7 +69,7 @@ def expert_colors(model: BaseEstimator) -> dict[str, str]:
     -------
     dict of str
         Hexadecimal colours by names of experts, which the colour-blind can tell apart.
-        There are eight, so that the ninth expert has that of the first.
+        There are eight, each in three shades; the 25th expert has that of the first.
 
     Examples
     --------

@@ -16,6 +16,7 @@ from ._ordinal import Ordinal
 from ._positive import InverseGaussian, LogNormal, Weibull
 from ._robust import Laplace, StudentT
 from ._search import best_positive
+from ._sums import DispersionSums
 from ._tweedie import Tweedie
 from ._uniform import Uniform
 from ._zero import Zero
@@ -64,4 +65,5 @@ public(
     Uniform,
     Weibull,
     Zero,
+    DispersionSums,
 )

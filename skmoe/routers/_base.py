@@ -90,7 +90,7 @@ class BaseRouter(Stamped):
     """
 
     #: Kinds of trainers whose steps make sense under this rule.
-    trainers = ("em", "gradient")
+    trainers = ("em", "gradient", "two-stage")
     #: Whether EM restricts the experts of a row in its E-step, or routes afterwards.
     masks_training = False
     #: Whether the gate learns from the weights of the active experts as they sum to
@@ -105,12 +105,17 @@ class BaseRouter(Stamped):
     gated = True
     #: Whether experts that are alike otherwise differ to it, and keep their places.
     tells_apart = False
+    #: Whether the mixture's shared expert is its first expert, trained with the others.
+    takes_shared = False
     #: Share of the epochs of ``Gradient`` in which all experts stay active.
     soft_share = 0.0
     #: Whether ``fit`` learns something: where a class has one of its own.
     learns = False
     #: Whether ``fit`` takes ``sample_weight`` (n,) as well.
     reads_weight = False
+    #: Whether training by gradient calls ``fit`` before the first batch, too: for what
+    #: the rule learns of the rows, and not of the gate.
+    fits_first = False
     #: Whether EM trains within the active experts from the start.
     sparse_training = False
     #: Whether EM trains with all experts and refits briefly within the active ones.
@@ -179,9 +184,9 @@ class BaseRouter(Stamped):
         is the fallback's.  Among itself a lone expert weighs one whatever the gate
         says, from which nothing is learned, so there it is all experts.
         """
+        if not self.normalised or indices.shape[1] == 1:
+            return np.ones(log_gate.shape, dtype=bool)
         active = active_mask(indices, log_gate.shape[1])
-        if not self.normalised:
-            return np.ones_like(active)
         return active | (active.sum(axis=1, keepdims=True) < 2)
 
     def observe(self, routing):
@@ -301,7 +306,9 @@ def learned_from(router, log_gate, routing):
     Routing
     (n, K), minus infinity for experts that have no share of a row's weight.
     """
-    reference = among(log_gate, router.rivals(log_gate, routing.indices))
+    rivals = router.rivals(log_gate, routing.indices)
+    # Among all experts they sum to one as they are.
+    reference = log_gate if rivals.all() else among(log_gate, rivals)
     weights = slot_weights(reference, routing.indices, normalised=False)
     return routing._replace(weights=weights), reference
 
@@ -390,12 +397,12 @@ def is_integer(value):
     return is_number(value) and isinstance(value, numbers.Integral)
 
 
-def check_k(owner, k, n_experts):
+def check_k(owner, k, n_experts, name="k"):
     """Raise ``ValueError`` unless k experts can be active."""
     if not is_integer(k) or not 1 <= k <= n_experts:
         raise ValueError(
-            f"{owner} got k={k!r}, but expected an integer between 1 and the number of "
-            f"experts, {n_experts}."
+            f"{owner} got {name}={k!r}, but expected an integer between 1 and the "
+            f"number of experts, {n_experts}."
         )
 
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._numerics.bisection import LARGEST, middle
 from .._warnings import warn
 from ..experts._noise import NOISE
+from ._amounts import amounts, by_names
 from ._base import (
     BaseRouter,
     best_first,
@@ -120,19 +121,10 @@ class BudgetRouter(BaseRouter):
         """
         if is_number(self.cost):
             return self
-        cost = self.cost
-        if not isinstance(cost, dict):
-            asked = [name for name in names if name != NOISE]
-            cost = dict(zip(asked, self._costs(len(asked)).tolist(), strict=True))
-        missing = [name for name in names if name not in cost and name != NOISE]
-        if missing:
-            raise ValueError(
-                f"BudgetRouter got the costs of {list(cost)}, but there are experts "
-                f"{missing}; give the cost of each of them."
-            )
-        least = min((cost[name] for name in names if name in cost), default=1.0)
         own = copy.deepcopy(self)
-        return own.set_params(cost={name: cost.get(name, least) for name in names})
+        return own.set_params(
+            cost=by_names("BudgetRouter", "cost", self.cost, names, NOISE)
+        )
 
     def resized(self, n_experts):
         own = copy.deepcopy(self)
@@ -177,24 +169,7 @@ class BudgetRouter(BaseRouter):
 
     def _costs(self, n_experts):
         """Costs (K,), checked; of any number of experts if that is None."""
-        if is_number(self.cost):
-            check_positive("BudgetRouter", "cost", self.cost)
-            return np.full(n_experts or 1, float(self.cost))
-        given = list(self.cost.values()) if isinstance(self.cost, dict) else self.cost
-        try:
-            costs = np.asarray(given, dtype=float)
-        except (TypeError, ValueError):
-            costs = np.array(np.nan)
-        counted = n_experts is None or isinstance(self.cost, dict)
-        fits = costs.ndim == 1 and (counted or len(costs) == n_experts)
-        if not fits or not len(costs) or not np.all((costs > 0) & (costs < np.inf)):
-            wanted = "" if counted else f"{n_experts} "
-            raise ValueError(
-                f"BudgetRouter got cost={self.cost!r}, but expected a finite number > "
-                f"0, {wanted}of them (one per expert), or a dict of them by the names "
-                "of experts."
-            )
-        return costs
+        return amounts("BudgetRouter", "cost", self.cost, n_experts)
 
 
 def worth(weights, costs, price):

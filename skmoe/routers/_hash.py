@@ -51,27 +51,34 @@ class HashRouter(BaseRouter):
         self.seed = seed
 
     def check(self, n_experts):
-        check_k("HashRouter", self.k, n_experts)
-        if not is_integer(self.seed) or not 0 <= self.seed < 2**64:
-            raise ValueError(
-                f"HashRouter got seed={self.seed!r}, but expected an integer from 0 to "
-                "2**64 - 1."
-            )
+        check_k(type(self).__name__, self.k, n_experts)
+        check_seed(type(self).__name__, self.seed)
 
     def n_active(self, n_experts):
         return min(self.k, n_experts)
 
     def route(self, log_gate, *, X=None, rng=None, training=False):
         n_rows, n_experts = log_gate.shape
-        bits = _bits(X)
         indices = np.empty((n_rows, self.n_active(n_experts)), dtype=np.int64)
-        hash_to_experts(bits, np.uint64(self.seed), n_experts, indices)
+        self._fill(bits_of(X), n_experts, indices)
         weights = np.full(indices.shape, 1.0 / indices.shape[1])
         load = np.bincount(indices.ravel(), minlength=n_experts)
         return Routing(indices, weights, load)
 
+    def _fill(self, bits, n_experts, indices):
+        """Write the experts (n, k) of rows that hold ``bits`` (n, p)."""
+        hash_to_experts(bits, np.uint64(self.seed), n_experts, indices)
 
-def _bits(X):
+
+def check_seed(owner, seed):
+    """Raise ``ValueError`` unless ``seed`` numbers a hash function."""
+    if not is_integer(seed) or not 0 <= seed < 2**64:
+        raise ValueError(
+            f"{owner} got seed={seed!r}, but expected an integer from 0 to 2**64 - 1."
+        )
+
+
+def bits_of(X):
     """Unsigned integers (n, p) by which rows differ: of numbers in single precision.
 
     What two tables hold as numbers is the same in both, whatever their precision.

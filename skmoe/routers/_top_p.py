@@ -6,12 +6,15 @@ import numpy as np
 
 from ._base import BaseRouter, best_first, is_integer, is_number, make_routing
 
+TRAINING = ("soft", "sparse")
+
 
 class TopPRouter(BaseRouter):
     """Keep the fewest experts whose gate weights add up to ``p``.
 
-    Rows of which the gate is sure get one expert, others several.  Trained with all
-    experts; sparse at prediction.
+    Rows of which the gate is sure get one expert, others several.  How many a row has
+    is learned with the gate; :class:`skmoe.losses.EntropyLoss` makes it surer, and the
+    experts fewer.
 
     Parameters
     ----------
@@ -19,6 +22,9 @@ class TopPRouter(BaseRouter):
         Share of the gate's weight to keep, in (0, 1]; 1 is dense.
     max_active : int or None, default=None
         Largest number of experts per row.
+    training : {"soft", "sparse"}, default="soft"
+        The default trains with all experts; ``"sparse"`` trains within the experts
+        that rows would have, as published.
 
     References
     ----------
@@ -34,17 +40,33 @@ class TopPRouter(BaseRouter):
     [[0, -1], [0, 1]]
     """
 
-    soft_share = 1.0
-
-    def __init__(self, p: float = 0.9, max_active: int | None = None) -> None:
+    def __init__(
+        self, p: float = 0.9, max_active: int | None = None, training: str = "soft"
+    ) -> None:
         self.p = p
         self.max_active = max_active
+        self.training = training
+
+    @property
+    def soft_share(self):
+        """Epochs of ``Gradient`` with all experts, as a share."""
+        return 1.0 if self.training == "soft" else 0.0
+
+    @property
+    def masks_training(self):
+        """Whether EM trains within the experts that rows would have."""
+        return self.training == "sparse"
 
     def check(self, n_experts):
         if not (is_number(self.p) and 0 < self.p <= 1):
             raise ValueError(
                 f"TopPRouter got p={self.p!r}, but expected a number in (0, 1]; 1 is "
                 "dense."
+            )
+        if self.training not in TRAINING:
+            raise ValueError(
+                f"TopPRouter got training={self.training!r}, but expected one of "
+                f"{TRAINING}."
             )
         most = self.max_active
         if most is not None and not (is_integer(most) and most >= 1):

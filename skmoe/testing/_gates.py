@@ -126,5 +126,9 @@ def _check_network(gate, X, n_experts):
     design = make_design(np.ascontiguousarray(X, dtype=float), np.ones(len(X)))
     fitted = clone(gate).set_network(network, theta.copy(), design)
     outputs = network.outputs(theta, (X - design.center) * design.inverse_scale)
-    what = "set_network: log-weights are the softmax of the outputs"
-    close(fitted.predict_log_proba(X), log_softmax(outputs, axis=1), what, atol=1e-8)
+    what = "set_network: log-weights are the softmax of the outputs, through link"
+    scores, slope = gate.link(outputs)
+    close(fitted.predict_log_proba(X), log_softmax(scores, axis=1), what, atol=1e-8)
+    moved = (gate.link(outputs + 1e-6)[0] - scores) / 1e-6
+    what = "link: its slope is that of the scores"
+    close(np.broadcast_to(slope, outputs.shape), moved, what, 1e-3, 1e-6)

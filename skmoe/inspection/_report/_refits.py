@@ -18,7 +18,7 @@ HELD_OUT = 0.25
 def as_fitted(model):
     """An unfitted mixture of as many experts, whose number is not chosen again."""
     other = clone(model)
-    if "n_experts" in model.history_:
+    if model._learned.choice is not None:
         other.set_params(n_experts=model.n_experts_ // model.n_members)
     return other
 

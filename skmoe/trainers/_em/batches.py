@@ -27,10 +27,11 @@ def refused(trainer, parts):
     return (
         f"experts {parts.experts!r}, gate={parts.gate!r}, router={parts.router!r} and "
         f"likelihood={parts.likelihood!r}, of which {type(trainer).__name__} keeps no "
-        "sums over rows; use LinearExpert or AdditiveExpert without a lasso, a family "
-        "whose dispersions are told by name, gate='softmax', 'additive', 'gaussian' or "
-        "'constant', and no router but TopKRouter (equal LinearExperts of a Gaussian "
-        "or of classes may have any penalty), or a tree of these, or call fit"
+        "sums over rows; use LinearExpert or AdditiveExpert without a lasso and fixed "
+        "coefficients, a family whose dispersions are told by name, gate='softmax', "
+        "'additive', 'gaussian' or 'constant', and no router but TopKRouter (equal "
+        "LinearExperts of a Gaussian may have both, of classes any penalty), or a tree "
+        "of these, or call fit"
     )
 
 

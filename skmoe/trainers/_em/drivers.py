@@ -9,7 +9,7 @@ from ...engines import single_threaded_blas
 from ...experts._base import is_frozen, traits
 from ...routers._base import best_first
 from .._task import Report
-from .fused_task import FusedTask
+from .fused_task import FusedTask, hold_others
 from .loop import (
     MOST_RENEWALS,
     RENEWAL_STEPS,
@@ -279,12 +279,12 @@ class RefitDriver(Driver):
     def _turns(self):
         """By how many places starting groups are moved on among the experts.
 
-        Which family suits which group shows only after a few iterations: the edges of
-        first groups cut tails off.
+        Which family, or given coefficients, suit which group shows only after a few
+        iterations: the edges of first groups cut tails off.
         """
         task = self.task
         free = task.start.resp is None and not task.recipe.gate.follows_paths
-        differ = task.recipe.likelihood.differs and free
+        differ = (task.recipe.likelihood.differs or hold_others(task)) and free
         return range(task.recipe.n_experts - task.recipe.has_bare if differ else 1)
 
     def _turned(self, resp, turn):

@@ -92,6 +92,8 @@ class LinearMixture(ChosenPenalties):
         """Number of leaves."""
         return self.tree.n_leaves
 
+    #: What is known of the targets before the fit, (n, d), or zero.
+    known = 0.0
     #: Whether the M-step of the experts is exact from any parameters.
     solves_experts = False
 

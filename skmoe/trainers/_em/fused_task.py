@@ -15,10 +15,18 @@ from ..._numerics.design import (
 )
 from ..._numerics.linalg import Penalty, use_products
 from ...experts._base import traits
+from ...experts._glm import given_to
+from .._order import kinds_of
 from .._rows import is_numeric
 from .fused import LinearGaussianMixture
 from .fused_classes import LinearCategoricalMixture
 from .fused_common import CommonGaussianMixture, SubjectCommonMixture
+from .fused_fixed import (
+    FixedCommonMixture,
+    FixedGaussianMixture,
+    SubjectFixedCommonMixture,
+    SubjectFixedMixture,
+)
 from .fused_subjects import SubjectCategoricalMixture, SubjectGaussianMixture
 from .penalties import ByEvidence
 from .wide import WideCategoricalMixture, WideGaussianMixture
@@ -26,6 +34,9 @@ from .wide import WideCategoricalMixture, WideGaussianMixture
 GAUSSIAN = LinearGaussianMixture, WideGaussianMixture, SubjectGaussianMixture
 # Of few columns, of many, which the general EM refuses, and of subjects.
 COMMON = CommonGaussianMixture, None, SubjectCommonMixture
+# With given coefficients.
+FIXED = FixedGaussianMixture, None, SubjectFixedMixture
+FIXED_COMMON = FixedCommonMixture, None, SubjectFixedCommonMixture
 CATEGORICAL = (
     LinearCategoricalMixture,
     WideCategoricalMixture,
@@ -42,8 +53,19 @@ def fits_fused(task):
         and is_numeric(task.rows.shared_view)
         and (form.columns is None or is_numeric(form.columns))
     )
-    needs_grams = task.rows.are_grouped or bool(task.recipe.common)
+    needs_grams = task.rows.are_grouped or bool(task.recipe.common) or holds(task)
     return fits and not (needs_grams and is_wide(task))
+
+
+def holds(task):
+    """Whether some coefficients of experts are given."""
+    return any(traits(expert).holds for expert in task.recipe.experts)
+
+
+def hold_others(task):
+    """Whether experts are given other coefficients than each other, so that it matters
+    which of them has which rows."""
+    return holds(task) and len(set(kinds_of(task))) > 1
 
 
 def is_wide(task):
@@ -152,6 +174,9 @@ class FusedTask:
         known = self.task.rows.output_scales
         self.y_center, self.y_scale = target_scales(y, weight, known)
         kinds = COMMON if self.task.recipe.common else GAUSSIAN
+        if holds(self.task):
+            kinds = FIXED_COMMON if self.task.recipe.common else FIXED
+            common |= self._given(expert)
         return self._kind(kinds)(
             gate,
             expert,
@@ -162,6 +187,13 @@ class FusedTask:
             expert_penalty=self._in_units_of_y(self.penalty),
             **common,
         )
+
+    def _given(self, design):
+        """Coefficients that are given, in standardised units."""
+        experts, d = self.task.recipe.experts, len(self.y_scale)
+        given = [given_to(own, design, d) for own in experts]
+        values = np.stack([own.coef for own in given]) / self.y_scale[:, None]
+        return {"at": np.stack([own.at for own in given]), "values": values}
 
     def _in_units_of_y(self, penalty):
         """A lasso on coefficients of y, for those of the standardised target."""

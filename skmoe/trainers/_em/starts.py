@@ -15,7 +15,7 @@ from ...routers import DenseRouter
 from .. import _partitions
 from .bare import possible_start, with_bare
 from .experts import ExpertFits
-from .fused_task import FusedTask, is_wide
+from .fused_task import FusedTask, hold_others, is_wide
 from .loop import accelerator, rank, run_em
 from .matching import Matcher
 from .refit import RefitMixture
@@ -99,7 +99,8 @@ def linear_starts(trainer, task, problem, rng, *, search=False):
         makers = [partial(np.asarray, resp) for resp in tree_starts(trainer, task, rng)]
     else:
         makers = _candidates(task, *points, rng)
-    starts = [problem.start(make()) for make in makers]
+    differ = hold_others(task)
+    starts = [problem.start(resp) for resp in _dealt(task, makers, differ)]
     runs = _short_runs(trainer, problem, starts, halved=rows is not None)
     if n_hops:
         runs = _searched(trainer, problem, runs, n_hops, points, rng)
@@ -109,9 +110,19 @@ def linear_starts(trainer, task, problem, rng, *, search=False):
         again = [run.theta for run in runs[: n_full + 1]]
         runs = _runs(trainer, more, again, AGAIN_ITER, trainer.tol)
     thetas = [run.theta for run in runs[:n_full]]
-    if problem.tree.depth > 1:
+    if problem.tree.depth > 1 or differ:
         return thetas
     return [in_canonical_order(problem, theta) for theta in thetas]
+
+
+def _dealt(task, makers, differ):
+    """Starting responsibilities; where experts ``differ``, matched to them, and moved
+    on by some places."""
+    if not differ:
+        return [make() for make in makers]
+    match = Matcher(RefitMixture(task), by_gate=False)
+    found, turns = [match(make()) for make in makers], range(task.recipe.n_experts)
+    return [np.roll(resp, turn, axis=1) for resp in found for turn in turns]
 
 
 def _short_runs(trainer, problem, starts, *, halved):
@@ -219,7 +230,8 @@ def _start_columns(task, problem):
     # A gate of subjects does not see what differs between their rows.
     by_gate = problem.gate.inverse_scale.any() and not task.rows.are_grouped
     design = problem.gate if by_gate else problem.expert
-    target = problem.target if task.rows.classes is None else task.rows.indicators()
+    values = task.rows.classes is None
+    target = problem.target - problem.known if values else task.rows.indicators()
     return start_columns(design, problem.weight), target
 
 

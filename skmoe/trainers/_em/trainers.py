@@ -106,6 +106,7 @@ class EM(Trainer):
 
     hard = False
     starts_anywhere = takes_batches = fits_first_batch = True
+    limit = "max_iter"
     keeps_sparse = True
     fits_groups = shares_experts = fits_common = True
 

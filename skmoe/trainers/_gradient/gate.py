@@ -20,6 +20,24 @@ def gate_network(gate, n_inputs, n_experts, n_outputs):
     return GateNetwork(gate, n_inputs, n_experts, n_outputs)
 
 
+class Room:
+    """Arrays that each batch uses again, since new ones cost more than sums in them."""
+
+    def __init__(self):
+        self._arrays = {}
+
+    def of(self, name, size):
+        """An array (size,) of anything, the one of the last call if it is as large."""
+        known = self._arrays.get(name)
+        if known is None or len(known) < size:
+            known = self._arrays[name] = np.empty(size)
+        return known[:size]
+
+    def like(self, name, array):
+        """The same in the shape of another one."""
+        return self.of(name, array.size).reshape(array.shape)
+
+
 class GateNetwork:
     """A gate that is one network.
 
@@ -32,6 +50,9 @@ class GateNetwork:
         Logits of the experts, and what the router needs besides.
     """
 
+    #: Shape of the tree of gates, where there is one.
+    tree = None
+
     def __init__(self, gate, n_inputs, n_experts, n_outputs):
         self.gate, self.n_experts, self.alpha = gate, n_experts, gate.strength
         self.network = gate.network(n_inputs, n_outputs)
@@ -41,17 +62,32 @@ class GateNetwork:
         """Networks of the gate, each with a view of its parameters."""
         return [(self.network, theta)]
 
-    def forward(self, X, theta, temperature):
-        """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs."""
-        work = np.empty(len(X) * sum(self.network.sizes[1:]))
+    def forward(self, X, theta, temperature, room=None):
+        """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs.
+
+        They are in arrays that ``room``, a ``Room``, holds for the next call, if given.
+        """
+        size = len(X) * sum(self.network.sizes[1:])
+        work = np.empty(size) if room is None else room.of("gate", size)
         raw = forward(X, theta, *self.network.arguments, NO_MASK, work)
-        return raw / temperature, work
+        outputs = raw if temperature == 1.0 else raw / temperature
+        plain = outputs[:, : self.n_experts]
+        own, factor = self.gate.link(plain)
+        if own is plain:
+            return outputs, (work, None)
+        outputs[:, : self.n_experts] = own
+        return outputs, (work, factor)
 
     def backward(self, X, theta, kept, slope, temperature, gradient):
         """Add to ``gradient`` that of the parameters, given that of the outputs."""
-        delta = np.ascontiguousarray(slope / temperature)
+        work, factor = kept
+        delta = np.ascontiguousarray(slope)
+        if temperature != 1.0 or factor is not None:
+            delta = delta / temperature
+        if factor is not None:
+            delta[:, : self.n_experts] *= factor
         arguments = self.network.arguments
-        backward(X, theta, *arguments, NO_MASK, 1.0, kept, delta, gradient)
+        backward(X, theta, *arguments, NO_MASK, 1.0, work, delta, gradient)
 
     def reached(self, log_gate, n_active):
         """Log-weights of the experts that prediction compares: all of them."""
@@ -78,7 +114,8 @@ class GateNetwork:
 
     def set_log_weights(self, theta, log_weights):
         """Let the weights at the start be these, nearly."""
-        self.network.layers(theta)[-1][1][: self.n_experts] = log_weights
+        bias = self.network.layers(theta)[-1][1]
+        bias[: self.n_experts] = self.gate.unlink(log_weights)
 
     def fitted(self, theta, temperature, design):
         """The gate with its parameters, the temperature among them."""
@@ -102,12 +139,10 @@ class TreeNetworks:
     def __init__(self, gate, n_inputs, n_outputs):
         self.gate, self.tree, self.alpha = gate, gate.tree, gate.gate.strength
         self.n_experts = self.tree.n_leaves
-        widths = [*self.tree.widths]
+        widths = [(width, width) for width in self.tree.widths]
         if n_outputs > self.n_experts:
-            widths.append(n_outputs - self.n_experts)
-        self.nodes = [
-            GateNetwork(gate.gate, n_inputs, width, width) for width in widths
-        ]
+            widths.append((0, n_outputs - self.n_experts))
+        self.nodes = [GateNetwork(gate.gate, n_inputs, *width) for width in widths]
         ends = np.cumsum([0, *(node.n_parameters for node in self.nodes)])
         self.places = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
         self.n_parameters = ends[-1]
@@ -119,7 +154,7 @@ class TreeNetworks:
         """Networks of the gate, each with a view of its parameters."""
         return [(node.network, theta[place]) for node, place in self._each()]
 
-    def forward(self, X, theta, temperature):
+    def forward(self, X, theta, temperature, room=None):
         """Log-weights (n, K) of the leaves, and what else the router needs."""
         found = [
             node.forward(X, theta[place], temperature) for node, place in self._each()

@@ -12,9 +12,10 @@ from sklearn.model_selection import KFold
 from ... import mixture
 from ..._warnings import warn
 from ...engines import single_threaded_blas
+from ...experts._base import traits
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
-from .._folds import draw_folds, predict_fold, shares_agree
+from .._folds import draw_folds, is_splitter, predict_fold, shares_agree
 from .._task import Task, Trainer, check_supported
 from .._variances import check_variances
 from .gate_stage import gate_stage
@@ -101,6 +102,7 @@ class TwoStage(Trainer):
     (300, 2)
     """
 
+    kind = "two-stage"
     continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
     fits_bare = False
@@ -172,19 +174,14 @@ class TwoStage(Trainer):
     @property
     def splitter(self):
         """The object that splits the rows, if it is one; metadata are routed to it."""
-        splits = hasattr(self.cv, "split") and not isinstance(self.cv, str)
-        return self.cv if splits else None
+        return self.cv if is_splitter(self.cv) else None
 
     def fit(self, rows, recipe, start, report):
         """Train the parts of a recipe on rows; returns a ``Fit``."""
         self.check()
         task = Task(rows, recipe, start, report)
         check_supported(task, self)
-        if task.rows.log_prior is not None:
-            raise ValueError(
-                "TwoStage got a shared_expert beside classifiers, which it cannot add "
-                "to; give it as one of the experts."
-            )
+        _check_parts(task)
         check_variances(task)
         task, unit = relative_weights(task)
         if self._corrects_locally(task):
@@ -439,3 +436,18 @@ def _expert_arguments(task, k, shares):
         task.recipe.seed_of(k),
         task.rows.fit_params[k] if task.rows.fit_params else None,
     )
+
+
+def _check_parts(task):
+    """Raise ``ValueError`` for what its corrections would change, or cannot add to."""
+    if task.rows.log_prior is not None:
+        raise ValueError(
+            "TwoStage got a shared_expert beside classifiers, which it cannot add "
+            "to; give it as one of the experts."
+        )
+    asked = [own for own in map(traits, task.recipe.experts) if own.holds]
+    if asked:
+        raise ValueError(
+            f"TwoStage got LinearExpert(fixed={asked[0].fixed!r}), but corrects what "
+            "experts predict; use trainer='em', 'hard-em' or 'gradient', or fixed=None."
+        )

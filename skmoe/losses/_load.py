@@ -1,90 +1,13 @@
-"""Auxiliary losses on the gate, for training by gradient.
-
-Each is added to the loss of a batch with its own weight; coefficients default to the
-published ones.  A loss sees a :class:`GateBatch` and returns its value and slopes.
-"""
+"""Losses on how much of the rows each expert gets."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_softmax
 
-from ._stamp import Stamped, public
-from .routers import Routing
-from .routers._base import best_first
-from .routers._noisy import load_probability
-
-__all__ = [
-    "BaseLoss",
-    "GateBatch",
-    "ImportanceLoss",
-    "LoadBalancingLoss",
-    "LoadLoss",
-    "MutualInformationLoss",
-    "RouterZLoss",
-    "Slopes",
-]
-
-public(__name__)
-
-
-class GateBatch(NamedTuple):
-    """What the gate and the router made of a batch.
-
-    Attributes
-    ----------
-    outputs : (n, K) or (n, 2 K) outputs of the gate, before noise.
-    logits : (n, K) logits that were routed, with noise.
-    routing : Routing
-    router : router
-    """
-
-    outputs: np.ndarray
-    logits: np.ndarray
-    routing: Routing
-    router: object
-
-
-class Slopes(NamedTuple):
-    """Gradient of a loss; zero where None.
-
-    Attributes
-    ----------
-    outputs : as ``GateBatch.outputs``
-    logits : (n, K)
-    weights : (n, k), with respect to the weights of the routing
-    """
-
-    outputs: np.ndarray | None = None
-    logits: np.ndarray | None = None
-    weights: np.ndarray | None = None
-
-
-class BaseLoss(Stamped):
-    """Base of auxiliary losses; subclasses give ``value_and_slopes``.
-
-    Parameters
-    ----------
-    weight : float
-        What the loss is multiplied by before it is added to the objective.
-    """
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-
-    def check(self):
-        """Raise ``ValueError`` for a weight that is not a non-negative number."""
-        if not (np.isscalar(self.weight) and 0 <= self.weight < np.inf):
-            raise ValueError(
-                f"{type(self).__name__} got weight={self.weight!r}, but expected a "
-                "finite number >= 0."
-            )
-
-    def value_and_slopes(self, batch):
-        """Value of the loss of a :class:`GateBatch`, and its :class:`Slopes`."""
-        raise NotImplementedError
+from ..routers._base import best_first
+from ..routers._noisy import load_probability
+from ._base import BaseLoss, Slopes, through_softmax
 
 
 def squared_variation(amounts):
@@ -93,11 +16,6 @@ def squared_variation(amounts):
     value = amounts.var() / mean**2
     slope = 2.0 / len(amounts) * ((amounts - mean) / mean**2 - value / mean)
     return value, slope
-
-
-def through_softmax(slope, proba):
-    """Gradient of the logits, given that of their softmax."""
-    return proba * (slope - np.sum(slope * proba, axis=1, keepdims=True))
 
 
 class ImportanceLoss(BaseLoss):
@@ -216,7 +134,7 @@ class LoadBalancingLoss(BaseLoss):
         n_rows, n_experts = batch.logits.shape
         proba = np.exp(log_softmax(batch.logits, axis=1))
         # Where rows wanted to go; capacities would hide an overload.
-        wanted = best_first(batch.logits)[:, : _asked(batch)]
+        wanted = best_first(batch.logits)[:, : asked(batch)]
         share = np.bincount(wanted.ravel(), minlength=n_experts) / wanted.size
         value = n_experts * share @ proba.mean(axis=0)
         slope = np.broadcast_to(n_experts * share / n_rows, proba.shape)
@@ -224,7 +142,7 @@ class LoadBalancingLoss(BaseLoss):
         return self.weight * value, Slopes(logits=logits)
 
 
-def _asked(batch):
+def asked(batch):
     """Experts that a row asks for: where it has all, those that it will be left.
 
     Shares among all experts are even whatever the gate says.
@@ -234,64 +152,3 @@ def _asked(batch):
         return width
     active = batch.router.n_active(n_experts)
     return active if active < n_experts else 1
-
-
-class RouterZLoss(BaseLoss):
-    """Mean square of the log-sum-exp of the logits, which keeps them small.
-
-    Parameters
-    ----------
-    weight : float, default=0.001
-
-    References
-    ----------
-    .. [1] Zoph, B. et al. (2022). ST-MoE: designing stable and transferable sparse
-       expert models. arXiv:2202.08906, eq. 5.
-
-    Examples
-    --------
-    >>> from skmoe.losses import RouterZLoss
-    >>> RouterZLoss()
-    RouterZLoss()
-    """
-
-    def __init__(self, weight: float = 0.001) -> None:
-        super().__init__(weight)
-
-    def value_and_slopes(self, batch):
-        log_proba = log_softmax(batch.logits, axis=1)
-        total = batch.logits[:, 0] - log_proba[:, 0]
-        logits = 2 * self.weight / len(total) * total[:, None] * np.exp(log_proba)
-        return self.weight * np.mean(total**2), Slopes(logits=logits)
-
-
-class MutualInformationLoss(BaseLoss):
-    """Less the mutual information of row and expert: sharp gates, even loads.
-
-    Parameters
-    ----------
-    weight : float, default=0.01
-
-    References
-    ----------
-    .. [1] Chen, Z. et al. (2023). Mod-Squad: designing mixtures of experts as modular
-       multi-task learners. CVPR, eq. 5.
-
-    Examples
-    --------
-    >>> from skmoe.losses import MutualInformationLoss
-    >>> MutualInformationLoss()
-    MutualInformationLoss()
-    """
-
-    def __init__(self, weight: float = 0.01) -> None:
-        super().__init__(weight)
-
-    def value_and_slopes(self, batch):
-        log_proba = log_softmax(batch.logits, axis=1)
-        proba = np.exp(log_proba)
-        log_mean = np.log(np.maximum(proba.mean(axis=0), np.finfo(float).tiny))
-        value = np.mean(np.sum(proba * (log_mean - log_proba), axis=1))
-        slope = (log_mean - log_proba) / len(proba)
-        logits = self.weight * through_softmax(slope, proba)
-        return self.weight * value, Slopes(logits=logits)
