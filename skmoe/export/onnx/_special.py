@@ -99,7 +99,7 @@ def _arctan(graph, x):
     """Arc tangent: that of single precision, and what it lacks."""
     rough = graph.op("Atan", graph.cast(graph.op("Min", x, 1e30), np.float32))
     rough = graph.op("Min", graph.double(rough), np.pi / 2 - 1e-9)
-    sine, cosine = graph.op("Sin", rough), graph.op("Cos", rough)
+    sine, cosine = graph.op("Sin", rough), graph.cosine(rough)
     above = graph.op("Sub", graph.op("Mul", x, cosine), sine)
     below = graph.op("Add", graph.op("Mul", x, sine), cosine)
     left = graph.op("Div", above, below)

@@ -138,12 +138,20 @@ def number_columns(transformer, graph, inputs):
     places = [j for j, kind in enumerate(kinds) if kind != Kind.TEXT]
     if not places:
         return None
+    if len(places) == inputs.n_columns and None not in kinds:
+        numbers = Matrix.of(graph, inputs.numbers(), len(places))
+        return _finished(transformer, graph, inputs, numbers)
     each = [
         graph.filled(inputs.any_tensor(), 1) if kinds[j] is None else inputs.number(j)
         for j in places
     ]
     tensor = graph.op("Concat", *each, axis=1) if len(each) > 1 else each[0]
     numbers = Matrix.of(graph, tensor, len(places))
+    return _finished(transformer, graph, inputs, numbers)
+
+
+def _finished(transformer, graph, inputs, numbers):
+    """Numbers as the pipeline of a ``TableEncoder`` has them, if it has one."""
     numbers.sample = transformer._parts(inputs.sample)[1]
     if transformer.numbers_ is None:
         return numbers
