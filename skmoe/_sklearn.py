@@ -24,6 +24,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_feature_names_in as check_names_in
 from sklearn.utils.validation import _check_method_params as taken_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import check_is_fitted
 
 from ._typing import Method
 
@@ -73,6 +74,12 @@ def with_callbacks(method: Method) -> Method:
     return _with_callbacks(method)
 
 
+def check_fitted(part, attribute):
+    """``check_is_fitted``, which costs more than an answer, where it would not pass."""
+    if attribute not in vars(part):
+        check_is_fitted(part)
+
+
 def own_request(estimator):
     """Metadata that an estimator takes itself, or None; routers keep theirs inside."""
     routing = get_routing_for_object(estimator)
@@ -93,6 +100,7 @@ __all__ = [
     "StrOptions",
     "VisualBlock",
     "available_if",
+    "check_fitted",
     "check_matplotlib_support",
     "check_names_in",
     "check_sample_weight",

@@ -1,4 +1,4 @@
-"""Warnings that skmoe raises, and what errors about words end with."""
+"""Warnings and errors that skmoe raises, and how errors about words end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 
-__all__ = ["ExpertCollapseWarning", "NoSampleWeightWarning", "OtherVersionWarning"]
+__all__ = [
+    "ExpertCollapseWarning",
+    "NoSampleWeightWarning",
+    "OnnxExportError",
+    "OtherVersionWarning",
+]
 
 
 def __dir__():
@@ -35,6 +40,10 @@ class ExpertCollapseWarning(UserWarning):
 
 class NoSampleWeightWarning(UserWarning):
     """An expert takes no sample weights and is fitted on a weighted resample."""
+
+
+class OnnxExportError(ValueError):
+    """A model, or a part of one, cannot be written as an ONNX graph."""
 
 
 class OtherVersionWarning(InconsistentVersionWarning):

@@ -7,9 +7,12 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 from skmoe import MoEClassifier, MoERegressor
+from skmoe.datasets import make_gated_regression
 from skmoe.inspection import (
+    BalanceDisplay,
     ClassProbabilityDisplay,
     ConvergenceDisplay,
     CurveDisplay,
@@ -24,7 +27,9 @@ from skmoe.inspection import (
 )
 from skmoe.inspection._classes import binned
 from skmoe.inspection._palette import PALETTE
-from skmoe.trainers import EM
+from skmoe.losses import LoadBalancingLoss
+from skmoe.routers import SwitchRouter
+from skmoe.trainers import EM, Gradient
 
 mpl.use("Agg")
 pytestmark = [
@@ -267,8 +272,7 @@ def test_no_count_is_expected_beyond_the_trials():
     y, x = trials // 2, np.linspace(0, 1, 60)[:, None]
     model = MoERegressor("linear", 1, likelihood="binomial", trainer=SHORT)
     model.fit(x, y, trials=trials)
-    sizes = {"trials": trials}
-    own = {"sizes": sizes, "most": 5, "plot": False}
+    own = {"trials": trials, "most": 5, "plot": False}
     display = RootogramDisplay.from_estimator(model, x, y, **own)
     np.testing.assert_allclose(display.expected.sum(), 60, rtol=1e-9)
     assert display.expected[5] < 12
@@ -328,3 +332,46 @@ def test_numbers_of_a_waterfall_stay_within_its_axes(model):
         place = own.get_window_extent()
         assert room.x0 - 1 <= place.x0
         assert place.x1 <= room.x1 + 1
+
+
+@pytest.fixture(scope="module")
+def by_gradient():
+    trainer = Gradient(losses=[LoadBalancingLoss(0.05)], max_epochs=20)
+    X, y = make_gated_regression(200, 2, 3, random_state=0)
+    router = SwitchRouter(capacity_factor=0.6)
+    return MoERegressor(n_experts=3, router=router, trainer=trainer).fit(X, y)
+
+
+def test_balance_is_drawn_by_epoch(by_gradient):
+    display = BalanceDisplay.from_estimator(by_gradient)
+    parts = ["load", "loss", "auxiliary", "overflow", "switched"]
+    assert list(display.axes_) == parts
+    loads = display.axes_["load"].get_lines()[0]
+    assert loads.get_label() == "expert0"
+    expected = np.array(by_gradient.history_["gate_load"])[:, 0]
+    np.testing.assert_array_equal(loads.get_ydata(), expected)
+    assert display.axes_["load"].get_title()
+    assert display.axes_["switched"].get_xlabel() == "epoch"
+    assert all(own.get_ylabel() for own in display.axes_.values())
+    (kept,) = [
+        own for own in display.axes_["loss"].get_lines() if own.get_label() == "kept"
+    ]
+    assert kept.get_xdata()[0] == 1 + np.argmax(by_gradient.history_["kept"])
+    # Two epochs by the linear start, then within the active experts.
+    (mark,) = [
+        own
+        for own in display.axes_["switched"].get_lines()
+        if own.get_linestyle() == "--"
+    ]
+    assert mark.get_xdata()[0] == 2.5
+    figure, ax = plt.subplots()
+    assert display.plot(ax=ax).figure_ is figure
+    copy = clone(by_gradient).set_params(n_members=2, trainer__losses=(), router=None)
+    display = BalanceDisplay.from_estimator(copy.fit(X[["hour", "wet"]], Y))
+    assert list(display.axes_) == ["load", "loss", "switched"]
+    assert display.names == ["expert0", "expert1", "expert2"]
+
+
+def test_balance_of_other_trainers_is_not_recorded(model):
+    with pytest.raises(ValueError, match="BalanceDisplay got MoERegressor with train"):
+        BalanceDisplay.from_estimator(model)

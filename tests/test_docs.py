@@ -12,7 +12,7 @@ from skmoe.inference import relabel
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md"] + [
     f"docs/{name}.md"
-    for name in ("install", "user_guide", "inference", "own_parts", "cluster")
+    for name in ("install", "user_guide", "inference", "own_parts", "cluster", "onnx")
 ]
 # Pages that have tests of their own.
 OF_THEIR_OWN = ["docs/from_r.md", "docs/formulas.md", "docs/questions.md"]
@@ -22,10 +22,13 @@ OF_THE_SITE = ["docs/index.md"]
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("page", [*PAGES, *OF_THE_SITE])
-def test_code_of_page_runs(page):
+def test_code_of_page_runs(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text()
     if "import dask" in text:
         pytest.importorskip("distributed")
+    if "import onnxruntime" in text:
+        pytest.importorskip("skl2onnx")
+        monkeypatch.chdir(tmp_path)
     names_after(page, text)
 
 

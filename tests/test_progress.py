@@ -76,7 +76,7 @@ def test_some_twenty_lines_tell_of_a_fit(total):
 
 @pytest.mark.parametrize("verbose", [1, 2])
 def test_a_fit_of_many_epochs_is_told_in_few_lines(capsys, verbose):
-    trainer = Gradient(max_epochs=60, tol=0.0)
+    trainer = Gradient(max_epochs=60, early_stopping=False)
     MoERegressor(n_experts=1, trainer=trainer, verbose=verbose, random_state=0).fit(
         X, Y
     )

@@ -72,6 +72,7 @@ ORDERS = {
         "flat",
         "features",
         "table",
+        "plain",
         "answers",
     ],
     "trainers": [
@@ -103,6 +104,7 @@ ORDERS = {
         "members",
         "progress",
         "training",
+        "splits",
         "choice",
         "lean",
         "exact",

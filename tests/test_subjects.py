@@ -473,7 +473,6 @@ def test_columns_of_the_gate_are_constant_within_groups():
 REFUSED = [
     (GROUPS[:-1], {}, r"groups of shape \(\d+,\), but expected"),
     (np.where(GROUPS == 3, np.nan, GROUPS), {}, "groups without a label in row"),
-    (GROUPS, {"trainer": "gradient"}, r"trainer=Gradient\(\), which takes rows one"),
     (GROUPS, {"trainer": EM(step=0.5)}, "groups with step=0.5, which is about single"),
     (GROUPS, {"trainer": EM(objective="prediction")}, "groups with objective='pred"),
     (np.zeros(len(Y)), {"gate": "constant"}, "n_groups=1 with positive weight"),

@@ -66,6 +66,7 @@ from .presets import EXPERTS, TRAINERS
 from .shared import fit_shared
 from .shown import block_of, few_of
 from .sources import fit_source
+from .splits import splitting, with_judges
 from .start import read_start
 from .subjects import check_constant, read_groups
 from .training import (
@@ -74,7 +75,6 @@ from .training import (
     given_rows,
     make_task,
     positive_rows,
-    splitting,
     told_of_compiling,
     train_batch,
     training_size,
@@ -277,8 +277,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             check_constant(parts, given, views.gate, self)
         routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
-        if any(traits(expert).holds for expert in parts.by_name().values()):
-            parts = with_fixed(self, parts, views, table)
+        parts = placed(self, parts, views, table)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:
@@ -289,7 +288,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             parts, task, views, choice = sized(self, parts, task, views, given.target)
         warn_of_weights(parts, given)
         learned = Learned(views, given.target, shared, widths, choice=choice)
-        learned = learned._replace(n_groups=given.n_groups)
+        beside = tuple(name for name, own in sizes.items() if own is not None)
+        learned = learned._replace(n_groups=given.n_groups, beside=beside)
         return fit_and_commit(self, parts, task, previous, learned, X, y)
 
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None, sizes=None):
@@ -317,6 +317,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         check_same(before, n_outputs, type(self).__name__)
         shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
         views = views.spread(previous.kept, len(parts.experts))
+        parts = placed(self, parts, views, table)
         seen = training_views(views, table, parts)
         task = make_task(self, parts, given, seen).with_rows(size=size)
         task = positive_rows(with_shared(task, offset))
@@ -351,6 +352,13 @@ def fit_from(model, X, y, sample_weight=None, *, resp, groups=None, **sizes):
     return model._fit(X, y, sample_weight, {}, sizes, resp, groups)
 
 
+def placed(model, parts, views, table):
+    """The parts, whose experts know columns of fixed coefficients by position."""
+    if any(traits(own).holds for own in parts.by_name().values()):
+        return with_fixed(model, parts, views, table)
+    return parts
+
+
 def check_groups(model, X, y, sample_weight, groups):
     """Raise ``GroupsDiffer`` where a mixture would not be fitted to groups for what
     its gate reads."""
@@ -370,6 +378,7 @@ def first_batch(model, parts, given, reading, freeze, counts, size):
         check_size(parts, int(np.count_nonzero(given.weight)))
     views = fit_views(reading, parts.by_name(), given, model.random_state)
     shared, offset = fit_shared_of(model, parts, given, views, {})
+    parts = placed(model, parts, views, given.table)
     seen = training_views(views, given.table, parts)
     task = make_task(model, parts, given, seen).with_rows(size=size)
     task, choice = positive_rows(with_shared(task, offset)), None
@@ -398,17 +407,24 @@ def screened(parts, given):
 
 def completed(model, task, parts, given, views, sizes, fit_params, split_params):
     """A task with what not all fits have, and the fitted shared expert."""
+    split, trainer = None, parts.trainer
+    if given.groups is not None or trainer.splitter is not None:
+        split = splitting(parts, split_params, given.groups)
     task = with_options(
         task,
+        trainer,
         training_size(parts, given, sizes),
-        splitting(parts, split_params, given.groups),
+        split,
         [fit_params[name] for name in parts.names],
     )
     if any(traits(expert).shares for expert in parts.experts):
         task = with_common(model, task, parts.experts, views.experts)
     own = fit_params.get(SHARED, {})
     shared, offset = fit_shared_of(model, parts, given, views, own)
-    return positive_rows(with_shared(task, offset)), shared
+    task = positive_rows(with_shared(task, offset))
+    if trainer.judges is not None:
+        task = with_judges(model, task, parts, given.target, views, shared)
+    return task, shared
 
 
 def route_fit_params(model, parts, fit_params, groups=None):

@@ -45,6 +45,7 @@ class Learned(NamedTuple):
     before : experts and likelihoods at the maximum of the penalised objective, or None
     choice : record of how many experts pay, or None where their number was given
     n_groups : groups of rows that were given, or None
+    beside : names of what else was given of rows, ``offset`` or ``trials``
     lean : bool, whether what only training needs has been left out
     """
 
@@ -58,6 +59,7 @@ class Learned(NamedTuple):
     before: object = None
     choice: dict | None = None
     n_groups: int | None = None
+    beside: tuple = ()
     lean: bool = False
 
     def after(self, task, fit):
@@ -182,7 +184,7 @@ def _as_fit(model, n_experts):
         load=model.expert_load_,
         n_iter=model.n_iter_,
         converged=model.converged_,
-        history={},
+        history=model.history_,
         router=model.router_,
         state=learned.state,
         before=learned.before,

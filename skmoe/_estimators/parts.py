@@ -10,6 +10,7 @@ from .._numerics.tree import Tree
 from ..exceptions import did_you_mean
 from ..experts import LinearExpert
 from ..experts._base import BuiltInExpert, is_frozen
+from ..experts._foreign import check_names, default_names
 from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
 from ..gates import ClassifierGate
 from ..gates._base import BaseGate
@@ -386,44 +387,6 @@ def built(expert, name):
             f"some of {sorted(EXPERTS)} in the list."
         )
     return preset(expert, EXPERTS, f"expert {name!r}", "The mixture")
-
-
-def default_names(experts):
-    """Names of presets, and lower-case ones of classes, as ``make_pipeline`` has them.
-
-    They are numbered where they repeat.
-    """
-    names = [default_name(own) for own in experts]
-    counts = {name: names.count(name) for name in names}
-    seen = dict.fromkeys(names, 0)
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
-    return unique
-
-
-def default_name(expert):
-    """Name of one expert; classes, which ``fit`` refuses, have one, too."""
-    if isinstance(expert, str):
-        return expert
-    kind = expert if isinstance(expert, type) else type(expert)
-    return kind.__name__.lower()
-
-
-def check_names(names, parameters, owner):
-    """Refuse names that repeat, equal a parameter, or contain ``__``."""
-    if len(set(names)) != len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        raise ValueError(
-            f"{owner} got experts with the same name {twice}; give each its own."
-        )
-    for name in names:
-        if not isinstance(name, str) or "__" in name or name in parameters:
-            raise ValueError(
-                f"{owner} got an expert named {name!r}; names must be strings "
-                "without '__' that are no parameter of the mixture."
-            )
 
 
 def adapt_expert(expert, name, classify, owner, likelihood=None):

@@ -184,19 +184,22 @@ def widths_of(names, views):
     return {"the gate": gate_view.shape[1], **widths}
 
 
-def with_options(task, size, split, fit_params):
+def with_options(task, trainer, size, split, fit_params):
     """The task with exposures or trials, folds, and arguments of the experts' fits.
 
-    ``split`` is None, or a splitter and its arguments.
+    ``split`` is None, or a splitter, its arguments, and the parameter that has it.
     """
     folds, groups = None, task.rows.groups
     if split is not None:
         labels, classes = task.rows.labels, task.rows.classes
-        folds = draw_folds(labels, classes, split[0], 0, split[1])
+        splitter, params, name = split
+        folds = draw_folds(labels, classes, splitter, 0, params, name)
         if groups is not None:
-            check_whole(folds, split[1]["groups"], f"The trainer got cv={split[0]!r}")
-            # Each row may have its own expert.
-            groups = None
+            whose = f"The trainer got {name}={splitter!r}"
+            check_whole(folds, params["groups"], whose)
+    if not trainer.shares_experts:
+        # Each row may have its own expert.
+        groups = None
     return task.with_rows(size=size, folds=folds, fit_params=fit_params, groups=groups)
 
 
@@ -215,24 +218,6 @@ def training_size(parts, given, sizes):
     rows = given.weight > 0
     parts.support.check_target(given.y[rows], None if size is None else size[rows])
     return size
-
-
-def splitting(parts, split_params, groups=None):
-    """What makes the trainer's folds, and its arguments; None if it makes its own."""
-    splitter = parts.trainer.splitter
-    if groups is not None and not parts.trainer.shares_experts:
-        split_params = {"groups": groups.labels[groups.codes], **split_params}
-        if splitter is None and parts.trainer.cv is not None:
-            return parts.trainer.cv, split_params
-    if splitter is None:
-        return None
-    if parts.shared is not None:
-        raise ValueError(
-            f"{parts.asked.owner} got shared_expert with cv={splitter!r}, but a "
-            "shared expert is fitted to random folds, which would part groups; "
-            "give cv as an integer, or the expert as one of the others."
-        )
-    return splitter, split_params
 
 
 def with_shared(task, offset):

@@ -2,6 +2,7 @@
 
 from .._stamp import public
 from ._additive import curve_importance
+from ._balance import BalanceDisplay
 from ._classes import ClassProbabilityDisplay, ExpertCalibrationDisplay
 from ._costs import measure_costs
 from ._curves import CurveDisplay
@@ -18,6 +19,7 @@ from ._trees import export_text
 from ._waterfall import ExplanationDisplay
 
 __all__ = [
+    "BalanceDisplay",
     "ClassProbabilityDisplay",
     "ConvergenceDisplay",
     "CurveDisplay",
@@ -46,6 +48,7 @@ __all__ = [
 
 public(
     __name__,
+    BalanceDisplay,
     ClassProbabilityDisplay,
     ConvergenceDisplay,
     CurveDisplay,

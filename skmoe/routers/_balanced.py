@@ -36,6 +36,8 @@ class BalancedRouter(BaseRouter):
     [[0], [0]]
     """
 
+    # Two stages train the gate of given experts, and dispatch no row.
+    trainers = ("em", "gradient")
     masks_training = True
     normalised = False
     plain_top_k = True

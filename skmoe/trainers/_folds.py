@@ -19,7 +19,12 @@ from ..experts._foreign import fit_expert
 MOST_ODDS = 2.0
 
 
-def draw_folds(labels, classes, cv, seed, split_params=None):
+def is_splitter(value):
+    """Whether a parameter splits rows as those of scikit-learn do."""
+    return hasattr(value, "split") and not isinstance(value, str)
+
+
+def draw_folds(labels, classes, cv, seed, split_params=None, name="cv"):
     """Training and test rows of each fold; classes are spread where they suffice.
 
     Parameters
@@ -32,12 +37,14 @@ def draw_folds(labels, classes, cv, seed, split_params=None):
     split_params : dict, default=None
         What ``cv.split`` is given besides, such as groups, which a number of folds
         keeps whole.
+    name : str
+        The parameter that ``cv`` was given by, for messages.
     """
     params = split_params or {}
-    if hasattr(cv, "split"):
+    if is_splitter(cv):
         rows = np.zeros((len(labels), 1))
         splits = cv.split(rows, labels, **params)
-        return checked_folds(splits, len(labels), f"The trainer got cv={cv!r}")
+        return checked_folds(splits, len(labels), f"The trainer got {name}={cv!r}")
     if params.get("groups") is not None:
         return _whole_groups(labels, classes, cv, seed, params["groups"])
     n_folds, kind = min(cv, len(labels)), KFold

@@ -61,6 +61,16 @@ class GrowingTrainer(Trainer):
         return self.trainer.cv
 
     @property
+    def split_by(self):
+        """Parameter of the trainer of the grown tree that splits the rows."""
+        return self.trainer.split_by
+
+    @property
+    def judges(self):
+        """Rows by which the training of the grown tree stops."""
+        return self.trainer.judges
+
+    @property
     def fits_groups(self):
         """Whether the trainer of the grown tree keeps groups together."""
         return self.trainer.fits_groups

@@ -32,6 +32,7 @@ class Rows:
     fit_params : list of dict, further arguments of each expert's ``fit``; or empty
     weight_unit : float, what a weight of one stands for in units of the user's
     groups : (n,) numbers of the subjects that rows belong to, or None
+    judges : Rows by which a trainer stops and from which it does not learn, or None
     """
 
     gate_view: object
@@ -46,6 +47,7 @@ class Rows:
     fit_params: list = field(default_factory=list)
     weight_unit: float = 1.0
     groups: np.ndarray | None = None
+    judges: object = None
     #: Whether they stand for more rows, which training reads from a source.
     streamed = False
     #: Means and standard deviations (d,) of the outputs, if they are known beforehand.
@@ -138,6 +140,7 @@ class Rows:
             self,
             expert_views=[self.expert_views[k] for k in kept],
             fit_params=[self.fit_params[k] for k in kept] if self.fit_params else [],
+            judges=None if self.judges is None else self.judges.of_experts(kept),
         )
 
     def columns_of(self, view):

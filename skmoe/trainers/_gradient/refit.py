@@ -12,7 +12,8 @@ from .._em.matching import Matcher
 from .._em.refit import RefitMixture
 from .gate import expert_draws
 from .layout import fitted_gate
-from .run import GradientRun, drawn_split, guiding_responsibilities
+from .record import in_rounds, joined
+from .run import GradientRun, generator, guiding_responsibilities
 from .task import GradientTask
 
 
@@ -46,6 +47,9 @@ class GatingTask(GradientTask):
         self._lay_out_gate()
         self.n_parameters = self.gate.n_parameters
         self.variances = slice(self.n_parameters, self.n_parameters)
+        self.n_variances, self.expert_slices = 0, []
+        self.bounds = self.segments()
+        self.scaled_by = np.full(1, -1, dtype=np.int64)
 
     def start(self):
         return self.start_gate(expert_draws(self.task))
@@ -54,10 +58,7 @@ class GatingTask(GradientTask):
         return self.gate.is_weight()
 
     def ridge(self):
-        return self.is_weight() * self.gate.alpha / len(self.weight)
-
-    def penalty_gradient(self, theta, ridge):
-        return ridge * theta
+        return self.is_weight() * self.gate.alpha / self.n_own
 
     def restart(self, theta):
         """The experts have their outputs from elsewhere."""
@@ -71,8 +72,12 @@ class GatingTask(GradientTask):
     def log_variance(self, theta):
         return self._log_variance
 
+    def touched(self, experts):
+        return np.zeros(1, dtype=np.int64)
+
     def _forward_experts(self, theta, rows, routing, dropout=0.0, rng=None):
-        return (self._scaled[rows[:, None], routing.indices],)
+        nobody = np.zeros(1, dtype=np.int64)
+        return nobody, nobody, None, self._scaled[rows[:, None], routing.indices]
 
     def _backward_experts(self, theta, scratch, deltas, gradient, dropout):
         """Experts are fitted elsewhere."""
@@ -90,21 +95,19 @@ class GatingTask(GradientTask):
 class AlternatingRun:
     """Rounds of refits and gate training; the best round counts."""
 
-    def __init__(self, trainer, task):
-        self.task = task
-        rng = np.random.default_rng(task.recipe.seed)
-        self.split = drawn_split(trainer, task, rng)
+    def __init__(self, trainer, task, split):
+        self.task, self.split = task, split
         frozen = all(is_frozen(expert) for expert in task.recipe.experts)
         self.n_rounds = 1 if frozen else trainer.max_refits
         self.trainer = trainer
         weight = np.zeros_like(task.rows.weight)
-        weight[self.split[0]] = task.rows.weight[self.split[0]]
+        weight[split.training] = task.rows.weight[split.training]
         # Experts must not have seen the rows by which rounds are compared.
         self.experts = RefitMixture(task.with_rows(weight=weight))
 
     def fit(self):
         """The best round, with the record of all."""
-        history = {}
+        histories, kept, n_done, earlier = [], 0, 0, self.task.start.warm
         best, state, parts, fit = None, None, None, self.task.start.warm
         predictions = None
         self.task.report.expect(self.n_rounds * self.trainer.max_epochs)
@@ -112,21 +115,22 @@ class AlternatingRun:
             resp = self._responsibilities(fit, predictions, number)
             parts = self.experts.refit(parts, resp)
             predictions = self.experts.predictions(parts)
-            n_done = len(history.get("bound", ()))
             run = self._train_gate(parts, predictions, state, n_done, resp)
             fit = run.to_fit()
             state = fit.state
-            for name, values in fit.history.items():
-                history.setdefault(name, []).extend(values)
-            value = run.best.value if self.split[1] is not None else -number
+            histories.append(fit.history)
+            n_done += len(fit.history["bound"])
+            held = self.split.held_out is not None
+            value = run.best.value if held else -number
             if best is None or value <= best[0]:
-                best = value, fit
+                best, kept = (value, fit), number
             if run.stopped:
                 break
+        history = in_rounds(histories, kept)
         bounds = [float(bound) for bound in history["bound"]]
-        return replace(
-            best[1], history=history, lower_bounds=bounds, n_iter=len(bounds)
-        )
+        history = history if earlier is None else joined(earlier.history, history)
+        n_iter = len(history["bound"])
+        return replace(best[1], history=history, lower_bounds=bounds, n_iter=n_iter)
 
     def _train_gate(self, parts, predictions, state, n_done, resp):
         if self.task.rows.classes is not None:
@@ -144,7 +148,8 @@ class AlternatingRun:
         problem = GatingTask(task, self.trainer.objective, parts, predictions, state)
         guided = state is None and self.trainer.start == "linear"
         guide = resp if guided else None
-        run = GradientRun(self.trainer, problem, state, self.split, guide)
+        rng = generator(task, state)
+        run = GradientRun(self.trainer, problem, self.split, rng, state, guide)
         run.train()
         return run
 
@@ -153,7 +158,7 @@ class AlternatingRun:
         task = self.task
         if fit is None:
             if self.trainer.start == "linear":
-                guide = guiding_responsibilities(task, self.split[0])
+                guide = guiding_responsibilities(task, self.split.training)
                 return Matcher(self.experts)(guide)
             rng = np.random.default_rng(task.recipe.seed)
             return rng.dirichlet(

@@ -13,25 +13,15 @@ from ...engines import single_threaded_blas
 from .._em.starts import linear_match, start_responsibilities
 from .._em.trainers import EM
 from .layout import check_continues
+from .record import Record
+from .revival import revive
 from .task import Diverged, Phase
 
-# Rows whose top expert is followed from epoch to epoch.
-FOLLOWED_ROWS = 2048
+# Rows whose top expert is followed from epoch to epoch: so many, or fewer where these
+# would have more weights than that, but not less than the least.
+FOLLOWED_ROWS, FOLLOWED_CELLS, LEAST_FOLLOWED = 2048, 1 << 17, 256
 # Weight of held-out rows, relative to their own, in the start from linear experts.
 LEAST_WEIGHT = 1e-9
-
-
-# What ``history_`` has of each epoch, beside the auxiliary losses by name.
-RECORDED = (
-    "bound",
-    "load",
-    "overflow",
-    "switched",
-    "task_loss",
-    "held_out_loss",
-    "gate_load",
-    "gate_entropy",
-)
 
 
 class Best(NamedTuple):
@@ -65,9 +55,9 @@ class GradientRun:
     ----------
     trainer : Gradient
     problem : GradientTask
+    split : Split
+    rng : random generator
     state : State or None, of an earlier run to go on from
-    split : pair of arrays or None
-        Training rows, and held-out rows or None; drawn if None.
     guide : (n, K) or True or None
         Responsibilities that the first epochs follow; True for those of a linear
         mixture.
@@ -75,15 +65,15 @@ class GradientRun:
     """
 
     def __init__(
-        self, trainer, problem, state=None, split=None, guide=None, goes_on=False
+        self, trainer, problem, split, rng, state=None, guide=None, goes_on=False
     ):
         self.trainer, self.problem = trainer, problem
         self.task = problem.task
         self.n_passes = 0 if state is None else state.n_passes
-        self.rng = np.random.default_rng([self.task.recipe.seed, self.n_passes])
+        self.rng = rng
         self.losses = [clone(loss) for loss in trainer.losses]
-        split = drawn_split(trainer, self.task, self.rng) if split is None else split
-        self.training, self.held_out = split
+        self.training, self.held_out, n_own = split
+        self.own = np.arange(n_own)
         if guide is True:
             guide = guiding_responsibilities(self.task, self.training)
             guide = linear_match(self.task, guide)
@@ -93,13 +83,17 @@ class GradientRun:
         self.ridge = problem.ridge()
         # Of each parameter of gate and experts, towards where it starts.
         self.anchor, self.pull = self.theta.copy(), problem.pull()
+        self.everything = np.arange(len(problem.bounds))
         self.loss_names = numbered([type(loss).__name__ for loss in self.losses])
-        self.history = {name: [] for name in (*RECORDED, *self.loss_names)}
+        self.record = Record(self.loss_names)
         self.best, self.stopped = None, False
-        self.followed = self.training[:FOLLOWED_ROWS]
+        most = max(LEAST_FOLLOWED, FOLLOWED_CELLS // self.task.recipe.n_experts)
+        step = -(-len(self.training) // min(FOLLOWED_ROWS, most))
+        self.followed = self.training[::step]
         self.top, self.stage_start, self.waited = None, 0, False
-        self.is_batch = False
-        self.converged = trainer.schedule != "constant"
+        self.is_batch, self.converged, self.slowed = False, False, 1.0
+        # The history of the run that this one goes on from.
+        self.earlier = None
         self._let_router_know()
 
     def _let_router_know(self):
@@ -113,7 +107,10 @@ class GradientRun:
         """Parameters and optimiser."""
         trainer, problem = self.trainer, self.problem
         self.optimizer = Adam(
-            trainer.weight_decay * problem.is_weight(), trainer.clip_norm
+            trainer.weight_decay * problem.is_weight(),
+            problem.bounds,
+            trainer.rates(len(problem.bounds)),
+            trainer.clip_norm,
         )
         if state is None:
             self.theta = problem.start()
@@ -124,7 +121,7 @@ class GradientRun:
         if problem.late.any():
             problem.restart(self.theta)
         if goes_on and not problem.has_moved:
-            self.optimizer = copy.deepcopy(state.optimizer)
+            self.optimizer.go_on(state.optimizer)
 
     def train_once(self):
         """One pass at the full learning rate, as it is in the end: sparse, cool."""
@@ -135,7 +132,7 @@ class GradientRun:
         trainer, self.is_batch = self.trainer, True
         last = trainer._temperatures()[1]
         phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
-        made = self._epoch(phase, lambda share: trainer.learning_rate)
+        made = self._epoch(phase, lambda share: 1.0)
         self._fit_router(phase)
         self._record(phase, *made)
         self._keep(0.0, phase)
@@ -175,9 +172,7 @@ class GradientRun:
 
     def _begin(self, phase):
         """Go on from the best epoch of the stages before, as it would predict now."""
-        self.stage_start = len(self.history["bound"])
-        # A schedule that ends has nothing left to gain from more epochs.
-        self.converged = self.trainer.schedule != "constant"
+        self.stage_start, self.converged, self.slowed = len(self.record), False, 1.0
         if self.best is None:
             return
         if self.held_out is not None and (self.waited or not phase.dense):
@@ -197,37 +192,61 @@ class GradientRun:
         for planned, phase in stage:
             made = self._epoch(
                 phase,
-                lambda share, e=planned: trainer.rate((e + share) / trainer.max_epochs),
+                lambda share, e=planned: (
+                    self.slowed * trainer.rate((e + share) / trainer.max_epochs)
+                ),
             )
             self._fit_router(phase)
             self._record(phase, *made)
-            epoch = len(self.history["bound"]) - 1
-            bound = self.history["bound"][-1]
+            epoch, bound = len(self.record) - 1, self.record["bound"][-1]
             self.stopped = self.task.report.iteration(epoch, bound, self.to_fit)
             waited = self._validate(phase)
             if self.stopped:
-                break
+                return
             self.waited = waited >= trainer.n_iter_no_change and trainer.early_stopping
             if self.waited:
-                self.converged = True
                 break
+            self._slow_down()
+            self._revive(phase)
+        settled = self.record.has_settled(self.stage_start, trainer.n_iter_no_change)
+        self.converged = self.waited or settled
+
+    def _slow_down(self):
+        """Halve the learning rates where nothing is gained, if they go by that."""
+        if self.trainer.schedule != "plateau":
+            return
+        patience = max(1, self.trainer.n_iter_no_change // 3)
+        waited = self.record.waited(self.stage_start)
+        if waited and waited % patience == 0:
+            self.slowed *= 0.5
+
+    def _revive(self, phase):
+        """Start experts that serve nobody anew, every so many epochs."""
+        every, epoch = self.trainer.revive, len(self.record)
+        if every is None or epoch % every or phase.guided:
+            return
+        parts = self.problem, self.theta, self.optimizer
+        self.record["revived"][-1] = revive(*parts, self.training, phase, self.rng)
 
     def _epoch(self, phase, rate):
         """Losses, loads and overflow of a pass; ``rate`` maps its share to a rate."""
         problem, trainer = self.problem, self.trainer
         n_batches = -(-len(self.training) // trainer.batch_size)
-        gradient = np.empty_like(self.theta)
+        gradient = np.zeros_like(self.theta)
         total, load, overflow = np.zeros(1 + len(self.losses)), 0.0, 0
         order = batches(len(self.training), trainer.batch_size, self.rng)
         for number, rows in enumerate(order):
             rows = self.training[rows]
-            gradient[:] = problem.penalty_gradient(self.theta, self.ridge)
-            gradient += self.pull * (self.theta - self.anchor)
-            _, routing, values = problem.gradient(
+            _, routing, values, touched = problem.gradient(
                 self.theta, rows, self.rng, phase, self.losses, gradient
             )
-            held = self.theta[self.frozen]
-            self.optimizer.step(self.theta, gradient, rate((number + 0.5) / n_batches))
+            if self.task.start.pull:
+                gradient += self.pull * (self.theta - self.anchor)
+                touched = self.everything
+            due = self.optimizer.due
+            problem.add_penalty(self.theta, self.ridge, touched, due, gradient)
+            held, now = self.theta[self.frozen], rate((number + 0.5) / n_batches)
+            self.optimizer.step(self.theta, gradient, now, touched)
             self.theta[self.frozen] = held
             self._keep_floor()
             if not phase.dense:
@@ -253,19 +272,26 @@ class GradientRun:
         switched = 1.0 if self.top is None else float(np.mean(seen.top != self.top))
         self.top = seen.top
         values = [float(value) for value in values]
-        now = {
-            "bound": -sum(values) + self._jacobian(),
-            "load": load,
-            "overflow": overflow,
-            "switched": switched,
-            "task_loss": values[0] - self._jacobian(),
-            "held_out_loss": np.nan,
-            "gate_load": seen.load,
-            "gate_entropy": seen.entropy,
+        self.record.add(
+            bound=-sum(values) + self._jacobian(),
+            load=load,
+            overflow=overflow,
+            switched=switched,
+            task_loss=values[0] - self._jacobian(),
+            held_out_loss=np.nan,
+            gate_load=seen.load,
+            gate_entropy=seen.entropy,
+            phase=self._stage(phase),
+            revived=0,
             **dict(zip(self.loss_names, values[1:], strict=True)),
-        }
-        for name, value in now.items():
-            self.history[name].append(value)
+        )
+
+    def _stage(self, phase):
+        """What the epochs of a phase are called."""
+        if phase.guided:
+            return "guided"
+        dense = phase.dense or self.task.recipe.router.is_dense
+        return "soft" if dense else "sparse"
 
     def _validate(self, phase):
         """Epochs of this stage since the least loss on the held-out rows."""
@@ -273,15 +299,15 @@ class GradientRun:
             self._keep(0.0, phase)
             return 0
         value, _ = self.problem.evaluate(self.theta, self.held_out, phase)
-        self.history["held_out_loss"][-1] = float(value) - self._jacobian()
+        self.record["held_out_loss"][-1] = float(value) - self._jacobian()
         if self.best is None or value < self.best.value:
             self._keep(value, phase)
-        epoch = len(self.history["bound"]) - 1
+        epoch = len(self.record) - 1
         return epoch - max(self.best.epoch, self.stage_start - 1)
 
     def _keep(self, value, phase):
         """Note the present epoch as the best one."""
-        epoch = len(self.history["bound"]) - 1
+        epoch = len(self.record) - 1
         own = self.theta, self.optimizer, vars(self.task.recipe.router)
         theta, optimizer, router = copy.deepcopy(own)
         self.best = Best(value, theta, epoch, phase, optimizer, router)
@@ -293,7 +319,7 @@ class GradientRun:
         own.update(copy.deepcopy(state))
 
     def _fit_router(self, phase):
-        if not phase.dense:
+        if not phase.dense and self.task.recipe.router.learns:
             log_gate = self.problem.log_gate(
                 self.theta, self.training, phase.temperature
             )
@@ -320,25 +346,27 @@ class GradientRun:
     def _fit(self):
         problem, task = self.problem, self.task
         theta, phase = self._final()
-        every = np.arange(len(task.rows.weight))
-        log_gate = problem.log_gate(theta, every, phase.temperature)
-        rows = task.rows
-        task.recipe.router.fit_rows(log_gate, rows.gate_view, rows.weight)
+        every, rows = self.own, task.rows
+        if task.recipe.router.learns:
+            log_gate = problem.log_gate(theta, every, phase.temperature)
+            given = rows.gate_view[every], rows.weight[every]
+            task.recipe.router.fit_rows(log_gate, *given)
         self._settle_variances(theta, phase)
         gate, experts = problem.fitted_parts(theta, phase.temperature)
         value, load = problem.evaluate(theta, every, phase, likely=True)
         if not np.isfinite(value):
             raise Diverged(f"it ended with a loss of {value}")
+        history = self.record.history(self.best, self.earlier)
         return task.made(
             gate,
             experts,
             problem.likelihoods(theta),
-            log_likelihood=(self._jacobian() - value) * task.rows.weight.sum(),
-            lower_bounds=self.history["bound"],
+            log_likelihood=(self._jacobian() - value) * rows.weight[every].sum(),
+            lower_bounds=self.record["bound"],
             load=load,
-            n_iter=self.n_passes + len(self.history["bound"]),
+            n_iter=self.n_passes + len(self.record),
             converged=self.converged,
-            history=copy.deepcopy(self.history),
+            history=history,
             router=copy.deepcopy(task.recipe.router),
             state=self._state(theta),
         )
@@ -350,7 +378,7 @@ class GradientRun:
             self.problem.designs(),
             self.problem.scales,
             copy.deepcopy(self.task.recipe.router),
-            self.n_passes + len(self.history["bound"]),
+            self.n_passes + len(self.record),
             self.problem.seen,
         )
 
@@ -394,14 +422,10 @@ def numbered(names):
     ]
 
 
-def drawn_split(trainer, task, rng):
-    """Training rows, and held-out rows or None."""
-    n_rows = len(task.rows.weight)
-    order = rng.permutation(n_rows)
-    n_held = int(np.ceil(trainer.validation_fraction * n_rows))
-    if not trainer.early_stopping or n_held < 1 or n_rows - n_held < 2:
-        return np.sort(order), None
-    return np.sort(order[n_held:]), np.sort(order[:n_held])
+def generator(task, state):
+    """Random generator of a run, another one for each that goes on."""
+    n_passes = 0 if state is None else state.n_passes
+    return np.random.default_rng([task.recipe.seed, n_passes])
 
 
 def guiding_responsibilities(task, rows):

@@ -10,17 +10,37 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from ..._warnings import warn
+from ...exceptions import ExpertCollapseWarning
 from ...likelihoods import Gaussian
 from ...losses import BaseLoss, RouterZLoss
 from .._task import Task, Trainer, check_supported
 from .refit import AlternatingRun
-from .run import GradientRun, State
+from .revival import idle_names
+from .run import GradientRun, State, generator
 from .task import GradientTask, Phase, check_gate, is_differentiable
+from .validation import (
+    EXPECTED,
+    Split,
+    are_rows,
+    is_share,
+    makes_sense,
+    split_rows,
+    splitter_of,
+)
 
+# Factor of the learning rates after a share of the steps that follow the warm-up.
+SCHEDULES = {
+    "constant": lambda rest: 1.0,
+    "cosine": lambda rest: 0.5 * (1.0 + np.cos(np.pi * rest)),
+    "linear": lambda rest: 1.0 - rest,
+    # What falls is known only as training goes on.
+    "plateau": lambda rest: 1.0,
+}
 CHOICES = {
     "objective": ("likelihood", "prediction"),
     "start": ("linear", "random"),
-    "schedule": ("constant", "cosine"),
+    "schedule": tuple(SCHEDULES),
 }
 
 
@@ -28,8 +48,27 @@ def _counts(value):
     return isinstance(value, numbers.Integral) and value >= 1
 
 
+def _are_rates(value):
+    if isinstance(value, dict):
+        named = value.keys() == {"gate", "experts"}
+        return named and all(0 < own < np.inf for own in value.values())
+    return 0 < value < np.inf
+
+
+def _is_interval(value):
+    return value is None or _counts(value)
+
+
 def _is_share(value):
     return 0 <= value < 1
+
+
+def _holds(fits, value):
+    """Whether a parameter is as it should be; what is of another kind is not."""
+    try:
+        return bool(fits(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_temperature(value):
@@ -42,14 +81,24 @@ RANGES = {
     "max_epochs": (_counts, "an integer >= 1"),
     "n_iter_no_change": (_counts, "an integer >= 1"),
     "max_refits": (_counts, "an integer >= 1"),
+    "revive": (
+        lambda value: value is None or _counts(value),
+        "None or an integer >= 1",
+    ),
     "expert_dropout": (_is_share, "a number in [0, 1)"),
     "validation_fraction": (_is_share, "a number in [0, 1)"),
+    "validation": (makes_sense, EXPECTED),
     "warmup": (_is_share, "a number in [0, 1)"),
-    "learning_rate": (lambda value: value > 0, "a number > 0"),
+    "learning_rate": (
+        _are_rates,
+        'a number > 0, or a dict of two such as {"gate": 0.003, "experts": 0.01}',
+    ),
     "clip_norm": (lambda value: value is None or value > 0, "None or a number > 0"),
     "weight_decay": (lambda value: value >= 0, "a number >= 0"),
     "temperature": (_is_temperature, "a number > 0 or a pair of them"),
 }
+# Characters of a value that messages show.
+LONGEST_SHOWN = 120
 # Share of the epochs that follow the responsibilities of the linear start.
 GUIDED_SHARE = 0.1
 
@@ -75,11 +124,14 @@ class Gradient(Trainer):
         In the first tenth of the epochs the responsibilities are those of a mixture of
         linear experts, briefly trained by EM; or gate and experts start from random
         weights and find their roles alone.
-    learning_rate : float, default=0.01
+    learning_rate : float or dict, default=0.01
+        Or those of ``{"gate": ..., "experts": ...}``, where they differ.
     batch_size : int, default=128
     max_epochs : int, default=200
-    schedule : {"cosine", "constant"}, default="cosine"
-        Learning rate over the epochs, after the warm-up.
+    schedule : {"cosine", "constant", "linear", "plateau"}, default="cosine"
+        Learning rate over the epochs, after the warm-up: down to zero along a cosine or
+        a line, as it is, or halved whenever the loss that training stops by has not
+        fallen for a third of ``n_iter_no_change`` epochs.
     warmup : float, default=0.05
         Share of the steps in which the learning rate rises from zero.
     weight_decay : float, default=0.0
@@ -95,12 +147,22 @@ class Gradient(Trainer):
         fall any more.  Training with all experts stops so too, and that within the
         active ones, where a router has both, begins from its best epoch.
     validation_fraction : float, default=0.1
-        Share of the rows that is held out.
+        Share of the rows that is held out: of each class, and of whole groups where
+        ``fit`` is given ``groups``.
     n_iter_no_change : int, default=15
         Epochs without a lower loss before training, or a stage of it, stops.
     max_refits : int, default=5
         Times that experts which are no networks are fitted; the gate is trained for up
         to ``max_epochs`` after each.
+    validation : default=None
+        What is held out in place of rows that are drawn: a share of them; a splitter of
+        scikit-learn, whose last test rows it is, so that ``TimeSeriesSplit()`` holds
+        out the latest; a mask (n_samples,) or an array of row numbers; or rows of their
+        own, as a tuple (X, y) or (X, y, sample_weight), from which nothing is learned.
+    revive : int or None, default=None
+        Every so many epochs an expert that serves next to no row is started anew as a
+        copy of the busiest one, and the gate parts the rows of that between the two.
+        Without, experts that serve no row in the end are told by a warning.
 
     References
     ----------
@@ -110,6 +172,8 @@ class Gradient(Trainer):
        ICLR.
     .. [3] Fedus, W., Zoph, B., Shazeer, N. (2021). Switch transformers. JMLR 23,
        section 2.4 (expert dropout).
+    .. [4] Dhariwal, P. et al. (2020). Jukebox: a generative model for music.
+       arXiv:2005.00341, section 3.1 (codes that nobody uses are restarted).
 
     Examples
     --------
@@ -123,6 +187,7 @@ class Gradient(Trainer):
     limit = "max_epochs"
     likelihoods = Gaussian
     fits_bare = False
+    fits_groups, split_by = True, "validation"
     fits_lasso = ()
     # A batch is rows, weighted relative to their mean.
     penalties_see_weight = False
@@ -132,7 +197,7 @@ class Gradient(Trainer):
         objective: str = "likelihood",
         losses: Sequence[Any] = (),
         start: Any = "linear",
-        learning_rate: float = 0.01,
+        learning_rate: Any = 0.01,
         batch_size: int = 128,
         max_epochs: int = 200,
         schedule: str = "cosine",
@@ -145,6 +210,8 @@ class Gradient(Trainer):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 15,
         max_refits: int = 5,
+        validation: Any = None,
+        revive: int | None = None,
     ) -> None:
         self.objective = objective
         self.losses = losses
@@ -162,15 +229,43 @@ class Gradient(Trainer):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.max_refits = max_refits
+        self.validation = validation
+        self.revive = revive
+
+    @property
+    def splitter(self):
+        """What chooses the rows that are held out, if anything but chance does."""
+        return splitter_of(self.validation)
+
+    @property
+    def judges(self):
+        """Rows of their own that are held out, or None."""
+        return self.validation if are_rows(self.validation) else None
+
+    @property
+    def held_share(self):
+        """Share of the rows that is held out where these are drawn."""
+        if not self.early_stopping:
+            return 0.0
+        own = self.validation
+        return own if is_share(own) else self.validation_fraction
+
+    @property
+    def cv(self):
+        """Folds of whole groups, of which one is held out; None for none."""
+        share = self.held_share
+        return max(2, round(1.0 / share)) if share and self.judges is None else None
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
         for name, allowed in CHOICES.items():
-            if vars(self)[name] not in allowed:
+            if not _holds(allowed.__contains__, vars(self)[name]):
                 self._refuse(name, f"one of {allowed}")
         for name, (fits, expected) in RANGES.items():
-            if not fits(vars(self)[name]):
+            if not _holds(fits, vars(self)[name]):
                 self._refuse(name, expected)
+        if self.validation is not None and not self.early_stopping:
+            self._refuse("early_stopping", "True with validation, which is for it")
         self._check_losses()
 
     def _check_losses(self):
@@ -193,9 +288,9 @@ class Gradient(Trainer):
             )
 
     def _refuse(self, name, expected):
-        raise ValueError(
-            f"Gradient got {name}={vars(self)[name]!r}, but expected {expected}."
-        )
+        shown = repr(vars(self)[name])
+        shown = shown if len(shown) < LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
+        raise ValueError(f"Gradient got {name}={shown}, but expected {expected}.")
 
     def _temperatures(self):
         pair = self.temperature
@@ -204,15 +299,47 @@ class Gradient(Trainer):
     def fit(self, rows, recipe, start, report):
         """Train the parts of a recipe on rows; returns a ``Fit``."""
         task, state = self._checked(Task(rows, recipe, start, report))
+        # The same rows are held out by a run that goes on.
+        rng = generator(task, None)
+        task, split = split_rows(self, task, rng)
+        rng = rng if state is None else generator(task, state)
         if not is_differentiable(task):
-            return AlternatingRun(self, task).fit()
-        problem = GradientTask(task, self.objective, state)
+            return self._told(AlternatingRun(self, task, split).fit(), task)
+        problem = GradientTask(task, self.objective, state, split.n_own)
         # One expert has no role to find; guided epochs would only not stop early.
         guided = self.start == "linear" and state is None and task.recipe.n_experts > 1
-        run = GradientRun(self, problem, state, guide=guided or None)
+        goes_on = state is not None
+        run = GradientRun(self, problem, split, rng, state, guided or None, goes_on)
+        run.earlier = start.warm.history if goes_on else None
         with run.told():
             run.train()
-            return run.to_fit()
+            return self._told(run.to_fit(), task)
+
+    def _told(self, fit, task):
+        """The fit, after a warning of experts that serve nobody."""
+        idle = idle_names(task.recipe.names, fit.load, len(task.rows))
+        if idle and not task.recipe.pooled:
+            remedies = [] if self.revive or self._never_revives(task) else ["revive=10"]
+            if task.recipe.router.gated and not self.losses:
+                remedies.append("losses=[LoadBalancingLoss()]")
+            remedies.append("fewer experts")
+            named = ", ".join(map(repr, idle))
+            warn(
+                f"Gradient left expert {named} without a row to serve; use "
+                f"{' or '.join(remedies)}.",
+                ExpertCollapseWarning,
+            )
+        return fit
+
+    def _never_revives(self, task):
+        """Why experts are not started anew, and the remedy; None if they may be."""
+        if not is_differentiable(task):
+            return "experts that are no networks, which are fitted anew anyway"
+        if task.recipe.gate.follows_paths:
+            return "a tree of gates, where experts have places; use a flat mixture"
+        if not task.recipe.router.gated:
+            return f"router={task.recipe.router!r}, which asks no gate"
+        return None
 
     def fit_batch(self, rows, recipe, start, report):
         """One pass over further rows, from where the last one ended."""
@@ -220,11 +347,13 @@ class Gradient(Trainer):
         if not is_differentiable(task):
             raise ValueError(
                 f"partial_fit got experts {task.recipe.experts!r}, which are no "
-                "networks; use LinearExpert or MLPExpert on numeric columns, or fit."
+                "networks; use LinearExpert(fixed=None) or MLPExpert on numeric "
+                "columns, or fit."
             )
         problem = GradientTask(task, self.objective, state)
-        whole = np.arange(len(task.rows.weight)), None
-        run = GradientRun(self, problem, state, whole, goes_on=state is not None)
+        whole = Split(np.arange(len(task.rows)), None, len(task.rows))
+        rng, goes_on = generator(task, state), state is not None
+        run = GradientRun(self, problem, whole, rng, state, goes_on=goes_on)
         with run.told():
             run.train_once()
             return run.to_fit()
@@ -242,6 +371,11 @@ class Gradient(Trainer):
             )
         check_gate(task)
         self._check_gated(task.recipe.router)
+        never = self._never_revives(task) if self.revive else None
+        if never:
+            raise ValueError(
+                f"Gradient got revive={self.revive!r} with {never}; leave revive out."
+            )
         if task.recipe.gate.follows_paths:
             self._check_tree()
         state = _state_of(task.start.warm)
@@ -271,14 +405,21 @@ class Gradient(Trainer):
             dropout=self.expert_dropout,
         )
 
+    def rates(self, n_segments):
+        """Learning rates (n_segments,) of the gate, and of all other parameters."""
+        given = self.learning_rate
+        if not isinstance(given, dict):
+            return np.full(n_segments, float(given))
+        rates = np.full(n_segments, float(given["experts"]))
+        rates[0] = given["gate"]
+        return rates
+
     def rate(self, share):
-        """Learning rate after a share of the steps."""
+        """Factor of the learning rates after a share of the steps."""
         if share < self.warmup:
-            return self.learning_rate * share / self.warmup
-        if self.schedule == "constant":
-            return self.learning_rate
+            return share / self.warmup
         rest = (share - self.warmup) / (1.0 - self.warmup)
-        return self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * rest))
+        return SCHEDULES[self.schedule](rest)
 
 
 def _state_of(fit):

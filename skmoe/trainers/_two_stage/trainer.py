@@ -16,7 +16,7 @@ from ...exceptions import did_you_mean
 from ...experts._base import traits
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
-from .._folds import draw_folds, predict_fold, shares_agree
+from .._folds import draw_folds, is_splitter, predict_fold, shares_agree
 from .._task import Task, Trainer, check_supported
 from .._variances import check_variances
 from .gate_stage import gate_stage
@@ -103,6 +103,7 @@ class TwoStage(Trainer):
     (300, 2)
     """
 
+    kind = "two-stage"
     continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
     fits_bare = False
@@ -176,8 +177,7 @@ class TwoStage(Trainer):
     @property
     def splitter(self):
         """The object that splits the rows, if it is one; metadata are routed to it."""
-        splits = hasattr(self.cv, "split") and not isinstance(self.cv, str)
-        return self.cv if splits else None
+        return self.cv if is_splitter(self.cv) else None
 
     def fit(self, rows, recipe, start, report):
         """Train the parts of a recipe on rows; returns a ``Fit``."""
