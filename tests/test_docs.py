@@ -12,7 +12,15 @@ from skmoe.inference import relabel
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md"] + [
     f"docs/{name}.md"
-    for name in ("install", "user_guide", "inference", "own_parts", "cluster", "onnx")
+    for name in (
+        "install",
+        "user_guide",
+        "inference",
+        "own_parts",
+        "cluster",
+        "onnx",
+        "faq",
+    )
 ]
 # Pages that have tests of their own.
 OF_THEIR_OWN = ["docs/from_r.md", "docs/formulas.md", "docs/questions.md"]
@@ -26,6 +34,8 @@ def test_code_of_page_runs(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text()
     if "import dask" in text:
         pytest.importorskip("distributed")
+    if "import polars" in text:
+        pytest.importorskip("polars")
     if "import onnxruntime" in text:
         pytest.importorskip("skl2onnx")
         monkeypatch.chdir(tmp_path)
