@@ -1,5 +1,7 @@
 """Curves of a mixture as pictures, tables, terms and sentences."""
 
+from typing import NamedTuple
+
 import matplotlib as mpl
 import matplotlib.dates
 import matplotlib.pyplot
@@ -463,3 +465,29 @@ def test_levels_stand_in_the_order_that_their_column_declares(library):
     assert np.all(np.diff(curve.values) > 0)
     without = CurveDisplay.from_estimator(model, None, ["size"], plot=False)
     assert next(iter(without.panels[0].curves.values())).levels == sorted(order[:3])
+
+
+class _Told(NamedTuple):
+    text: str
+    pure: float
+
+
+def test_regimes_that_share_rows_and_those_that_nobody_asks_for_have_other_names():
+    from skmoe.inspection._regimes import NOWHERE, _told_apart, told
+    from skmoe.inspection._unwrap import unwrap
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"age": rng.uniform(20, 60, 200)})
+    y = np.where(X["age"] < 40, X["age"], -2 * X["age"])
+    model = MoERegressor("linear", 2, random_state=0).fit(X, y + rng.normal(size=200))
+    K = model.n_experts_
+    assert K > 1
+    weighted = np.zeros((200, K))
+    weighted[:, 0] = 1 / 200
+    found = told(unwrap(model), X, weighted, [])
+    assert found["regime"] == ["all rows"] + [NOWHERE] * (K - 1)
+    assert np.isnan(found["answer"][1:]).all()
+    texts = [("age 20–30", 0.9), ("age 20–30", 0.1), (NOWHERE, 0.0), (NOWHERE, 0.0)]
+    own = [_Told(text, pure) for text, pure in texts]
+    named = _told_apart(own)
+    assert named == ["age 20–30", "part of age 20–30", NOWHERE, NOWHERE]

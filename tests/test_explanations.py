@@ -208,3 +208,24 @@ def test_picture_of_a_row(model, classes):
 def test_what_cannot_be_drawn_is_told(model, options, message):
     with pytest.raises(ValueError, match=message):
         ExplanationDisplay.from_estimator(model, X, plot=False, **options)
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_words_end_with_what_the_mixture_answers(n_members):
+    model = regressor(n_members=n_members).fit(X, Y)
+    answers = model.predict(X[:40])
+    for said, own, answer in zip(
+        explain_text(model, X[:40]),
+        explain(model, X[:40])["prediction"],
+        answers,
+        strict=True,
+    ):
+        leading = float(said.split(" predicts ")[1].split(":")[0])
+        assert np.abs(own - leading).min() < 0.01 * np.abs(own).max()
+        last = (
+            said.rpartition("; the mixture answers ")[2]
+            if "answers" in said
+            else leading
+        )
+        assert float(last) == pytest.approx(answer, rel=0.01, abs=0.01)
+    assert any("the mixture answers" in own for own in explain_text(model, X[:40]))

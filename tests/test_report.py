@@ -576,7 +576,7 @@ def test_dots_beyond_the_axis_are_marked():
 def test_fits_again_have_the_number_of_experts_that_was_chosen():
     model = linear().fit(NUMBERS, Y)
     assert as_fitted(model.set_params(n_experts="auto")).n_experts == "auto"
-    model.history_["n_experts"] = {}
+    model._learned = model._learned._replace(choice={})
     assert as_fitted(model).n_experts == 2
 
 

@@ -289,7 +289,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             parts, task, views, choice = sized(self, parts, task, views, given.target)
         warn_of_weights(parts, given)
         learned = Learned(views, given.target, shared, widths, choice=choice)
-        learned = learned._replace(n_groups=given.n_groups)
+        beside = tuple(name for name, own in sizes.items() if own is not None)
+        learned = learned._replace(n_groups=given.n_groups, beside=beside)
         return fit_and_commit(self, parts, task, previous, learned, X, y)
 
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None, sizes=None):

@@ -120,6 +120,7 @@ def chosen_columns(views, batches):
 
 def first_pass(model, parts, source):
     """The ``FirstPass`` over a source for the parts of a mixture."""
+    check_target(model, source)
     reading = Reading(parts.asked, parts.gate.node_gate)
     batches = batches_for(reading, source.names)
 
@@ -128,6 +129,15 @@ def first_pass(model, parts, source):
         return kind(model, source, parts.support, batches)
 
     return source.remembered((type(batches), repr(parts.support)), read)
+
+
+def check_target(model, source):
+    """Raise ``ValueError`` for a source without the target that is asked for."""
+    if not source.has_target:
+        raise ValueError(
+            f"{type(model).__name__} got a RowSource without a target, of which it can "
+            "predict only; name the column of y by target=."
+        )
 
 
 def first_look(model, source):
@@ -148,7 +158,7 @@ class Remembered(RowSource):
     def __init__(self, source):
         self.source, self._known = source, {}
         self.names, self.size_name = source.names, source.size_name
-        self.has_groups = source.has_groups
+        self.has_groups, self.has_target = source.has_groups, source.has_target
 
     def batches(self):
         return self.source.batches()
@@ -296,6 +306,8 @@ def in_batches(
         check_is_fitted(self)
         check_source_names(self, X)
         refuse_sizes(self, kwargs)
+        if reads_target:
+            check_target(self, X)
 
         def answer(own, y, size):
             known = {**kwargs, **(sizes_in(X, size) if sized else {})}
@@ -358,6 +370,7 @@ def source_parts(model, source, weighted=True):
     ``weighted`` says whether weights of the source count.
     """
     check_source_names(model, source)
+    check_target(model, source)
     rows = _row_parts(model, source)
     if source.has_groups:
         rows = recut_whole(rows, BATCH_ROWS, CODES)

@@ -9,8 +9,11 @@ from .. import mixture
 SHOWN = 0.99
 # Share of that range that is added on either side.
 MARGIN = 0.1
-# Width of what smooths, in deviations of the medians of rows, by their fifth root.
+# Width of what smooths, in deviations of the medians of rows, by the fifth root of
+# their number.
 SMOOTHED = 0.5
+# Distance of the quartiles of a normal distribution, in deviations.
+QUARTILES = 1.349
 # Halvings that find a quantile within the width of a line.
 HALVINGS = 40
 
@@ -38,8 +41,8 @@ class Averaged:
 
     def densities(self, targets):
         """Densities (n_targets, n_values), without stripes of single rows."""
-        width = self._width()
-        if self.components.discrete or width == 0.0:
+        widths = self._widths()
+        if self.components.discrete or not widths.any():
             found = np.array([self.density(target) for target in targets])
         else:
             # Peaks that are narrower than cells count in full, wherever they lie.
@@ -47,18 +50,21 @@ class Averaged:
             edges = np.append(targets - 0.5 * step, targets[-1] + 0.5 * step)
             below = np.array([self._below(edge) for edge in edges])
             found = np.diff(below, axis=0) / step
-        if width == 0.0 or len(targets) < 2:
-            return found
-        width = width / (targets[1] - targets[0])
-        return gaussian_filter1d(found, width, axis=0, mode="reflect")
+        for j in np.flatnonzero(widths) if len(targets) > 1 else ():
+            width = widths[j] / (targets[1] - targets[0])
+            found[:, j] = gaussian_filter1d(found[:, j], width, mode="reflect")
+        return found
 
-    def _width(self):
-        """By how much densities are smoothed along y; not at all where rows agree."""
+    def _widths(self):
+        """By how much densities (n_values,) are smoothed along y; not at all where rows
+        agree.
+
+        Rows far from most others must not blur these: the narrower of two spreads.
+        """
         medians = self._own(0.5)
-        spread = float(np.median(medians.std(axis=1)))
-        size = np.abs(medians).max()
-        if spread <= 1e-9 * size:
-            return 0.0
+        low, high = np.quantile(medians, [0.25, 0.75], axis=1)
+        spread = np.minimum(medians.std(axis=1), (high - low) / QUARTILES)
+        spread[spread <= 1e-9 * np.abs(medians).max()] = 0.0
         return SMOOTHED * spread * medians.shape[1] ** -0.2
 
     def _below(self, target):

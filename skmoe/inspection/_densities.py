@@ -21,6 +21,8 @@ from ._unwrap import rows_of, unwrap
 
 # Colours end at so many times the typical peak.
 PEAK = 4.0
+# Words at the ends of lines are apart by this share of the axis.
+ROOM = 0.04
 
 
 class PredictiveDensityDisplay:
@@ -29,9 +31,10 @@ class PredictiveDensityDisplay:
     Each column of the picture averages the densities of the rows of ``X`` with the
     column set to the value on the axis, as partial dependence averages predictions.
     What the choice of these rows leaves uneven is smoothed along y, by a normal
-    distribution whose deviation is half that between the medians of the rows, divided
-    by the fifth root of their number; for a table of one column it is the density
-    itself.  Colours end at four times the typical peak.
+    distribution whose deviation is half that between the medians of the rows (of most
+    of them, where a few are far away), divided by the fifth root of their number; for a
+    table of one column it is the density itself.  Colours end at four times the typical
+    peak.
 
     Parameters
     ----------
@@ -192,7 +195,7 @@ class PredictiveDensityDisplay:
             self.mesh_, ax=self.ax_, label=label, extend=cut
         )
         self.lines_ = self._quantiles(at)
-        title = f"Density of {self.target} along {self.feature}"
+        title = f"Density of {self.target} along {self.feature}, averaged over rows"
         self.ax_.set(xlabel=self.feature, ylabel=self.target, title=title)
         return self
 
@@ -212,8 +215,14 @@ class PredictiveDensityDisplay:
         for level, own in zip(self.levels, self.quantiles, strict=True):
             said = f"{100 * level:.3g} %"
             lines.append(self.ax_.plot(at, own, label=said, **style))
-            self._said(said, at[-1], own[-1], "center" if is_level else "right")
+            if self._has_room(own[-1]):
+                self._said(said, at[-1], own[-1], "center" if is_level else "right")
         return lines
+
+    def _has_room(self, y):
+        """Whether nothing is written so near to ``y`` at the end of the lines."""
+        near = ROOM * np.ptp(self.targets)
+        return all(abs(own.xy[1] - y) > near for own in self.ax_.texts)
 
     def _said(self, text, x, y, side):
         """A probability just above the end of its line, that can be read on any hue."""

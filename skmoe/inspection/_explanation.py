@@ -314,7 +314,8 @@ def explain_text(
     list of str
         The leading expert, its gate weight and its prediction, or most probable class,
         as a sum of terms, each with the value of its column; behind "chosen for" those
-        of the gate, as logits around the mean of all experts.
+        of the gate, as logits around the mean of all experts; last what the mixture
+        answers, where that differs from what its leading expert says.
 
     Raises
     ------

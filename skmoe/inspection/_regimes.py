@@ -27,7 +27,9 @@ LEAST_IMPORTANT = 0.05
 LEAST_GAIN = 0.02
 # Levels that are listed; of more, their number is told.
 MOST_LISTED = 4
-EVERYWHERE = "all rows"
+EVERYWHERE, NOWHERE = "all rows", "never asked"
+# Gate weight of all rows below which an expert is not asked.
+NOTHING = 1e-12
 
 
 def regimes(
@@ -54,10 +56,11 @@ def regimes(
     Returns
     -------
     dict of lists of length K
-        ``expert``; ``regime``, such as ``"day free, hour 9–18"``; ``load``, mean gate
-        weight; ``answer``, mean of what the expert predicts where it is asked, or the
-        most probable class; ``holds``, share of the expert's gate weight that lies in
-        the rows of its text, and ``pure``, its mean gate weight there.
+        ``expert``; ``regime``, such as ``"day free, hour 9–18"``, with "part of" before
+        it where another expert has more of the same rows, or "never asked"; ``load``,
+        mean gate weight; ``answer``, mean of what the expert predicts where it is
+        asked, or the most probable class; ``holds``, share of the expert's gate weight
+        that lies in the rows of its text, and ``pure``, its mean gate weight there.
 
     Notes
     -----
@@ -99,12 +102,25 @@ def told(model, X, weighted, columns, n_columns=2):
     found = [_told(columns, weighted, k, n_columns) for k in range(len(weighted.T))]
     return {
         "expert": list(model.named_experts_),
-        "regime": [own.text for own in found],
+        "regime": _told_apart(found),
         "load": shares(weighted.sum(axis=0)),
         "answer": _answers(model, X, weighted),
         "holds": shares([own.holds for own in found]),
         "pure": shares([own.pure for own in found]),
     }
+
+
+def _told_apart(found):
+    """Texts of experts; one that shares its rows with a purer one has part of them."""
+    purest = {}
+    for own in found:
+        purest[own.text] = max(own.pure, purest.get(own.text, 0.0))
+    leads = [own.pure >= purest[own.text] for own in found]
+    texts = [own.text for own in found]
+    return [
+        text if lead or text in (NOWHERE, EVERYWHERE) else f"part of {text}"
+        for text, lead in zip(texts, leads, strict=True)
+    ]
 
 
 class _Column(NamedTuple):
@@ -182,6 +198,8 @@ def _told(columns, weighted, k, n_columns):
     """The ``_Text`` of expert k, for gate weights (n, K) that sum to one."""
     own, all_weight = weighted[:, k], weighted.sum(axis=1)
     total, inside, said = own.sum(), np.ones(len(own), dtype=bool), {}
+    if total <= NOTHING:
+        return _Text(NOWHERE, 0.0, 0.0)
     best = _score(total, all_weight.sum(), total)
     while len(said) < n_columns:
         found = {
@@ -304,4 +322,5 @@ def _answers(model, X, weighted):
     mean = np.einsum("nk,nk...->k...", share, prediction)
     if model.is_classifier:
         return model.mixture.classes_[mean.argmax(axis=1)].tolist()
+    mean[weighted.sum(axis=0) <= NOTHING] = np.nan
     return mean.tolist()

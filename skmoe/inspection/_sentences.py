@@ -44,20 +44,20 @@ class Writer:
         k = int(gate.argmax())
         name, prediction = self.names[k], self.own["prediction"][row, k]
         said = f"{name} ({gate[k]:.2f}) predicts {self.answer(name, prediction, row)}"
-        if self.gate_terms is None or len(self.names) == 1:
+        if len(self.names) == 1:
             return said
-        value = of_place(self.gate_terms, self.gate_terms["value"][row], k)
-        return f"{said}; chosen for {self.listed(self.gate_terms, value, row)}"
+        if self.gate_terms is not None:
+            value = of_place(self.gate_terms, self.gate_terms["value"][row], k)
+            said += f"; chosen for {self.listed(self.gate_terms, value, row)}"
+        whole = answer_in_words(self.own, row, precision=self.precision)
+        if whole == answer_in_words(self.own, row, k, self.precision):
+            return said
+        return f"{said}; the mixture answers {whole}"
 
     def answer(self, name, prediction, row):
         """A prediction, and its terms if there are any."""
-        best = None
-        if self.classes is not None:
-            best = int(prediction.argmax())
-            shown = f"{self.classes[best]} ({prediction[best]:.2f})"
-        else:
-            each = np.atleast_1d(prediction)
-            shown = ", ".join(number(own, self.precision) for own in each)
+        best = None if self.classes is None else int(prediction.argmax())
+        shown = in_words(prediction, self.classes, self.precision)
         if name not in self.terms:
             return shown
         terms = self.terms[name]
@@ -82,6 +82,23 @@ class Writer:
         if abs(rest) > least:
             shown.append(f"others: {signed(rest, self.precision)}")
         return ", ".join(shown)
+
+
+def answer_in_words(explanation, row, k=None, precision=3):
+    """What an expert answers, by its position; or all of them together."""
+    if k is None:
+        answer = explanation["contribution"][row].sum(axis=0)
+    else:
+        answer = explanation["prediction"][row, k]
+    return in_words(answer, explanation.classes, precision)
+
+
+def in_words(answer, classes, precision):
+    """Numbers, or the most probable class with its probability."""
+    if classes is None:
+        return ", ".join(number(own, precision) for own in np.atleast_1d(answer))
+    best = int(answer.argmax())
+    return f"{classes[best]} ({answer[best]:.2f})"
 
 
 def of_place(terms, value, place):

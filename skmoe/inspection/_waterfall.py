@@ -274,15 +274,24 @@ class _Chosen:
         value, prediction = terms["value"][self.row], self.own["prediction"][self.row]
         prediction = np.atleast_1d(prediction[self.k])
         place, value = self.place(prediction), np.atleast_2d(value)
-        said = f"{self.who} predicts {number(prediction[place])}"
+        said = f"{self.who} predicts {number(prediction[place])}{self.whole(place)}"
         label = SCALES[terms.scale]
         if self.own.classes is None:
             label = label.format(self.own.targets[place])
             return self.named(terms), value[place], said, label
         name = self.own.classes[place]
-        said = f"{self.who} says {name}: {prediction[place]:.2f}"
+        said = f"{self.who} says {name}: {prediction[place]:.2f}{self.whole(place)}"
         label = label.format(self.own.targets[0], name)
         return self.named(terms), of_place(terms, value, place), said, label
+
+    def whole(self, place):
+        """What all experts together answer, where that is something else."""
+        answer = np.atleast_1d(self.own["contribution"][self.row].sum(axis=0))[place]
+        alone = np.atleast_1d(self.own["prediction"][self.row, self.k])[place]
+        shown = number if self.own.classes is None else "{:.2f}".format
+        if shown(answer) == shown(alone):
+            return ""
+        return f"\nthe mixture answers {shown(answer)}"
 
     def place(self, prediction):
         """Number of the output, or of the class."""
