@@ -179,6 +179,12 @@ CASES = {
     "members top-1": (flat(n_members=2, router=1), X, Y, VALUES),
     "shared": (flat(shared_expert=Ridge(), router=1), X, Y, QUANTILE),
     "piecewise": (flat(gate_features="piecewise-linear"), X, Y, VALUES),
+    "repeated knots": (
+        flat(gate_features="piecewise-linear"),
+        np.column_stack([np.maximum(np.round(X[:, 0]), 0), X[:, 1] > 1, X[:, 2]]),
+        Y,
+        VALUES,
+    ),
     "columns": (flat(gate_features=[0], expert_features=[1, 2]), X, Y, VALUES),
     "hierarchy": (tree(), X, Y, QUANTILE),
     "hierarchy top-1": (tree(router=1), X, Y, VALUES),
