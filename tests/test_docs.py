@@ -12,7 +12,14 @@ from skmoe.inference import relabel
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md"] + [
     f"docs/{name}.md"
-    for name in ("install", "user_guide", "inference", "own_parts", "cluster")
+    for name in (
+        "install",
+        "user_guide",
+        "inference",
+        "own_parts",
+        "cluster",
+        "challenges",
+    )
 ]
 # Pages that have tests of their own.
 OF_THEIR_OWN = ["docs/from_r.md", "docs/formulas.md", "docs/questions.md"]
