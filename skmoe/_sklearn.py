@@ -23,6 +23,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_feature_names_in as check_names_in
 from sklearn.utils.validation import _check_method_params as taken_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import check_is_fitted
 
 from ._typing import Method
 
@@ -41,6 +42,12 @@ except ImportError:
 def with_callbacks(method: Method) -> Method:
     """A ``fit`` that ends what callbacks have begun, where there are callbacks."""
     return _with_callbacks(method)
+
+
+def check_fitted(part, attribute):
+    """``check_is_fitted``, which costs more than an answer, where it would not pass."""
+    if attribute not in vars(part):
+        check_is_fitted(part)
 
 
 def own_request(estimator):
@@ -62,6 +69,7 @@ __all__ = [
     "InvalidParameterError",
     "StrOptions",
     "VisualBlock",
+    "check_fitted",
     "check_matplotlib_support",
     "check_names_in",
     "check_sample_weight",

@@ -286,7 +286,12 @@ def test_sigmoid_scores_with_a_bias_route_as_published(regression):
         n_experts=4,
         gate=SigmoidGate(),
         router=router,
-        trainer=Gradient(max_epochs=8, start="random", losses=[LoadBalancingLoss()]),
+        trainer=Gradient(
+            max_epochs=8,
+            start="random",
+            losses=[LoadBalancingLoss()],
+            early_stopping=False,
+        ),
         random_state=0,
     ).fit(X, y)
     gate, bias = model.gate_, model.router_.bias_

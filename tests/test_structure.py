@@ -72,6 +72,7 @@ ORDERS = {
         "flat",
         "features",
         "table",
+        "plain",
         "answers",
     ],
     "trainers": [

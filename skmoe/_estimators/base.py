@@ -278,8 +278,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             check_constant(parts, given, views.gate, self)
         routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
-        if any(traits(expert).holds for expert in parts.by_name().values()):
-            parts = with_fixed(self, parts, views, table)
+        parts = placed(self, parts, views, table)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:
@@ -290,7 +289,8 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             parts, task, views, choice = sized(self, parts, task, views, given.target)
         warn_of_weights(parts, given)
         learned = Learned(views, given.target, shared, widths, choice=choice)
-        learned = learned._replace(n_groups=given.n_groups)
+        beside = tuple(name for name, own in sizes.items() if own is not None)
+        learned = learned._replace(n_groups=given.n_groups, beside=beside)
         return fit_and_commit(self, parts, task, previous, learned, X, y)
 
     def _partial_fit(self, X, y, sample_weight, freeze, classes=None, sizes=None):
@@ -318,6 +318,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         check_same(before, n_outputs, type(self).__name__)
         shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
         views = views.spread(previous.kept, len(parts.experts))
+        parts = placed(self, parts, views, table)
         seen = training_views(views, table, parts)
         task = make_task(self, parts, given, seen).with_rows(size=size)
         task = positive_rows(with_shared(task, offset))
@@ -352,6 +353,13 @@ def fit_from(model, X, y, sample_weight=None, *, resp, groups=None, **sizes):
     return model._fit(X, y, sample_weight, {}, sizes, resp, groups)
 
 
+def placed(model, parts, views, table):
+    """The parts, whose experts know columns of fixed coefficients by position."""
+    if any(traits(own).holds for own in parts.by_name().values()):
+        return with_fixed(model, parts, views, table)
+    return parts
+
+
 def check_groups(model, X, y, sample_weight, groups):
     """Raise ``GroupsDiffer`` where a mixture would not be fitted to groups for what
     its gate reads."""
@@ -371,6 +379,7 @@ def first_batch(model, parts, given, reading, freeze, counts, size):
         check_size(parts, int(np.count_nonzero(given.weight)))
     views = fit_views(reading, parts.by_name(), given, model.random_state)
     shared, offset = fit_shared_of(model, parts, given, views, {})
+    parts = placed(model, parts, views, given.table)
     seen = training_views(views, given.table, parts)
     task = make_task(model, parts, given, seen).with_rows(size=size)
     task, choice = positive_rows(with_shared(task, offset)), None

@@ -50,6 +50,7 @@ class Learned(NamedTuple):
     before : experts and likelihoods at the maximum of the penalised objective, or None
     choice : record of how many experts pay, or None where their number was given
     n_groups : groups of rows that were given, or None
+    beside : names of what else was given of rows, ``offset`` or ``trials``
     lean : bool, whether what only training needs has been left out
     """
 
@@ -63,6 +64,7 @@ class Learned(NamedTuple):
     before: object = None
     choice: dict | None = None
     n_groups: int | None = None
+    beside: tuple = ()
     lean: bool = False
 
     def after(self, task, fit):

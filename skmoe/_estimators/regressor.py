@@ -439,6 +439,7 @@ classifier, default="softmax"
         """Coefficient of determination of :meth:`predict`, R^2."""
         check_in_memory(self, X)
         predicted = self.predict(X, offset=offset, trials=trials)
+        answers.tell_left_out(self, {"offset": offset, "trials": trials})
         if sample_weight is not None:
             sample_weight = relative_weights(predicted, sample_weight)
         return r2_score(y, predicted, sample_weight=sample_weight)

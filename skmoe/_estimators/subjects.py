@@ -83,11 +83,11 @@ def check_served(parts):
             "takes rows one by one; use trainer='em', under which a group shares one "
             "expert, or 'two-stage', under which it shares a fold."
         )
-    if parts.asked.zero_inflation:
+    if parts.asked.zero_inflation and not parts.likelihood.discrete:
         raise ValueError(
-            f"{parts.asked.owner} got groups with zero_inflation=True, by which all "
-            "rows of a group would be zero, or none; leave one of them out, or use "
-            "likelihood='tweedie'."
+            f"{parts.asked.owner} got groups with zero_inflation=True and "
+            f"likelihood={parts.likelihood!r}, by which all rows of a group would be "
+            "zero, or none; leave one of them out, or use likelihood='tweedie'."
         )
 
 

@@ -1,7 +1,6 @@
 """How any scikit-learn estimator serves as an expert."""
 
 import inspect
-from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import (
@@ -248,7 +247,7 @@ def _fit_clone(expert, X, y, weight, seed, fit_params):
         if np.ptp(weight[rows]) > 0:
             rows = weighted_resample(weight, seed)
         fit_params = taken_params(X, fit_params, rows)
-        with refusals(expert, "be fitted to its rows"):
+        with Refusals(expert, "be fitted to its rows"):
             return expert.fit(safe_indexing(X, rows), y[rows], **fit_params)
     rows = np.flatnonzero(weight > 0)
     if len(rows) < len(weight):
@@ -257,23 +256,33 @@ def _fit_clone(expert, X, y, weight, seed, fit_params):
     # Weights of one are the same as none, and boosted trees bin much faster without.
     needless = np.all(weight == 1.0) and not _must_have_weight(expert)
     weights = {} if needless else weight_arguments(expert, weight)
-    with refusals(expert, "be fitted to its rows"):
+    with Refusals(expert, "be fitted to its rows"):
         return expert.fit(X, y, **weights, **fit_params)
 
 
-@contextmanager
-def refusals(estimator, what):
-    """Say whose error it is that an estimator of another library raises."""
-    try:
-        yield
-    except NotFittedError:
-        raise
-    except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+class Refusals:
+    """Context that says whose error it is that an estimator of another library raises.
+
+    A class, as a generator costs as much as an answer about one row.
+    """
+
+    kinds = ValueError, TypeError, ArithmeticError, LookupError
+
+    def __init__(self, estimator, what):
+        self.estimator, self.what = estimator, what
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if not isinstance(error, self.kinds) or isinstance(error, NotFittedError):
+            return
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         said = str(error).rstrip(". ")
         raise ValueError(
-            f"{estimator!r} could not {what}: {kind}{said}; where it meets few rows, "
-            "or one class, use fewer experts, and otherwise another estimator."
+            f"{self.estimator!r} could not {self.what}: {kind}{said}; where it meets "
+            "few rows, or one class, use fewer experts, and otherwise another "
+            "estimator."
         ) from error
 
 

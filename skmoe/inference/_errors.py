@@ -180,6 +180,7 @@ def standard_errors(
     _check_penalties(model.mixture, penalized)
     _check_boundary(model.mixture)
     _check_groups(model.mixture, groups)
+    _check_beside(model.mixture, sizes)
     layout = layout_of(model)
     sample = Sample.read(model, X, y, sample_weight, groups, sizes)
     sums = summed(sample, layout)
@@ -288,6 +289,17 @@ def _check_groups(mixture, groups):
         f"rows {has} them; pass groups here as in fit, so that it is the same "
         "likelihood that is at its maximum."
     )
+
+
+def _check_beside(mixture, sizes):
+    """Raise ``ValueError`` for rows without an offset or trials that ``fit`` had."""
+    for name in mixture._learned.beside:
+        if sizes.get(name) is None:
+            raise ValueError(
+                f"{type(mixture).__name__} was fitted with {name}, but standard errors "
+                f"got rows without; pass {name} here as in fit, so that it is the same "
+                "likelihood that is at its maximum."
+            )
 
 
 def _penalised(mixture):
