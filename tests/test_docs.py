@@ -20,6 +20,7 @@ NAMES = (
     "production",
     "onnx",
     "faq",
+    "challenges",
 )
 PAGES = ["README.md"] + [f"docs/{name}.md" for name in NAMES]
 # Blocks that import them run where they are installed.
