@@ -430,3 +430,32 @@ def log_evidence(Z, basis, y, strengths, variance):
     # The intercept is the last, and free.
     prior = np.linalg.slogdet(P[:-1, :-1])[1]
     return fit + 0.5 * prior - 0.5 * np.linalg.slogdet(H)[1]
+
+
+def adam(theta, gradient, first, second, decay, rates, bounds, touched, steps, due):
+    """Parameters and moments after a step of Adam of some segments."""
+    theta, first, second = theta.copy(), first.copy(), second.copy()
+    for s in touched:
+        at = slice(*bounds[s])
+        first[at] = 0.9 * first[at] + 0.1 * gradient[at]
+        second[at] = 0.999 * second[at] + 0.001 * gradient[at] ** 2
+        mean = first[at] / (1 - 0.9 ** (steps[s] + 1))
+        spread = np.sqrt(second[at] / (1 - 0.999 ** (steps[s] + 1)))
+        shrunk = due[s] * decay[at] * theta[at]
+        theta[at] -= rates[s] * (mean / (spread + 1e-8) + shrunk)
+    return theta, first, second
+
+
+def penalties(theta, ridge, bounds, touched, due, scaled, n_outputs):
+    """Gradient of ridge penalties, of which some are divided by variances."""
+    gradient = np.zeros_like(theta)
+    for s in touched:
+        at = slice(*bounds[s])
+        own = due[s] * ridge[at] * theta[at]
+        if scaled[s] >= 0:
+            where = slice(scaled[s], scaled[s] + n_outputs)
+            own = own.reshape(-1, n_outputs) / np.exp(theta[where])
+            pull = own * theta[at].reshape(-1, n_outputs)
+            gradient[where] -= 0.5 * pull.sum(axis=0)
+        gradient[at] += own.ravel()
+    return gradient

@@ -272,8 +272,7 @@ def test_no_count_is_expected_beyond_the_trials():
     y, x = trials // 2, np.linspace(0, 1, 60)[:, None]
     model = MoERegressor("linear", 1, likelihood="binomial", trainer=SHORT)
     model.fit(x, y, trials=trials)
-    sizes = {"trials": trials}
-    own = {"sizes": sizes, "most": 5, "plot": False}
+    own = {"trials": trials, "most": 5, "plot": False}
     display = RootogramDisplay.from_estimator(model, x, y, **own)
     np.testing.assert_allclose(display.expected.sum(), 60, rtol=1e-9)
     assert display.expected[5] < 12

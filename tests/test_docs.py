@@ -11,7 +11,17 @@ import pytest
 from skmoe.inference import relabel
 
 ROOT = Path(__file__).parent.parent
-NAMES = "install", "user_guide", "inference", "own_parts", "cluster", "production"
+NAMES = (
+    "install",
+    "user_guide",
+    "inference",
+    "own_parts",
+    "cluster",
+    "production",
+    "onnx",
+    "faq",
+    "challenges",
+)
 PAGES = ["README.md"] + [f"docs/{name}.md" for name in NAMES]
 # Blocks that import them run where they are installed.
 OPTIONAL = ("skops", "mlflow", "onnxruntime")
@@ -23,10 +33,15 @@ OF_THE_SITE = ["docs/index.md"]
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("page", [*PAGES, *OF_THE_SITE])
-def test_code_of_page_runs(page):
+def test_code_of_page_runs(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text()
     if "import dask" in text:
         pytest.importorskip("distributed")
+    if "import polars" in text:
+        pytest.importorskip("polars")
+    if "import onnxruntime" in text:
+        pytest.importorskip("skl2onnx")
+        monkeypatch.chdir(tmp_path)
     names_after(page, text)
 
 

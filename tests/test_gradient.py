@@ -268,6 +268,7 @@ def test_several_outputs(regression):
 LOSSES = [ImportanceLoss(), LoadLoss(), LoadBalancingLoss(), MutualInformationLoss()]
 
 
+@pytest.mark.filterwarnings("ignore:Gradient left expert")
 def test_losses_even_out_the_load(regression):
     """A gate that starts collapsed stays so without a loss, and spreads with one."""
     rng = np.random.default_rng(0)
@@ -444,6 +445,7 @@ def test_divergence_is_an_error_that_leaves_the_model(
     np.testing.assert_array_equal(model.predict(X), before)
 
 
+@pytest.mark.filterwarnings("ignore:Gradient left expert")
 @pytest.mark.parametrize("name", ROUTERS)
 @pytest.mark.parametrize("n_rows", [3, 5])
 def test_fewer_rows_than_a_batch(name, n_rows):
@@ -843,6 +845,7 @@ def test_the_gate_of_one_expert_per_row_learns(regimes, router):
     assert np.abs(gradient[: problem.gate.n_parameters]).max() > 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:Gradient left expert")
 @pytest.mark.parametrize("objective", ["likelihood", "prediction"])
 def test_variances_are_those_of_the_rows_that_experts_serve(regimes, objective):
     """Pooled where they are few, so that no expert is sure of what it never saw."""
@@ -858,6 +861,7 @@ def test_variances_are_those_of_the_rows_that_experts_serve(regimes, objective):
     assert 0.5 < np.sqrt(np.mean(off**2)) < 1.7
 
 
+@pytest.mark.filterwarnings("ignore:Gradient left expert")
 def test_an_erased_gate_breaks_ties_alike_in_training_and_prediction(regimes):
     X, y = regimes
     model = MoERegressor(
@@ -870,6 +874,7 @@ def test_an_erased_gate_breaks_ties_alike_in_training_and_prediction(regimes):
     np.testing.assert_allclose(model.log_density(X, y).sum(), model.log_likelihood_)
 
 
+@pytest.mark.filterwarnings("ignore:Gradient left expert")
 def test_history_tells_what_the_gate_does(regimes):
     X, y = regimes
     losses = [LoadBalancingLoss(0.1), RouterZLoss()]

@@ -232,3 +232,19 @@ def test_gates_that_read_next_to_nothing_say_so(boxes):
     assert "same weights" not in export_text(model)
     model.gate_.coef_ *= 1e-7
     assert export_text(model).count("[same weights everywhere]") == 2
+
+
+def test_curves_of_a_tree_say_where_they_lead():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {"hour": rng.integers(0, 24, 300), "day": rng.choice(["work", "free"], 300)}
+    )
+    y = np.where(X["day"] == "work", 5 * X["hour"], 40 - X["hour"])
+    model = HierarchicalMoERegressor(
+        "additive", gate="additive", branching=(2,), random_state=0
+    ).fit(X, y + rng.normal(size=300))
+    text = export_text(model)
+    assert "[day work]" in text
+    assert "[day free]" in text
+    assert "curves of hour" in text
+    assert "[kind work]" in export_text(model, feature_names=["time", "kind"])

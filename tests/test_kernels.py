@@ -401,12 +401,37 @@ def test_adam_step():
     theta, gradient = RNG.normal(size=5), RNG.normal(size=5)
     first, second = RNG.normal(size=5), RNG.uniform(size=5)
     decay = np.array([0.0, 0, 0.1, 0.1, 0])
-    m, v = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-    move = (m / (1 - 0.9**3)) / (np.sqrt(v / (1 - 0.999**3)) + 1e-8)
-    expected = theta - 0.01 * (move + decay * theta)
-    network.adam_step(theta, gradient, first, second, decay, 0.01, 0.9, 0.999, 3)
-    np.testing.assert_allclose(theta, expected, rtol=1e-12)
-    np.testing.assert_allclose(first, m)
+    bounds, rates = np.array([[0, 2], [2, 3], [3, 5]]), np.array([0.01, 0.02, 0.03])
+    steps, due = np.array([2, 5, 0]), np.array([1.0, 2.0, 4.0])
+    touched = np.array([2, 0])
+    own = theta, gradient, first, second
+    expected = naive.adam(*own, decay, rates, bounds, touched, steps, due)
+    moments = first, second
+    how = decay, rates, (0.9, 0.999), bounds, touched, steps, due
+    network.adam_step(theta, gradient, moments, *how)
+    np.testing.assert_allclose(theta, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(first, expected[1])
+    np.testing.assert_allclose(second, expected[2])
+    np.testing.assert_array_equal(steps, [3, 5, 1])
+    np.testing.assert_array_equal(gradient == 0, [True, True, False, True, True])
+
+
+def test_norm_of_segments():
+    gradient = RNG.normal(size=5)
+    bounds = np.array([[0, 2], [2, 3], [3, 5]])
+    found = network.squared_norm(gradient, bounds, np.array([0, 2]))
+    np.testing.assert_allclose(found, np.sum(gradient[[0, 1, 3, 4]] ** 2))
+
+
+def test_penalties_of_segments():
+    theta, ridge = RNG.normal(size=12), RNG.uniform(size=12)
+    bounds = np.array([[0, 2], [2, 6], [6, 8], [8, 10], [10, 12]])
+    scaled, due = np.array([-1, 8, 10, -1, -1]), np.array([1.0, 3.0, 1.0, 1.0, 1.0])
+    for touched in ([0, 1, 3], [0, 1, 2, 3, 4]):
+        own = theta, ridge, bounds, np.array(touched), due, scaled, 2
+        gradient = np.zeros(12)
+        network.add_penalty(*own, gradient)
+        np.testing.assert_allclose(gradient, naive.penalties(*own), rtol=1e-12)
 
 
 @pytest.mark.parametrize("take_next", [True, False])

@@ -286,7 +286,12 @@ def test_sigmoid_scores_with_a_bias_route_as_published(regression):
         n_experts=4,
         gate=SigmoidGate(),
         router=router,
-        trainer=Gradient(max_epochs=8, start="random", losses=[LoadBalancingLoss()]),
+        trainer=Gradient(
+            max_epochs=8,
+            start="random",
+            losses=[LoadBalancingLoss()],
+            early_stopping=False,
+        ),
         random_state=0,
     ).fit(X, y)
     gate, bias = model.gate_, model.router_.bias_
@@ -346,6 +351,7 @@ def test_a_residual_mixture_is_shared_expert_and_coefficient_times_the_rest():
         assert routing.dense()[i] @ values[i] == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
 def test_a_shared_expert_is_trained_jointly(regression):
     X, y = regression
     model = MoERegressor(

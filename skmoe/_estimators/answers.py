@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import mixture
 from .._sklearn import safe_indexing
 from .._tables.table import row_weights
+from .._warnings import warn
 from ..engines import run_calls
 from ..experts._answers import predict_expert
 from ..experts._base import traits
@@ -18,6 +19,11 @@ from .shared import SharedExpert
 from .subjects import read_groups
 from .views import Views
 
+# What rows count as without what ``fit`` had of them, and the remedy.
+LEFT_OUT = {
+    "offset": "as of exposure one; pass offset, the logarithm of each row's exposure",
+    "trials": "as one trial; pass trials, their number in each row",
+}
 # Rows about which experts are asked at once, in whatever context joblib has.
 FEW_ROWS = 8
 # How far gate weights of the rows of a group may be apart.
@@ -247,10 +253,23 @@ def log_parts(model, X, y, *, groups=None, **sizes):
 
     With ``groups`` they are (n_groups, K), of groups in order of first appearance.
     """
+    tell_left_out(model, sizes)
     own, seen = see(model, X, **sizes)
     y = own.target.encode(own.target.check(y, seen.gate, model))
     parts = own.log_parts(seen, y)
     return of_subjects(*parts, given_subjects(model, parts[0], groups))
+
+
+def tell_left_out(model, sizes):
+    """Warn where rows come with y, but without an offset or trials that ``fit`` had."""
+    for name in model._learned.beside:
+        if sizes.get(name) is None:
+            warn(
+                f"{type(model).__name__} was fitted with {name}, but got none to "
+                f"compare rows with y, so that each counts {LEFT_OUT[name]} (under "
+                f"cross-validation by metadata routing: set_fit_request({name}=True) "
+                f"and set_score_request({name}=True))."
+            )
 
 
 def given_subjects(model, rows, groups, sample_weight=None):

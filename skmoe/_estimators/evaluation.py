@@ -12,7 +12,9 @@ from .. import mixture
 from .._numerics.design import evidence
 from .._sklearn import check_names_in
 from .._typing import Table
+from .._warnings import warn
 from ..data import RowSource
+from ..exceptions import did_you_mean
 from ..experts._counts import expert_parameters
 from ..routers import Routing
 from . import answers
@@ -206,12 +208,18 @@ def judged(model, X, y, sample_weight, sizes, groups=None, count="groups"):
         )
     if count not in COUNTS:
         raise ValueError(
-            f"{type(model).__name__} got count={count!r}, but expected one of {COUNTS}."
+            f"{type(model).__name__} got count={count!r}, but expected one of {COUNTS}"
+            + did_you_mean(count, COUNTS)
         )
     if isinstance(X, RowSource):
         refuse_sizes(model, {"groups": groups, **sizes})
         return judged_source(model, X, count)
     rows = answers.log_parts(model, X, y, **sizes)
+    if model.n_groups_ is not None and groups is None:
+        warn(
+            f"{type(model).__name__} was fitted with groups, but the criterion got "
+            "none, so that rows count as independent; pass groups as in fit."
+        )
     subjects = answers.given_subjects(model, rows[0], groups, sample_weight)
     weight = subjects.weight
     # In units in which the penalties of the criteria are none of a fraction of a row.

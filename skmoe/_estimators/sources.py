@@ -24,6 +24,7 @@ from ..trainers._streamed import CODES, StreamedRows
 from . import answers
 from .batches import batches_for
 from .choice import sized
+from .common import with_fixed
 from .first_pass import FirstPass, one_size, row_numbers
 from .fitted import Learned, fit_and_commit, settled
 from .grouped_pass import GroupedPass
@@ -76,6 +77,8 @@ def fit_after(model, parts, first, source):
         views = views.plain()
     if first.n_groups is not None:
         first.check_gate(*read_by_gate(parts, views, table, batches))
+    if _holds(parts):
+        parts = with_fixed(model, parts, views, table)
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)
     task, choice = make_task(model, parts, own, seen), None
@@ -201,16 +204,7 @@ def _refused_parts(parts, served):
     fused = _is_fused(parts)
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
-        (
-            f"experts={asked.experts!r}",
-            any(traits(own).shares or traits(own).holds for own in parts.experts),
-            "use common=None and fixed=None",
-        ),
-        (
-            f"experts={asked.experts!r}",
-            not served,
-            "use LinearExpert or AdditiveExpert",
-        ),
+        *_refused_experts(parts, served, fused),
         (
             f"gate={asked.gate!r}",
             not (gate.streams or fused),
@@ -234,6 +228,29 @@ def _refused_parts(parts, served):
             "use trainer='em' with the likelihood as its objective",
         ),
     ]
+
+
+def _refused_experts(parts, served, fused):
+    """What the user wrote of experts, whether it is not read, and the remedy."""
+    asked, likelihood = f"experts={parts.asked.experts!r}", parts.likelihood
+    return [
+        (
+            asked,
+            any(traits(expert).shares for expert in parts.experts),
+            "use common=None",
+        ),
+        (
+            f"{asked} and likelihood={likelihood!r}",
+            _holds(parts) and not fused,
+            "use fixed=None, or equal experts with likelihood='gaussian'",
+        ),
+        (asked, not served, "use LinearExpert or AdditiveExpert"),
+    ]
+
+
+def _holds(parts):
+    """Whether some coefficients of experts are given."""
+    return any(traits(expert).holds for expert in parts.experts)
 
 
 def _is_fused(parts):

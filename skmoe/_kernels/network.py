@@ -260,16 +260,71 @@ def experts_backward(
 
 
 @jit
-def adam_step(theta, gradient, first, second, decay, rate, beta1, beta2, step):
-    """One step of Adam with decoupled weight decay, in place.
+def squared_norm(gradient, bounds, touched):
+    """Sum of squares of some segments of a vector, ``bounds`` (S, 2) of all of them."""
+    total = 0.0
+    for s in touched:
+        for i in range(bounds[s, 0], bounds[s, 1]):
+            total += gradient[i] * gradient[i]
+    return total
 
-    ``decay`` holds the decay rate of each parameter.
+
+@jit
+def add_penalty(theta, ridge, bounds, touched, due, scaled, n_outputs, gradient):
+    """Add the gradient of ridge penalties to that of some segments.
+
+    Parameters
+    ----------
+    theta, ridge, gradient : (m,)
+    bounds : (S, 2) where segments start and stop.
+    touched : numbers of segments.
+    due : (S,) how many times the penalty of a segment counts.
+    scaled : (S,) place of the first log-variance by which the penalty of a segment is
+        divided, one for each of ``n_outputs``; negative for none.
     """
-    scale1 = 1.0 - beta1**step
-    scale2 = 1.0 - beta2**step
-    for i in range(theta.size):
-        g = gradient[i]
-        first[i] = beta1 * first[i] + (1.0 - beta1) * g
-        second[i] = beta2 * second[i] + (1.0 - beta2) * g * g
-        move = (first[i] / scale1) / (np.sqrt(second[i] / scale2) + 1e-8)
-        theta[i] -= rate * (move + decay[i] * theta[i])
+    for s in touched:
+        low, high = bounds[s]
+        if scaled[s] < 0:
+            for i in range(low, high):
+                gradient[i] += due[s] * ridge[i] * theta[i]
+            continue
+        for d in range(n_outputs):
+            precision, spread = np.exp(-theta[scaled[s] + d]), 0.0
+            for i in range(low + d, high, n_outputs):
+                pull = due[s] * ridge[i] * theta[i] * precision
+                gradient[i] += pull
+                spread += 0.5 * pull * theta[i]
+            gradient[scaled[s] + d] -= spread
+
+
+@jit
+def adam_step(
+    theta, gradient, moments, decay, rates, betas, bounds, touched, steps, due
+):
+    """One step of Adam with decoupled weight decay for some segments, in place.
+
+    Their gradient is zero afterwards.
+
+    Parameters
+    ----------
+    theta, gradient, decay : (m,)
+    moments : first and second ones, (m,) each.
+    rates : (S,) of the segments.
+    betas : pair of floats
+    bounds : (S, 2), touched : numbers of segments.
+    steps : (S,) steps that each segment has made.
+    due : (S,) how many times the decay of a segment counts.
+    """
+    first, second = moments
+    beta1, beta2 = betas
+    for s in touched:
+        steps[s] += 1
+        scale1 = 1.0 - beta1 ** steps[s]
+        scale2 = 1.0 - beta2 ** steps[s]
+        for i in range(bounds[s, 0], bounds[s, 1]):
+            g = gradient[i]
+            gradient[i] = 0.0
+            first[i] = beta1 * first[i] + (1.0 - beta1) * g
+            second[i] = beta2 * second[i] + (1.0 - beta2) * g * g
+            move = (first[i] / scale1) / (np.sqrt(second[i] / scale2) + 1e-8)
+            theta[i] -= rates[s] * (move + due[s] * decay[i] * theta[i])

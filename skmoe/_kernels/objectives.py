@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._jit import jit
+from .vector import EXP_FLOOR, copy_row, exp_inplace
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 # What rounding may leave of a weight of one.
@@ -98,13 +99,16 @@ def slots_to_logits(weighted, indices, reference, out):
     ``reference`` (n, K) are log-weights of the experts that share a row's weight.
     """
     n_rows, n_slots = indices.shape
+    scratch = np.empty(out.shape[1])
     for i in range(n_rows):
         total = 0.0
         for s in range(n_slots):
             if indices[i, s] >= 0:
                 total += weighted[i, s]
+        copy_row(reference[i], out[i])
+        exp_inplace(out[i], scratch)
         for k in range(out.shape[1]):
-            out[i, k] = -np.exp(reference[i, k]) * total
+            out[i, k] *= -total if reference[i, k] > EXP_FLOOR else 0.0
         for s in range(n_slots):
             if indices[i, s] >= 0:
                 out[i, indices[i, s]] += weighted[i, s]

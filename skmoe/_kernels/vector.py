@@ -20,6 +20,8 @@ EXP_FLOOR = -700.0
 ROOT_HALF_BITS = 0x3FE6A09E667F3BCD
 # Numbers that stay in the first-level cache together with their copy.
 SCRATCH = 1024
+# Entries from which on a sum is made of several.
+MANY = 32
 
 
 @jit
@@ -125,6 +127,36 @@ def softmax_columns(logits, peak, total, scratch):
 
 
 @jit
+def largest(values):
+    """Largest entry; four at a time, which do not wait for each other."""
+    a = b = c = d = values[0]
+    whole = values.size - values.size % 4
+    for k in range(0, whole, 4):
+        a = values[k] if values[k] > a else a
+        b = values[k + 1] if values[k + 1] > b else b
+        c = values[k + 2] if values[k + 2] > c else c
+        d = values[k + 3] if values[k + 3] > d else d
+    for k in range(whole, values.size):
+        a = values[k] if values[k] > a else a
+    return max(max(a, b), max(c, d))
+
+
+@jit
+def summed(values):
+    """Sum of the entries, of many of them four at a time."""
+    a = b = c = d = 0.0
+    whole = values.size - values.size % 4 if values.size >= MANY else 0
+    for k in range(0, whole, 4):
+        a += values[k]
+        b += values[k + 1]
+        c += values[k + 2]
+        d += values[k + 3]
+    for k in range(whole, values.size):
+        a += values[k]
+    return (a + b) + (c + d)
+
+
+@jit
 def log_softmax_rows(values):
     """Subtract the log-sum-exp of each row of ``values`` (n, K), in place."""
     n_rows, n_channels = values.shape
@@ -133,19 +165,13 @@ def log_softmax_rows(values):
     for first in range(0, n_rows, height):
         width = min(height, n_rows - first)
         for r in range(width):
-            peak = values[first + r, 0]
-            for k in range(1, n_channels):
-                value = values[first + r, k]
-                peak = value if value > peak else peak
+            peak = largest(values[first + r])
             for k in range(n_channels):
                 values[first + r, k] -= peak
                 block[r, k] = values[first + r, k]
         exp_inplace(block[:width].reshape(-1), scratch)
         for r in range(width):
-            total = 0.0
-            for k in range(n_channels):
-                total += block[r, k]
-            total = np.log(total)
+            total = np.log(summed(block[r]))
             for k in range(n_channels):
                 values[first + r, k] -= total
 

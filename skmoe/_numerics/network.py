@@ -4,7 +4,8 @@ Gates and experts that can follow a gradient are networks to the trainer; linear
 have no hidden layers.
 """
 
-from dataclasses import dataclass, field, replace
+import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +20,9 @@ from .._kernels.network import (
     backward,
     forward,
     gather,
+    squared_norm,
 )
+from ..exceptions import did_you_mean
 from .design import CHUNK_ROWS, as_dense
 
 ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH}
@@ -154,36 +157,67 @@ class Network:
         return out
 
 
-@dataclass
 class Adam:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), by segments.
+
+    A segment that a batch has nothing to say of stays as it is, with its moments: a
+    step costs what it touches.  Its penalty and its decay are made up for when it is
+    touched again.
 
     Parameters
     ----------
     decay : (m,) decay rate of each parameter.
+    bounds : (S, 2) where the segments of the parameters start and stop.
+    rates : (S,) learning rates of the segments.
     clip_norm : float or None
         Largest norm of a gradient.
+
+    Attributes
+    ----------
+    moments : first and second ones, (m,) each
+    steps : (S,) steps that each segment has made
+    last : (S,) number of the step in which it made the last one
+    now : int, number of the last step
     """
 
-    decay: np.ndarray
-    clip_norm: float | None = None
-    steps: int = 0
-    moments: tuple = field(default=())
+    def __init__(self, decay, bounds, rates, clip_norm=None):
+        self.decay, self.bounds, self.clip_norm = decay, bounds, clip_norm
+        self.rates, self.now = np.asarray(rates, dtype=float), 0
+        self.moments = np.zeros_like(decay), np.zeros_like(decay)
+        self.steps = np.zeros(len(bounds), dtype=np.int64)
+        self.last = np.zeros(len(bounds), dtype=np.int64)
 
-    def step(self, theta, gradient, rate):
-        """Move ``theta`` in place against the gradient."""
-        if not self.moments:
-            self.moments = np.zeros_like(theta), np.zeros_like(theta)
+    @property
+    def due(self):
+        """How many steps (S,) have come since a segment made one, this included."""
+        return (self.now + 1 - self.last).astype(float)
+
+    def step(self, theta, gradient, rate, touched):
+        """Move segments of ``theta`` in place against the gradient, which is reset.
+
+        ``rate`` is a factor of all learning rates.
+        """
         if self.clip_norm is not None:
-            norm = np.sqrt(gradient @ gradient)
-            gradient *= min(1.0, self.clip_norm / max(norm, 1e-300))
-        self.steps += 1
-        adam_step(theta, gradient, *self.moments, self.decay, rate, *BETAS, self.steps)
+            norm = np.sqrt(squared_norm(gradient, self.bounds, touched))
+            if norm > self.clip_norm:
+                gradient *= self.clip_norm / norm
+        how = self.decay, rate * self.rates, BETAS
+        where = self.bounds, touched, self.steps, self.due
+        adam_step(theta, gradient, self.moments, *how, *where)
+        self.now += 1
+        self.last[touched] = self.now
+
+    def go_on(self, other):
+        """Take over what another one has learned of the same parameters."""
+        for name in ("moments", "steps", "last", "now"):
+            vars(self)[name] = copy.deepcopy(vars(other)[name])
 
     def forget(self, where):
-        """Let the moments of some parameters (mask) be as they were at the start."""
+        """Let some parameters (mask) be as they were before the first step."""
         for own in self.moments:
             own[where] = 0.0
+        whole = [where[low:high].all() for low, high in self.bounds]
+        self.steps[whole] = 0
 
 
 def batches(n_rows, batch_size, rng):
@@ -304,7 +338,8 @@ def check_network(part):
     if part.activation not in ("relu", "tanh"):
         raise ValueError(
             f"{owner} got activation={part.activation!r}, but expected one of "
-            f"{sorted(set(ACTIVATIONS) - {'identity'})}."
+            f"{sorted(set(ACTIVATIONS) - {'identity'})}"
+            + did_you_mean(part.activation, ("relu", "tanh"))
         )
     frequencies = part.n_frequencies
     if not isinstance(frequencies, (int, np.integer)) or frequencies < 0:

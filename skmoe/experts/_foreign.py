@@ -297,3 +297,39 @@ def weighted_resample(weight, seed):
     proba = weight / weight.sum()
     n_rows = np.count_nonzero(weight)
     return np.sort(rng.choice(len(weight), size=n_rows, p=proba))
+
+
+def default_names(experts):
+    """Names of presets, and lower-case ones of classes, as ``make_pipeline`` has them.
+
+    They are numbered where they repeat.
+    """
+    names = [own if isinstance(own, str) else _class_name(own) for own in experts]
+    counts = {name: names.count(name) for name in names}
+    seen = dict.fromkeys(names, 0)
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
+    return unique
+
+
+def _class_name(expert):
+    """Lower-case name of a class, which ``fit`` refuses, or of that of an instance."""
+    kind = expert if isinstance(expert, type) else type(expert)
+    return kind.__name__.lower()
+
+
+def check_names(names, parameters, owner):
+    """Refuse names that repeat, equal a parameter, or contain ``__``."""
+    if len(set(names)) != len(names):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise ValueError(
+            f"{owner} got experts with the same name {twice}; give each its own."
+        )
+    for name in names:
+        if not isinstance(name, str) or "__" in name or name in parameters:
+            raise ValueError(
+                f"{owner} got an expert named {name!r}; names must be strings "
+                "without '__' that are no parameter of the mixture."
+            )

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from .._typing import Table
 from .._warnings import warn
+from ..exceptions import did_you_mean
 from ..experts._base import traits
 from ..inspection._unwrap import unwrap
 from ._bootstrap import bootstrapped
@@ -173,13 +174,15 @@ def standard_errors(
     """
     if kind not in KINDS:
         raise ValueError(
-            f"standard_errors got kind={kind!r}, but expected one of {KINDS}."
+            f"standard_errors got kind={kind!r}, but expected one of {KINDS}"
+            + did_you_mean(kind, KINDS)
         )
     model = unwrap(model)
     check_parametric(model)
     _check_penalties(model.mixture, penalized)
     _check_boundary(model.mixture)
     _check_groups(model.mixture, groups)
+    _check_beside(model.mixture, sizes)
     layout = layout_of(model)
     sample = Sample.read(model, X, y, sample_weight, groups, sizes)
     sums = summed(sample, layout)
@@ -288,6 +291,17 @@ def _check_groups(mixture, groups):
         f"rows {has} them; pass groups here as in fit, so that it is the same "
         "likelihood that is at its maximum."
     )
+
+
+def _check_beside(mixture, sizes):
+    """Raise ``ValueError`` for rows without an offset or trials that ``fit`` had."""
+    for name in mixture._learned.beside:
+        if sizes.get(name) is None:
+            raise ValueError(
+                f"{type(mixture).__name__} was fitted with {name}, but standard errors "
+                f"got rows without; pass {name} here as in fit, so that it is the same "
+                "likelihood that is at its maximum."
+            )
 
 
 def _penalised(mixture):

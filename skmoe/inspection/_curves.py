@@ -125,7 +125,7 @@ class CurveDisplay:
             Rows by which columns are ordered, as in :func:`curve_importance`, and by
             which curves fade, with levels in the order in which columns declare them;
             without them the spread of a curve over its knots and levels says.
-        features : list of int or str, default=None
+        features : list of int or str, or one of them, default=None
             Columns that are drawn, in this order; by default the ``max_panels`` most
             important ones, without those that are flat.
         part : {"experts", "gate"}, default="experts"
@@ -443,7 +443,7 @@ def _chosen(model, importance, features, max_panels):
     if names is None:
         names = model.names(np.empty((0, model.mixture.n_features_in_)))
     chosen = []
-    for feature in features:
+    for feature in [features] if np.ndim(features) == 0 else features:
         whole = isinstance(feature, (int, np.integer))
         name = names[feature] if whole and 0 <= feature < len(names) else feature
         if name not in importance:

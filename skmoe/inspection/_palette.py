@@ -27,8 +27,8 @@ PALETTE = (
 SHADES = (0.0, -0.45, 0.5)
 #: Of whatever else there is.
 OTHERS = "#b8b8b8"
-#: Of what adds to an answer, and of what takes from it.
-RISES, FALLS = PALETTE[0], PALETTE[1]
+#: Of what adds to an answer, and of what takes from it: colours of no expert.
+RISES, FALLS = "#018571", "#a6611a"
 #: How lines differ where there are more of them than colours, and in black and white.
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 

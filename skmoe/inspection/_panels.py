@@ -11,6 +11,8 @@ from ._plots import mark_dates
 BAND = 1.96
 # Levels of a column that are shown; of more, those that differ most from the mean.
 MOST_LEVELS = 12
+# Letters of levels that fit beneath a panel side by side.
+ROOM_FOR_TICKS = 16
 # Opacity of a curve where its expert is not asked at all.
 FAINTEST = 0.04
 # How far apart points of experts are at the gap, in widths of its place; and those at
@@ -49,8 +51,9 @@ class Panel(NamedTuple):
     def ordered(self, declared):
         """With levels in the order in which a column declares them, others last."""
         levels = next(iter(self.curves.values())).levels
-        if declared is None or levels is None:
+        if levels is None:
             return self
+        declared = in_order(levels) if declared is None else declared
         places = {level: k for k, level in enumerate(declared)}
         order = sorted(range(len(levels)), key=lambda k: places.get(levels[k], np.inf))
         curves = {
@@ -105,7 +108,7 @@ class Drawing:
             self.lines()
         axes.set_title(panel.feature, fontsize="medium")
         axes.annotate(
-            f"sd {number(panel.importance, 2)}",
+            f"sd over rows {number(panel.importance, 2)}",
             (0.98, 0.97),
             xycoords="axes fraction",
             ha="right",
@@ -200,8 +203,8 @@ class Drawing:
             for level, value in zip(curve.levels or (), curve.values, strict=True):
                 mean.setdefault(level, []).append(value)
         mean = {level: np.mean(own) for level, own in mean.items()}
-        shown = sorted(mean, key=lambda level: -abs(mean[level]))[:MOST_LEVELS]
-        shown = in_order(shown)
+        most = sorted(mean, key=lambda level: -abs(mean[level]))[:MOST_LEVELS]
+        shown = [level for level in mean if level in most]
         gaps = any(not np.isnan(c.gap) for c in self.panel.curves.values())
         places = {level: x for x, level in enumerate(shown)}
         names = list(self.panel.curves)
@@ -211,7 +214,7 @@ class Drawing:
         for name, curve in self.panel.curves.items():
             self.points(name, curve, places)
         ticks = [*shown, "gap"] if gaps else shown
-        upright = sum(map(len, map(str, ticks))) > 24
+        upright = sum(map(len, map(str, ticks))) > ROOM_FOR_TICKS
         self.axes.set_xticks(
             range(len(ticks)),
             [own if len(own) <= 14 else own[:13] + "…" for own in ticks],

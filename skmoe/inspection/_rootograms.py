@@ -90,7 +90,8 @@ class RootogramDisplay:
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        sizes: dict[str, Any] | None = None,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
         most: int | None = None,
         plot: bool = True,
         ax: Any = None,
@@ -105,8 +106,8 @@ class RootogramDisplay:
         y : array-like of shape (n,)
             Counts.
         sample_weight : array-like of shape (n,), default=None
-        sizes : dict, default=None
-            ``offset`` or ``trials`` of the rows.
+        offset, trials : array-like of shape (n,), default=None
+            As in ``fit``.
         most : int, default=None
             Counts from here on are drawn as one; the largest of y, and at most 40, if
             None.
@@ -125,7 +126,8 @@ class RootogramDisplay:
             For classes, measured values and several outputs.
         """
         model, X = unwrap(estimator), as_table(X)
-        own, seen, components = _of_counts(model, X, sizes or {}, cls.__name__)
+        sizes = {"offset": offset, "trials": trials}
+        own, seen, components = _of_counts(model, X, sizes, cls.__name__)
         came = own.target.encode(own.target.check(y, seen.gate, model.mixture))[:, 0]
         weight = row_weights(came, sample_weight)
         top = int(came.max())
@@ -183,6 +185,7 @@ class RootogramDisplay:
 def _of_counts(model, X, sizes, owner):
     """The parts of a mixture of counts, what they see of rows, and its components."""
     if not model.is_classifier:
+        answers.tell_left_out(model.mixture, sizes)
         own, seen = answers.see(model.mixture, model.seen(X), **sizes)
         components = own.components(seen)
         n_outputs = components.predictions.shape[2]
@@ -271,7 +274,8 @@ class PosteriorDisplay:
         *,
         groups: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-        sizes: dict[str, Any] | None = None,
+        offset: ArrayLike | None = None,
+        trials: ArrayLike | None = None,
         plot: bool = True,
         ax: Any = None,
         **bar_kw: Any,
@@ -286,8 +290,8 @@ class PosteriorDisplay:
         groups : array-like of shape (n,), default=None
             As in ``fit``: groups are counted in place of rows.
         sample_weight : array-like of shape (n,), default=None
-        sizes : dict, default=None
-            ``offset`` or ``trials`` of the rows.
+        offset, trials : array-like of shape (n,), default=None
+            As in ``fit``.
         plot : bool, default=True
         ax : matplotlib axes, default=None
             Divided among the experts.
@@ -299,8 +303,9 @@ class PosteriorDisplay:
         PosteriorDisplay
         """
         model = unwrap(estimator)
-        given = {} if groups is None else {"groups": groups}
-        resp = model.responsibilities(X, y, **given, **(sizes or {}))
+        given = {"groups": groups, "offset": offset, "trials": trials}
+        given = {name: own for name, own in given.items() if own is not None}
+        resp = model.responsibilities(X, y, **given)
         weight = row_weights(X, sample_weight)
         subjects = answers.given_subjects(model.mixture, weight, groups, weight)
         unit = "rows" if groups is None else "groups"
@@ -337,6 +342,8 @@ class PosteriorDisplay:
             )
         self._mark()
         self.axes_[0].set_ylabel(f"{self.unit}, on a scale of roots")
+        # Above the tallest bar.
+        self.axes_[0].set_ylim(top=1.35 * self.axes_[0].dataLim.y1)
         self.axes_[0].legend(fontsize="small", frameon=False, loc="upper center")
         if ax is None:
             self.figure_.suptitle(f"How surely {self.unit} are given to each expert")

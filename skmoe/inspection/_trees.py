@@ -9,8 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
+from ..experts import AdditiveExpert
 from ..experts._base import traits
-from ..gates import ConstantGate, SoftmaxGate
+from ..gates import AdditiveGate, ConstantGate, SoftmaxGate
+from ._leaning import leanings, moving
 from ._numbers import number, signed
 from ._terms import linear_names, unfrozen
 from ._unwrap import unwrap
@@ -23,6 +25,8 @@ OMITTED = "…"
 # Logits per standard deviation of the columns, of all together, by which weights that
 # are told by two decimals stay the same.
 HARDLY = 0.01
+# Share of the largest term below which a term is rounding.
+NOTHING = 1e-9
 SAME = "same weights everywhere"
 
 
@@ -112,6 +116,8 @@ class _Describer:
         """Where a linear gate prefers a child; of several children its score."""
         if isinstance(gate, ConstantGate):
             return SAME
+        if isinstance(gate, AdditiveGate):
+            return self.leaning(gate, place)
         if not isinstance(gate, SoftmaxGate) or len(gate.coef_) == 1:
             return ""
         if _is_same(gate):
@@ -132,9 +138,18 @@ class _Describer:
         wide = self.plain(NINE_TENTHS / abs(unit), 2)
         return " ".join([text, *rest, sign, at, f"(±{wide})"])
 
+    def leaning(self, gate, place):
+        """Where the curves of a gate speak for a child."""
+        found = leanings(gate.curves_, place, self.n_features, self.precision)
+        return ", ".join(f"{self.renamed(name)} {at}" for name, at in found) or SAME
+
     def formulas(self, leaf):
-        """Terms of a linear expert, the strongest first, for each output or class."""
+        """Terms of a linear expert, the strongest first, for each output or class; of
+        an additive one the columns with the steepest curves."""
         expert = unfrozen(self.model.experts_[leaf])
+        if isinstance(expert, AdditiveExpert):
+            names = map(self.renamed, moving(expert.curves_, self.n_features))
+            return [[f"curves of {', '.join(names)}"]]
         if not traits(expert).is_linear:
             return [[type(expert).__name__]]
         coef, intercept = np.atleast_2d(expert.coef_), np.atleast_1d(expert.intercept_)
@@ -160,7 +175,7 @@ class _Describer:
         all others at their means, and a mark if there are some."""
         size = np.abs(coef * part.scale_)
         order = np.argsort(-size, kind="stable")[: self.n_features]
-        order = order[size[order] > 0]
+        order = order[size[order] > NOTHING * (size.max() + np.abs(level))]
         left = np.setdiff1d(np.arange(len(coef)), order)
         means = np.broadcast_to(part.center_, coef.shape)
         level = float(level + coef[left] @ means[left])
@@ -236,10 +251,12 @@ def export_text(
     Each line is a gate or, at the end of a branch, an expert with its share of the
     rows.  In brackets stands which rows go there rather than to the sibling: the cut of
     the softmax gate above, in the units of its strongest column, with how far from it
-    weights go from 10 to 90 %.  Of more than two children each has a score, the largest
-    of which leads.  Linear experts show their strongest coefficients behind the
-    intercept.  Everything is in the units of the columns that the mixture sees, and
-    columns that are left out are taken at their means.
+    weights go from 10 to 90 %; under additive gates where their curves speak for it.
+    Of more than two children each has a score, the largest of which leads.  Linear
+    experts show their strongest coefficients behind the intercept, additive ones the
+    columns with the steepest curves.  Everything is in the units of the columns that
+    the mixture sees, and columns that are left
+    out are taken at their means.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from .._kernels.routing import TIE, RoutingFault, first_fault
 from .._stamp import Stamped
+from ..exceptions import did_you_mean
 
 # What weights of a row may be off one by: those of single precision, and some more.
 SUM_TOLERANCE = 1e-4
@@ -184,9 +185,9 @@ class BaseRouter(Stamped):
         is the fallback's.  Among itself a lone expert weighs one whatever the gate
         says, from which nothing is learned, so there it is all experts.
         """
+        if not self.normalised or indices.shape[1] == 1:
+            return np.ones(log_gate.shape, dtype=bool)
         active = active_mask(indices, log_gate.shape[1])
-        if not self.normalised:
-            return np.ones_like(active)
         return active | (active.sum(axis=1, keepdims=True) < 2)
 
     def observe(self, routing):
@@ -306,7 +307,9 @@ def learned_from(router, log_gate, routing):
     Routing
     (n, K), minus infinity for experts that have no share of a row's weight.
     """
-    reference = among(log_gate, router.rivals(log_gate, routing.indices))
+    rivals = router.rivals(log_gate, routing.indices)
+    # Among all experts they sum to one as they are.
+    reference = log_gate if rivals.all() else among(log_gate, rivals)
     weights = slot_weights(reference, routing.indices, normalised=False)
     return routing._replace(weights=weights), reference
 
@@ -413,7 +416,8 @@ def check_overflow(owner, overflow):
     """Raise ``ValueError`` for an unknown policy for rows that no expert takes."""
     if overflow not in OVERFLOW:
         raise ValueError(
-            f"{owner} got overflow={overflow!r}, but expected one of {OVERFLOW}."
+            f"{owner} got overflow={overflow!r}, but expected one of {OVERFLOW}"
+            + did_you_mean(overflow, OVERFLOW)
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from skmoe import MoERegressor
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import MLPExpert
+from skmoe.inspection import BalanceDisplay
 from skmoe.losses import ImportanceLoss, LoadBalancingLoss, LoadLoss
 from skmoe.routers import BiasBalancedRouter, NoisyTopKRouter, SwitchRouter, TopKRouter
 from skmoe.trainers import Gradient
@@ -31,6 +32,7 @@ WAYS = {
     "top 2 with a bias": (BiasBalancedRouter(2), []),
 }
 figure, axes = plt.subplots(1, 4, figsize=(14, 3.6), sharey=True, layout="constrained")
+models = {}
 for ax, (name, (router, losses)) in zip(axes, WAYS.items(), strict=True):
     model = MoERegressor(
         MLPExpert((16,)),
@@ -39,6 +41,7 @@ for ax, (name, (router, losses)) in zip(axes, WAYS.items(), strict=True):
         trainer=Gradient(losses=losses, max_epochs=40, early_stopping=False),
         random_state=0,
     ).fit(X[train], y[train])
+    models[name] = model
     load = np.array(model.history_["load"])
     load = load / load.sum(axis=1, keepdims=True)
     ax.stackplot(np.arange(1, len(load) + 1), load.T, colors=plt.cm.Set2.colors)
@@ -49,4 +52,12 @@ for ax, (name, (router, losses)) in zip(axes, WAYS.items(), strict=True):
     ax.set(xlabel="epoch", title=name, ylim=(0, 1))
 axes[0].set_ylabel("share of the rows")
 figure.suptitle("Loads of six experts while they are trained", y=1.08)
+plt.show()
+
+# %%
+# All that is recorded of one of them: the weights that the gate itself gives (solid)
+# beside what was dispatched (dotted), losses, requests that found an expert full, and
+# how many rows changed their expert. Lines separate the stages of training.
+
+BalanceDisplay.from_estimator(models["Switch: capacity, balancing loss"])
 plt.show()

@@ -20,6 +20,24 @@ def gate_network(gate, n_inputs, n_experts, n_outputs):
     return GateNetwork(gate, n_inputs, n_experts, n_outputs)
 
 
+class Room:
+    """Arrays that each batch uses again, since new ones cost more than sums in them."""
+
+    def __init__(self):
+        self._arrays = {}
+
+    def of(self, name, size):
+        """An array (size,) of anything, the one of the last call if it is as large."""
+        known = self._arrays.get(name)
+        if known is None or len(known) < size:
+            known = self._arrays[name] = np.empty(size)
+        return known[:size]
+
+    def like(self, name, array):
+        """The same in the shape of another one."""
+        return self.of(name, array.size).reshape(array.shape)
+
+
 class GateNetwork:
     """A gate that is one network.
 
@@ -44,20 +62,30 @@ class GateNetwork:
         """Networks of the gate, each with a view of its parameters."""
         return [(self.network, theta)]
 
-    def forward(self, X, theta, temperature):
-        """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs."""
-        work = np.empty(len(X) * sum(self.network.sizes[1:]))
+    def forward(self, X, theta, temperature, room=None):
+        """Outputs (n, n_outputs) over the temperature, and what ``backward`` needs.
+
+        They are in arrays that ``room``, a ``Room``, holds for the next call, if given.
+        """
+        size = len(X) * sum(self.network.sizes[1:])
+        work = np.empty(size) if room is None else room.of("gate", size)
         raw = forward(X, theta, *self.network.arguments, NO_MASK, work)
-        outputs = raw / temperature
-        own, factor = self.gate.link(outputs[:, : self.n_experts])
+        outputs = raw if temperature == 1.0 else raw / temperature
+        plain = outputs[:, : self.n_experts]
+        own, factor = self.gate.link(plain)
+        if own is plain:
+            return outputs, (work, None)
         outputs[:, : self.n_experts] = own
         return outputs, (work, factor)
 
     def backward(self, X, theta, kept, slope, temperature, gradient):
         """Add to ``gradient`` that of the parameters, given that of the outputs."""
         work, factor = kept
-        delta = np.array(slope / temperature)
-        delta[:, : self.n_experts] *= factor
+        delta = np.ascontiguousarray(slope)
+        if temperature != 1.0 or factor is not None:
+            delta = delta / temperature
+        if factor is not None:
+            delta[:, : self.n_experts] *= factor
         arguments = self.network.arguments
         backward(X, theta, *arguments, NO_MASK, 1.0, work, delta, gradient)
 
@@ -126,7 +154,7 @@ class TreeNetworks:
         """Networks of the gate, each with a view of its parameters."""
         return [(node.network, theta[place]) for node, place in self._each()]
 
-    def forward(self, X, theta, temperature):
+    def forward(self, X, theta, temperature, room=None):
         """Log-weights (n, K) of the leaves, and what else the router needs."""
         found = [
             node.forward(X, theta[place], temperature) for node, place in self._each()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
+from ..._kernels.network import add_penalty
 from ..._numerics.design import (
     Design,
     as_dense,
@@ -245,18 +246,14 @@ class ParameterLayout:
             self.expert_slices.append(slice(at, at + network.n_parameters))
             at += network.n_parameters
         self.families = list(families.values())
-        scaled = self.likely and task.rows.classes is None
-        self._scaled_penalties = [
-            k
-            for k, expert in enumerate(task.recipe.experts)
-            if scaled and traits(expert).scales_ridge
-        ]
-        self.variances = slice(at, at)
+        self.variances, self.n_variances = slice(at, at), 0
         if task.rows.classes is None:
             shared = task.recipe.likelihood.variance == "shared"
             self.n_variances = 1 if shared else self.n_experts
             self.variances = slice(at, at + self.n_variances * self.n_outputs)
         self.n_parameters = self.variances.stop
+        self.bounds = self.segments()
+        self.scaled_by = self._scaled_by()
 
     def networks(self):
         """Network of each expert."""
@@ -298,29 +295,46 @@ class ParameterLayout:
 
     def pull(self):
         """Penalty of each parameter's way from its start, per row; of no variance."""
-        pull = np.full(self.n_parameters, self.task.start.pull / len(self.weight))
+        pull = np.full(self.n_parameters, self.task.start.pull / self.n_own)
         pull[self.variances] = 0.0
         return pull
 
-    def penalty_gradient(self, theta, ridge):
-        """Gradient of the ridge penalties.
+    def segments(self):
+        """Where (S, 2) the gate, each expert, and the variances of each are."""
+        own = [slice(0, self.gate.n_parameters), *self.expert_slices]
+        size = self.n_outputs
+        starts = range(self.variances.start, self.variances.stop, size)
+        own += [slice(start, start + size) for start in starts]
+        return np.array([(part.start, part.stop) for part in own], dtype=np.int64)
+
+    def touched(self, experts):
+        """Segments that a batch says something of, which asked some of the experts."""
+        first = 1 + self.n_experts
+        variances = first + experts if self.n_variances > 1 else [first]
+        if self.variances.stop == self.variances.start:
+            variances = []
+        parts = [0], 1 + experts, variances
+        return np.concatenate([np.asarray(own, dtype=np.int64) for own in parts])
+
+    def add_penalty(self, theta, ridge, touched, due, gradient):
+        """Add the gradient of the ridge penalties of some segments.
 
         That of a linear regression expert scales with its precision, as in EM, so that
         both trainers maximise the same objective.
         """
-        gradient = ridge * theta
-        if not self._scaled_penalties:
-            return gradient
-        precision = np.exp(-self.log_variance(theta))
-        spread = np.zeros_like(precision)
-        for k in self._scaled_penalties:
-            where = self.expert_slices[k]
-            own = gradient[where].reshape(-1, self.n_outputs)
-            own *= precision[k]
-            spread[k] = 0.5 * np.sum(own * theta[where].reshape(own.shape), axis=0)
-        own = spread.sum(axis=0) if self.n_variances == 1 else spread.ravel()
-        gradient[self.variances] -= own
-        return gradient
+        where = self.bounds, touched, due, self.scaled_by
+        add_penalty(theta, ridge, *where, self.n_outputs, gradient)
+
+    def _scaled_by(self):
+        """First log-variance (S,) that divides the penalty of a segment, or -1."""
+        found = np.full(len(self.bounds), -1, dtype=np.int64)
+        if not self.likely or self.task.rows.classes is not None:
+            return found
+        for k, expert in enumerate(self.task.recipe.experts):
+            if traits(expert).scales_ridge:
+                own = k if self.n_variances > 1 else 0
+                found[1 + k] = self.variances.start + own * self.n_outputs
+        return found
 
     def frozen(self):
         """Mask of the parameters that ``task.start.freeze`` leaves alone."""

@@ -136,11 +136,12 @@ def categorical_likelihood(
     return Slope(value, weighted, slope, None, resp)
 
 
-def weights_to_logits(weighted, indices, reference):
+def weights_to_logits(weighted, indices, reference, out=None):
     """Gradient of the logits (n, K), given ``weighted`` of the routed experts.
 
     ``reference`` (n, K) are the log-weights by which the routed experts were weighted.
+    The gradient is written to ``out`` (n, K), if given.
     """
-    slope = np.empty(reference.shape)
+    slope = np.empty(reference.shape) if out is None else out
     slots_to_logits(weighted, indices, reference, slope)
     return slope

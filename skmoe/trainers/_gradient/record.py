@@ -52,6 +52,11 @@ class Record:
         training = -np.array(self["bound"], dtype=float)
         return training if np.isnan(held_out).all() else held_out
 
+    def waited(self, first):
+        """Epochs since the least loss of those from the first on."""
+        own = self.watched()[first:]
+        return len(own) - 1 - int(np.nanargmin(own))
+
     def has_settled(self, first, n_epochs):
         """Whether the last epochs gained next to nothing over those since the first."""
         own = self.watched()[first:]

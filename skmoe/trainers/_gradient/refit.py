@@ -47,6 +47,9 @@ class GatingTask(GradientTask):
         self._lay_out_gate()
         self.n_parameters = self.gate.n_parameters
         self.variances = slice(self.n_parameters, self.n_parameters)
+        self.n_variances, self.expert_slices = 0, []
+        self.bounds = self.segments()
+        self.scaled_by = np.full(1, -1, dtype=np.int64)
 
     def start(self):
         return self.start_gate(expert_draws(self.task))
@@ -56,9 +59,6 @@ class GatingTask(GradientTask):
 
     def ridge(self):
         return self.is_weight() * self.gate.alpha / self.n_own
-
-    def penalty_gradient(self, theta, ridge):
-        return ridge * theta
 
     def restart(self, theta):
         """The experts have their outputs from elsewhere."""
@@ -72,8 +72,12 @@ class GatingTask(GradientTask):
     def log_variance(self, theta):
         return self._log_variance
 
+    def touched(self, experts):
+        return np.zeros(1, dtype=np.int64)
+
     def _forward_experts(self, theta, rows, routing, dropout=0.0, rng=None):
-        return (self._scaled[rows[:, None], routing.indices],)
+        nobody = np.zeros(1, dtype=np.int64)
+        return nobody, nobody, None, self._scaled[rows[:, None], routing.indices]
 
     def _backward_experts(self, theta, scratch, deltas, gradient, dropout):
         """Experts are fitted elsewhere."""

@@ -17,8 +17,9 @@ from .record import Record
 from .revival import revive
 from .task import Diverged, Phase
 
-# Rows whose top expert is followed from epoch to epoch.
-FOLLOWED_ROWS = 2048
+# Rows whose top expert is followed from epoch to epoch: so many, or fewer where these
+# would have more weights than that, but not less than the least.
+FOLLOWED_ROWS, FOLLOWED_CELLS, LEAST_FOLLOWED = 2048, 1 << 17, 256
 # Weight of held-out rows, relative to their own, in the start from linear experts.
 LEAST_WEIGHT = 1e-9
 
@@ -82,13 +83,15 @@ class GradientRun:
         self.ridge = problem.ridge()
         # Of each parameter of gate and experts, towards where it starts.
         self.anchor, self.pull = self.theta.copy(), problem.pull()
+        self.everything = np.arange(len(problem.bounds))
         self.loss_names = numbered([type(loss).__name__ for loss in self.losses])
         self.record = Record(self.loss_names)
         self.best, self.stopped = None, False
-        step = -(-len(self.training) // FOLLOWED_ROWS)
+        most = max(LEAST_FOLLOWED, FOLLOWED_CELLS // self.task.recipe.n_experts)
+        step = -(-len(self.training) // min(FOLLOWED_ROWS, most))
         self.followed = self.training[::step]
         self.top, self.stage_start, self.waited = None, 0, False
-        self.is_batch = self.converged = False
+        self.is_batch, self.converged, self.slowed = False, False, 1.0
         # The history of the run that this one goes on from.
         self.earlier = None
         self._let_router_know()
@@ -104,7 +107,10 @@ class GradientRun:
         """Parameters and optimiser."""
         trainer, problem = self.trainer, self.problem
         self.optimizer = Adam(
-            trainer.weight_decay * problem.is_weight(), trainer.clip_norm
+            trainer.weight_decay * problem.is_weight(),
+            problem.bounds,
+            trainer.rates(len(problem.bounds)),
+            trainer.clip_norm,
         )
         if state is None:
             self.theta = problem.start()
@@ -115,7 +121,7 @@ class GradientRun:
         if problem.late.any():
             problem.restart(self.theta)
         if goes_on and not problem.has_moved:
-            self.optimizer = copy.deepcopy(state.optimizer)
+            self.optimizer.go_on(state.optimizer)
 
     def train_once(self):
         """One pass at the full learning rate, as it is in the end: sparse, cool."""
@@ -126,7 +132,7 @@ class GradientRun:
         trainer, self.is_batch = self.trainer, True
         last = trainer._temperatures()[1]
         phase = Phase(last, dense=False, dropout=trainer.expert_dropout)
-        made = self._epoch(phase, lambda share: trainer.learning_rate)
+        made = self._epoch(phase, lambda share: 1.0)
         self._fit_router(phase)
         self._record(phase, *made)
         self._keep(0.0, phase)
@@ -166,7 +172,7 @@ class GradientRun:
 
     def _begin(self, phase):
         """Go on from the best epoch of the stages before, as it would predict now."""
-        self.stage_start, self.converged = len(self.record), False
+        self.stage_start, self.converged, self.slowed = len(self.record), False, 1.0
         if self.best is None:
             return
         if self.held_out is not None and (self.waited or not phase.dense):
@@ -186,7 +192,9 @@ class GradientRun:
         for planned, phase in stage:
             made = self._epoch(
                 phase,
-                lambda share, e=planned: trainer.rate((e + share) / trainer.max_epochs),
+                lambda share, e=planned: (
+                    self.slowed * trainer.rate((e + share) / trainer.max_epochs)
+                ),
             )
             self._fit_router(phase)
             self._record(phase, *made)
@@ -198,9 +206,19 @@ class GradientRun:
             self.waited = waited >= trainer.n_iter_no_change and trainer.early_stopping
             if self.waited:
                 break
+            self._slow_down()
             self._revive(phase)
         settled = self.record.has_settled(self.stage_start, trainer.n_iter_no_change)
         self.converged = self.waited or settled
+
+    def _slow_down(self):
+        """Halve the learning rates where nothing is gained, if they go by that."""
+        if self.trainer.schedule != "plateau":
+            return
+        patience = max(1, self.trainer.n_iter_no_change // 3)
+        waited = self.record.waited(self.stage_start)
+        if waited and waited % patience == 0:
+            self.slowed *= 0.5
 
     def _revive(self, phase):
         """Start experts that serve nobody anew, every so many epochs."""
@@ -214,18 +232,21 @@ class GradientRun:
         """Losses, loads and overflow of a pass; ``rate`` maps its share to a rate."""
         problem, trainer = self.problem, self.trainer
         n_batches = -(-len(self.training) // trainer.batch_size)
-        gradient = np.empty_like(self.theta)
+        gradient = np.zeros_like(self.theta)
         total, load, overflow = np.zeros(1 + len(self.losses)), 0.0, 0
         order = batches(len(self.training), trainer.batch_size, self.rng)
         for number, rows in enumerate(order):
             rows = self.training[rows]
-            gradient[:] = problem.penalty_gradient(self.theta, self.ridge)
-            gradient += self.pull * (self.theta - self.anchor)
-            _, routing, values = problem.gradient(
+            _, routing, values, touched = problem.gradient(
                 self.theta, rows, self.rng, phase, self.losses, gradient
             )
-            held = self.theta[self.frozen]
-            self.optimizer.step(self.theta, gradient, rate((number + 0.5) / n_batches))
+            if self.task.start.pull:
+                gradient += self.pull * (self.theta - self.anchor)
+                touched = self.everything
+            due = self.optimizer.due
+            problem.add_penalty(self.theta, self.ridge, touched, due, gradient)
+            held, now = self.theta[self.frozen], rate((number + 0.5) / n_batches)
+            self.optimizer.step(self.theta, gradient, now, touched)
             self.theta[self.frozen] = held
             self._keep_floor()
             if not phase.dense:
@@ -298,7 +319,7 @@ class GradientRun:
         own.update(copy.deepcopy(state))
 
     def _fit_router(self, phase):
-        if not phase.dense:
+        if not phase.dense and self.task.recipe.router.learns:
             log_gate = self.problem.log_gate(
                 self.theta, self.training, phase.temperature
             )
@@ -326,8 +347,10 @@ class GradientRun:
         problem, task = self.problem, self.task
         theta, phase = self._final()
         every, rows = self.own, task.rows
-        log_gate = problem.log_gate(theta, every, phase.temperature)
-        task.recipe.router.fit_rows(log_gate, rows.gate_view[every], rows.weight[every])
+        if task.recipe.router.learns:
+            log_gate = problem.log_gate(theta, every, phase.temperature)
+            given = rows.gate_view[every], rows.weight[every]
+            task.recipe.router.fit_rows(log_gate, *given)
         self._settle_variances(theta, phase)
         gate, experts = problem.fitted_parts(theta, phase.temperature)
         value, load = problem.evaluate(theta, every, phase, likely=True)

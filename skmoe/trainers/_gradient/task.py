@@ -1,5 +1,6 @@
 """A mixture of networks in training: one batch forward and back, and all rows."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...losses import GateBatch
 from ...routers import Routing
 from ...routers._base import learned_from, make_routing, routed
 from . import objectives
+from .gate import Room
 from .layout import ParameterLayout
 
 # Rows of the pooled variance that are added to those of an expert.
@@ -62,11 +64,13 @@ class Step(NamedTuple):
     value : float, the whole loss
     routing : Routing
     parts : list of floats: the loss of the task, then each auxiliary one
+    touched : numbers of the segments of the parameters that it says something of
     """
 
     value: float
     routing: Routing
     parts: list
+    touched: np.ndarray
 
 
 class Watched(NamedTuple):
@@ -123,6 +127,11 @@ class GradientTask(ParameterLayout):
 
     guide = None
 
+    @cached_property
+    def room(self):
+        """Arrays of the batches."""
+        return Room()
+
     # -- one batch ------------------------------------------------------------
 
     def gradient(self, theta, rows, rng, phase, losses, gradient):
@@ -131,25 +140,24 @@ class GradientTask(ParameterLayout):
         X = _rows(self.gate_design, rows)
         X = np.ascontiguousarray(router.jitter(X, rng))
         gate_theta = theta[: self.gate.n_parameters]
-        outputs, kept = self.gate.forward(X, gate_theta, phase.temperature)
+        room = self.room
+        outputs, kept = self.gate.forward(X, gate_theta, phase.temperature, room)
         logits, pull = router.perturb(outputs, rng)
-        routing, reference = self._route_batch(logits, rows, rng, phase.dense)
+        own = room.like("log weights", logits)
+        own[:] = logits
+        routing, reference = self._route_batch(own, rows, rng, phase.dense)
         scratch = self._forward_experts(theta, rows, routing, phase.dropout, rng)
         given = self.guide[rows] if phase.guided else None
         slope = self._slope(theta, rows, routing, scratch[-1], given)
         batch = GateBatch(outputs, logits, routing, router, self.gate.tree)
         values, extra = _auxiliary(losses, batch)
-        weighted = slope.weighted + routing.weights * extra.weights
-        push = extra.logits
-        if router.gated or phase.dense:
-            push = push + objectives.weights_to_logits(
-                weighted, routing.indices, reference
-            )
+        learns = router.gated or phase.dense
+        push = self._push(slope.weighted, routing, reference, extra, learns)
         self.gate.backward(
             X,
             gate_theta,
             kept,
-            pull(push) + extra.outputs,
+            pull(push) if extra is NOTHING else pull(push) + extra.outputs,
             phase.temperature,
             gradient[: self.gate.n_parameters],
         )
@@ -158,15 +166,31 @@ class GradientTask(ParameterLayout):
         )
         if slope.log_variance is not None:
             self._add_variances(slope.log_variance, gradient)
-        return Step(slope.value + sum(values), routing, [slope.value, *values])
+        parts = [slope.value, *values]
+        touched = self.touched(np.flatnonzero(np.diff(scratch[1])))
+        return Step(sum(parts), routing, parts, touched)
+
+    def _push(self, weighted, routing, reference, extra, learns):
+        """Gradient of the logits (n, K), that of the auxiliary losses included."""
+        if extra is not NOTHING:
+            weighted = weighted + routing.weights * extra.weights
+        if learns:
+            out = self.room.like("push", reference)
+            push = objectives.weights_to_logits(
+                weighted, routing.indices, reference, out
+            )
+        else:
+            push = np.zeros(reference.shape)
+        return push if extra is NOTHING else push + extra.logits
 
     def _add_variances(self, slope, gradient):
         own = slope.sum(axis=0) if self.n_variances == 1 else slope.ravel()
         gradient[self.variances] += own
 
     def _log_gate(self, logits):
-        log_gate = log_weights(logits.copy())
-        if np.isnan(log_gate).any():
+        log_gate = log_weights(logits)
+        # One logit that is none makes its whole row none.
+        if np.isnan(log_gate[:, 0]).any():
             raise Diverged("the gate gave no finite weights")
         return log_gate
 
@@ -187,7 +211,7 @@ class GradientTask(ParameterLayout):
 
     def _route(self, logits, rows, dense):
         """Routing of rows as they are predicted."""
-        log_gate = self._log_gate(logits)
+        log_gate = self._log_gate(logits.copy())
         if dense:
             return self._all_experts(log_gate)
         router, X = self.task.recipe.router, self.task.rows.gate_view[rows]
@@ -369,9 +393,12 @@ class Extra(NamedTuple):
     weights: np.ndarray | float = 0.0
 
 
+NOTHING = Extra()
+
+
 def _auxiliary(losses, batch):
     """Value of each auxiliary loss, and their summed slopes."""
-    values, total = [], Extra(logits=np.zeros_like(batch.logits))
+    values, total = [], NOTHING if not losses else Extra()
     for loss in losses:
         own, slopes = loss.value_and_slopes(batch)
         values.append(own)

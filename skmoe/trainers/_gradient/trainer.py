@@ -29,15 +29,30 @@ from .validation import (
     splitter_of,
 )
 
+# Factor of the learning rates after a share of the steps that follow the warm-up.
+SCHEDULES = {
+    "constant": lambda rest: 1.0,
+    "cosine": lambda rest: 0.5 * (1.0 + np.cos(np.pi * rest)),
+    "linear": lambda rest: 1.0 - rest,
+    # What falls is known only as training goes on.
+    "plateau": lambda rest: 1.0,
+}
 CHOICES = {
     "objective": ("likelihood", "prediction"),
     "start": ("linear", "random"),
-    "schedule": ("constant", "cosine"),
+    "schedule": tuple(SCHEDULES),
 }
 
 
 def _counts(value):
     return isinstance(value, numbers.Integral) and value >= 1
+
+
+def _are_rates(value):
+    if isinstance(value, dict):
+        named = value.keys() == {"gate", "experts"}
+        return named and all(0 < own < np.inf for own in value.values())
+    return 0 < value < np.inf
 
 
 def _is_interval(value):
@@ -74,7 +89,10 @@ RANGES = {
     "validation_fraction": (_is_share, "a number in [0, 1)"),
     "validation": (makes_sense, EXPECTED),
     "warmup": (_is_share, "a number in [0, 1)"),
-    "learning_rate": (lambda value: value > 0, "a number > 0"),
+    "learning_rate": (
+        _are_rates,
+        'a number > 0, or a dict of two such as {"gate": 0.003, "experts": 0.01}',
+    ),
     "clip_norm": (lambda value: value is None or value > 0, "None or a number > 0"),
     "weight_decay": (lambda value: value >= 0, "a number >= 0"),
     "temperature": (_is_temperature, "a number > 0 or a pair of them"),
@@ -106,11 +124,14 @@ class Gradient(Trainer):
         In the first tenth of the epochs the responsibilities are those of a mixture of
         linear experts, briefly trained by EM; or gate and experts start from random
         weights and find their roles alone.
-    learning_rate : float, default=0.01
+    learning_rate : float or dict, default=0.01
+        Or those of ``{"gate": ..., "experts": ...}``, where they differ.
     batch_size : int, default=128
     max_epochs : int, default=200
-    schedule : {"cosine", "constant"}, default="cosine"
-        Learning rate over the epochs, after the warm-up.
+    schedule : {"cosine", "constant", "linear", "plateau"}, default="cosine"
+        Learning rate over the epochs, after the warm-up: down to zero along a cosine or
+        a line, as it is, or halved whenever the loss that training stops by has not
+        fallen for a third of ``n_iter_no_change`` epochs.
     warmup : float, default=0.05
         Share of the steps in which the learning rate rises from zero.
     weight_decay : float, default=0.0
@@ -176,7 +197,7 @@ class Gradient(Trainer):
         objective: str = "likelihood",
         losses: Sequence[Any] = (),
         start: Any = "linear",
-        learning_rate: float = 0.01,
+        learning_rate: Any = 0.01,
         batch_size: int = 128,
         max_epochs: int = 200,
         schedule: str = "cosine",
@@ -326,7 +347,8 @@ class Gradient(Trainer):
         if not is_differentiable(task):
             raise ValueError(
                 f"partial_fit got experts {task.recipe.experts!r}, which are no "
-                "networks; use LinearExpert or MLPExpert on numeric columns, or fit."
+                "networks; use LinearExpert(fixed=None) or MLPExpert on numeric "
+                "columns, or fit."
             )
         problem = GradientTask(task, self.objective, state)
         whole = Split(np.arange(len(task.rows)), None, len(task.rows))
@@ -383,14 +405,21 @@ class Gradient(Trainer):
             dropout=self.expert_dropout,
         )
 
+    def rates(self, n_segments):
+        """Learning rates (n_segments,) of the gate, and of all other parameters."""
+        given = self.learning_rate
+        if not isinstance(given, dict):
+            return np.full(n_segments, float(given))
+        rates = np.full(n_segments, float(given["experts"]))
+        rates[0] = given["gate"]
+        return rates
+
     def rate(self, share):
-        """Learning rate after a share of the steps."""
+        """Factor of the learning rates after a share of the steps."""
         if share < self.warmup:
-            return self.learning_rate * share / self.warmup
-        if self.schedule == "constant":
-            return self.learning_rate
+            return share / self.warmup
         rest = (share - self.warmup) / (1.0 - self.warmup)
-        return self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * rest))
+        return SCHEDULES[self.schedule](rest)
 
 
 def _state_of(fit):
