@@ -69,7 +69,7 @@ def test_plain_arrays_are_taken_as_they_are():
     ("rows", "said"),
     [
         (X[:1, :3], "X has 3 features, but MoERegressor is expecting 4"),
-        (X[0], "Expected 2D array, got 1D array"),
+        (X[0], "Reshape your data"),
         (X[:0], "0 sample"),
         (np.where(X[:1] == X[0, 1], np.nan, X[:1]), "Input X contains NaN"),
         (np.where(X[:1] == X[0, 1], np.inf, X[:1]), "Input X contains infinity"),
