@@ -49,6 +49,7 @@ class Learned(NamedTuple):
     lean : bool, whether what only training needs has been left out
     """
 
+    # Files hold fields by their places, so those that are new come last.
     views: Views
     target: object
     shared: SharedExpert | None
