@@ -56,7 +56,7 @@ classifier, default="softmax"
         How the parts are fitted together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into ``sample_weight``.
-    shared_expert : classifier, default=None
+    shared_expert : {"linear", "additive", "mlp"} or classifier, default=None
         Active for every row. It is fitted first; the routed experts, which must be
         built-in ones, add to its log-probabilities, and are trained with those of
         classifiers fitted to the other folds. It may be a mixture itself. A
@@ -173,7 +173,7 @@ classifier, default="softmax"
         router: int | BaseEstimator | None = None,
         trainer: Part = "em",
         class_weight: dict[Any, float] | str | None = None,
-        shared_expert: BaseEstimator | None = None,
+        shared_expert: Part | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
         n_members: int = 1,
