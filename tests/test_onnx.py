@@ -15,6 +15,7 @@ from sklearn.ensemble import (
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -59,7 +60,7 @@ from skmoe.export.onnx import (  # noqa: E402
     register_with_skl2onnx,
 )
 from skmoe.export.onnx._search import count  # noqa: E402
-from skmoe.export.onnx._special import normal_cdf, student_cdf  # noqa: E402
+from skmoe.export.onnx._special import normal_cdf, normal_quantile, student_cdf  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -178,6 +179,12 @@ CASES = {
     "members top-1": (flat(n_members=2, router=1), X, Y, VALUES),
     "shared": (flat(shared_expert=Ridge(), router=1), X, Y, QUANTILE),
     "piecewise": (flat(gate_features="piecewise-linear"), X, Y, VALUES),
+    "repeated knots": (
+        flat(gate_features="piecewise-linear"),
+        np.column_stack([np.maximum(np.round(X[:, 0]), 0), X[:, 1] > 1, X[:, 2]]),
+        Y,
+        VALUES,
+    ),
     "columns": (flat(gate_features=[0], expert_features=[1, 2]), X, Y, VALUES),
     "hierarchy": (tree(), X, Y, QUANTILE),
     "hierarchy top-1": (tree(router=1), X, Y, VALUES),
@@ -197,6 +204,7 @@ CASES = {
         VALUES,
     ),
     "process": (flat(GaussianProcessRegressor(alpha=0.1), Ridge()), X, Y, VALUES),
+    "neighbours": (flat(KNeighborsRegressor(3), Ridge()), X, Y, VALUES),
     "nested": (flat(flat(), Ridge(), router=1), X, Y, VALUES),
     "constant column": (flat(Ridge(), FOREST), np.c_[X, np.ones(N_ROWS)], Y, VALUES),
     "table": (flat(experts="additive", gate="additive"), TABLE, Y, QUANTILE),
@@ -222,7 +230,7 @@ CASES = {
     ),
     "pool": (
         flat(trainer="two-stage").set_params(
-            experts=AutoPool(include=["linear", "boosting", "mixture"])
+            experts=AutoPool(include=["linear", "boosting", "neighbours"])
         ),
         TABLE,
         Y,
@@ -579,6 +587,9 @@ def test_distribution_functions_are_those_of_scipy(df):
     if df is None:
         found = of_graph(lambda graph: normal_cdf(graph, "x"), columns=z)
         assert np.abs(found - special.ndtr(z)).max() <= 1e-15
+        p = np.append(np.linspace(1e-7, 1 - 1e-7, 300), 0.5)[:, None]
+        found = of_graph(lambda graph: normal_quantile(graph, "x"), columns=p)
+        np.testing.assert_allclose(found, special.ndtri(p), rtol=1e-12, atol=1e-15)
     else:
         found = of_graph(lambda graph: student_cdf(graph, "x", df), columns=z)
         assert np.abs(found - special.stdtr(df, z)).max() <= 3e-14

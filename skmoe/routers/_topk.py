@@ -30,7 +30,8 @@ class TopKRouter(BaseRouter):
 
     References
     ----------
-    .. [1] Jiang, A. Q. et al. (2024). Mixtral of experts. arXiv:2401.04088, eq. 1.
+    .. [1] Jiang, A. Q. et al. (2024). Mixtral of experts. arXiv:2401.04088, section
+       2.1.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from ..._tables.frames import from_arrow
@@ -46,7 +47,7 @@ def to_onnx(
     X_sample : array-like or data frame of shape (n, p)
         Rows like those to come, some hundred of them: the graph has their columns, and
         is checked on them.  A data frame has an input of shape (n, 1) for each column,
-        an array one input "X".
+        an array, or a sparse matrix, one input "X".
     outputs : sequence of str, default=("prediction",)
         What the graph returns, in this order:
 
@@ -100,7 +101,7 @@ def to_onnx(
     """
     register_with_skl2onnx()
     unwrapped = unwrap(model)
-    rows = rows_of(X_sample, "to_onnx")
+    rows = _dense(rows_of(X_sample, "to_onnx"))
     layout = Layout.of(rows, dtype)
     tried = tried_rows(rows, layout, model.predict)
     names = _checked_names(outputs)
@@ -145,7 +146,12 @@ def onnx_inputs(session: Any, X: Table) -> dict[str, np.ndarray]:
     >>> from skmoe.export import onnx_inputs
     >>> answers = session.run(None, onnx_inputs(session, X))  # doctest: +SKIP
     """
-    return Layout.of_session(session).given(from_arrow(X))
+    return Layout.of_session(session).given(_dense(from_arrow(X)))
+
+
+def _dense(X):
+    """Sparse columns as an array, which is what graphs are given."""
+    return X.toarray() if sparse.issparse(X) else X
 
 
 def _checked_names(outputs):
