@@ -367,7 +367,7 @@ def test_doors_that_do_not_serve_them_refuse_them():
         mixture().fit(RowSource.from_arrays(X, Y))
     with pytest.raises(AttributeError) as told:
         mixture().partial_fit(X, Y)
-    assert "use common=None" in str(told.value.__cause__)
+    assert "use common=None" in str(told.value)
     with pytest.raises(ValueError, match="Gradient, which"):
         mixture(trainer="gradient").partial_fit(X, Y)
     with pytest.raises(ValueError, match="only regressors have common"):

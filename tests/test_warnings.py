@@ -242,13 +242,15 @@ def test_a_search_says_each_kind_once(n_jobs):
 @pytest.mark.parametrize(("action", "most"), [("default", 1), ("always", 100)])
 def test_a_search_of_scikit_learn_tells_once_of_experts_that_are_lost(action, most):
     """Unless a filter asks for all of them."""
-    greedy = MoERegressor(trainer=EM(max_iter=5, min_load=0.4), random_state=0)
-    search = GridSearchCV(greedy, {"n_experts": [3, 4, 5]}, cv=2)
+    greedy = MoERegressor(n_experts=4, trainer=EM(min_load=0.5), random_state=0)
+    search = GridSearchCV(greedy, {"trainer__min_load": [0.45, 0.5, 0.6]}, cv=2)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("ignore")
         warnings.simplefilter(action, ExpertCollapseWarning)
         search.fit(X, Y)
-    assert min(most, 3) <= len(found) <= most
+    assert search.best_estimator_.n_experts_ < 4
+    # Of several fits, which name one expert or two.
+    assert min(most, 4) <= len(found) <= most
     assert {own.filename for own in found} == {__file__}
     assert all(len(str(own.message)) < 200 for own in found)
 

@@ -1,7 +1,5 @@
 """What gate and experts see of X: columns or transformations, fitted once."""
 
-import difflib
-
 import numpy as np
 from scipy import sparse
 from sklearn.base import TransformerMixin, clone
@@ -184,10 +182,9 @@ def check_names(transformer, X, name):
     asked = [own for columns in each for own in listed(columns)]
     wrong = [own for own in asked if isinstance(own, str) and own not in known]
     if wrong:
-        near = difflib.get_close_matches(wrong[0], known, n=1)
         raise ValueError(
             f"{name} got the column {wrong[0]!r}, but expected one of {known}"
-            + (f"; did you mean {near[0]!r}?" if near else ".")
+            + did_you_mean(wrong[0], known)
         )
 
 

@@ -1,6 +1,5 @@
 """What pictures share: axes, columns to draw along, and what they are called."""
 
-import difflib
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ from .._sklearn import check_matplotlib_support
 from .._tables.columns import column_kind, column_numbers, column_text
 from .._tables.frames import column_labels, one_column, with_order, with_value
 from .._tables.values import Kind
+from ..exceptions import did_you_mean
 from ._numbers import in_order, numbers
 
 # Different numbers up to which a column is drawn by bars, as nothing lies in between.
@@ -166,11 +166,9 @@ def column_place(model, X, feature, owner):
     whole = isinstance(feature, (int, np.integer)) and not isinstance(feature, bool)
     if whole and -size <= feature < size:
         return int(feature) % size
-    near = difflib.get_close_matches(str(feature), names, n=1)
     raise ValueError(
         f"{owner} got the column {feature!r}, but expected one of {_listed(names)}, or "
-        f"a position from 0 to {size - 1}"
-        + (f"; did you mean {near[0]!r}?" if near else ".")
+        f"a position from 0 to {size - 1}" + did_you_mean(feature, names)
     )
 
 
