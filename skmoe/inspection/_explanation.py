@@ -10,6 +10,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from .._estimators.shown import counted
 from .._typing import Table
 from ._numbers import without_dust
 from ._sentences import Writer
@@ -66,7 +67,8 @@ class Explanation(dict):
 
     def __repr__(self):
         rows, experts = self["gate"].shape
-        return f"Explanation of {rows} rows by {experts} experts"
+        n_rows, n_experts = counted(rows, "row"), counted(experts, "expert")
+        return f"Explanation of {n_rows} by {n_experts}"
 
     @property
     def has_terms(self) -> bool:
