@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._kernels.routing import top_k_rows
+from ..exceptions import did_you_mean
 from ._base import BaseRouter, Routing, check_k
 
 TRAINING = ("soft-then-sparse", "sparse")
@@ -51,7 +52,7 @@ class TopKRouter(BaseRouter):
         if self.training not in TRAINING:
             raise ValueError(
                 f"TopKRouter got training={self.training!r}, but expected one of "
-                f"{TRAINING}."
+                f"{TRAINING}" + did_you_mean(self.training, TRAINING)
             )
         check_k("TopKRouter", self.k, n_experts)
 
