@@ -271,10 +271,10 @@ def settle_prices(weights, size, most, n_rounds, close, prices):
                         gains[k] = weights[i, k] - prices[k]
                     gains[own] = -np.inf
                     offers[i] -= max(_ranked(gains, most), 0.0)
-            ranked = np.sort(offers)
-            price = ranked[0]
+            ranked = np.partition(offers, n_rows - size)
+            price = ranked[n_rows - size]
             if size < n_rows:
-                price = 0.5 * (ranked[n_rows - size - 1] + ranked[n_rows - size])
+                price = 0.5 * (price + ranked[: n_rows - size].max())
             moved = max(moved, abs(price - prices[own]))
             prices[own] = price
         if moved <= close:
