@@ -294,6 +294,23 @@ def filled_places(order, size, most, shape):
     return taken
 
 
+def settled_prices(weights, size, most, n_rounds):
+    """Prices of an auction, expert after expert."""
+    weights, (n, k) = np.asarray(weights), np.shape(weights)
+    prices = np.sort(weights, axis=0)[n - size]
+    for _ in range(n_rounds):
+        for own in range(k):
+            others = np.delete(weights - prices, own, axis=1)
+            given_up = -np.sort(-others, axis=1)[:, most - 1 : most]
+            offers = weights[:, own]
+            if given_up.size:
+                offers = offers - np.maximum(given_up[:, 0], 0.0)
+            ranked = -np.sort(-offers)
+            last = ranked[size - 1]
+            prices[own] = last if size == n else (last + ranked[size]) / 2
+    return prices
+
+
 def sparse_mean(Z, gate_coef, expert_coef, k):
     """Mean of the k most probable linear experts."""
     logits = Z @ gate_coef.T

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeClassifier
-from test_routers import ROUTERS
+from test_routers import NAMES, ROUTERS
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe._numerics.network import Network
@@ -129,7 +129,7 @@ def test_network_is_its_formula(activation):
     assert network.n_parameters == 26
 
 
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_router_learns_regimes(name):
     X, y = make_gated_regression(1500, 3, 3, noise=0.3, random_state=1)
     model = MoERegressor(
@@ -446,7 +446,7 @@ def test_divergence_is_an_error_that_leaves_the_model(
 
 
 @pytest.mark.filterwarnings("ignore:Gradient left expert")
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n_rows", [3, 5])
 def test_fewer_rows_than_a_batch(name, n_rows):
     rng = np.random.default_rng(0)
@@ -563,7 +563,7 @@ def test_gradient_of_a_gate_over_given_experts(objective):
     np.testing.assert_allclose(found, numeric, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_gate_by_gradient_between_refits(name):
     """Experts that are no networks, under every router."""
     X, y = make_gated_regression(900, 3, 3, random_state=0)

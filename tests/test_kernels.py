@@ -470,6 +470,15 @@ def test_fill_places(size, most):
         assert taken.sum(axis=1).max() <= most
 
 
+@pytest.mark.parametrize(("size", "most"), [(6, 2), (15, 4), (5, 1), (30, 4)])
+def test_settle_prices(size, most):
+    weights = RNG.dirichlet(np.ones(4), size=30)
+    prices = np.sort(weights, axis=0)[30 - size].copy()
+    routing.settle_prices(weights, size, most, 7, -1.0, prices)
+    expected = naive.settled_prices(weights, size, most, 7)
+    np.testing.assert_allclose(prices, expected, rtol=1e-12)
+
+
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_row_keys():
     bits = RNG.integers(0, 2**63, size=(20, 3)).astype(np.uint64)

@@ -66,6 +66,14 @@ ROUTERS = {
 }
 
 
+# Of those that derive from another one, long tests are for --thorough.
+LIKE_OTHERS = ("prioritized", "balanced-hash", "multi-hash", "top-p-sparse")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.thorough) if name in LIKE_OTHERS else name
+    for name in ROUTERS
+]
+
+
 def test_a_routing_is_printed_in_one_line():
     routing = TopKRouter(2).route(LOG_GATE)
     load = ", ".join(map(str, routing.load))
@@ -338,7 +346,7 @@ def test_sparse_linear_prediction_is_the_routed_mean(regression, n_outputs, k):
     np.testing.assert_allclose(frames, expected, rtol=1e-3, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_blocks_of_rows_change_nothing(regression, name, monkeypatch):
     X, y = regression
     trainer = "em" if "em" in ROUTERS[name].trainers else Gradient(max_epochs=3)
@@ -447,7 +455,7 @@ def test_bias_belongs_to_the_experts_that_it_was_learned_for():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kind", [HierarchicalMoERegressor, HierarchicalMoEClassifier])
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_trees_shrink_under_any_router(name, kind):
     """One regime: the tree grows to fewer leaves than the router may ask for."""
     rng = np.random.default_rng(0)

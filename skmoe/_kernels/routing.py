@@ -233,6 +233,55 @@ def _make_room(full, expert, count, taken):
 
 
 @jit
+def _ranked(values, rank):
+    """The largest value, the second largest, ...; ``values`` are used up."""
+    found = -np.inf
+    for _ in range(rank):
+        best = np.argmax(values)
+        found = values[best]
+        values[best] = -np.inf
+    return found
+
+
+@jit
+def settle_prices(weights, size, most, n_rounds, close, prices):
+    """Prices (K,) at which each expert has ``size`` rows, and a row ``most`` experts.
+
+    Each expert in turn sets the price at which it gets its rows while others keep
+    theirs: between the last bid that it takes and the first that it does not.  A bid
+    is the weight, less what a full row would give up for one more expert.
+
+    Parameters
+    ----------
+    weights : (n, K)
+    size, most : int
+    n_rounds : int, at most
+    close : float, prices that move by no more are settled
+    prices : (K,) to begin with, changed
+    """
+    n_rows, n_experts = weights.shape
+    offers, gains = np.empty(n_rows), np.empty(n_experts)
+    for _ in range(n_rounds):
+        moved = 0.0
+        for own in range(n_experts):
+            for i in range(n_rows):
+                offers[i] = weights[i, own]
+                if most < n_experts:
+                    for k in range(n_experts):
+                        gains[k] = weights[i, k] - prices[k]
+                    gains[own] = -np.inf
+                    offers[i] -= max(_ranked(gains, most), 0.0)
+            ranked = np.partition(offers, n_rows - size)
+            price = ranked[n_rows - size]
+            if size < n_rows:
+                price = 0.5 * (price + ranked[: n_rows - size].max())
+            moved = max(moved, abs(price - prices[own]))
+            prices[own] = price
+        if moved <= close:
+            break
+
+
+@jit
 def scrambled(value):
     """Scramble the bits of a 64-bit integer (SplitMix64)."""
     value = value + GOLDEN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._kernels.routing import fill_places
+from .._kernels.routing import fill_places, settle_prices
 from ._base import (
     BaseRouter,
     check_k,
@@ -239,14 +239,9 @@ def auction(weights, size, most):
     size : int, rows of an expert
     most : int, experts of a row
     """
-    n_rows, n_experts = weights.shape
+    n_rows = len(weights)
     prices = np.partition(weights, n_rows - size, axis=0)[n_rows - size].copy()
-    for _ in range(MOST_ROUNDS):
-        before = prices.copy()
-        for own in range(n_experts):
-            prices[own] = _price(weights, prices, own, size, most)
-        if np.abs(prices - before).max() <= ROUNDING:
-            break
+    settle_prices(weights, size, most, MOST_ROUNDS, ROUNDING, prices)
     return prices
 
 
@@ -260,13 +255,3 @@ def bids(weights, prices, own, most):
     # A full row would give up another one.
     last = np.partition(gains, n_experts - most, axis=1)[:, n_experts - most]
     return weights[:, own] - np.maximum(last, 0.0)
-
-
-def _price(weights, prices, own, size, most):
-    """The price at which an expert gets its rows, others at theirs."""
-    offers, n_rows = bids(weights, prices, own, most), len(weights)
-    if size == n_rows:
-        return offers.min()
-    ranked = np.partition(offers, [n_rows - size - 1, n_rows - size])
-    # Between the last row that it gets and the first that it does not.
-    return 0.5 * (ranked[n_rows - size - 1] + ranked[n_rows - size])
