@@ -7,6 +7,8 @@ seed per fold; a second seed measures how far the routing is reproduced.
 
     python benchmarks/routing_systems.py --data DIR [--tables elevators ...]
 
+With ``--systems dense Switch ...`` only some of them run.
+
 DIR holds NAME.parquet with the target last; numeric columns are used.  The output:
 RMSE / sd(y); load: largest over mean share of rows; entropy of the gate in nats;
 agreement: adjusted Rand index of the top experts of two seeds; switched: share of rows
@@ -32,16 +34,27 @@ from sklearn.preprocessing import StandardScaler
 from skmoe import MoERegressor
 from skmoe.datasets import make_gated_regression
 from skmoe.experts import MLPExpert
-from skmoe.gates import SoftmaxGate
-from skmoe.losses import ImportanceLoss, LoadBalancingLoss, LoadLoss, RouterZLoss
+from skmoe.gates import SigmoidGate, SoftmaxGate
+from skmoe.losses import (
+    EntropyLoss,
+    ImportanceLoss,
+    LoadBalancingLoss,
+    LoadLoss,
+    RouterZLoss,
+    SlotBalancingLoss,
+)
 from skmoe.routers import (
     BalancedRouter,
+    BatchPrioritizedRouter,
     BiasBalancedRouter,
+    CappedExpertChoiceRouter,
     DenseRouter,
     ExpertChoiceRouter,
     GShardRouter,
     HashRouter,
+    MultiHashRouter,
     NoisyTopKRouter,
+    ResidualRouter,
     SwitchRouter,
     TopKRouter,
     TopPRouter,
@@ -67,7 +80,25 @@ SYSTEMS = {
     "expert choice": (ExpertChoiceRouter(), ()),
     "bias-balanced top-2": (BiasBalancedRouter(2), ()),
     "top-p": (TopPRouter(0.9), ()),
+    "V-MoE, half of the places": (
+        BatchPrioritizedRouter(2, 0.5),
+        (ImportanceLoss(), LoadBalancingLoss()),
+    ),
+    "GShard, balance by slot": (GShardRouter(), (SlotBalancingLoss(),)),
+    "ST-MoE, priority by score": (
+        GShardRouter(threshold=0.2, priority="score"),
+        (LoadBalancingLoss(), RouterZLoss()),
+    ),
+    "expert choice, at most 3": (CappedExpertChoiceRouter(), ()),
+    "two hashes": (MultiHashRouter(2), ()),
+    "DeepSeek-V3": (BiasBalancedRouter(2), (LoadBalancingLoss(0.0001),)),
+    "residual top-1 (DeepSpeed)": (ResidualRouter(1), (LoadBalancingLoss(),)),
+    "top-p in training": (
+        TopPRouter(0.4, training="sparse"),
+        (LoadBalancingLoss(), EntropyLoss()),
+    ),
 }
+SIGMOIDS = {"DeepSeek-V3"}
 
 
 def system(name, seed):
@@ -76,7 +107,7 @@ def system(name, seed):
     return MoERegressor(
         MLPExpert((HIDDEN,)),
         n_experts=N_EXPERTS,
-        gate=SoftmaxGate(alpha=1.0),
+        gate=SigmoidGate(alpha=1.0) if name in SIGMOIDS else SoftmaxGate(alpha=1.0),
         router=router,
         trainer=Gradient(losses=losses, start="random"),
         random_state=seed,
@@ -170,6 +201,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tables", nargs="*", default=[*TABLES, "synthetic"])
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--systems", nargs="*", default=[*SYSTEMS, *rivals(0)])
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     for table in arguments.tables:
@@ -181,10 +213,10 @@ def main():
         print(
             "| training rows/s | prediction rows/s |\n|---|---|---|---|---|---|---|---|"
         )
-        for name in SYSTEMS:
+        for name in filter(SYSTEMS.get, arguments.systems):
             rows = [run_fold(name, f, X, y, *split) for f, split in splits]
             print(line(name, rows), flush=True)
-        for name in rivals(0):
+        for name in filter(rivals(0).get, arguments.systems):
             rows = [run_rival(rivals(f)[name], X, y, *split) for f, split in splits]
             print(line(name, rows), flush=True)
 

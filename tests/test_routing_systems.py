@@ -351,7 +351,7 @@ def test_a_residual_mixture_is_shared_expert_and_coefficient_times_the_rest():
         assert routing.dense()[i] @ values[i] == pytest.approx(expected)
 
 
-@pytest.mark.filterwarnings("ignore:Gradient left expert")
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.ExpertCollapseWarning")
 def test_a_shared_expert_is_trained_jointly(regression):
     X, y = regression
     model = MoERegressor(

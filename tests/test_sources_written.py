@@ -7,7 +7,9 @@ from read_rows import in_batches
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.data import RowSource, write_predictions
 from skmoe.datasets import make_gated_regression
+from skmoe.model_selection import MoERegressorCV
 
+pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 
@@ -34,6 +36,23 @@ def test_answers_are_those_of_arrays(rows, tmp_path):
     density = model.log_density(X, y)
     np.testing.assert_allclose(found["log_density"], density, rtol=1e-9)
     assert [own.name for own in tmp_path.iterdir()] == ["y"]
+
+
+def test_rows_without_a_target_are_predicted_and_not_learned(rows, tmp_path):
+    X, y = rows
+    table = pa.table({"a": X[:, 0], "b": X[:, 1]})
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=250)
+    source = RowSource.from_parquet(tmp_path / "rows.parquet")
+    model, path = MoERegressor(n_experts=2, random_state=0).fit(X, y), tmp_path / "y"
+    assert write_predictions(model, source, path) == len(y)
+    np.testing.assert_allclose(columns(path)["prediction"], model.predict(X))
+    with pytest.raises(ValueError, match="without a target, of which"):
+        write_predictions(model, source, path, "log_density")
+    with pytest.raises(ValueError, match="name the column of y by target="):
+        model.bic(source)
+    for own in (model, MoERegressorCV(model, n_experts=2, criterion="bic")):
+        with pytest.raises(ValueError, match="without a target, of which"):
+            own.fit(source)
 
 
 def test_several_outputs_and_classes(rows, tmp_path):

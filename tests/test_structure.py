@@ -72,6 +72,7 @@ ORDERS = {
         "flat",
         "features",
         "table",
+        "plain",
         "answers",
     ],
     "trainers": [
@@ -89,6 +90,7 @@ ORDERS = {
     ],
     "_estimators": [
         "families",
+        "presets",
         "parts",
         "parameters",
         "target",
@@ -100,10 +102,12 @@ ORDERS = {
         "routed",
         "answers",
         "members",
+        "progress",
         "training",
         "splits",
         "choice",
         "lean",
+        "exact",
         "fitted",
         "shown",
         "batches",

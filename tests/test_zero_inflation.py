@@ -7,7 +7,7 @@ import pytest
 from records import never_falls
 from scipy import stats
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, log_expit
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from test_sources_parts import in_batches
@@ -232,7 +232,8 @@ def test_standard_errors_beside_zeros_are_those_of_the_parts():
 
 
 def test_given_starts_and_zeros():
-    """What labels say of zeros among amounts is overruled, and groups are refused."""
+    """What labels say of zeros among amounts is overruled, and groups of amounts are
+    refused: one that is zero in some rows only is impossible."""
     X, y, _ = table("gamma", n=100)
     model = MoERegressor(
         ML, 2, likelihood="gamma", zero_inflation=True, trainer=EM(max_iter=5)
@@ -244,6 +245,49 @@ def test_given_starts_and_zeros():
     assert np.isfinite(model.log_likelihood_)
     with pytest.raises(ValueError, match="groups with zero_inflation=True"):
         model.fit(X, y, groups=np.arange(100) // 2)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_group_of_counts_is_zero_as_a_whole(labelled):
+    rng = np.random.default_rng(0)
+    groups, own = np.repeat(np.arange(100), 4), rng.normal(size=100)
+    X = np.column_stack([own[groups], rng.normal(size=400)])
+    never = rng.random(100) < expit(own)
+    y = np.where(never[groups], 0, rng.poisson(np.exp(0.5 * X[:, 1] - 0.2)))
+    weight = np.repeat(1.0 + np.arange(100) % 2, 4)
+    model = MoERegressor(
+        ML,
+        1,
+        gate=SoftmaxGate(alpha=0),
+        gate_features=[0],
+        expert_features=[1],
+        likelihood="poisson",
+        zero_inflation=True,
+        trainer=EXACT,
+    )
+    # Labels by row, of which some are impossible.
+    given = {"start": (y == 0).astype(int)} if labelled else {}
+    model.fit(X, y, sample_weight=weight, groups=groups, **given)
+    empty = np.bincount(groups, y) == 0
+
+    def loss(theta):
+        at = theta[0] + theta[1] * own
+        rows = stats.poisson.logpmf(y, np.exp(theta[2] + theta[3] * X[:, 1]))
+        counts = log_expit(-at) + np.bincount(groups, rows)
+        zeros = np.where(empty, log_expit(at), -np.inf)
+        return -weight[::4] @ np.logaddexp(counts, zeros)
+
+    found = minimize(loss, np.zeros(4), method="BFGS")
+    assert model.log_likelihood_ == pytest.approx(-found.fun, abs=1e-5)
+    expert = model.experts_[0]
+    np.testing.assert_allclose(
+        [expert.intercept_, *expert.coef_], found.x[2:], atol=1e-3
+    )
+    resp = model.responsibilities(X, y, groups=groups)
+    assert resp.shape == (100, 2)
+    np.testing.assert_array_equal(resp[~empty, 1], 0.0)
+    assert (resp[empty, 1] > 0.5).all()
+    assert model.n_parameters_ == 4
 
 
 def test_zeros_and_exposures_of_rows_on_disk():

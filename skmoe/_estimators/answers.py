@@ -24,6 +24,8 @@ LEFT_OUT = {
     "offset": "as of exposure one; pass offset, the logarithm of each row's exposure",
     "trials": "as one trial; pass trials, their number in each row",
 }
+# Rows about which experts are asked at once, in whatever context joblib has.
+FEW_ROWS = 8
 # How far gate weights of the rows of a group may be apart.
 SAME_GATE = 1e-6
 
@@ -103,6 +105,12 @@ class FittedMixture(NamedTuple):
         log_gate = np.broadcast_to(-np.log(shape[1]), shape)
         return routed(self.router, log_gate, X=gate_view)
 
+    def weights(self, gate_view):
+        """Weights (n, K) of all experts, zero for those that do not serve a row."""
+        if self.router.gated:
+            return self.gate.weights(gate_view, self.router)
+        return self.route(gate_view).dense()
+
     def each(self, seen):
         """Prediction (n, d) of every expert, the shared one's part included."""
         asked = self.target.classes, self.target.n_outputs
@@ -110,7 +118,8 @@ class FittedMixture(NamedTuple):
             (expert, view, *asked, seen.offset)
             for expert, view in zip(self.experts, seen.experts, strict=True)
         ]
-        return ask(predict_expert, calls, self.experts, self.n_jobs)
+        few = seen.gate.shape[0] <= FEW_ROWS
+        return ask(predict_expert, calls, self.experts, self.n_jobs, few)
 
     def predictions(self, seen):
         """Predictions (n, K, d) of all experts."""
@@ -119,14 +128,14 @@ class FittedMixture(NamedTuple):
     def log_parts(self, seen, y):
         """Log gate weights after routing, and expert log-densities, both (n, K)."""
         with np.errstate(divide="ignore"):
-            log_gate = np.log(self.route(seen.gate).dense())
+            log_gate = np.log(self.weights(seen.gate))
         own, predictions = self._likelihoods_at(seen), self.each(seen)
         return log_gate, mixture.log_prob(own, y, predictions, seen.size)
 
     def components(self, seen):
         """Weights, predictions and likelihoods of the experts, with the rows' sizes."""
         predictions = self.predictions(seen)
-        weights = self.route(seen.gate).dense()
+        weights = self.weights(seen.gate)
         own = self._likelihoods_at(seen)
         return mixture.Components(weights, predictions, own, seen.size)
 
@@ -154,12 +163,16 @@ class FittedMixture(NamedTuple):
         mean = routed_linear.predict(self, seen)
         if mean is not None:
             return mean if seen.offset is None else mean + seen.offset
-        routing = self.route(seen.gate)
-        if routing.load.sum() < len(routing.indices) * self.n_experts:
-            return self._routed_mean(routing, seen)
-        weights, predictions = routing.dense(), self.predictions(seen)
-        own = mixture.Components(weights, predictions, self.likelihoods, seen.size)
-        return mixture.mean(weights, own.means())
+        if self.router.is_dense:
+            weights = self.weights(seen.gate)
+        else:
+            routing = self.route(seen.gate)
+            if routing.load.sum() < len(routing.indices) * self.n_experts:
+                return self._routed_mean(routing, seen)
+            weights = routing.dense()
+        pairs = zip(self.likelihoods, self.each(seen), strict=True)
+        means = [own.mean(at, seen.size) for own, at in pairs]
+        return mixture.mean(weights, np.stack(means, axis=1))
 
     def _routed_mean(self, routing, seen):
         offset, size = seen.offset, seen.size
@@ -174,26 +187,31 @@ class FittedMixture(NamedTuple):
             return routing.weights[rows, slots][:, None] * part
 
         asked = [self.experts[k] for k, _, _ in groups]
-        parts = ask(predict, groups, asked, self.n_jobs)
+        few = len(routing.indices) <= FEW_ROWS
+        parts = ask(predict, groups, asked, self.n_jobs, few)
         out = np.zeros((len(routing.indices), parts[0].shape[1]))
         for (_, rows, _), part in zip(groups, parts, strict=True):
             out[rows] += part
         return out
 
 
-def ask(function, calls, experts, n_jobs):
+def ask(function, calls, experts, n_jobs, few=False):
     """Answers to calls, one per expert, in their order.
 
     Experts that are at hand come first: to fetch the others may send them away.
     """
-    order = np.argsort([traits(expert).waits for expert in experts], kind="stable")
+    waits = [traits(expert).waits for expert in experts]
+    if not any(waits):
+        return run_calls(function, calls, n_jobs, few=few)
+    order = np.argsort(waits, kind="stable")
     found = run_calls(function, [calls[i] for i in order], n_jobs)
     return [found[i] for i in np.argsort(order)]
 
 
 def fitted_mixture(model):
     """The parts of a fitted estimator."""
-    check_is_fitted(model)
+    if model._learned is None:
+        check_is_fitted(model)
     learned = model._learned
     return FittedMixture(
         model.gate_,

@@ -30,7 +30,7 @@ from .._sklearn import (
 from .._typing import Method, Table
 from .._warnings import quietly, tells_once
 from ..data import RowSource
-from ..exceptions import ExpertCollapseWarning
+from ..exceptions import ExpertCollapseWarning, did_you_mean
 from ..experts._base import seed_experts, traits
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
@@ -54,16 +54,15 @@ from .parameters import ExpertParameters, refuse_classes, warn_before
 from .parts import (
     AUTO,
     BOUND,
-    EXPERTS,
     MOST_EXPERTS,
     SHARED,
     SPLITTER,
-    TRAINERS,
     asked_of,
     flat_gate,
     has_own_names,
     resolve,
 )
+from .presets import EXPERTS, TRAINERS
 from .shared import fit_shared
 from .shown import block_of, few_of
 from .sources import fit_source
@@ -125,7 +124,7 @@ def check_freeze(freeze, names, owner="partial_fit"):
     if not known:
         raise ValueError(
             f"{owner} got freeze={freeze!r}, but expected None, 'experts', 'gate' or a "
-            f"list of names out of {names}."
+            f"list of names out of {names}" + did_you_mean(freeze, FREEZE)
         )
 
 
@@ -192,7 +191,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             None,
         ],
         "trainer": [str, HasMethods(["fit"])],
-        "shared_expert": [HasMethods(["fit"]), None],
+        "shared_expert": [HasMethods(["fit"]), StrOptions({*EXPERTS}), None],
         "gate_features": "no_validation",
         "expert_features": "no_validation",
         "n_members": [Interval(numbers.Integral, 1, None, closed="left")],
@@ -278,8 +277,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             check_constant(parts, given, views.gate, self)
         routed = route_fit_params(self, parts, fit_params, groups)
         seen = training_views(views, table, parts)
-        if any(traits(expert).holds for expert in parts.by_name().values()):
-            parts = with_fixed(self, parts, views, table)
+        parts = placed(self, parts, views, table)
         task = make_task(self, parts, given, seen, resp)
         widths = widths_of(parts.names, seen)
         if previous is not None:
@@ -319,6 +317,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         check_same(before, n_outputs, type(self).__name__)
         shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
         views = views.spread(previous.kept, len(parts.experts))
+        parts = placed(self, parts, views, table)
         seen = training_views(views, table, parts)
         task = make_task(self, parts, given, seen).with_rows(size=size)
         task = positive_rows(with_shared(task, offset))
@@ -353,6 +352,13 @@ def fit_from(model, X, y, sample_weight=None, *, resp, groups=None, **sizes):
     return model._fit(X, y, sample_weight, {}, sizes, resp, groups)
 
 
+def placed(model, parts, views, table):
+    """The parts, whose experts know columns of fixed coefficients by position."""
+    if any(traits(own).holds for own in parts.by_name().values()):
+        return with_fixed(model, parts, views, table)
+    return parts
+
+
 def check_groups(model, X, y, sample_weight, groups):
     """Raise ``GroupsDiffer`` where a mixture would not be fitted to groups for what
     its gate reads."""
@@ -372,6 +378,7 @@ def first_batch(model, parts, given, reading, freeze, counts, size):
         check_size(parts, int(np.count_nonzero(given.weight)))
     views = fit_views(reading, parts.by_name(), given, model.random_state)
     shared, offset = fit_shared_of(model, parts, given, views, {})
+    parts = placed(model, parts, views, given.table)
     seen = training_views(views, given.table, parts)
     task = make_task(model, parts, given, seen).with_rows(size=size)
     task, choice = positive_rows(with_shared(task, offset)), None

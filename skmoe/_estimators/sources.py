@@ -24,6 +24,7 @@ from ..trainers._streamed import CODES, StreamedRows
 from . import answers
 from .batches import batches_for
 from .choice import sized
+from .common import with_fixed
 from .first_pass import FirstPass, one_size, row_numbers
 from .fitted import Learned, fit_and_commit, settled
 from .grouped_pass import GroupedPass
@@ -76,6 +77,8 @@ def fit_after(model, parts, first, source):
         views = views.plain()
     if first.n_groups is not None:
         first.check_gate(*read_by_gate(parts, views, table, batches))
+    if _holds(parts):
+        parts = with_fixed(model, parts, views, table)
     seen = training_views(views, table, parts)
     widths = widths_of(parts.names, seen)
     task, choice = make_task(model, parts, own, seen), None
@@ -117,6 +120,7 @@ def chosen_columns(views, batches):
 
 def first_pass(model, parts, source):
     """The ``FirstPass`` over a source for the parts of a mixture."""
+    check_target(model, source)
     reading = Reading(parts.asked, parts.gate.node_gate)
     batches = batches_for(reading, source.names)
 
@@ -125,6 +129,15 @@ def first_pass(model, parts, source):
         return kind(model, source, parts.support, batches)
 
     return source.remembered((type(batches), repr(parts.support)), read)
+
+
+def check_target(model, source):
+    """Raise ``ValueError`` for a source without the target that is asked for."""
+    if not source.has_target:
+        raise ValueError(
+            f"{type(model).__name__} got a RowSource without a target, of which it can "
+            "predict only; name the column of y by target=."
+        )
 
 
 def first_look(model, source):
@@ -145,7 +158,7 @@ class Remembered(RowSource):
     def __init__(self, source):
         self.source, self._known = source, {}
         self.names, self.size_name = source.names, source.size_name
-        self.has_groups = source.has_groups
+        self.has_groups, self.has_target = source.has_groups, source.has_target
 
     def batches(self):
         return self.source.batches()
@@ -191,16 +204,7 @@ def _refused_parts(parts, served):
     fused = _is_fused(parts)
     ends = isinstance(trainer, EM) and trainer.objective != "prediction"
     return [
-        (
-            f"experts={asked.experts!r}",
-            any(traits(own).shares or traits(own).holds for own in parts.experts),
-            "use common=None and fixed=None",
-        ),
-        (
-            f"experts={asked.experts!r}",
-            not served,
-            "use LinearExpert or AdditiveExpert",
-        ),
+        *_refused_experts(parts, served, fused),
         (
             f"gate={asked.gate!r}",
             not (gate.streams or fused),
@@ -224,6 +228,29 @@ def _refused_parts(parts, served):
             "use trainer='em' with the likelihood as its objective",
         ),
     ]
+
+
+def _refused_experts(parts, served, fused):
+    """What the user wrote of experts, whether it is not read, and the remedy."""
+    asked, likelihood = f"experts={parts.asked.experts!r}", parts.likelihood
+    return [
+        (
+            asked,
+            any(traits(expert).shares for expert in parts.experts),
+            "use common=None",
+        ),
+        (
+            f"{asked} and likelihood={likelihood!r}",
+            _holds(parts) and not fused,
+            "use fixed=None, or equal experts with likelihood='gaussian'",
+        ),
+        (asked, not served, "use LinearExpert or AdditiveExpert"),
+    ]
+
+
+def _holds(parts):
+    """Whether some coefficients of experts are given."""
+    return any(traits(expert).holds for expert in parts.experts)
 
 
 def _is_fused(parts):
@@ -279,6 +306,8 @@ def in_batches(
         check_is_fitted(self)
         check_source_names(self, X)
         refuse_sizes(self, kwargs)
+        if reads_target:
+            check_target(self, X)
 
         def answer(own, y, size):
             known = {**kwargs, **(sizes_in(X, size) if sized else {})}
@@ -341,6 +370,7 @@ def source_parts(model, source, weighted=True):
     ``weighted`` says whether weights of the source count.
     """
     check_source_names(model, source)
+    check_target(model, source)
     rows = _row_parts(model, source)
     if source.has_groups:
         rows = recut_whole(rows, BATCH_ROWS, CODES)

@@ -10,6 +10,7 @@ from .._numerics.design import stays_sparse
 from .._sklearn import safe_indexing
 from .._tables import features
 from .._tables.flat import FlatColumns, find_flat
+from .._tables.plain import plain_table
 from .._tables.table import has_text, opened, read_table, refuse_text
 from ..experts._base import FOREIGN, reads_numbers, reads_sparse, seed_experts, traits
 from ..experts._curves import CurveEncoding
@@ -201,6 +202,9 @@ class Views(NamedTuple):
 
     def read(self, estimator, X):
         """Validated table of rows that are like those of ``fit``."""
+        plain = None if self.text else plain_table(estimator, X, self.allowed.nan)
+        if plain is not None:
+            return plain
         return read_table(
             estimator,
             opened(X, estimator),

@@ -49,7 +49,8 @@ class ParquetRows(RowSource):
         self.groups, self.has_groups = groups, groups is not None
         own = given_size("RowSource.from_parquet", offset, trials)
         self.size_name, self.size = own
-        self.targets = [target] if isinstance(target, str) else list(target)
+        self.targets = [target] if isinstance(target, str) else list(target or ())
+        self.has_target = bool(self.targets)
         self.one_target = isinstance(target, str)
         schema = self._arrow.parquet.read_schema(self.files[0])
         left_out = {*self.targets, *self._besides, *self._labelled}
@@ -125,7 +126,9 @@ class ParquetRows(RowSource):
     def _arrays(self, batch):
         X = self._columns(batch)
         targets = [self._labels(batch.column(name)) for name in self.targets]
-        y = targets[0] if self.one_target else np.column_stack(targets)
+        y = None
+        if self.has_target:
+            y = targets[0] if self.one_target else np.column_stack(targets)
         weight = None if self.weight is None else _numbers(batch.column(self.weight))
         own = (X, y, weight)
         if self.size is not None:

@@ -40,7 +40,7 @@ def write_predictions(
     ----------
     model : fitted mixture, or search for one
     source : RowSource
-        Read once for each of the answers.
+        Read once for each of the answers; it needs a target for ``"log_density"`` only.
     path : str or path-like
         Of the file, whose folder has to be there.
     answers : sequence of str, default=("predict",)

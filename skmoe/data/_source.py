@@ -30,6 +30,8 @@ class RowSource:
         What each row brings along besides its weight, as in ``fit`` of a regressor.
     has_groups : bool
         Whether rows belong to groups, as in ``fit``; those of a group stand together.
+    has_target : bool
+        Whether it has a target, or is only to be predicted.
 
     Examples
     --------
@@ -48,9 +50,12 @@ class RowSource:
     names = None
     size_name = None
     has_groups = False
+    has_target = True
 
     def batches(self) -> Iterator[tuple[Any, ...]]:
         """Iterator of (X, y, weights) of consecutive rows; weights may be None.
+
+        So is y where there is no target, as ``has_target`` says.
 
         Offsets or trials are a fourth where ``size_name`` says so, and labels of groups
         are the last where ``has_groups``.
@@ -158,7 +163,7 @@ class RowSource:
     @staticmethod
     def from_parquet(
         path: str | PathLike[str],
-        target: str,
+        target: str | Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         weight: str | None = None,
         *,
@@ -173,8 +178,8 @@ class RowSource:
         Parameters
         ----------
         path : str or path-like
-        target : str or list of str
-            Column, or columns, to predict.
+        target : str or list of str, default=None
+            Column, or columns, to predict; None for rows that are only to be predicted.
         columns : list of str, default=None
             Columns of X, which hold numbers or text; None for all that are neither
             target nor weight, offset, trials or groups. Text is read through its

@@ -16,13 +16,17 @@ def run_calls(
     arguments: Iterable[tuple[Any, ...]],
     n_jobs: int | None = None,
     done: Callable[[int], Any] | None = None,
+    few: bool = False,
 ) -> list[Any]:
     """Results of ``function(*a)`` for each tuple ``a``, in order.
 
     Threads are preferred; ``joblib.parallel_config`` may choose another backend.
     ``done`` is told the number of each call, in their order, when its result is there.
+    Unless ``n_jobs`` says otherwise, ``few`` rows are not worth asking who could help.
     """
     runs_foreign_code()
+    if few and n_jobs in (None, 1):
+        return [function(*own) for own in arguments]
     if effective_n_jobs(n_jobs) == 1:
         # Parallel would cost more than an expert's answer for a single row.
         return list(_told((function(*own) for own in arguments), done))

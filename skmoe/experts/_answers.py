@@ -10,7 +10,7 @@ import numpy as np
 from .._tables.answers import LARGEST, answered_proba, answered_values
 from ..likelihoods import smoothed
 from ._base import BuiltInExpert, CorrectedExpert, traits
-from ._foreign import refusals
+from ._foreign import Refusals
 
 
 def predict_expert(expert, view, classes, n_outputs, offset=None):
@@ -74,4 +74,4 @@ def _classes_of(expert):
 def _whose(expert):
     """Errors of an expert with its name; one that is corrected has named itself."""
     is_corrected = isinstance(expert, CorrectedExpert)
-    return nullcontext() if is_corrected else refusals(expert, "predict")
+    return nullcontext() if is_corrected else Refusals(expert, "predict")

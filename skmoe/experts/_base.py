@@ -319,11 +319,6 @@ class FixedCoefficients(CommonCoefficients):
         return bool(self.fixed)
 
     @property
-    def streams(self):
-        """Whether it gains from sums over rows, as it does by itself."""
-        return super().streams and not self.holds
-
-    @property
     def differentiable(self):
         """Whether it is a network, whose coefficients are all free."""
         return not self.holds

@@ -1,7 +1,6 @@
 """How any scikit-learn estimator serves as an expert."""
 
 import inspect
-from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import (
@@ -248,7 +247,7 @@ def _fit_clone(expert, X, y, weight, seed, fit_params):
         if np.ptp(weight[rows]) > 0:
             rows = weighted_resample(weight, seed)
         fit_params = taken_params(X, fit_params, rows)
-        with refusals(expert, "be fitted to its rows"):
+        with Refusals(expert, "be fitted to its rows"):
             return expert.fit(safe_indexing(X, rows), y[rows], **fit_params)
     rows = np.flatnonzero(weight > 0)
     if len(rows) < len(weight):
@@ -257,23 +256,33 @@ def _fit_clone(expert, X, y, weight, seed, fit_params):
     # Weights of one are the same as none, and boosted trees bin much faster without.
     needless = np.all(weight == 1.0) and not _must_have_weight(expert)
     weights = {} if needless else weight_arguments(expert, weight)
-    with refusals(expert, "be fitted to its rows"):
+    with Refusals(expert, "be fitted to its rows"):
         return expert.fit(X, y, **weights, **fit_params)
 
 
-@contextmanager
-def refusals(estimator, what):
-    """Say whose error it is that an estimator of another library raises."""
-    try:
-        yield
-    except NotFittedError:
-        raise
-    except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+class Refusals:
+    """Context that says whose error it is that an estimator of another library raises.
+
+    A class, as a generator costs as much as an answer about one row.
+    """
+
+    kinds = ValueError, TypeError, ArithmeticError, LookupError
+
+    def __init__(self, estimator, what):
+        self.estimator, self.what = estimator, what
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if not isinstance(error, self.kinds) or isinstance(error, NotFittedError):
+            return
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         said = str(error).rstrip(". ")
         raise ValueError(
-            f"{estimator!r} could not {what}: {kind}{said}; where it meets few rows, "
-            "or one class, use fewer experts, and otherwise another estimator."
+            f"{self.estimator!r} could not {self.what}: {kind}{said}; where it meets "
+            "few rows, or one class, use fewer experts, and otherwise another "
+            "estimator."
         ) from error
 
 
@@ -288,3 +297,39 @@ def weighted_resample(weight, seed):
     proba = weight / weight.sum()
     n_rows = np.count_nonzero(weight)
     return np.sort(rng.choice(len(weight), size=n_rows, p=proba))
+
+
+def default_names(experts):
+    """Names of presets, and lower-case ones of classes, as ``make_pipeline`` has them.
+
+    They are numbered where they repeat.
+    """
+    names = [own if isinstance(own, str) else _class_name(own) for own in experts]
+    counts = {name: names.count(name) for name in names}
+    seen = dict.fromkeys(names, 0)
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
+    return unique
+
+
+def _class_name(expert):
+    """Lower-case name of a class, which ``fit`` refuses, or of that of an instance."""
+    kind = expert if isinstance(expert, type) else type(expert)
+    return kind.__name__.lower()
+
+
+def check_names(names, parameters, owner):
+    """Refuse names that repeat, equal a parameter, or contain ``__``."""
+    if len(set(names)) != len(names):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise ValueError(
+            f"{owner} got experts with the same name {twice}; give each its own."
+        )
+    for name in names:
+        if not isinstance(name, str) or "__" in name or name in parameters:
+            raise ValueError(
+                f"{owner} got an expert named {name!r}; names must be strings "
+                "without '__' that are no parameter of the mixture."
+            )

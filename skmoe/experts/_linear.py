@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
 
 from .._numerics.design import (
     column_scale,
@@ -33,6 +32,7 @@ from .._numerics.linalg import (
 )
 from .._numerics.network import Network
 from .._numerics.products import regress
+from .._sklearn import check_fitted
 from ..likelihoods import Gaussian
 from ._base import BuiltInExpert, FixedCoefficients
 from ._sums import LeastSquaresSums, SlopeSums
@@ -375,7 +375,7 @@ class LinearExpert(FixedCoefficients, RidgePart, BuiltInExpert):
         return self
 
     def _linear(self, X):
-        check_is_fitted(self)
+        check_fitted(self, "coef_")
         return X @ self.coef_.T + self.intercept_
 
     def predict(self, X):

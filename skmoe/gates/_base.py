@@ -9,7 +9,7 @@ from sklearn.base import clone
 from .._numerics.linalg import Penalty
 from .._numerics.tree import flat
 from .._stamp import Stamped
-from ..routers._base import routed, stacked
+from ..routers._base import SUM_TOLERANCE, routed, stacked
 
 # Rows that are routed at a time, so that the weights of all experts stay in cache.
 BLOCK_ROWS = 4096
@@ -246,6 +246,15 @@ class BaseGate(Stamped):
         starts = range(0, len(X), BLOCK_ROWS)
         blocks = (X[start : start + BLOCK_ROWS] for start in starts)
         return stacked([routed(router, weigh(block), X=block) for block in blocks])
+
+    def weights(self, X, router):
+        """Weights (n, K) of all experts at prediction, zero for inactive ones."""
+        if router.is_dense and X.shape[0] <= BLOCK_ROWS:
+            # Their order is nothing to whoever asks all of them.
+            weights = np.exp(self.predict_log_proba(X), dtype=np.float64)
+            if (np.abs(weights.sum(axis=-1) - 1.0) <= SUM_TOLERANCE).all():
+                return weights
+        return self.route(X, router).dense()
 
     def count(self, columns):
         """Free parameters, given the ``Columns`` that the gate was fitted to."""

@@ -15,8 +15,8 @@ from .._warnings import heard, tell, unheard
 from ..experts._answers import aligned_proba
 from ..experts._counts import expert_parameters
 from ..experts._foreign import (
+    Refusals,
     holds_frozen,
-    refusals,
     takes_weight,
     weight_arguments,
 )
@@ -131,7 +131,7 @@ class ClassifierGate(BaseGate):
         classifier = clone(self._resolved())
         arguments = weight_arguments(classifier, stacked)
         call = functools.partial(classifier.fit, **arguments)
-        with refusals(classifier, "be fitted as a gate"):
+        with Refusals(classifier, "be fitted as a gate"):
             self.classifier_, said = heard(call, safe_indexing(X, rows), labels)
         tell([said])
         self.n_parameters_ = expert_parameters(self.classifier_)

@@ -6,7 +6,6 @@ import copy
 from functools import partial
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from .._numerics.design import (
     column_scale,
@@ -26,6 +25,7 @@ from .._numerics.multinomial import (
     softmax_parameters,
 )
 from .._numerics.network import Network
+from .._sklearn import check_fitted
 from ._base import BaseGate, LinearForm
 from ._sums import SoftmaxSums
 
@@ -250,7 +250,7 @@ class SoftmaxGate(RidgePart, BaseGate):
         return log_weights(self.scores(X))
 
     def scores(self, X):
-        check_is_fitted(self)
+        check_fitted(self, "coef_")
         return X @ self.coef_.T + self.intercept_
 
     def penalty(self):

@@ -290,68 +290,46 @@ class Trainer(Stamped):
 
     #: Kind by which routers name the trainers whose steps make sense under their rule.
     kind = "em"
-
     #: Whether ``warm_start`` makes use of an earlier fit.
     continues = True
-
     #: Whether its fits are independent calls on all rows, which workers may make.
     spreads = False
-
-    #: Whether ``fit`` leaves frozen parts alone, and pulls others to an earlier fit.
-    tunes = False
-
-    #: Parameter that limits how long ``fit`` trains, if one does.
-    limit = None
-
+    #: Whether ``fit`` leaves frozen parts alone, and pulls others to an earlier fit;
+    #: and the parameter that limits how long it trains, if one does.
+    tunes, limit = False, None
     #: Whether training starts from given responsibilities, if there are any.
     starts_anywhere = False
-
     #: Whether experts get rows of unequal weight where the user's are equal.
     weighs_rows = True
-
     #: Whether penalties stand against the sum of the weights, not the number of rows.
     penalties_see_weight = True
-
     #: The object that splits the rows, if there is one; metadata are routed to it.
     splitter = None
-
     #: Number of the folds, or what splits the rows, of a trainer that has some.
     cv = None
-
     #: Name of the parameter that has what splits the rows.
     split_by = "cv"
-
     #: (X, y) or (X, y, sample_weight) by which it stops and from which it does not
     #: learn, if they are given.
     judges = None
-
     #: Whether parts that read sparse columns are given them as they are.
     keeps_sparse = False
-
     #: Whether training goes on with one batch of rows after another (``fit_batch``).
     takes_batches = False
-
     #: Whether it fits the first of those to the end, as ``fit`` does.
     fits_first_batch = False
-
     #: Likelihoods of values that the trainer fits; None for all.
     likelihoods = None
-
     #: Whether a component without an expert is fitted: noise, or zeros.
     fits_bare = True
-
     #: Whether routers may mask experts in training by rules of their own.
     fits_masks = True
-
     #: Whether rows of a group stay together: in one expert, or in one fold.
     fits_groups = False
-
     #: Whether they share one expert, so that the gate sees each group once.
     shares_experts = False
-
     #: Whether experts may have coefficients in common, which are fitted together.
     fits_common = False
-
     #: Of "gate" and "experts", those whose penalty of absolute values is minded.
     fits_lasso = ("gate", "experts")
 

@@ -4,7 +4,7 @@
 #
 # in the root of the repository reads data that are here already, and writes
 # flexmix_fixed.json.  An offset gives one coefficient to all components, a nested
-# formula leaves columns out of one of them.
+# formula leaves columns out of one of them, and one of them may be zero for certain.
 suppressMessages(library(flexmix))
 folder <- "tests/known_answers"
 control <- list(tolerance = 1e-12, iter.max = 5000, minprior = 0)
@@ -44,10 +44,12 @@ answer <- function(name, data, formula, model, k, gate, starts = 12) {
   fits <- Filter(function(f) !inherits(f, "try-error") && f@k == k, fits)
   best <- fits[[which.max(sapply(fits, function(f) logLik(f)[1]))]]
   found <- lapply(1:k, function(j) drop(parameters(best, component = j)))
-  print(found)
-  own <- sapply(found, function(p) paste0(
+  own <- sapply(found, function(p) {
     # Plain names of columns, whatever flexmix puts before them.
-    "{", paste0('"', sub("^(Comp[.][0-9]+[.])?coef[.]", "", names(p)), '": ', sprintf("%.10g", p), collapse = ", "), "}"))
+    names <- sub("^(Comp[.][0-9]+[.])?coef[.]", "", names(p))
+    values <- ifelse(is.finite(p), sprintf("%.10g", p), "null")
+    paste0("{", paste0('"', names, '": ', values, collapse = ", "), "}")
+  })
   paste0('  "', name, '": {"n_experts": ', k, ', "loglik": ',
          sprintf("%.10g", logLik(best)[1]), ', "df": ', attr(logLik(best), "df"),
          ',\n    "parameters": [', paste(own, collapse = ",\n      "), "]}")
@@ -57,11 +59,14 @@ nreg <- read.csv(file.path(folder, "nregfix_k3.csv"))
 breg <- read.csv(file.path(folder, "bregfix_binomial_k3.csv"))
 counts <- read.csv(file.path(folder, "subjects_counts.csv"))
 breg$no <- breg$trials - breg$yes
+# Every third subject never counts.
+counts$zeros <- ifelse(counts$subject %% 3 == 0, 0, counts$y)
 one_without <- function(f) list(k = c(1, 1, 1), formula = c(f, f, ~ 0))
 
 answers <- c(
   answer("offset", counts, y ~ 1 | subject,
          FLXMRglm(family = "poisson", offset = 0.3 * counts$x), 2, NULL),
+  answer("zeros", counts, zeros ~ x | subject, FLXMRziglm(family = "poisson"), 2, NULL),
   answer("gaussian", nreg, y ~ x2, gaussian_ml(one_without(~ x1)), 3, ~ w),
   answer("binomial", breg, cbind(yes, no) ~ 1,
          FLXMRglmfix(nested = one_without(~ x), family = "binomial"), 3, NULL)

@@ -8,7 +8,9 @@ from . import (  # noqa: F401
     _gates,
     _likelihoods,
     _linear,
+    _neighbours,
     _networks,
+    _quantiles,
     _routing,
     _trees,
 )

@@ -18,31 +18,28 @@ from ._search import count
 from ._transformers import category_places, category_tables, number_columns
 
 
-class Segments(NamedTuple):
-    """Pieces of the curves of all numeric columns, one after another.
+class Pieces(NamedTuple):
+    """Straight pieces of the curves of all numeric columns, one after another.
+
+    The first piece of a column stands for gaps, which reach no knot, not even the one
+    at minus infinity.
 
     Attributes
     ----------
-    low, width : (m,) where each begins, and how wide it is
-    at, slope : (m, n_sets) value there, and by how much it rises
-    offset : (p,) first piece of each column
-    gap : (p,) piece of each column that stands for gaps
-    inner : (p, b) knots between pieces, behind them infinity
-    ends : (2, p) first and last knot of each column
+    knots : (p, b) where the pieces of each column begin, behind them infinity
+    first : (p,) number of the first piece of each column
+    low : (m,) where each piece has its value
+    values : (m, 2, n_sets) the value there, and the slope
     """
 
+    knots: np.ndarray
+    first: np.ndarray
     low: np.ndarray
-    width: np.ndarray
-    at: np.ndarray
-    slope: np.ndarray
-    offset: np.ndarray
-    gap: np.ndarray
-    inner: np.ndarray
-    ends: np.ndarray
+    values: np.ndarray
 
 
-def sums(parts, graph, inputs):
-    """Sums (n, n_sets) of the curves of several parts with one encoding.
+class Curves:
+    """Curves of several parts with one encoding, in a graph.
 
     Parameters
     ----------
@@ -50,27 +47,123 @@ def sums(parts, graph, inputs):
     graph : Graph
     inputs : Inputs
     """
-    encoding = encoding_of(parts[0], inputs)
-    coef = np.vstack([part._on(encoding)[0] for part in parts])
-    encoder, columns = encoding.encoder_, encoding.columns_
-    first = encoding.basis_.first
-    text = [j for j, kind in enumerate(encoder.kinds_) if kind == Kind.TEXT]
-    terms = []
-    if text:
-        tables = category_tables(encoder.categories_, len(text))
+
+    def __init__(self, parts, graph, inputs):
+        self.graph, self.inputs = graph, inputs
+        self.encoding = encoding_of(parts[0], inputs)
+        self.coef = np.vstack([part._on(self.encoding)[0] for part in parts])
+
+    def sums(self, chosen=None, n_parts=1):
+        """Sums of the curves, (n, n_sets), or (n, n_sets / n_parts) of one part a row.
+
+        Parameters
+        ----------
+        chosen : tensor of integers (n, 1), default=None
+            The part of each row; None for all of them.
+        n_parts : int, default=1
+        """
+        encoder, graph = self.encoding.encoder_, self.graph
+        text = [j for j, kind in enumerate(encoder.kinds_) if kind == Kind.TEXT]
+        terms = [self._levels(text, chosen, n_parts)] if text else []
+        numbers = number_columns(encoder, graph, self.inputs)
+        if numbers is not None:
+            pieces = self.pieces(len(text))
+            terms.append(_straight(graph, numbers.numbers(), pieces, chosen, n_parts))
+        level = self.coef[:, -1]
+        if chosen is not None:
+            level = level.reshape(n_parts, -1)
+            level = graph.op("Gather", level, graph.reshape(chosen, -1), axis=0)
+        for term in terms:
+            level = graph.op("Add", term, level)
+        return level
+
+    def _levels(self, text, chosen, n_parts):
+        """What columns of text add, by tables of their levels."""
+        graph, encoding = self.graph, self.encoding
+        tables, total = category_tables(encoding.encoder_.categories_, len(text)), None
         for k, (j, (known, codes)) in enumerate(zip(text, tables, strict=True)):
-            place = category_places(graph, inputs.column(j), known)
-            table = _level_values(columns[k], codes[:, 0], coef, first[k])
-            terms.append(graph.op("Gather", table, place, axis=0))
-    numbers = number_columns(encoder, graph, inputs)
-    if numbers is not None:
-        own = slice(len(text), len(columns))
-        pieces = segments(columns[own], first[own], coef)
-        terms.append(_numeric(graph, numbers.numbers(), pieces, encoding.held))
-    total = terms[0]
-    for term in terms[1:]:
-        total = graph.op("Add", total, term)
-    return graph.op("Add", total, coef[:, -1])
+            place = category_places(graph, self.inputs.column(j), known)
+            own = encoding.columns_[k], codes[:, 0], self.coef, encoding.basis_.first[k]
+            table = _level_values(*own)
+            if chosen is not None:
+                place = _place_of(graph, place, graph.reshape(chosen, -1), n_parts)
+                table = table.reshape(len(table) * n_parts, -1)
+            term = graph.op("Gather", table, place, axis=0)
+            total = term if total is None else graph.op("Add", total, term)
+        return total
+
+    def pieces(self, n_text):
+        """The ``Pieces`` of the numeric columns, which stand behind those of text."""
+        encoding = self.encoding
+        columns, starts = encoding.columns_[n_text:], encoding.basis_.first[n_text:]
+        each = [
+            _pieces_of(own, self.coef[:, start : start + own.n_coef].T, encoding.held)
+            for own, start in zip(columns, starts, strict=False)
+        ]
+        knots = np.full((len(each), max(len(own[0]) for own in each)), np.inf)
+        for row, own in zip(knots, each, strict=True):
+            row[: len(own[0])] = own[0]
+        sizes = [len(own[1]) for own in each]
+        first = np.cumsum([0, *sizes[:-1]])
+        low = np.concatenate([own[1] for own in each])
+        return Pieces(knots, first, low, np.concatenate([own[2] for own in each]))
+
+
+def _pieces_of(column, coef, held):
+    """Knots, and of each piece where it has its value, the value and the slope.
+
+    Parameters
+    ----------
+    column : Column
+    coef : ndarray of shape (n_coef, n_sets)
+    held : bool
+        Whether curves stay level beyond the last knots.
+    """
+    n_knots, nothing = len(column.knots), np.zeros((1, coef.shape[1]))
+    gap = coef[n_knots:] if column.gaps else nothing
+    knots, values = column.knots, coef[:n_knots] if n_knots else nothing
+    if n_knots < 2:
+        at = np.stack([gap, values[:1]])
+        return (
+            [-np.inf],
+            np.zeros(2),
+            np.stack([at[:, 0], np.zeros((2, at.shape[2]))], 1),
+        )
+    slopes = np.diff(values, axis=0) / np.diff(knots)[:, None]
+    low, at = knots[:-1], values[:-1]
+    begins = [-np.inf, *knots[1:-1]]
+    if held:
+        low, at = [0.0, *low, 0.0], np.vstack([values[:1], at, values[-1:]])
+        slopes, begins = np.vstack([nothing, slopes, nothing]), [-np.inf, *knots]
+    at, slopes = np.vstack([gap, at]), np.vstack([nothing, slopes])
+    return begins, np.array([0.0, *low]), np.stack([at, slopes], axis=1)
+
+
+def _straight(graph, X, pieces, chosen, n_parts):
+    """Sums over numeric columns X (n, p): of each its value, and slope times way."""
+    piece = graph.op("Add", count(graph, X, pieces.knots), pieces.first)
+    way = graph.op("Sub", X, graph.op("Gather", pieces.low, piece))
+    way = graph.op("Where", graph.op("IsNaN", X), 0.0, way)
+    values = pieces.values
+    if chosen is not None:
+        piece = _place_of(graph, piece, chosen, n_parts)
+        m, _, n_sets = values.shape
+        values = values.reshape(m, 2, n_parts, n_sets // n_parts).transpose(0, 2, 1, 3)
+    values = values.reshape(-1, 2 * values.shape[-1])
+    # One product of (2, p) and (p, 2 n_sets) per row; of its four blocks two count.
+    ways = graph.op("Unsqueeze", way, np.array([1]))
+    ones = graph.op("Expand", np.float64(1.0), graph.op("Shape", ways))
+    ways = graph.op("Concat", ones, ways, axis=1)
+    product = graph.op("MatMul", ways, graph.op("Gather", values, piece, axis=0))
+    half = values.shape[1] // 2
+    wanted = np.zeros((4 * half, half))
+    wanted[:half], wanted[3 * half :] = np.eye(half), np.eye(half)
+    return graph.op("MatMul", graph.reshape(product, -1, 4 * half), wanted)
+
+
+def _place_of(graph, place, chosen, n_parts):
+    """Places in a table that has the rows of all parts side by side."""
+    return graph.op("Add", graph.op("Mul", place, np.int64(n_parts)), chosen)
 
 
 def encoding_of(part, inputs):
@@ -85,50 +178,9 @@ def _level_values(column, codes, coef, first):
     return padded[:, np.where(at < 0, padded.shape[1] - 1, at + first)].T
 
 
-def segments(columns, first, coef):
-    """The ``Segments`` of numeric columns."""
-    low, width, at, slope, offset, gap = [], [], [], [], [], []
-    for own, start in zip(columns, first, strict=True):
-        offset.append(len(low))
-        knots, values = own.knots, coef[:, start : start + len(own.knots)]
-        if len(knots) > 1:
-            low += knots[:-1].tolist()
-            width += np.diff(knots).tolist()
-            at += values[:, :-1].T.tolist()
-            slope += np.diff(values, axis=1).T.tolist()
-        else:
-            known = values[:, 0] if len(knots) else np.zeros(len(coef))
-            low, width = [*low, 0.0], [*width, 1.0]
-            at, slope = [*at, known.tolist()], [*slope, [0.0] * len(coef)]
-        gap.append(len(low))
-        missing = coef[:, start + len(knots)] if own.gaps else np.zeros(len(coef))
-        low, width = [*low, 0.0], [*width, 1.0]
-        at, slope = [*at, missing.tolist()], [*slope, [0.0] * len(coef)]
-    most = max([len(own.knots) - 2 for own in columns] + [0])
-    inner = np.full((len(columns), most), np.inf)
-    ends = np.zeros((2, len(columns)))
-    for j, own in enumerate(columns):
-        if len(own.knots) > 1:
-            inner[j, : len(own.knots) - 2] = own.knots[1:-1]
-            ends[:, j] = own.knots[[0, -1]]
-    given = map(np.array, (low, width, at, slope, offset, gap))
-    return Segments(*given, inner, ends)
-
-
-def _numeric(graph, X, pieces, held):
-    """Sums (n, n_sets) over numeric columns X (n, p)."""
-    gaps = graph.op("IsNaN", X)
-    if held:
-        X = graph.op("Min", graph.op("Max", X, pieces.ends[0]), pieces.ends[1])
-    piece = graph.op("Add", count(graph, X, pieces.inner), pieces.offset)
-    piece = graph.op("Where", gaps, pieces.gap, piece)
-    way = graph.op("Sub", X, graph.op("Gather", pieces.low, piece))
-    way = graph.op("Div", way, graph.op("Gather", pieces.width, piece))
-    way = graph.op("Where", gaps, 0.0, way)
-    way = graph.op("Unsqueeze", way, np.array([2]))
-    rise = graph.op("Mul", graph.op("Gather", pieces.slope, piece, axis=0), way)
-    value = graph.op("Add", graph.op("Gather", pieces.at, piece, axis=0), rise)
-    return graph.sum(value, axis=1, keepdims=0)
+def sums(parts, graph, inputs):
+    """Sums (n, n_sets) of the curves of several parts."""
+    return Curves(parts, graph, inputs).sums()
 
 
 def _values(expert, graph, inputs):
@@ -140,6 +192,13 @@ def _together(experts, graph, inputs):
         return None
     total = sums(experts, graph, inputs)
     total = graph.reshape(total, 0, len(experts), -1)
+    return INVERSE[link_of(experts[0])](graph, total)
+
+
+def _chosen(experts, graph, inputs, chosen):
+    if not _alike(experts, inputs):
+        return None
+    total = Curves(experts, graph, inputs).sums(chosen, len(experts))
     return INVERSE[link_of(experts[0])](graph, total)
 
 
@@ -162,11 +221,23 @@ def _proba_together(experts, graph, inputs):
     return graph.op("Softmax", total, axis=2)
 
 
+def _proba_chosen(experts, graph, inputs, chosen):
+    if not _alike(experts, inputs):
+        return None
+    total = Curves(experts, graph, inputs).sums(chosen, len(experts))
+    return graph.op("Softmax", total, axis=1)
+
+
 def _gate(gate, graph, inputs):
     return sums([gate], graph, inputs)
 
 
 for _kind in (AdditiveExpert, GeneralizedAdditiveExpert, VarianceCurves):
-    register_expert(_kind, _values, together=_together)
-register_expert(AdditiveClassifierExpert, _proba, together=_proba_together)
+    register_expert(_kind, _values, together=_together, chosen=_chosen)
+register_expert(
+    AdditiveClassifierExpert,
+    _proba,
+    together=_proba_together,
+    chosen=_proba_chosen,
+)
 register_gate(AdditiveGate, _gate)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from ..._tables.frames import from_arrow
 from ..._typing import Table
+from ..._version import __version__
 from ...inspection._unwrap import rows_of, unwrap
 from ._check import check_graph, session_of, tried_rows
 from ._foreign import difference
@@ -45,7 +47,7 @@ def to_onnx(
     X_sample : array-like or data frame of shape (n, p)
         Rows like those to come, some hundred of them: the graph has their columns, and
         is checked on them.  A data frame has an input of shape (n, 1) for each column,
-        an array one input "X".
+        an array, or a sparse matrix, one input "X".
     outputs : sequence of str, default=("prediction",)
         What the graph returns, in this order:
 
@@ -94,12 +96,12 @@ def to_onnx(
     >>> session = onnxruntime.InferenceSession(
     ...     graph.SerializeToString(), providers=["CPUExecutionProvider"]
     ... )  # doctest: +SKIP
-    >>> session.run(["prediction"], onnx_inputs(X))[0].shape  # doctest: +SKIP
+    >>> session.run(None, onnx_inputs(session, X))[0].shape  # doctest: +SKIP
     (200,)
     """
     register_with_skl2onnx()
     unwrapped = unwrap(model)
-    rows = rows_of(X_sample, "to_onnx")
+    rows = _dense(rows_of(X_sample, "to_onnx"))
     layout = Layout.of(rows, dtype)
     tried = tried_rows(rows, layout, model.predict)
     names = _checked_names(outputs)
@@ -114,31 +116,42 @@ def to_onnx(
     return proto
 
 
-def onnx_inputs(X: Table, *, dtype: Any = None) -> dict[str, np.ndarray]:
-    """What a session of onnxruntime is given for a table.
+def onnx_inputs(session: Any, X: Table) -> dict[str, np.ndarray]:
+    """What a session of an exported graph is given for a table.
 
     Parameters
     ----------
+    session : onnxruntime.InferenceSession, or the graph itself
+        Of a graph that :func:`to_onnx` has written.
     X : array-like or data frame of shape (n, p)
-        With columns like those of the sample that the graph was made from.
-    dtype : {numpy.float32, numpy.float64}, default=None
-        As given to :func:`to_onnx`.
 
     Returns
     -------
     dict of str to ndarray
         Of a data frame a column (n, 1) by each name, of an array its rows by "X".
-        Numbers that are missing are NaN, text that is missing is "".
+        Numbers that are missing are NaN, text that is missing is "", times are
+        seconds since 1970.
+
+    Raises
+    ------
+    ValueError
+        For other graphs, and for tables that lack a column.
+
+    See Also
+    --------
+    to_onnx : Makes the graph.
 
     Examples
     --------
-    >>> import numpy as np
     >>> from skmoe.export import onnx_inputs
-    >>> onnx_inputs(np.zeros((2, 3)))["X"].shape
-    (2, 3)
+    >>> answers = session.run(None, onnx_inputs(session, X))  # doctest: +SKIP
     """
-    rows = from_arrow(X)
-    return Layout.of(rows, dtype).given(rows)
+    return Layout.of_session(session).given(_dense(from_arrow(X)))
+
+
+def _dense(X):
+    """Sparse columns as an array, which is what graphs are given."""
+    return X.toarray() if sparse.issparse(X) else X
 
 
 def _checked_names(outputs):
@@ -179,8 +192,8 @@ def graph_of(unwrapped, X, layout, names):
 
 def _finished(graph, outputs, layout):
     described = [(own.name, own.tensor, own.dtype, own.shape) for own in outputs]
-    doc = "A mixture of experts, written by skmoe."
-    return graph.model(layout.described(), described, doc)
+    metadata = {"skmoe_version": __version__, **layout.described_by_words()}
+    return graph.model(layout.described(), described, metadata)
 
 
 def blamed(unwrapped, X, layout, row):

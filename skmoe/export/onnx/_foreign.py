@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from sklearn.base import is_classifier
+from sklearn.utils import get_tags
 
 from ..._tables.frames import is_frame
 from ...experts._base import FOREIGN, traits
@@ -75,6 +76,11 @@ def foreign_columns(transformer, graph, inputs, who):
     return Matrix.of(graph, tensor, width)
 
 
+def is_transformer(estimator):
+    """Whether an estimator makes columns, rather than to predict."""
+    return get_tags(estimator).transformer_tags is not None
+
+
 def _refuse_known(estimator, who):
     """Refuse by name what is known to go wrong, also where rows do not show it."""
     if traits(estimator) is not FOREIGN:
@@ -111,13 +117,14 @@ def _converted(estimator, answer, graph, inputs, who, output):
 
 
 def _check_found(best, said, estimator, who):
-    kind = type(estimator).__name__
+    kind, transforms = type(estimator).__name__, is_transformer(estimator)
+    register = "register_transformer" if transforms else "register_expert"
     if best is None:
         refuse(
             f"{who} ({kind})",
             f"skl2onnx does not convert it ({said[-1] if said else 'no way is known'})",
-            "use another estimator for it, or register a converter by "
-            f"skmoe.export.onnx.register_expert({kind}, ...)",
+            "use another one in its place, or register a converter by "
+            f"skmoe.export.onnx.{register}({kind}, ...)",
         )
     if not best.error <= LIMITS[best.attempt.dtype]:
         refuse(

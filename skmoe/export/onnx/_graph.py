@@ -1,6 +1,9 @@
 """A thin builder of ONNX graphs: operators are called, and tensors are names."""
 
+from __future__ import annotations
+
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +53,10 @@ class Graph:
     True
     """
 
-    def __init__(self, prefix=""):
-        self.nodes, self.constants, self.domains = [], {}, {""}
+    def __init__(self, prefix: str = "") -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[Any, Any] = {}
+        self.domains = {""}
         self._prefix, self._numbers = prefix, itertools.count()
         #: Largest difference of answers that is due to parts in single precision.
         self.tolerance = 0.0
@@ -112,6 +117,10 @@ class Graph:
         """The values as doubles."""
         return self.cast(tensor, np.float64)
 
+    def cosine(self, tensor):
+        """Cosines of doubles, which not all versions of onnxruntime have."""
+        return self.op("Sin", self.op("Add", tensor, np.pi / 2))
+
     def sum(self, tensor, axis=1, keepdims=1):
         """Sums along an axis."""
         return self.op("ReduceSum", tensor, np.array([axis]), keepdims=keepdims)
@@ -171,14 +180,15 @@ class Graph:
         self.domains.update(own.domain for own in model.opset_import)
         return [output.name for output in own.output]
 
-    def model(self, inputs, outputs, doc=""):
+    def model(self, inputs, outputs, metadata=None):
         """The finished model.
 
         Parameters
         ----------
         inputs : list of (name, dtype, number of columns)
         outputs : list of (name, tensor, dtype, shape behind the rows)
-        doc : str
+        metadata : dict of str to str, default=None
+            What the model says about itself.
 
         Returns
         -------
@@ -205,8 +215,8 @@ class Graph:
             opset_imports=opsets,
             ir_version=IR_VERSION,
             producer_name="skmoe",
-            doc_string=doc,
         )
+        helper.set_model_props(model, metadata or {})
         checker.check_model(model)
         return model
 

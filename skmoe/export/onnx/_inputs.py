@@ -1,6 +1,9 @@
 """Tables in a graph: what parts read, and what a session is given for a table."""
 
+from __future__ import annotations
+
 import copy
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -8,12 +11,15 @@ import numpy as np
 from ..._tables.columns import column_kind, column_numbers, column_text, typed_kind
 from ..._tables.frames import as_columns, as_table, column_labels, is_frame
 from ..._tables.values import Kind
+from ._graph import Graph
 from ._registry import refuse
 
 #: Name of the one input of an array.
 MATRIX = "X"
 #: What stands for a gap among text.
 GAP = ""
+#: Under which a graph keeps what its columns are.
+KEY = "skmoe_columns"
 
 
 class Column(NamedTuple):
@@ -32,6 +38,21 @@ class Column(NamedTuple):
     def is_text(self):
         """Whether it holds text, or categories."""
         return self.dtype.kind == "O"
+
+
+def _metadata(source):
+    """What is written beside a graph, by keys."""
+    try:
+        return source.get_modelmeta().custom_metadata_map
+    except AttributeError:
+        pass
+    try:
+        return {own.key: own.value for own in source.metadata_props}
+    except AttributeError:
+        raise TypeError(
+            f"onnx_inputs got {type(source).__name__}, but expected a session of "
+            "onnxruntime, or what to_onnx returns."
+        ) from None
 
 
 class Layout(NamedTuple):
@@ -64,6 +85,31 @@ class Layout(NamedTuple):
             columns = [own._replace(dtype=kind) for own in columns]
         return cls(columns, is_frame(X))
 
+    @classmethod
+    def of_session(cls, session):
+        """That which an exported graph, or a session of one, asks for.
+
+        Raises ``ValueError`` for a graph that skmoe has not written, ``TypeError`` for
+        what is neither.
+        """
+        known = _metadata(session).get(KEY)
+        if known is None:
+            raise ValueError(
+                "onnx_inputs got a session without a description of its columns, but "
+                "expected one of a graph that skmoe.export.to_onnx has written; give "
+                "the session its arrays by the names of its inputs."
+            )
+        known = json.loads(known)
+        columns = [Column(name, np.dtype(kind)) for name, kind in known["columns"]]
+        return cls(columns, known["framed"])
+
+    def described_by_words(self):
+        """What ``of_session`` reads, as text that a graph keeps."""
+        kinds = ["O" if own.is_text else own.dtype.str for own in self.columns]
+        names = [str(own.label) for own in self.columns]
+        columns = [list(own) for own in zip(names, kinds, strict=True)]
+        return {KEY: json.dumps({"framed": self.framed, "columns": columns})}
+
     @property
     def matrix_dtype(self):
         """Type of the one input: text if some column is."""
@@ -88,14 +134,28 @@ class Layout(NamedTuple):
     def given(self, X):
         """What a session is given for a table: arrays by the names of inputs."""
         X = as_table(X)
-        pairs = zip(self.columns, as_columns(X), strict=True)
         if not self.framed and self.matrix_dtype.kind == "f":
             return {MATRIX: np.asarray(X, dtype=self.matrix_dtype)}
+        pairs = zip(self.columns, self._columns_of(X), strict=True)
         found = [_values(column, own, self.framed) for column, own in pairs]
         if self.framed:
             named = zip(self.columns, found, strict=True)
             return {str(column.label): own[:, None] for column, own in named}
         return {MATRIX: np.column_stack(found).astype(object)}
+
+    def _columns_of(self, X):
+        """Columns of a table, by their names if it has some."""
+        if not self.framed or not is_frame(X):
+            return as_columns(X)
+        places = {str(name): j for j, name in enumerate(column_labels(X))}
+        missing = [own.label for own in self.columns if str(own.label) not in places]
+        if missing:
+            raise ValueError(
+                f"onnx_inputs got a table without the columns {missing}, but expected "
+                "all of those of X_sample."
+            )
+        columns = as_columns(X)
+        return [columns[places[str(own.label)]] for own in self.columns]
 
 
 def _dtype(column, dtype):
@@ -140,7 +200,7 @@ class Inputs:
 
     sample = curves = None
 
-    def __init__(self, graph, columns):
+    def __init__(self, graph: Graph, columns: list[Column]) -> None:
         self.graph, self.columns = graph, columns
         self._numbers = None
 

@@ -241,6 +241,9 @@ class MixtureInGraph:
             return self.weighed(self.explained, self.means)
         if not self.is_sparse:
             return self.weighed(self.weights, self.means)
+        alone = self._alone()
+        if alone is not None:
+            return alone
         graph, total = self.graph, None
         for group in self.groups:
             if not self.is_cheap(group):
@@ -252,6 +255,29 @@ class MixtureInGraph:
             part = self.weighed(weights, means)
             total = part if total is None else graph.op("Add", total, part)
         return self._dispatched(total)
+
+    def _alone(self):
+        """Mean (n, d) where rows have one expert each, of experts that can be chosen.
+
+        None where that is not so.
+        """
+        own, graph = self.own, self.graph
+        convert = expert_converter(own.experts[0])
+        kinds = {likelihood_converter(each).mean for each in own.likelihoods}
+        one = own.router.plain_top_k and own.router.n_active(own.n_experts) == 1
+        if not one or len(self.groups) > 1 or convert is None or len(kinds) > 1:
+            return None
+        likelihood = likelihood_converter(own.likelihoods[0])
+        if convert.chosen is None or not likelihood.alike:
+            return None
+        numbers = graph.op("ArgMax", self.weights, axis=1, keepdims=1)
+        inputs = self.expert_inputs(0)
+        values = convert.chosen(own.experts, graph, inputs, numbers)
+        if values is None:
+            return None
+        values = graph.op("Unsqueeze", values, np.array([1]))
+        values = graph.op("Squeeze", self._finished(values, own.experts), np.array([1]))
+        return self._mean(0, values)
 
     def _dispatched(self, total):
         """The total (n, d), with what experts add that are asked for their rows only.

@@ -30,7 +30,7 @@ def _periodic(part, graph, X):
     p, each = frequencies.shape
     repeated = graph.columns(X, np.repeat(np.arange(p), each))
     phases = graph.op("Mul", repeated, 2.0 * np.pi * frequencies.ravel())
-    waves = graph.op("Sin", phases), graph.op("Cos", phases)
+    waves = graph.op("Sin", phases), graph.cosine(phases)
     return graph.op("Concat", X, *waves, axis=1)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ... import mixture
 from ..._estimators import answers
+from ...routers._base import best_first
 from ._registry import likelihood_converter, refuse
 from ._routing import best_of
 
@@ -191,7 +192,7 @@ def _gate(name, parts, model, X, _):
 
 def _top_expert(name, parts, model, X, _):
     best = parts.graph.reshape(best_of(parts.graph, parts.weights), -1)
-    expected = model.route(X).indices[:, 0]
+    expected = best_first(model.gate_proba(X))[:, 0]
     return Output(name, best, np.int64, (), expected)
 
 

@@ -1,5 +1,8 @@
 """Who converts which part: found by its class, and registered by anyone."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...exceptions import OnnxExportError
@@ -14,12 +17,15 @@ class ExpertConverter(NamedTuple):
         Predictions (n, n_outputs), or probabilities (n, n_classes) of its classes.
     together : callable(experts, graph, inputs) -> tensor (n, K, d), or None
         The same of several experts that see the same; it may return None, too.
+    chosen : callable(experts, graph, inputs, numbers) -> tensor (n, d), or None
+        The same of one of them for each row, by a tensor (n, 1) of their numbers.
     cheap : bool
         Whether all together cost less than to sort out whose rows are whose.
     """
 
     convert: Any
     together: Any = None
+    chosen: Any = None
     cheap: bool = False
 
 
@@ -30,7 +36,7 @@ class GateConverter(NamedTuple):
     ----------
     scores : callable(gate, graph, inputs) -> tensor
         Log-weights (n, K), up to a constant per row.
-    route : callable(gate, graph, inputs, router) -> tensor, or None
+    route : callable(gate, graph, inputs, router, n_experts) -> tensor, or None
         Weights (n, K), zero for experts that do not serve a row, where the gate routes
         otherwise than by its scores; None for those of the router.
     """
@@ -62,10 +68,21 @@ class LikelihoodConverter(NamedTuple):
     alike: bool = True
 
 
-_experts, _gates, _routers, _likelihoods, _transformers = {}, {}, {}, {}, {}
+_experts: dict[type, ExpertConverter] = {}
+_gates: dict[type, GateConverter] = {}
+_routers: dict[type, Callable] = {}
+_likelihoods: dict[type, LikelihoodConverter] = {}
+_transformers: dict[type, Callable] = {}
 
 
-def register_expert(kind, convert, *, together=None, cheap=False):
+def register_expert(
+    kind: type,
+    convert: Callable[..., str],
+    *,
+    together: Callable[..., str | None] | None = None,
+    chosen: Callable[..., str | None] | None = None,
+    cheap: bool = False,
+) -> None:
     """Say how experts of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -76,7 +93,9 @@ def register_expert(kind, convert, *, together=None, cheap=False):
         of its ``classes_``.  ``graph`` is a :class:`Graph`, ``inputs`` are the
         :class:`Inputs` that the expert sees.
     together : callable(experts, graph, inputs) -> str, default=None
-        The tensor (n, K, d) of several that see the same.
+        The tensor (n, K, d) of several that see the same; None where it cannot.
+    chosen : callable(experts, graph, inputs, numbers) -> str, default=None
+        The tensor (n, d) of one of them for each row, by a tensor (n, 1) of numbers.
     cheap : bool, default=False
         Whether all together cost less than to sort out whose rows are whose.
 
@@ -92,10 +111,15 @@ def register_expert(kind, convert, *, together=None, cheap=False):
     ...     return graph.op("Add", line, expert.intercept_ / 2)
     >>> register_expert(Halved, halved)
     """
-    _experts[kind] = ExpertConverter(convert, together, cheap)
+    _experts[kind] = ExpertConverter(convert, together, chosen, cheap)
 
 
-def register_gate(kind, scores, *, route=None):
+def register_gate(
+    kind: type,
+    scores: Callable[..., str],
+    *,
+    route: Callable[..., str] | None = None,
+) -> None:
     """Say how gates of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -103,13 +127,13 @@ def register_gate(kind, scores, *, route=None):
     kind : class
     scores : callable(gate, graph, inputs) -> str
         The tensor (n, K) of log-weights, up to a constant per row.
-    route : callable(gate, graph, inputs, router) -> str, default=None
+    route : callable(gate, graph, inputs, router, n_experts) -> str, default=None
         The tensor (n, K) of weights after routing, where that is not by the router.
     """
     _gates[kind] = GateConverter(scores, route)
 
 
-def register_router(kind, weights):
+def register_router(kind: type, weights: Callable[..., str]) -> None:
     """Say how routers of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -123,8 +147,14 @@ def register_router(kind, weights):
 
 
 def register_likelihood(
-    kind, *, mean=None, variance=None, cdf=None, quantile=None, alike=True
-):
+    kind: type,
+    *,
+    mean: Callable[..., str] | None = None,
+    variance: Callable[..., str] | None = None,
+    cdf: Callable[..., str] | None = None,
+    quantile: Callable[..., str] | None = None,
+    alike: bool = True,
+) -> None:
     """Say how likelihoods of a class, no subclasses, become part of an ONNX graph.
 
     Parameters
@@ -132,7 +162,7 @@ def register_likelihood(
     kind : class
     mean, variance : callable(likelihood, graph, prediction, inputs) -> str
         The tensors (n, d); without a ``mean`` it is the prediction, without a
-        ``variance`` standard deviations are refused.
+        ``variance`` standard deviations are refused.  Default None.
     cdf : callable(likelihood, graph, prediction, inputs, y) -> str
         Distribution function at ``y`` (n, d); without it quantiles are refused.
     quantile : callable(likelihood, graph, prediction, inputs, level) -> str
@@ -143,7 +173,7 @@ def register_likelihood(
     _likelihoods[kind] = LikelihoodConverter(mean, variance, cdf, quantile, alike)
 
 
-def register_transformer(kind, convert):
+def register_transformer(kind: type, convert: Callable[..., Any]) -> None:
     """Say how transformers of a class, no subclasses, become part of an ONNX graph.
 
     They are what ``gate_features`` and ``expert_features`` may hold.

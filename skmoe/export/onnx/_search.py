@@ -3,7 +3,7 @@
 import numpy as np
 
 #: Numbers from which on a first round finds the block.
-FEW = 20
+FEW = 80
 
 
 def count(graph, X, knots, strict=False):

@@ -11,6 +11,8 @@ from scipy import special
 
 # Step and number of terms of the midpoint rule, whose error is below rounding.
 STEP, N_TERMS = 0.5, 13
+# Newton's steps to a normal quantile.
+N_STEPS = 5
 # Points of a Gauss rule for the density of Student's t.
 N_POINTS = 48
 
@@ -21,7 +23,12 @@ def normal_cdf(graph, z):
     By the midpoint rule for the complementary error function [1]_, with the pole that
     the rule passes by taken out.
     """
-    x = graph.op("Div", graph.op("Abs", z), np.sqrt(2.0))
+    return _of_tail(graph, z, _normal_tail(graph, graph.op("Abs", z)))
+
+
+def _normal_tail(graph, z):
+    """Probability beyond a positive tensor, with all digits far out."""
+    x = graph.op("Div", z, np.sqrt(2.0))
     x = graph.op("Min", x, np.pi / STEP)
     square = graph.op("Mul", x, x)
     points = (STEP * (np.arange(N_TERMS) + 0.5)) ** 2
@@ -33,8 +40,28 @@ def normal_cdf(graph, z):
     rule = graph.op("Mul", graph.op("Mul", rule, x), 2.0 * STEP / np.pi)
     pole = graph.op("Exp", graph.op("Mul", x, 2.0 * np.pi / STEP))
     pole = graph.op("Div", 2.0, graph.op("Add", pole, 1.0))
-    tail = graph.op("Mul", graph.op("Add", rule, pole), 0.5)
-    return _of_tail(graph, z, tail)
+    return graph.op("Mul", graph.op("Add", rule, pole), 0.5)
+
+
+def normal_quantile(graph, chance):
+    """Inverse of the normal distribution function, at a tensor within (0, 1).
+
+    Newton's steps on the logarithm of the tail, from a bound that is beyond it: the
+    logarithm is concave, so that they come from one side.
+    """
+    other = graph.op("Sub", 1.0, chance)
+    least = graph.op("Log", graph.op("Min", chance, other))
+    far = graph.op("Add", least, np.log(2.0))
+    z = graph.op("Sqrt", graph.op("Max", graph.op("Mul", far, -2.0), 0.0))
+    for _ in range(N_STEPS):
+        tail = _normal_tail(graph, z)
+        half = graph.op("Mul", graph.op("Mul", z, z), -0.5)
+        density = graph.op("Div", graph.op("Exp", half), np.sqrt(2.0 * np.pi))
+        excess = graph.op("Sub", graph.op("Log", tail), least)
+        step = graph.op("Mul", excess, graph.op("Div", tail, density))
+        z = graph.op("Add", z, step)
+    below = graph.op("Less", chance, 0.5)
+    return graph.op("Where", below, graph.op("Neg", z), z)
 
 
 def _of_tail(graph, z, tail):
@@ -99,7 +126,7 @@ def _arctan(graph, x):
     """Arc tangent: that of single precision, and what it lacks."""
     rough = graph.op("Atan", graph.cast(graph.op("Min", x, 1e30), np.float32))
     rough = graph.op("Min", graph.double(rough), np.pi / 2 - 1e-9)
-    sine, cosine = graph.op("Sin", rough), graph.op("Cos", rough)
+    sine, cosine = graph.op("Sin", rough), graph.cosine(rough)
     above = graph.op("Sub", graph.op("Mul", x, cosine), sine)
     below = graph.op("Add", graph.op("Mul", x, sine), cosine)
     left = graph.op("Div", above, below)

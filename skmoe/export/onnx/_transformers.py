@@ -16,6 +16,7 @@ from ...experts._encoding import TableEncoder
 from ._foreign import foreign_columns
 from ._inputs import GAP, Matrix
 from ._registry import register_transformer, transformer_converter
+from ._search import count
 
 #: A category that no table has.
 UNSEEN = "\0"
@@ -138,12 +139,20 @@ def number_columns(transformer, graph, inputs):
     places = [j for j, kind in enumerate(kinds) if kind != Kind.TEXT]
     if not places:
         return None
+    if len(places) == inputs.n_columns and None not in kinds:
+        numbers = Matrix.of(graph, inputs.numbers(), len(places))
+        return _finished(transformer, graph, inputs, numbers)
     each = [
         graph.filled(inputs.any_tensor(), 1) if kinds[j] is None else inputs.number(j)
         for j in places
     ]
     tensor = graph.op("Concat", *each, axis=1) if len(each) > 1 else each[0]
     numbers = Matrix.of(graph, tensor, len(places))
+    return _finished(transformer, graph, inputs, numbers)
+
+
+def _finished(transformer, graph, inputs, numbers):
+    """Numbers as the pipeline of a ``TableEncoder`` has them, if it has one."""
     numbers.sample = transformer._parts(inputs.sample)[1]
     if transformer.numbers_ is None:
         return numbers
@@ -234,20 +243,50 @@ def _ramps(transformer, graph, inputs):
     parts, width = [], 0
     for j, spline in enumerate(transformer.splines_):
         knots, degree = spline.bsplines_[0].t, spline.bsplines_[0].k
-        knots = knots[degree:-degree]
-        parts.append(_ramps_of(graph, graph.columns(Z, [j]), knots))
+        knots, column = knots[degree:-degree], graph.columns(Z, [j])
+        apart = np.all(np.diff(knots) > 0)
+        parts.append((_ramps_of if apart else _steps_of)(graph, column, knots, spline))
         width += len(knots) - 1
     tensor = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     return Matrix.of(graph, tensor, width)
 
 
-def _ramps_of(graph, column, knots):
+def _ramps_of(graph, column, knots, spline):
     """Ramps (n, b - 1) of a column (n, 1), the outer ones going on."""
     low, high = knots[:-1], knots[1:]
     share = graph.op("Div", graph.op("Sub", column, low), high - low)
     least, most = np.zeros(len(low)), np.ones(len(low))
     least[0], most[-1] = -np.inf, np.inf
     return graph.op("Min", graph.op("Max", share, least), most)
+
+
+def _steps_of(graph, column, knots, spline):
+    """The same where knots repeat, so that ramps jump: by what the spline says.
+
+    All are straight between different knots, below the first and above the last one.
+    """
+
+    def ramps(values):
+        hats = spline.transform(np.reshape(values, (-1, 1)))
+        return np.cumsum(hats[:, ::-1], axis=1)[:, ::-1][:, 1:]
+
+    inner = np.unique(knots)
+    size = max(np.ptp(inner), 1.0)
+    # Where pieces begin, and within each two places that say how steep it is.
+    begins = np.array([-np.inf, *inner, np.nextafter(inner[-1], np.inf)])
+    low = np.array([inner[0] - size, *inner, inner[-1] + size])
+    far = np.array([*(0.5 * (inner[1:] + inner[:-1])), inner[-1], inner[-1] + 2 * size])
+    far = np.array([inner[0] - 2 * size, *far])
+    at = ramps(low)
+    away = (far - low)[:, None]
+    slope = np.divide(
+        ramps(far) - at, away, out=np.zeros_like(at), where=np.abs(away) > 0
+    )
+    piece = graph.op("Sub", count(graph, column, begins[None]), np.int64(1))
+    piece = graph.reshape(graph.op("Max", piece, np.int64(0)), -1)
+    way = graph.op("Sub", column, graph.op("Gather", low[:, None], piece, axis=0))
+    rise = graph.op("Mul", graph.op("Gather", slope, piece, axis=0), way)
+    return graph.op("Add", graph.op("Gather", at, piece, axis=0), rise)
 
 
 register_transformer(ColumnTransformer, _columns)

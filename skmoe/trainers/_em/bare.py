@@ -11,7 +11,9 @@ from .refit import RefitMixture
 def possible_start(task):
     """Responsibilities that are given, but for what is certain, or impossible."""
     bare, discrete = task.recipe.experts[-1], task.recipe.likelihood.discrete
-    return bare.possible(task.start.resp, task.rows.y, discrete)
+    subjects, y = task.rows.subjects, np.abs(task.rows.y)
+    # What is impossible for a row is so for all rows of its subject.
+    return bare.possible(task.start.resp, subjects.spread(subjects.total(y)), discrete)
 
 
 def with_bare(task, resp, density, start_share):
@@ -29,9 +31,12 @@ def with_bare(task, resp, density, start_share):
     resp = Matcher(problem, by_gate=False)(by_name(task, resp))
     parts = problem.refit(None, resp)
     predictions, y = problem.predictions(parts), task.rows.y
-    densities = log_prob(problem.at_rows(parts), y, predictions, task.rows.size)
+    subjects, likelihoods = task.rows.subjects, problem.at_rows(parts)
+    own = subjects.evidence(log_prob(likelihoods, y, predictions, task.rows.size))
     with np.errstate(divide="ignore"):
-        explained = log_density(np.log(resp), densities) + np.log1p(-start_share)
-    unexplained = np.log(start_share) + density.log_prob(y, np.zeros(y.shape))
-    share = expit(unexplained - explained)[:, None]
+        log_gate = np.log(subjects.mean(resp))
+    explained = log_density(log_gate, own) + np.log1p(-start_share)
+    bare = subjects.evidence(density.log_prob(y, np.zeros(y.shape)))
+    share = expit(np.log(start_share) + bare - explained)
+    share = subjects.spread(share)[:, None]
     return np.hstack([resp * (1.0 - share), share])

@@ -22,28 +22,24 @@ def refused(trainer, parts):
             f"experts {parts.experts!r}, of which common coefficients ask for all rows "
             "at once; use common=None, or call fit"
         )
-    if any(traits(expert).holds for expert in parts.experts):
-        return (
-            f"experts {parts.experts!r}, of which fixed coefficients are looked up in "
-            "all rows at once; use fixed=None, or call fit"
-        )
     if _may_be_fused(parts) or have_sums(parts):
         return None
     return (
         f"experts {parts.experts!r}, gate={parts.gate!r}, router={parts.router!r} and "
         f"likelihood={parts.likelihood!r}, of which {type(trainer).__name__} keeps no "
-        "sums over rows; use LinearExpert or AdditiveExpert without a lasso, a family "
-        "whose dispersions are told by name, gate='softmax', 'additive', 'gaussian' or "
-        "'constant', and no router but TopKRouter (equal LinearExperts of a Gaussian "
-        "or of classes may have any penalty), or a tree of these, or call fit"
+        "sums over rows; use LinearExpert or AdditiveExpert without a lasso and fixed "
+        "coefficients, a family whose dispersions are told by name, gate='softmax', "
+        "'additive', 'gaussian' or 'constant', and no router but TopKRouter (equal "
+        "LinearExperts of a Gaussian may have both, of classes any penalty), or a tree "
+        "of these, or call fit"
     )
 
 
 def keeping(trainer):
     """What to do where a fit has kept no sums."""
     return (
-        f"use trainer={type(trainer).__name__}(step=...) in it, or clone the estimator "
-        "and begin with partial_fit"
+        "begin with partial_fit, as in sklearn.base.clone(model).partial_fit(X, y), or "
+        f"fit with trainer={type(trainer).__name__}(step=...), which keeps them"
     )
 
 

@@ -36,7 +36,7 @@ def have_sums(parts):
     return (
         parts.gate.streams
         and not parts.gate.has_lasso
-        and all(own.streams for own in experts)
+        and all(own.streams and not own.holds for own in experts)
         # The range of noise is that of all rows, those to come as well.
         and not any(own.is_bare for own in experts)
         and not any(needs_all_rows(own, likelihood) for own in experts)

@@ -347,7 +347,8 @@ class Gradient(Trainer):
         if not is_differentiable(task):
             raise ValueError(
                 f"partial_fit got experts {task.recipe.experts!r}, which are no "
-                "networks; use LinearExpert or MLPExpert on numeric columns, or fit."
+                "networks; use LinearExpert(fixed=None) or MLPExpert on numeric "
+                "columns, or fit."
             )
         problem = GradientTask(task, self.objective, state)
         whole = Split(np.arange(len(task.rows)), None, len(task.rows))
