@@ -1,5 +1,7 @@
 """Steps of training by gradient: schedules, rates, segments, precision, losses."""
 
+import threading
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -22,6 +24,7 @@ from skmoe.trainers import Gradient, Recipe, Rows
 from skmoe.trainers._gradient.record import Record
 from skmoe.trainers._gradient.run import GradientRun
 from skmoe.trainers._gradient.task import GradientTask, Phase
+from skmoe.trainers._gradient.team import LEAST_WORK, Team
 from skmoe.trainers._task import Task
 
 
@@ -195,3 +198,42 @@ def test_losses_act_in_every_stage(data, loss, phase):
         slopes.append(gradient[: problem.gate.n_parameters])
     assert step.parts[1] != 0
     assert np.abs(slopes[1] - slopes[0]).max() > 1e-3
+
+
+# -- threads --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("router", [None, TopKRouter(2, training="sparse")])
+def test_threads_change_nothing(data, router, monkeypatch):
+    X, y = data
+    monkeypatch.setattr("skmoe.trainers._gradient.team.LEAST_WORK", 0)
+    experts = [LinearExpert(), MLPExpert((6,)), MLPExpert((6,)), MLPExpert((6,))]
+    trainer = Gradient(max_epochs=4, expert_dropout=0.2, early_stopping=False)
+    model = MoERegressor(experts, router=router, trainer=trainer, random_state=0)
+    found = [
+        clone(model).set_params(n_jobs=n_jobs).fit(X, y).predict(X)
+        for n_jobs in (1, 2, 3)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_threads_share_the_experts():
+    calls, threads = [], set()
+
+    def call(offsets):
+        calls.append(offsets)
+        threads.add(threading.get_ident())
+
+    team = Team(2)
+    team.run(call, np.array([0, -1, 3, 6]), LEAST_WORK)
+    assert len(calls) == 1
+    with team:
+        team.run(call, np.array([0, -1, 3, 6]), LEAST_WORK)
+        team.run(call, np.array([0, -1, 3, 6]), LEAST_WORK - 1)
+    first, second = sorted(calls[1:3], key=lambda own: own[0])
+    np.testing.assert_array_equal(np.maximum(first, second), [0, -1, 3, 6])
+    assert np.minimum(first, second).max() == -1
+    assert len(calls) == 4
+    assert threading.get_ident() in threads
+    assert len(threads) > 1

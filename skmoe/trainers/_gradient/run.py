@@ -140,7 +140,7 @@ class GradientRun:
 
     def train(self):
         """Run the epochs; products of a batch are too small for BLAS threads."""
-        with single_threaded_blas():
+        with single_threaded_blas(), self.problem.team:
             self._train()
 
     @contextmanager

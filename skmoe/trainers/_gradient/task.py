@@ -16,6 +16,7 @@ from ...routers._base import learned_from, routed
 from . import objectives
 from .gate import Room
 from .layout import ParameterLayout
+from .team import Team
 
 # Rows of the pooled variance that are added to those of an expert.
 POOLED_ROWS = 5.0
@@ -128,6 +129,11 @@ class GradientTask(ParameterLayout):
     guide = None
 
     @cached_property
+    def team(self):
+        """Who computes the experts of a batch."""
+        return Team(self.task.recipe.n_jobs)
+
+    @cached_property
     def room(self):
         """Arrays of the batches."""
         return Room()
@@ -231,18 +237,13 @@ class GradientTask(ParameterLayout):
             inputs = np.empty((len(slots), family.network.sizes[0]), dtype=kind)
             work = np.empty(len(slots) * sum(family.network.sizes[1:]), dtype=kind)
             masks = _dropout_masks(family.network, len(slots), dropout, rng)
-            experts_forward(
-                _rows(family.design, rows, kind),
-                slots,
-                bounds,
-                family.offsets,
-                *family.network.arguments,
-                theta,
-                masks,
-                inputs,
-                work,
-                predictions,
-            )
+            before = _rows(family.design, rows, kind), slots, bounds
+            after = theta, masks, inputs, work, predictions
+
+            def forward(offsets, family=family, before=before, after=after):
+                experts_forward(*before, offsets, *family.network.arguments, *after)
+
+            self.team.run(forward, family.offsets, self._work(family, slots))
             kept.append((masks, inputs, work))
         return slots, bounds, kept, predictions
 
@@ -250,19 +251,17 @@ class GradientTask(ParameterLayout):
         slots, bounds, kept, _ = scratch
         deltas = np.ascontiguousarray(deltas, dtype=theta.dtype)
         for family, (masks, inputs, work) in zip(self.families, kept, strict=True):
-            experts_backward(
-                slots,
-                bounds,
-                family.offsets,
-                *family.network.arguments,
-                theta,
-                masks,
-                1.0 - dropout,
-                inputs,
-                work,
-                deltas,
-                gradient,
-            )
+            after = theta, masks, 1.0 - dropout, inputs, work, deltas, gradient
+
+            def backward(offsets, family=family, after=after):
+                own = offsets, *family.network.arguments
+                experts_backward(slots, bounds, *own, *after)
+
+            self.team.run(backward, family.offsets, self._work(family, slots))
+
+    def _work(self, family, slots):
+        """Products that the experts of a family take for their rows, about."""
+        return len(slots) * family.network.n_parameters
 
     def _slope(self, theta, rows, routing, predictions, given=None, likely=False):
         common = (

@@ -111,7 +111,8 @@ class Gradient(Trainer):
     :class:`~skmoe.experts.MLPExpert`), under any router: a batch computes only the
     experts that its rows were routed to.  Experts that are no networks are fitted anew
     ``max_refits`` times, to rows weighted by their responsibilities, and the gate is
-    trained by gradient in between.
+    trained by gradient in between.  ``n_jobs`` threads of the mixture share the experts
+    of large batches; the answer does not depend on how many there are.
 
     Parameters
     ----------
