@@ -319,7 +319,8 @@ class Gradient(Trainer):
     def _told(self, fit, task):
         """The fit, after a warning of experts that serve nobody."""
         idle = idle_names(task.recipe.names, fit.load, len(task.rows))
-        if idle and not task.recipe.pooled:
+        # Who keeps parts as they are knows that new rows may not ask for all of them.
+        if idle and not task.recipe.pooled and task.start.freeze is None:
             remedies = [] if self.revive or self._never_revives(task) else ["revive=10"]
             if task.recipe.router.gated and not self.losses:
                 remedies.append("losses=[LoadBalancingLoss()]")
