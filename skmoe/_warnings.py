@@ -58,7 +58,7 @@ def warn(message, category=UserWarning):
 # One is enough for each line of the user's, whichever experts it names: a search over
 # the number of experts would say it at each of its fits.
 ONCE_A_LINE = (ExpertCollapseWarning,)
-_said = set()
+_said: set[tuple] = set()
 
 
 def _is_said(frame, message, category):
