@@ -278,7 +278,8 @@ classifier, default="softmax"
             Rows of a group belong together. Under EM they share one expert, and the
             gate, whose columns must be constant within a group, sees them once; the
             weight of a group is the largest of its rows', beside which another row is
-            so much less evidence. In two stages they share a fold.
+            so much less evidence. In two stages they share a fold; by gradient, which
+            learns row by row, they are held out together.
         start : array-like of shape (n,) or (n, K), default=None
             Where EM or a gradient starts, in place of ``n_init`` starts of their own:
             labels, which are numbers or names of experts, or any others in sorted

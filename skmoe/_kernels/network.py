@@ -63,7 +63,7 @@ def embed(X, theta, width):
     """Columns (n, width): X, then sine and cosine of each column at its frequencies."""
     n_rows, p = X.shape
     n_frequencies = (width // p - 1) // 2
-    out = np.empty((n_rows, width))
+    out = np.empty((n_rows, width), dtype=X.dtype)
     for r in range(n_rows):
         at = p
         for j in range(p):
@@ -239,7 +239,7 @@ def experts_backward(
         low, high = bounds[e], bounds[e + 1]
         if offsets[e] < 0 or low == high:
             continue
-        delta = np.empty((high - low, width))
+        delta = np.empty((high - low, width), dtype=theta.dtype)
         for i in range(low, high):
             row, slot = slots[i] // n_slots, slots[i] % n_slots
             for j in range(width):
@@ -316,15 +316,20 @@ def adam_step(
     due : (S,) how many times the decay of a segment counts.
     """
     first, second = moments
-    beta1, beta2 = betas
+    # Constants of the precision of the parameters, or sums would be in double.
+    kind = theta.dtype.type
+    beta1, beta2 = kind(betas[0]), kind(betas[1])
+    rest1, rest2 = kind(1.0 - betas[0]), kind(1.0 - betas[1])
+    least = kind(1e-8)
     for s in touched:
         steps[s] += 1
-        scale1 = 1.0 - beta1 ** steps[s]
-        scale2 = 1.0 - beta2 ** steps[s]
+        up1 = kind(1.0 / (1.0 - betas[0] ** steps[s]))
+        up2 = kind(1.0 / (1.0 - betas[1] ** steps[s]))
+        rate, shrunk = kind(rates[s]), kind(rates[s] * due[s])
         for i in range(bounds[s, 0], bounds[s, 1]):
             g = gradient[i]
             gradient[i] = 0.0
-            first[i] = beta1 * first[i] + (1.0 - beta1) * g
-            second[i] = beta2 * second[i] + (1.0 - beta2) * g * g
-            move = (first[i] / scale1) / (np.sqrt(second[i] / scale2) + 1e-8)
-            theta[i] -= rates[s] * (move + due[s] * decay[i] * theta[i])
+            first[i] = beta1 * first[i] + rest1 * g
+            second[i] = beta2 * second[i] + rest2 * g * g
+            move = (first[i] * up1) / (np.sqrt(second[i] * up2) + least)
+            theta[i] -= rate * move + shrunk * decay[i] * theta[i]

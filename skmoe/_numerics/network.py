@@ -209,8 +209,9 @@ class Adam:
 
     def go_on(self, other):
         """Take over what another one has learned of the same parameters."""
-        for name in ("moments", "steps", "last", "now"):
+        for name in ("steps", "last", "now"):
             vars(self)[name] = copy.deepcopy(vars(other)[name])
+        self.moments = tuple(own.astype(self.decay.dtype) for own in other.moments)
 
     def forget(self, where):
         """Let some parameters (mask) be as they were before the first step."""

@@ -26,16 +26,12 @@ class Room:
     def __init__(self):
         self._arrays = {}
 
-    def of(self, name, size):
+    def of(self, name, size, dtype=float):
         """An array (size,) of anything, the one of the last call if it is as large."""
         known = self._arrays.get(name)
-        if known is None or len(known) < size:
-            known = self._arrays[name] = np.empty(size)
+        if known is None or len(known) < size or known.dtype != dtype:
+            known = self._arrays[name] = np.empty(size, dtype=dtype)
         return known[:size]
-
-    def like(self, name, array):
-        """The same in the shape of another one."""
-        return self.of(name, array.size).reshape(array.shape)
 
 
 class GateNetwork:
@@ -68,7 +64,8 @@ class GateNetwork:
         They are in arrays that ``room``, a ``Room``, holds for the next call, if given.
         """
         size = len(X) * sum(self.network.sizes[1:])
-        work = np.empty(size) if room is None else room.of("gate", size)
+        room = Room() if room is None else room
+        work = room.of("gate", size, theta.dtype)
         raw = forward(X, theta, *self.network.arguments, NO_MASK, work)
         outputs = raw if temperature == 1.0 else raw / temperature
         plain = outputs[:, : self.n_experts]
@@ -81,7 +78,7 @@ class GateNetwork:
     def backward(self, X, theta, kept, slope, temperature, gradient):
         """Add to ``gradient`` that of the parameters, given that of the outputs."""
         work, factor = kept
-        delta = np.ascontiguousarray(slope)
+        delta = np.ascontiguousarray(slope, dtype=theta.dtype)
         if temperature != 1.0 or factor is not None:
             delta = delta / temperature
         if factor is not None:

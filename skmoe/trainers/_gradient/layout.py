@@ -113,6 +113,13 @@ class ParameterLayout:
         self._standardise_target()
         self._lay_out()
 
+    @property
+    def dtype(self):
+        """What networks are trained in: single precision where all columns are."""
+        views = [view.dtype for view in map(np.asarray, self._views())]
+        single = all(own == np.float32 for own in views)
+        return np.float32 if single else np.float64
+
     def _remember(self, state):
         """Centres and spreads of the last batches: of each view, and of the target."""
         weight = self.task.rows.weight.sum() * self.task.rows.weight_unit

@@ -80,7 +80,7 @@ class GradientRun:
         problem.guide = guide
         self._start(state, goes_on)
         self.frozen = np.flatnonzero(problem.frozen())
-        self.ridge = problem.ridge()
+        self.ridge = problem.ridge().astype(self.theta.dtype)
         # Of each parameter of gate and experts, towards where it starts.
         self.anchor, self.pull = self.theta.copy(), problem.pull()
         self.everything = np.arange(len(problem.bounds))
@@ -106,17 +106,18 @@ class GradientRun:
     def _start(self, state, goes_on):
         """Parameters and optimiser."""
         trainer, problem = self.trainer, self.problem
+        kind = problem.dtype
         self.optimizer = Adam(
-            trainer.weight_decay * problem.is_weight(),
+            (trainer.weight_decay * problem.is_weight()).astype(kind),
             problem.bounds,
             trainer.rates(len(problem.bounds)),
             trainer.clip_norm,
         )
         if state is None:
-            self.theta = problem.start()
+            self.theta = problem.start().astype(kind)
             return
         check_continues(len(state.theta) == problem.n_parameters)
-        self.theta = state.theta.copy()
+        self.theta = state.theta.astype(kind)
         problem.re_express(self.theta)
         if problem.late.any():
             problem.restart(self.theta)
@@ -139,7 +140,7 @@ class GradientRun:
 
     def train(self):
         """Run the epochs; products of a batch are too small for BLAS threads."""
-        with single_threaded_blas():
+        with single_threaded_blas(), self.problem.team:
             self._train()
 
     @contextmanager
@@ -346,6 +347,7 @@ class GradientRun:
     def _fit(self):
         problem, task = self.problem, self.task
         theta, phase = self._final()
+        theta = theta.astype(float)
         every, rows = self.own, task.rows
         if task.recipe.router.learns:
             log_gate = problem.log_gate(theta, every, phase.temperature)

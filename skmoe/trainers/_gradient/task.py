@@ -12,10 +12,11 @@ from ..._numerics.network import NO_MASK
 from ...experts._base import traits
 from ...losses import GateBatch
 from ...routers import Routing
-from ...routers._base import learned_from, make_routing, routed
+from ...routers._base import learned_from, routed
 from . import objectives
 from .gate import Room
 from .layout import ParameterLayout
+from .team import Team
 
 # Rows of the pooled variance that are added to those of an expert.
 POOLED_ROWS = 5.0
@@ -128,6 +129,11 @@ class GradientTask(ParameterLayout):
     guide = None
 
     @cached_property
+    def team(self):
+        """Who computes the experts of a batch."""
+        return Team(self.task.recipe.n_jobs)
+
+    @cached_property
     def room(self):
         """Arrays of the batches."""
         return Room()
@@ -137,13 +143,14 @@ class GradientTask(ParameterLayout):
     def gradient(self, theta, rows, rng, phase, losses, gradient):
         """:class:`Step` of a batch, whose gradient is added to ``gradient``."""
         router = self.task.recipe.router
-        X = _rows(self.gate_design, rows)
-        X = np.ascontiguousarray(router.jitter(X, rng))
+        X = _rows(self.gate_design, rows, theta.dtype)
+        X = np.ascontiguousarray(router.jitter(X, rng), dtype=theta.dtype)
         gate_theta = theta[: self.gate.n_parameters]
         room = self.room
         outputs, kept = self.gate.forward(X, gate_theta, phase.temperature, room)
         logits, pull = router.perturb(outputs, rng)
-        own = room.like("log weights", logits)
+        # Softmax and objective are in double precision, whatever networks are in.
+        own = room.of("log weights", logits.size).reshape(logits.shape)
         own[:] = logits
         routing, reference = self._route_batch(own, rows, rng, phase.dense)
         scratch = self._forward_experts(theta, rows, routing, phase.dropout, rng)
@@ -175,7 +182,7 @@ class GradientTask(ParameterLayout):
         if extra is not NOTHING:
             weighted = weighted + routing.weights * extra.weights
         if learns:
-            out = self.room.like("push", reference)
+            out = self.room.of("push", reference.size).reshape(reference.shape)
             push = objectives.weights_to_logits(
                 weighted, routing.indices, reference, out
             )
@@ -195,13 +202,15 @@ class GradientTask(ParameterLayout):
         return log_gate
 
     def _all_experts(self, log_gate):
-        indices = np.tile(np.arange(self.n_experts), (len(log_gate), 1))
-        return make_routing(log_gate, indices)
+        n_rows, n_experts = log_gate.shape
+        indices = np.broadcast_to(np.arange(n_experts), log_gate.shape)
+        load = np.full(n_experts, n_rows)
+        return Routing(np.ascontiguousarray(indices), np.exp(log_gate), load)
 
     def _route_batch(self, logits, rows, rng, dense):
         """Routing of a training batch, and log-weights (n, K) that its weights are."""
         log_gate = self._log_gate(logits)
-        if dense:
+        if dense or self.task.recipe.router.is_dense:
             return self._all_experts(log_gate), log_gate
         router, X = self.task.recipe.router, self.task.rows.gate_view[rows]
         routing = routed(router, log_gate, X=X, rng=rng, training=True)
@@ -212,7 +221,7 @@ class GradientTask(ParameterLayout):
     def _route(self, logits, rows, dense):
         """Routing of rows as they are predicted."""
         log_gate = self._log_gate(logits.copy())
-        if dense:
+        if dense or self.task.recipe.router.is_dense:
             return self._all_experts(log_gate)
         router, X = self.task.recipe.router, self.task.rows.gate_view[rows]
         if router.plain_top_k:
@@ -222,44 +231,37 @@ class GradientTask(ParameterLayout):
     def _forward_experts(self, theta, rows, routing, dropout=0.0, rng=None):
         indices = np.ascontiguousarray(routing.indices, dtype=np.int64)
         slots, bounds = group_slots(indices, self.n_experts)
-        predictions = np.zeros((*indices.shape, self.n_outputs))
-        kept = []
+        kept, kind = [], theta.dtype
+        predictions = np.zeros((*indices.shape, self.n_outputs), dtype=kind)
         for family in self.families:
-            inputs = np.empty((len(slots), family.network.sizes[0]))
-            work = np.empty(len(slots) * sum(family.network.sizes[1:]))
+            inputs = np.empty((len(slots), family.network.sizes[0]), dtype=kind)
+            work = np.empty(len(slots) * sum(family.network.sizes[1:]), dtype=kind)
             masks = _dropout_masks(family.network, len(slots), dropout, rng)
-            experts_forward(
-                _rows(family.design, rows),
-                slots,
-                bounds,
-                family.offsets,
-                *family.network.arguments,
-                theta,
-                masks,
-                inputs,
-                work,
-                predictions,
-            )
+            before = _rows(family.design, rows, kind), slots, bounds
+            after = theta, masks, inputs, work, predictions
+
+            def forward(offsets, family=family, before=before, after=after):
+                experts_forward(*before, offsets, *family.network.arguments, *after)
+
+            self.team.run(forward, family.offsets, self._work(family, slots))
             kept.append((masks, inputs, work))
         return slots, bounds, kept, predictions
 
     def _backward_experts(self, theta, scratch, deltas, gradient, dropout):
         slots, bounds, kept, _ = scratch
-        deltas = np.ascontiguousarray(deltas)
+        deltas = np.ascontiguousarray(deltas, dtype=theta.dtype)
         for family, (masks, inputs, work) in zip(self.families, kept, strict=True):
-            experts_backward(
-                slots,
-                bounds,
-                family.offsets,
-                *family.network.arguments,
-                theta,
-                masks,
-                1.0 - dropout,
-                inputs,
-                work,
-                deltas,
-                gradient,
-            )
+            after = theta, masks, 1.0 - dropout, inputs, work, deltas, gradient
+
+            def backward(offsets, family=family, after=after):
+                own = offsets, *family.network.arguments
+                experts_backward(slots, bounds, *own, *after)
+
+            self.team.run(backward, family.offsets, self._work(family, slots))
+
+    def _work(self, family, slots):
+        """Products that the experts of a family take for their rows, about."""
+        return len(slots) * family.network.n_parameters
 
     def _slope(self, theta, rows, routing, predictions, given=None, likely=False):
         common = (
@@ -298,7 +300,8 @@ class GradientTask(ParameterLayout):
     def gate_outputs(self, theta, rows, temperature):
         """What the gate says of rows, (n, K) logits and what the router needs."""
         own = theta[: self.gate.n_parameters]
-        return self.gate.forward(_rows(self.gate_design, rows), own, temperature)[0]
+        X = _rows(self.gate_design, rows, theta.dtype)
+        return self.gate.forward(X, own, temperature)[0]
 
     def served(self, theta, rows, phase):
         """Weights (K,) that rows give the experts at prediction, and the top ones."""
@@ -379,8 +382,8 @@ def _dropout_masks(network, n_slots, dropout, rng):
     return (rng.random(size) >= dropout) / (1.0 - dropout)
 
 
-def _rows(design, rows):
-    out = np.empty((len(rows), design.X.shape[1]))
+def _rows(design, rows, dtype):
+    out = np.empty((len(rows), design.X.shape[1]), dtype=dtype)
     gather(*design, rows, out)
     return out
 

@@ -111,7 +111,8 @@ class Gradient(Trainer):
     :class:`~skmoe.experts.MLPExpert`), under any router: a batch computes only the
     experts that its rows were routed to.  Experts that are no networks are fitted anew
     ``max_refits`` times, to rows weighted by their responsibilities, and the gate is
-    trained by gradient in between.
+    trained by gradient in between.  ``n_jobs`` threads of the mixture share the experts
+    of large batches; the answer does not depend on how many there are.
 
     Parameters
     ----------
@@ -318,7 +319,8 @@ class Gradient(Trainer):
     def _told(self, fit, task):
         """The fit, after a warning of experts that serve nobody."""
         idle = idle_names(task.recipe.names, fit.load, len(task.rows))
-        if idle and not task.recipe.pooled:
+        # Who keeps parts as they are knows that new rows may not ask for all of them.
+        if idle and not task.recipe.pooled and task.start.freeze is None:
             remedies = [] if self.revive or self._never_revives(task) else ["revive=10"]
             if task.recipe.router.gated and not self.losses:
                 remedies.append("losses=[LoadBalancingLoss()]")
