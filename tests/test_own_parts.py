@@ -656,7 +656,7 @@ def test_own_likelihood_in_every_trainer(own, regression, trainer, router):
         n_experts=2, likelihood=own["Weibull"](), trainer=trainer, router=router
     )
     model.fit(X, times, offset=np.zeros(len(y)))
-    assert model.log_density(X, times).sum() > -1e6
+    assert model.log_density(X, times, offset=np.zeros(len(y))).sum() > -1e6
     low, high = model.predict_interval(X, coverage=0.8).T
     assert 0.7 < np.mean((low <= times) & (times <= high)) < 0.9
 
