@@ -532,6 +532,16 @@ def test_what_cannot_be_exported_is_named(name):
         to_onnx(clone(model).fit(X, y), X, **given)
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [("text", None, "reads text from the columns"), ("number", "a", "no numbers")],
+)
+def test_a_sample_of_other_columns_is_refused(column, values, words, fitted):
+    sample = TABLE.head(20).assign(**{column: values})
+    with pytest.raises((OnnxExportError, ValueError), match=words):
+        to_onnx(fitted("table top-1"), sample)
+
+
 def test_a_mixture_on_disk_is_refused(fitted, tmp_path):
     model = offload(fitted("forests"), tmp_path / "experts")
     with pytest.raises(OnnxExportError, match="on disk"):

@@ -82,7 +82,7 @@ class Curves:
         graph, encoding = self.graph, self.encoding
         tables, total = category_tables(encoding.encoder_.categories_, len(text)), None
         for k, (j, (known, codes)) in enumerate(zip(text, tables, strict=True)):
-            place = category_places(graph, self.inputs.column(j), known)
+            place = category_places(graph, self.inputs.text(j), known)
             own = encoding.columns_[k], codes[:, 0], self.coef, encoding.basis_.first[k]
             table = _level_values(*own)
             if chosen is not None:
