@@ -27,7 +27,7 @@ from skmoe import (
     MoERegressor,
 )
 from skmoe.exceptions import OnnxExportError
-from skmoe.experts import AutoPool, MLPExpert
+from skmoe.experts import AdditiveExpert, AutoPool, MLPExpert
 from skmoe.export import offload, onnx_inputs, to_onnx
 from skmoe.gates import ClassifierGate, GaussianGate, GroupGate, MLPGate
 from skmoe.likelihoods import (
@@ -123,7 +123,7 @@ PROBA = "prediction", "proba", "gate", "top_expert", "experts"
 CASES = {
     "linear": (flat(), X, Y, QUANTILE),
     "additive": (flat(experts="additive", gate="additive"), X, Y, QUANTILE),
-    "linear ends": (flat(experts="additive", gate_features=[0]), X, Y, VALUES),
+    "linear ends": (flat(experts=AdditiveExpert(8, ends="linear")), GAPS, Y, VALUES),
     "mlp": (flat(NET, NET, gate=MLPGate((4,), max_iter=20)), X, Y, QUANTILE),
     "gaussian gate": (flat(gate="gaussian"), X, Y, VALUES),
     "tied gate": (flat(gate=GaussianGate("tied"), router=1), X, Y, VALUES),
