@@ -4,9 +4,10 @@
 
 CPU microseconds per call, the least of several rounds in which all take turns, so that
 what disturbs the cores disturbs all of them.  Rows are arrays of NumPy with ten
-columns.  A linear mixture stands beside scikit-learn's Ridge, a classifier beside its
-logistic regression, and one of other estimators beside the sum of what its experts
-and its gate need when they are asked one after the other.
+columns, or data frames of pandas where that is said.  A linear mixture stands beside
+scikit-learn's Ridge, a classifier beside its logistic regression, and one of other
+estimators beside the sum of what its experts and its gate need when they are asked one
+after the other.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import pandas as pd
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeRegressor
@@ -29,7 +31,7 @@ from skmoe import (
 )
 from skmoe.datasets import make_gated_regression
 
-LINEAR, CLASSES = "Ridge", "LogisticRegression"
+LINEAR, CLASSES, FRAME = "Ridge", "LogisticRegression", "Ridge, a data frame"
 EM, STAGES = "sum of parts, EM", "sum of parts, two stages"
 
 
@@ -54,6 +56,9 @@ def subjects():
     """Calls of one row by name, each with what it stands beside, and its unit."""
     X, y, classes = rows()
     ridge, logistic = Ridge().fit(X, y), LogisticRegression().fit(X, classes)
+    table = pd.DataFrame(X).add_prefix("x")
+    ridge_of_table, one_row = Ridge().fit(table, y), table[:1]
+    of_table = MoERegressor(n_experts=2, random_state=0).fit(table, y)
     two = MoERegressor(n_experts=2, random_state=0).fit(X, y)
     eight = MoERegressor(n_experts=8, random_state=0).fit(X, y)
     one = MoERegressor(n_experts=8, router=1, random_state=0).fit(X, y)
@@ -69,6 +74,8 @@ def subjects():
         "8 linear experts": (eight.predict, LINEAR),
         "1 of 8 linear experts": (one.predict, LINEAR),
         "4 linear experts in a tree": (tree.predict, LINEAR),
+        FRAME: (lambda _: ridge_of_table.predict(one_row), None),
+        "2 linear experts, a data frame": (lambda _: of_table.predict(one_row), FRAME),
         CLASSES: (logistic.predict_proba, None),
         "its predict": (logistic.predict, None),
         "3 experts of classes": (of_classes.predict_proba, CLASSES),

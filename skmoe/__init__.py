@@ -11,7 +11,7 @@ from ._estimators.hierarchical import (
     HierarchicalMoERegressor,
 )
 from ._estimators.members import MembersGate, MembersRouter
-from ._estimators.parts import POOLS
+from ._estimators.presets import POOLS
 from ._estimators.regressor import MoERegressor
 from ._estimators.shared import SharedExpert
 from ._estimators.target import ClassTarget, ValueTarget

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
+from sklearn.utils._available_if import _AvailableIfDescriptor
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -15,8 +16,8 @@ from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     InvalidParameterError,
-    StrOptions,
 )
+from sklearn.utils._param_validation import StrOptions as _StrOptions
 from sklearn.utils._pprint import _EstimatorPrettyPrinter as Printer
 from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.metadata_routing import get_routing_for_object
@@ -37,6 +38,35 @@ except ImportError:
 
     def _with_callbacks(method):
         return method
+
+
+class _Available(_AvailableIfDescriptor):
+    """Says in the words of the check why there is no such method."""
+
+    def _check(self, obj, owner):
+        self.check(obj)
+
+
+def available_if(check):
+    """Decorator of a method that is there unless ``check`` raises ``AttributeError``.
+
+    The error says why there is none, and what to do, where scikit-learn's says that
+    there is none.
+    """
+    return lambda method: _Available(method, check, attribute_name=method.__name__)
+
+
+class StrOptions(_StrOptions):
+    """Strings that a parameter may be, which errors name in order."""
+
+    def __str__(self):
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+def words_of(constraints):
+    """Strings that a parameter may be, sorted; none where none, or any, are named."""
+    known = [own.options for own in constraints if isinstance(own, StrOptions)]
+    return sorted(set().union(*known))
 
 
 def with_callbacks(method: Method) -> Method:
@@ -69,6 +99,7 @@ __all__ = [
     "InvalidParameterError",
     "StrOptions",
     "VisualBlock",
+    "available_if",
     "check_fitted",
     "check_matplotlib_support",
     "check_names_in",
@@ -81,4 +112,5 @@ __all__ = [
     "safe_indexing",
     "taken_params",
     "with_callbacks",
+    "words_of",
 ]

@@ -42,6 +42,8 @@ def warn(message, category=UserWarning):
     own = sys._getframe(1)
     main = sys._current_frames().get(threading.main_thread().ident)
     frame = _users_frame(own) or _users_frame(main) or _entered(own)
+    if issubclass(category, ONCE_A_LINE) and _is_said(frame, message, category):
+        return
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(
         message,
@@ -51,6 +53,39 @@ def warn(message, category=UserWarning):
         module=frame.f_globals.get("__name__", "<unknown>"),
         registry=registry,
     )
+
+
+# One is enough for each line of the user's, whichever experts it names: a search over
+# the number of experts would say it at each of its fits.
+ONCE_A_LINE = (ExpertCollapseWarning,)
+_said: set[tuple] = set()
+
+
+def _is_said(frame, message, category):
+    """Whether a line has led to a warning of a kind before, in this process.
+
+    Python's own memory of that is lost whenever filters change, as they do in each fit.
+    A filter that somebody has set has the last word.
+    """
+    place = frame.f_code.co_filename, frame.f_lineno
+    module = frame.f_globals.get("__name__", "<unknown>")
+    if _action(message, category, module, place[1]) != "default":
+        return False
+    known = (category, *place) in _said
+    _said.add((category, *place))
+    return known
+
+
+def _action(message, category, module, line):
+    """What the filters of this process say of a warning."""
+    for action, text, kind, name, number in warnings.filters:
+        fits = issubclass(category, kind) and number in (0, line)
+        if fits and all(
+            own is None or own.match(what)
+            for own, what in ((text, str(message)), (name, module))
+        ):
+            return action
+    return "default"
 
 
 def _callers(frame):

@@ -1,7 +1,8 @@
-"""Warnings and errors that skmoe raises."""
+"""Warnings and errors that skmoe raises, and how errors about words end."""
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
@@ -16,6 +17,21 @@ __all__ = [
 
 def __dir__():
     return __all__
+
+
+# How alike two words are, of 1, of which one may be meant by the other: more than
+# "normal" and "log-normal".
+CLOSE = 0.76
+# How an error ends that knows no better word.
+NOTHING_MEANT = "."
+
+
+def did_you_mean(value, known):
+    """End of an error about a word: the known one that it is nearly, or a full stop."""
+    words = {own.lower(): own for own in known if isinstance(own, str)}
+    asked = value.lower() if isinstance(value, str) else ""
+    close = difflib.get_close_matches(asked, sorted(words), n=1, cutoff=CLOSE)
+    return f"; did you mean {words[close[0]]!r}?" if close else NOTHING_MEANT
 
 
 class ExpertCollapseWarning(UserWarning):

@@ -170,11 +170,12 @@ def fine_tune(
     See Also
     --------
     skmoe.MoERegressor.partial_fit : one pass over further rows.
+    skmoe.trainers.Gradient : ``learning_rate`` may be a dict of rates by part.
 
     References
     ----------
     .. [1] Li, X., Grandvalet, Y., Davoine, F. (2018). Explicit inductive bias for
-       transfer learning with convolutional networks. ICML, eq. 2 (L2-SP).
+       transfer learning with convolutional networks. ICML, section 3 (L2-SP).
     .. [2] Zoph, B. et al. (2022). ST-MoE: designing stable and transferable sparse
        expert models. arXiv:2202.08906, section 4 (which parts to fine-tune).
 

@@ -8,7 +8,7 @@ from sklearn.base import clone, is_classifier
 
 from skmoe._estimators.answers import see
 from skmoe.experts import LinearExpert
-from skmoe.routers import BalancedRouter, ExpertChoiceRouter
+from skmoe.routers import BalancedHashRouter, BalancedRouter, ExpertChoiceRouter
 from skmoe.trainers import EM
 
 ALONE = 4
@@ -155,7 +155,8 @@ def _counts_weights(configuration):
     model, words = configuration.estimator, configuration.words
     plain = words["experts"] in ("default", "free", "raw")
     gate = words["gate"] in ("softmax", "softmax-free", "gaussian", "constant")
-    shares = (BalancedRouter, ExpertChoiceRouter)
+    # They share out rows, whatever these weigh.
+    shares = (BalancedRouter, BalancedHashRouter, ExpertChoiceRouter)
     return (
         words["weight"] == "integers"
         and type(model.trainer) is EM

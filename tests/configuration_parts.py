@@ -34,13 +34,18 @@ from skmoe.gates import (
 from skmoe.likelihoods import Gaussian
 from skmoe.losses import ImportanceLoss, LoadBalancingLoss
 from skmoe.routers import (
+    BalancedHashRouter,
     BalancedRouter,
+    BatchPrioritizedRouter,
     BiasBalancedRouter,
     BudgetRouter,
+    CappedExpertChoiceRouter,
     ExpertChoiceRouter,
     GShardRouter,
     HashRouter,
+    MultiHashRouter,
     NoisyTopKRouter,
+    ResidualRouter,
     SwitchRouter,
     TopKRouter,
     TopPRouter,
@@ -411,6 +416,18 @@ CURVED_EXPERTS = {
 }
 # Of every eleventh number, those that leave four.
 BUDGETED = 11
+# Of every thirteenth number, those that leave six.
+PUBLISHED = 13
+PUBLISHED_ROUTERS = {
+    "capped-choice": CappedExpertChoiceRouter(2.0, 1),
+    "balanced-hash": BalancedHashRouter(),
+    "multi-hash": MultiHashRouter(1),
+    "residual": ResidualRouter(),
+    "top-p-trained": TopPRouter(0.6, training="sparse"),
+    "prioritized": BatchPrioritizedRouter(1, 0.5),
+    "switch-score": SwitchRouter(0.5, priority="score", overflow="drop"),
+}
+PUBLISHED_OF_EM = list(PUBLISHED_ROUTERS)[:5]
 BRANCHINGS = [(2,), (2, 2), (3, 2), (None, (None, None)), "grow"]
 
 
@@ -460,6 +477,15 @@ def _budgeted(rng, parameters, words):
         parameters["router"] = BudgetRouter(1.0, rng.uniform(1.0, 3.0))
 
 
+def _published(rng, parameters, words):
+    """A router of a published system in place of what was drawn."""
+    names = PUBLISHED_ROUTERS if words["trainer"] == "gradient" else PUBLISHED_OF_EM
+    words["router"] = pick(rng, list(names))
+    parameters["router"] = PUBLISHED_ROUTERS[words["router"]]
+    if rng.random() < 0.2 and words["gate"] != "additive":
+        parameters["gate"] = words["gate"] = "sigmoid"
+
+
 def _drawn_columns(rng, X, parameters, words):
     """Columns of gate and experts, of now and then."""
     positions = [0] if np.ndim(X) == 2 and np.shape(X)[1] == 1 else [0, 1]
@@ -485,6 +511,8 @@ def draw(number):
         _curved(np.random.default_rng([9022, number]), parameters, words)
     if number % BUDGETED == 4:
         _budgeted(np.random.default_rng([9023, number]), parameters, words)
+    if number % PUBLISHED == 6:
+        _published(np.random.default_rng([9024, number]), parameters, words)
     sizes = {}
     if classify:
         y, words["y"] = class_target(rng, numeric(X))

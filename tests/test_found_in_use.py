@@ -1,6 +1,7 @@
 """What users would run into where parts, columns and units meet."""
 
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -516,3 +517,29 @@ def test_what_was_fitted_on_dense_columns_reads_sparse_ones():
     X.data[0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         model.predict(X)
+
+
+FEW = np.random.default_rng(5).normal(size=(30, 8))
+FEW_Y = FEW[:, 0] + np.random.default_rng(6).normal(size=30)
+
+
+def matched(model, n_rows, y=FEW_Y, weight=None):
+    """Whether a fit tells of rows that any columns would match."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        model.fit(FEW[:n_rows], y[:n_rows], sample_weight=weight)
+    return any("matched exactly, as any other y" in str(own.message) for own in found)
+
+
+def test_rows_no_more_than_columns_that_are_matched_are_told_of():
+    pair = np.column_stack([FEW_Y, -2.0 * FEW_Y + FEW[:, 3]])
+    assert matched(MoERegressor(LinearExpert(alpha=0.0), n_experts=1), 3)
+    assert matched(MoERegressor(LinearExpert(alpha=1e-9)), 6)
+    assert matched(MoERegressor(LinearExpert(alpha=1e-9), n_experts=1), 5, pair)
+    only = np.r_[np.ones(5), np.zeros(25)]
+    assert matched(MoERegressor(LinearExpert(alpha=1e-9), n_experts=1), 30, weight=only)
+    # A penalty, or more rows, leave something to learn; a constant is no surprise.
+    assert not matched(MoERegressor(LinearExpert(alpha=1.0), n_experts=1), 6)
+    assert not matched(MoERegressor(LinearExpert(alpha=0.0), n_experts=1), 12)
+    assert not matched(MoERegressor(n_experts=1), 6, np.ones(30))
+    assert not matched(MoEClassifier(n_experts=1), 6, (FEW_Y > 0).astype(int))

@@ -446,6 +446,8 @@ def test_inputs_are_those_of_the_sample(fitted):
     assert given["whole"].dtype == np.int64
     with pytest.raises(ValueError, match=r"without the columns \['when'\]"):
         onnx_inputs(session, TABLE.drop(columns="when"))
+    with pytest.raises(TypeError, match="session of onnxruntime"):
+        onnx_inputs("mixture.onnx", TABLE)
 
 
 def test_pipelines_and_frames_are_taken_whole():

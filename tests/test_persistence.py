@@ -244,3 +244,17 @@ def test_skops_is_asked_for_by_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "skops.io", None)
     with pytest.raises(ImportError, match=r"skmoe\[skops\]"):
         trusted_types(fitted("linear"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", ["cloudpickle", "skops"])
+def test_mlflow_keeps_mixtures(way, tmp_path):
+    pytest.importorskip("skops")
+    flavour = pytest.importorskip("mlflow.sklearn", reason="no MLflow here")
+    model = fitted("linear")
+    given = {"serialization_format": way, "pip_requirements": ["skmoe"]}
+    if way == "skops":
+        given["skops_trusted_types"] = trusted_types(model)
+    flavour.save_model(model, str(tmp_path / "model"), **given)
+    kept = flavour.load_model(str(tmp_path / "model"))
+    assert same(answers("linear", kept, QUICK), answers("linear", model, QUICK))

@@ -1,5 +1,7 @@
 """Parameters of presets: the first grid search, without any object of a part."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -13,7 +15,9 @@ from skmoe import (
     MoEClassifier,
     MoERegressor,
 )
+from skmoe.experts import LinearExpert
 from skmoe.model_selection import MoEClassifierCV, MoERegressorCV
+from skmoe.trainers import EM
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 2))
@@ -119,3 +123,68 @@ def test_the_default_mixture_of_a_search_is_a_preset(kind):
     assert repr(search.estimator.gate) == "SoftmaxGate(alpha=2.0)"
     with pytest.raises(ValueError, match="bogus"):
         kind().set_params(estimator__bogus=2)
+
+
+LISTS = [
+    (["linear", "additive"], ["linear", "additive"]),
+    (["linear", "mlp", "linear"], ["linear-1", "mlp", "linear-2"]),
+    ([("a", "linear"), ("b", LinearExpert(alpha=2.0))], ["a", "b"]),
+    (["linear", LinearExpert(alpha=2.0)], ["linear", "linearexpert"]),
+]
+
+
+@pytest.mark.parametrize(("experts", "names"), LISTS)
+def test_presets_stand_in_lists_under_their_names(experts, names):
+    mixture = MoERegressor(experts, trainer=EM(max_iter=2, max_refits=2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = clone(mixture).fit(X, Y)
+    assert [*model.named_experts_] == names
+    before = mixture.get_params(deep=False)["experts"]
+    assert f"{names[0]}__alpha" in mixture.get_params()
+    model = clone(mixture).set_params(**{f"{names[0]}__alpha": 3.0})
+    assert [name for name, _ in model.experts] == names
+    assert repr(model.experts[0][1]) == "LinearExpert(alpha=3.0)"
+    # Again, and beside another one.
+    model.set_params(**{f"{names[0]}__alpha": 4.0, f"{names[1]}__alpha": 5.0})
+    assert [own.alpha for _, own in model.experts[:2]] == [4.0, 5.0]
+    assert mixture.experts == before
+
+
+def test_a_preset_takes_the_place_of_another_one_under_its_name():
+    model = MoERegressor(["linear", "additive"])
+    model.set_params(linear="additive", linear__n_knots=4)
+    assert repr(model.experts) == (
+        "[('linear', AdditiveExpert(n_knots=4)), ('additive', 'additive')]"
+    )
+    search = GridSearchCV(
+        MoERegressor(["linear", "linear"], trainer=EM(max_iter=2)),
+        {"linear-1__alpha": [0.1, 1.0]},
+        cv=2,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        best = search.fit(X, Y).best_estimator_
+    assert best.named_experts_["linear-1"].alpha in (0.1, 1.0)
+
+
+@pytest.mark.parametrize("mixture", MIXTURES, ids=lambda own: type(own).__name__)
+def test_the_shared_expert_is_a_preset_too(mixture):
+    model = clone(mixture).set_params(shared_expert="linear")
+    assert model.get_params()["shared_expert__alpha"] == LinearExpert().alpha
+    model.set_params(shared_expert__alpha=2.0)
+    assert repr(model.shared_expert) == "LinearExpert(alpha=2.0)"
+    if isinstance(model, MoERegressor):
+        assert clone(mixture).set_params(shared_expert="linear").fit(X, Y).score(X, Y)
+
+
+@pytest.mark.parametrize("expert", ["aditive", "auto", "ridge", None, 3])
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_no_expert_is_refused_with_the_names_that_are(expert, named):
+    model = MoERegressor([("own", expert), ("b", "mlp")] if named else [expert, "mlp"])
+    with pytest.raises(ValueError, match=r"\['additive', 'linear', 'mlp'\]"):
+        model.fit(X, Y)
+    if expert == "aditive":
+        name = "own" if named else expert
+        with pytest.raises(ValueError, match=r"did you mean 'additive'\?$"):
+            model.set_params(**{f"{name}__alpha": 1.0})

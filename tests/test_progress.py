@@ -9,7 +9,8 @@ from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoERegressor
-from skmoe._estimators.training import time_left, told_of_compiling
+from skmoe._estimators.progress import Lines, time_left
+from skmoe._estimators.training import told_of_compiling
 from skmoe.datasets import make_regimes
 from skmoe.trainers import EM, Gradient, TwoStage
 
@@ -55,6 +56,33 @@ def test_epochs_are_counted(capsys, name, total):
     told = capsys.readouterr().out
     assert f"(1 of {total}, at most" in told
     assert f"({total - 1} of {total}, at most" in told
+
+
+@pytest.mark.parametrize("total", [None, 1, 7, 19, 20, 21, 200, 1000])
+def test_some_twenty_lines_tell_of_a_fit(total):
+    told = []
+    lines = Lines(told.append, every=False)
+    n_steps = 137 if total is None else max(1, total - total // 3)
+    for done in range(1, n_steps + 1):
+        lines.tell(done, done, total)
+    lines.end()
+    assert told[0] == 1
+    assert told[-1] == n_steps
+    assert told == sorted(set(told))
+    assert len(told) <= 22
+    if n_steps <= 9:
+        assert len(told) == n_steps
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_a_fit_of_many_epochs_is_told_in_few_lines(capsys, verbose):
+    trainer = Gradient(max_epochs=60, early_stopping=False)
+    MoERegressor(n_experts=1, trainer=trainer, verbose=verbose, random_state=0).fit(
+        X, Y
+    )
+    told = re.findall(r"iteration (\d+)", capsys.readouterr().out)
+    assert len(told) <= 22 if verbose == 1 else len(told) >= 58
+    assert int(told[-1]) >= 58
 
 
 def test_members_are_counted(capsys):

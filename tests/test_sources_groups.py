@@ -216,7 +216,7 @@ def test_what_groups_must_be():
     with pytest.raises(ValueError, match="n_groups=1 with positive weight"):
         model.fit(source(np.zeros(len(X))))
     with pytest.raises(ValueError, match="groups with zero_inflation=True"):
-        mixture(likelihood="poisson", zero_inflation=True).fit(
+        mixture(likelihood="gamma", zero_inflation=True).fit(
             RowSource.from_arrays(X, TARGETS["poisson"], groups=GROUPS)
         )
     with pytest.raises(ValueError, match=r"a RowSource with groups=\.\.\."):

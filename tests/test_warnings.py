@@ -239,6 +239,35 @@ def test_a_search_says_each_kind_once(n_jobs):
     assert any("said" in str(w.message) for w in found)
 
 
+@pytest.mark.parametrize(("action", "most"), [("default", 1), ("always", 100)])
+def test_a_search_of_scikit_learn_tells_once_of_experts_that_are_lost(action, most):
+    """Unless a filter asks for all of them."""
+    greedy = MoERegressor(trainer=EM(max_iter=5, min_load=0.4), random_state=0)
+    search = GridSearchCV(greedy, {"n_experts": [3, 4, 5]}, cv=2)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter(action, ExpertCollapseWarning)
+        search.fit(X, Y)
+    assert min(most, 3) <= len(found) <= most
+    assert {own.filename for own in found} == {__file__}
+    assert all(len(str(own.message)) < 200 for own in found)
+
+
+@pytest.mark.parametrize("action", ["ignore", "error"])
+def test_filters_have_the_last_word_on_experts_that_are_lost(action):
+    greedy = MoERegressor(n_experts=4, trainer=EM(max_iter=5, min_load=0.4))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings(action, "Expert .* lost its rows")
+        for _ in range(2):
+            if action == "error":
+                with pytest.raises(ExpertCollapseWarning):
+                    greedy.fit(X, Y)
+            else:
+                greedy.fit(X, Y)
+    assert not found
+
+
 def test_members_say_each_kind_once():
     model = clone(BRIEF).set_params(n_members=3)
     (own,) = recorded(lambda: model.fit(X, Y), ConvergenceWarning)

@@ -30,7 +30,7 @@ from .._sklearn import (
 from .._typing import Method, Table
 from .._warnings import quietly, tells_once
 from ..data import RowSource
-from ..exceptions import ExpertCollapseWarning
+from ..exceptions import ExpertCollapseWarning, did_you_mean
 from ..experts._base import seed_experts, traits
 from ..trainers import TwoStage
 from ..trainers._task import Trainer
@@ -54,16 +54,15 @@ from .parameters import ExpertParameters, refuse_classes, warn_before
 from .parts import (
     AUTO,
     BOUND,
-    EXPERTS,
     MOST_EXPERTS,
     SHARED,
     SPLITTER,
-    TRAINERS,
     asked_of,
     flat_gate,
     has_own_names,
     resolve,
 )
+from .presets import EXPERTS, TRAINERS
 from .shared import fit_shared
 from .shown import block_of, few_of
 from .sources import fit_source
@@ -125,7 +124,7 @@ def check_freeze(freeze, names, owner="partial_fit"):
     if not known:
         raise ValueError(
             f"{owner} got freeze={freeze!r}, but expected None, 'experts', 'gate' or a "
-            f"list of names out of {names}."
+            f"list of names out of {names}" + did_you_mean(freeze, FREEZE)
         )
 
 
@@ -192,7 +191,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
             None,
         ],
         "trainer": [str, HasMethods(["fit"])],
-        "shared_expert": [HasMethods(["fit"]), None],
+        "shared_expert": [HasMethods(["fit"]), StrOptions({*EXPERTS}), None],
         "gate_features": "no_validation",
         "expert_features": "no_validation",
         "n_members": [Interval(numbers.Integral, 1, None, closed="left")],

@@ -9,9 +9,8 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.metaestimators import available_if
 
-from .._sklearn import with_callbacks
+from .._sklearn import StrOptions, available_if, with_callbacks
 from .._tables.table import relative_weights
 from .._typing import Columns, Experts, Part, Table
 from . import answers
@@ -57,7 +56,7 @@ classifier, default="softmax"
         How the parts are fitted together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into ``sample_weight``.
-    shared_expert : classifier, default=None
+    shared_expert : {"linear", "additive", "mlp"} or classifier, default=None
         Active for every row. It is fitted first; the routed experts, which must be
         built-in ones, add to its log-probabilities, and are trained with those of
         classifiers fitted to the other folds. It may be a mixture itself. A
@@ -86,7 +85,7 @@ classifier, default="softmax"
     random_state : int, RandomState or None, default=None
         Seeds random starts, resamples and unseeded experts.
     verbose : int, default=0
-        Print the objective of each iteration.
+        Print how training comes on, in some twenty lines; 2 for each iteration.
 
     Attributes
     ----------
@@ -162,7 +161,7 @@ classifier, default="softmax"
     _target = ClassTarget
     _parameter_constraints = {
         **BaseMoE._parameter_constraints,
-        "class_weight": [dict, str, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
     def __init__(
@@ -174,7 +173,7 @@ classifier, default="softmax"
         router: int | BaseEstimator | None = None,
         trainer: Part = "em",
         class_weight: dict[Any, float] | str | None = None,
-        shared_expert: BaseEstimator | None = None,
+        shared_expert: Part | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
         n_members: int = 1,

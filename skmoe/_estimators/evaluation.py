@@ -14,6 +14,7 @@ from .._sklearn import check_names_in
 from .._typing import Table
 from .._warnings import warn
 from ..data import RowSource
+from ..exceptions import did_you_mean
 from ..experts._counts import expert_parameters
 from ..routers import Routing
 from . import answers
@@ -207,7 +208,8 @@ def judged(model, X, y, sample_weight, sizes, groups=None, count="groups"):
         )
     if count not in COUNTS:
         raise ValueError(
-            f"{type(model).__name__} got count={count!r}, but expected one of {COUNTS}."
+            f"{type(model).__name__} got count={count!r}, but expected one of {COUNTS}"
+            + did_you_mean(count, COUNTS)
         )
     if isinstance(X, RowSource):
         refuse_sizes(model, {"groups": groups, **sizes})

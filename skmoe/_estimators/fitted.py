@@ -13,9 +13,10 @@ from ..experts._base import BuiltInExpert
 from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
-from ..likelihoods._base import is_listed, weighted_variance
+from ..likelihoods._base import is_listed
 from ..trainers._task import Fit, counts_of
-from .answers import FittedMixture, Seen, fitted_mixture, of_subjects
+from .answers import Seen, fitted_mixture, of_subjects
+from .exact import held_up, warn_of_matching
 from .lean import refuse_lean
 from .members import MembersGate, MembersRouter
 from .parts import AUTO, BOUND, SHARED, has_own_names
@@ -27,12 +28,6 @@ from .views import Views
 COLUMNS = ("n_features_in_", "feature_names_in_")
 # Where ``history_`` keeps how many experts pay.
 AUTO_KEY = "n_experts"
-# Residuals below this share of the spread of y are those of an exact fit.
-EXACT = 5e-5
-# Share of a standard deviation at its floor below which residuals are told of.
-HELD = 0.9
-# Rows below which an expert may well be a spike, which only the floor holds back.
-FEW_ROWS = 30
 
 
 class Learned(NamedTuple):
@@ -302,6 +297,9 @@ def fit_and_commit(model, parts, task, previous, learned, X, y):
     commit(model, learned, task, fits)
     if not task.recipe.pooled:
         warn_of_floors(model, task.rows, fits, task.recipe.names)
+        n_columns = max(view.shape[1] for view in task.rows.expert_views)
+        if np.count_nonzero(task.rows.weight) <= n_columns:
+            warn_of_matching(task.rows, fits, n_columns)
     reporter.end()
     return model
 
@@ -420,7 +418,7 @@ def warn_of_floors(model, rows, fits, names):
     for fit in fits:
         held = [own.least_squares and own.floored_ for own in fit.likelihoods]
         if any(held):
-            found |= _held(model, rows, fit, names, np.flatnonzero(held))
+            found |= held_up(model, rows, fit, names, np.flatnonzero(held))
     if not found:
         return
     least = 10.0 ** np.floor(np.log10(min(found.values())) - 1.0)
@@ -430,35 +428,3 @@ def warn_of_floors(model, rows, fits, names):
         f"wide; use likelihood=Gaussian(floor={least:.0e}) if y is so exact.",
         UserWarning,
     )
-
-
-def _held(model, rows, fit, names, numbers):
-    """Variance of residuals, as a share of that of y, by the names of experts."""
-    views = [rows.expert_views[k] for k in fit.kept]
-    seen = Seen(rows.gate_view, views, rows.log_prior, rows.size)
-    router = model.router_ if fit.router is None else fit.router
-    own = FittedMixture(
-        fit.gate,
-        router.resized(len(fit.kept)),
-        fit.experts,
-        fit.likelihoods,
-        views=None,
-        shared=None,
-        target=model._learned.target,
-        n_jobs=model.n_jobs,
-    )
-    parts = of_subjects(*own.log_parts(seen, rows.y), rows.subjects)
-    resp = rows.subjects.spread(mixture.responsibilities(*parts))
-    spread = weighted_variance(rows.y, rows.weight)
-    spread = np.where(spread > 0, spread, 1.0)
-    found = {}
-    for k in numbers:
-        error = rows.y - rows.answer_of(fit.experts[k], views[k])
-        weight = rows.weight * resp[:, k]
-        share = weight @ error**2 / max(weight.sum(), np.finfo(float).tiny) / spread
-        allowed = own.likelihoods[k].penalty_variance(rows.y.shape[1]) / spread
-        held = (share > EXACT**2) & (share < HELD**2 * allowed)
-        few = weight.sum() < FEW_ROWS * rows.weight.mean()
-        if held.any() and not few:
-            found[names[fit.kept[k]]] = float(share[held].min())
-    return found

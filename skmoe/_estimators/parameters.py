@@ -8,27 +8,23 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
 
+from .._sklearn import InvalidParameterError, words_of
 from .._stamp import Stamped
 from .._tables.features import PRESETS as FEATURES
 from .._warnings import warn
+from ..exceptions import NOTHING_MEANT, did_you_mean
 from ..experts import LinearExpert
 from ..routers import TopKRouter
 from ..routers._base import is_count
 from ..trainers import TwoStage
-from .parts import (
-    EXPERTS,
-    GATES,
-    LIKELIHOODS,
-    POOLS,
-    TRAINERS,
-    named_experts,
-    pool_of,
-    preset,
-)
+from .families import LIKELIHOODS
+from .parts import built, given_experts, pool_of, preset
+from .presets import EXPERTS, GATES, POOLS, TRAINERS
 
 # What strings stand for, by parameter of a mixture.
 TABLES = {
     "experts": EXPERTS,
+    "shared_expert": EXPERTS,
     "gate": GATES,
     "trainer": TRAINERS,
     "likelihood": LIKELIHOODS,
@@ -44,7 +40,17 @@ EXAMPLES = {
 }
 
 
-class ExpertParameters(Stamped):
+class Worded(Stamped):
+    """Base of estimators that say what was meant by a word that they do not know."""
+
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise meant(self, error) from None
+
+
+class ExpertParameters(Worded):
     """``get_params`` and ``set_params`` that reach experts by name, and presets."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -60,8 +66,9 @@ class ExpertParameters(Stamped):
                 params.update({f"{name}__{k}": v for k, v in own.items()})
             for name, expert in listed(self.experts):
                 params[name] = expert
-                if hasattr(expert, "get_params") and not isinstance(expert, type):
-                    own = expert.get_params(deep=True)
+                part = stood_for("experts", expert) or expert
+                if hasattr(part, "get_params") and not isinstance(part, type):
+                    own = part.get_params(deep=True)
                     params.update({f"{name}__{k}": v for k, v in own.items()})
         return params
 
@@ -82,6 +89,8 @@ class ExpertParameters(Stamped):
         nested = {k: v for k, v in params.items() if k.split("__")[0] not in known}
         if nested and isinstance(self.experts, (list, tuple)):
             params = {k: v for k, v in params.items() if k not in nested}
+            own = {name.split("__")[0] for name in nested}
+            self.experts = with_objects(self.experts, own)
             set_nested(self, dict(listed(self.experts)), nested)
         elif nested:
             params = {**params, **nested}
@@ -93,11 +102,29 @@ def listed(experts):
     """Names and experts of a list, as pairs; none where they are no list."""
     if not isinstance(experts, (list, tuple)):
         return []
-    return list(zip(*named_experts(experts, len(experts)), strict=True))
+    return list(zip(*given_experts(experts), strict=True))
+
+
+def with_objects(experts, names):
+    """A list of experts with the objects that presets of some names stand for.
+
+    They keep their names, under which they are set again.
+    """
+    own = dict(listed(experts))
+    made = {name: stood_for("experts", own.get(name)) for name in names}
+    made = {name: part for name, part in made.items() if isinstance(own.get(name), str)}
+    if not any(made.values()):
+        return experts
+    return [(name, made.get(name) or part) for name, part in listed(experts)]
 
 
 def replaced(experts, position, expert):
-    """A list of experts with another one in one place, under the same name."""
+    """A list of experts with another one in one place, under the same name.
+
+    An unnamed object has no other name than that of its class; that of a preset stays.
+    """
+    if isinstance(expert, str) or isinstance(experts[position], str):
+        experts = listed(experts)
     experts = list(experts)
     old = experts[position]
     experts[position] = (old[0], expert) if isinstance(old, tuple) else expert
@@ -114,7 +141,7 @@ def set_nested(model, experts, params):
                 f"parameters are: {sorted(model.get_params(deep=False))} and the "
                 f"experts {sorted(experts)}."
             )
-        experts[name].set_params(**{rest: value})
+        built(experts[name], name).set_params(**{rest: value})
 
 
 def stood_for(name, value):
@@ -180,6 +207,19 @@ def refuse_nested(owner, name, part, nested):
         f"Cannot set '{name}__{nested}': {name}={part!r} has no parameters of its "
         f"own; {remedy}."
     )
+
+
+def meant(model, error):
+    """An error that says which word was nearly written, or the one that is given."""
+    for name, value in model.get_params(deep=False).items():
+        known = words_of(model._parameter_constraints.get(name, ()))
+        end = did_you_mean(value, known)
+        if end != NOTHING_MEANT and value not in known:
+            return InvalidParameterError(
+                f"{type(model).__name__} got {name}={value!r}, but of strings it takes "
+                f"only {known}{end}"
+            )
+    return error
 
 
 # Of these a class in place of an instance is an oversight.

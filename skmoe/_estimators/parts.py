@@ -7,20 +7,12 @@ from typing import Any, NamedTuple
 from sklearn.base import clone, is_classifier
 
 from .._numerics.tree import Tree
-from .._stamp import Stamped
-from ..experts import AdditiveExpert, LinearExpert, MLPExpert
+from ..exceptions import did_you_mean
+from ..experts import LinearExpert
 from ..experts._base import BuiltInExpert, is_frozen
 from ..experts._foreign import check_names, default_names
 from ..experts._noise import NOISE, ZERO, NoiseExpert, ZeroExpert
-from ..gates import (
-    AdditiveGate,
-    ClassifierGate,
-    ConstantGate,
-    GaussianGate,
-    MLPGate,
-    SigmoidGate,
-    SoftmaxGate,
-)
+from ..gates import ClassifierGate
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
 from ..likelihoods import Categorical, Likelihood
@@ -29,26 +21,10 @@ from ..likelihoods._families import Families
 from ..likelihoods._zero import BesideZeros
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import BaseRouter, is_count
-from ..trainers import EM, Gradient, HardEM, Trainer, TwoStage
+from ..trainers import Trainer
 from .families import LIKELIHOODS, check_zeros, in_order
+from .presets import EXPERTS, GATES, POOLS, TRAINERS, Pool
 
-EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
-GATES = {
-    "softmax": SoftmaxGate,
-    "additive": AdditiveGate,
-    "mlp": MLPGate,
-    "sigmoid": SigmoidGate,
-    "gaussian": GaussianGate,
-    "constant": ConstantGate,
-}
-TRAINERS = {
-    "em": EM,
-    "hard-em": HardEM,
-    "gradient": Gradient,
-    "two-stage": TwoStage,
-}
-# Pools stand above the mixtures, which are among their members: the package fills in.
-POOLS: dict[str, type] = {}
 # Value of ``n_experts`` by which rows that are held out say how many, and the most.
 AUTO, BOUND = "auto", 4
 # Value of ``noise`` by which its share is the same for every row.
@@ -61,41 +37,6 @@ SHARED = "shared_expert"
 SPLITTER = "splitter"
 # Name of a shared expert that is trained with the others.
 JOINT = "shared"
-
-
-class PoolMember(NamedTuple):
-    """A member of a pool.
-
-    Attributes
-    ----------
-    name : str
-    estimator : unfitted estimator
-    dropped : str or None
-        Why it was left out; None if it is an expert of the mixture.
-    """
-
-    name: str
-    estimator: Any
-    dropped: str | None
-
-
-class Pool(Stamped):
-    """Base of what stands for different experts until it has seen the table."""
-
-    def check(self):
-        """Raise ``ValueError`` for parameters that make no sense."""
-
-    def encoding(self):
-        """Unfitted transformer from raw columns to numbers, for the gate."""
-        raise NotImplementedError
-
-    def members(self, classify):
-        """Names and unfitted estimators, of classifiers or of regressors."""
-        raise NotImplementedError
-
-    def screen(self, names, experts, X, y, apart=(), correction=None):
-        """A ``PoolMember`` for each, with the reason of those that are left out."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +140,8 @@ def asked_of(model, n_experts=None):
     own = {f.name: given[f.name] for f in fields(Asked) if f.name in given}
     # A tree of gates says itself how many leaves it has.
     known = model.n_experts if n_experts is None else n_experts
+    if isinstance(own["shared_expert"], str):
+        own["shared_expert"] = built(own["shared_expert"], SHARED)
     most = len(own["likelihood"]) if is_listed(own.get("likelihood")) else BOUND
     own["n_experts"] = most if known == AUTO else known
     if takes_shared(own):
@@ -292,7 +235,8 @@ def preset(value, table, name, owner):
     if value not in table:
         raise ValueError(
             f"{owner} got {name}={value!r}, but expected one of {sorted(table)} or "
-            f"an object, such as {name}={next(iter(table.values())).__name__}()."
+            f"an object, such as {next(iter(table.values())).__name__}()"
+            + did_you_mean(value, table)
         )
     return table[value]()
 
@@ -410,21 +354,39 @@ def named_experts(experts, n_experts):
 
     Parameters
     ----------
-    experts : None, estimator, list of estimators or of (name, estimator)
-        None stands for linear experts.
+    experts : None, str, estimator, list of estimators or of (name, estimator)
+        None stands for linear experts; in lists, too, strings stand for built-in ones.
     n_experts : int
     """
     if experts is None:
         experts = LinearExpert()
-    if isinstance(experts, str):
-        experts = preset(experts, EXPERTS, "experts", "The mixture")
     if not isinstance(experts, (list, tuple)):
         names = [f"expert{k}" for k in range(n_experts)]
-        return names, [experts] * n_experts
+        own = preset(experts, EXPERTS, "experts", "The mixture")
+        return names, [own if isinstance(experts, str) else experts] * n_experts
+    names, given = given_experts(experts)
+    return names, [built(*pair) for pair in zip(given, names, strict=True)]
+
+
+def given_experts(experts):
+    """Names of a list of experts, and its entries, strings as they are."""
     pairs = [e if isinstance(e, tuple) else (None, e) for e in experts]
     if all(name is None for name, _ in pairs):
         return default_names([e for _, e in pairs]), [e for _, e in pairs]
     return [name for name, _ in pairs], [expert for _, expert in pairs]
+
+
+def built(expert, name):
+    """The expert that a string stands for; anything else as it is."""
+    if not isinstance(expert, str):
+        return expert
+    if expert in POOLS:
+        raise ValueError(
+            f"The mixture got expert {name!r}={expert!r}, but this stands for several "
+            f"experts, which are all that there are; pass experts={expert!r} alone, or "
+            f"some of {sorted(EXPERTS)} in the list."
+        )
+    return preset(expert, EXPERTS, f"expert {name!r}", "The mixture")
 
 
 def adapt_expert(expert, name, classify, owner, likelihood=None):
@@ -447,7 +409,8 @@ def adapt_expert(expert, name, classify, owner, likelihood=None):
         what = "classifier with predict_proba" if classify else "regressor"
         raise ValueError(
             f"{owner} got expert {name!r}={expert!r}, but expected an instance of a "
-            f"{what}" + (f"; it has no {missing[0]}." if missing else ".")
+            f"{what} or one of {sorted(EXPERTS)}"
+            + (f"; it has no {missing[0]}." if missing else ".")
         )
     if not classify and is_classifier(expert):
         raise ValueError(

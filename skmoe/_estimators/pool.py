@@ -21,9 +21,8 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import available_if
 
-from .._sklearn import safe_indexing
+from .._sklearn import available_if, safe_indexing
 from .._stamp import Stamped
 from .._tables.columns import text_positions
 from .._warnings import heard
@@ -33,7 +32,7 @@ from ..experts._linear import LinearExpert
 from ..experts._mlp import MLPExpert
 from ..gates import SoftmaxGate
 from .classifier import MoEClassifier
-from .parts import Pool, PoolMember
+from .presets import Pool, PoolMember
 from .regressor import MoERegressor
 
 # Rows of the pilot fits by which a time budget is shared out.
@@ -64,7 +63,11 @@ class TablePipeline(Stamped, Pipeline):
 
 
 def _has_proba(model):
-    return hasattr(model.estimator, "predict_proba")
+    if not hasattr(model.estimator, "predict_proba"):
+        raise AttributeError(
+            f"TreesOnTables has no predict_proba with estimator={model.estimator!r}; "
+            "use a classifier that has."
+        )
 
 
 class TreesOnTables(Stamped):

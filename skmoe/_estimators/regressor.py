@@ -9,10 +9,9 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.metaestimators import available_if
 
 from .. import mixture
-from .._sklearn import HasMethods, StrOptions, with_callbacks
+from .._sklearn import HasMethods, StrOptions, available_if, with_callbacks
 from .._tables.table import relative_weights
 from .._typing import Columns, Experts, Part, Table
 from . import answers
@@ -37,8 +36,9 @@ estimators or (name, estimator), default=None
         ``None`` and ``"linear"`` stand for :class:`~skmoe.experts.LinearExpert`,
         ``"additive"`` for :class:`~skmoe.experts.AdditiveExpert`, curves of raw tables,
         ``"mlp"`` for :class:`~skmoe.experts.MLPExpert`. One estimator is
-        cloned ``n_experts`` times; a list may mix kinds.  ``"auto"`` is
-        :class:`~skmoe.experts.AutoPool`, different experts for raw tables, made for
+        cloned ``n_experts`` times; a list may mix kinds, strings among them.
+        ``"auto"`` is :class:`~skmoe.experts.AutoPool`, different experts for raw
+        tables, made for
         ``trainer="two-stage"``.  What is set of a preset, as by
         ``set_params(experts__alpha=1.0)``, puts its object in its place, here and in
         the parameters below.
@@ -83,7 +83,7 @@ classifier, default="softmax"
         family has none (``"gamma"``, ``"weibull"``, ``"log-normal"``,
         ``"inverse-gaussian"``, ``"beta"``), where it takes all zeros. It is a part of
         every prediction. EM only, without a router, and not beside ``noise``.
-    shared_expert : estimator, default=None
+    shared_expert : {"linear", "additive", "mlp"} or estimator, default=None
         Active for every row. It is fitted first; the routed experts are trained on its
         out-of-fold residuals, and their predictions are added to its own. It may be a
         mixture itself: few experts first, more of them after (a pyramid). A
@@ -112,7 +112,7 @@ classifier, default="softmax"
     random_state : int, RandomState or None, default=None
         Seeds random starts, resamples and unseeded experts.
     verbose : int, default=0
-        Print the objective of each iteration.
+        Print how training comes on, in some twenty lines; 2 for each iteration.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ classifier, default="softmax"
         likelihood: Part = "gaussian",
         noise: bool | str = False,
         zero_inflation: bool = False,
-        shared_expert: BaseEstimator | None = None,
+        shared_expert: Part | None = None,
         gate_features: Columns = None,
         expert_features: Columns = None,
         n_members: int = 1,

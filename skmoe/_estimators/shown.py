@@ -1,7 +1,8 @@
 """A mixture as notebooks draw it: gate, router, and the experts that are left."""
 
 from .._sklearn import VisualBlock
-from ..experts._base import CorrectedExpert, is_frozen
+from ..experts._base import CorrectedExpert, is_frozen, traits
+from ..experts._noise import NOISE, ZERO
 from ..routers import DenseRouter, TopKRouter
 from ..routers._base import is_count
 from .fitted import members_of
@@ -13,6 +14,23 @@ MOST_DRAWN = 8
 MOST_SHOWN, MOST_LETTERS = 50, 100
 # Experts of which is said what they serve without opening the box.
 MOST_SAID = 4
+# Components that stand for no expert, in words.
+WITHOUT_EXPERT = {NOISE: "noise", ZERO: "zeros"}
+
+
+def counted(count, noun):
+    """A number of things in words."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def experts_in_words(model):
+    """How many experts a fitted mixture has, and what stands beside them."""
+    n_bare = sum(traits(own).is_bare for own in model.experts_)
+    said = counted(model.n_experts_ - n_bare, "expert")
+    if not n_bare:
+        return said
+    ((name, _),) = asked_of(model).bare
+    return f"{said} and {WITHOUT_EXPERT[name]}"
 
 
 def few_of(model):
@@ -98,7 +116,7 @@ def _one_box(model, named, shares):
     lines += [f"left out: {own.name} ({own.dropped})" for own in lost]
     said = [_joined(name, shares[name]) for name in order[:MOST_SAID]]
     said += [f"{len(order) - len(said)} more"] if len(order) > len(said) else []
-    title = f"{len(order)} experts"
+    title = counted(len(order), "expert")
     if lost:
         title += f", {len(lost)} left out"
     options = {"names": title, "name_caption": ", ".join(said)}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._tables.frames import from_arrow
+from .._tables.frames import from_arrow, refuse_name
 from ..experts._noise import NOISE, ZERO
 from .subjects import gaps_of
 
@@ -36,6 +36,7 @@ def read_start(start, parts, given, model, is_open):
             f"{owner} got start with n_members={model.n_members}, but members differ "
             "by their starts; use n_members=1, or leave start out."
         )
+    refuse_name("start", start, "a label, or responsibilities,")
     values = _of_rows(np.asarray(from_arrow(start)), given, owner)
     size = None if is_open else len(parts.experts)
     bare = parts.asked.n_bare

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from .._sklearn import safe_indexing
-from .._tables.frames import as_columns, column_names, from_arrow, is_frame
+from .._tables.frames import as_columns, column_names, from_arrow, is_frame, refuse_name
 from .._tables.values import is_gap
 from ..trainers._rows import numbered
 
@@ -39,6 +39,7 @@ def read_groups(groups, n_rows, owner):
     """
     if groups is None:
         return None
+    refuse_name("groups", groups, "the label of a group")
     labels = np.asarray(from_arrow(groups))
     if labels.shape != (n_rows,):
         raise ValueError(

@@ -7,10 +7,17 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._tables.frames import from_arrow
+from .._tables.columns import no_number
+from .._tables.frames import as_columns, from_arrow, kind_of, refuse_name
 from .._tables.names import advised
-from .._tables.table import check_units, read_numbers, row_weights, weights_in_range
-from .._tables.values import is_gap
+from .._tables.table import (
+    check_units,
+    holds_times,
+    opened_target,
+    row_weights,
+    weights_in_range,
+)
+from .._tables.values import Kind, is_gap, is_single, kind_of_value
 from .._warnings import warn
 
 
@@ -163,15 +170,47 @@ def sizes_of(likelihood, owner, n_rows, given):
     value = given.get(likelihood.takes)
     if value is None:
         return None
-    value = check_array(
-        value, ensure_2d=False, dtype=float, input_name=likelihood.takes
-    )
-    if value.shape != (n_rows,):
-        raise ValueError(
-            f"{likelihood.takes} has shape {value.shape}, but expected "
-            f"({n_rows},), one number for each row of X."
+    return likelihood.size_of(size_numbers(likelihood.takes, value, n_rows))
+
+
+# What sizes are, and what to do about rows whose size is none.
+SIZES = {
+    "offset": "the logarithm of the exposure",
+    "trials": "the number of trials",
+}
+
+
+def size_numbers(name, value, n_rows):
+    """Offset or trials (n,) as finite numbers."""
+    what = SIZES[name]
+    refuse_name(name, value, what)
+    try:
+        value = from_arrow(value)
+        numbers = check_array(
+            value if np.ndim(value) else np.atleast_1d(value),
+            ensure_2d=False,
+            dtype=float,
+            ensure_all_finite=False,
         )
-    return likelihood.size_of(value)
+    except (TypeError, ValueError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        raise ValueError(
+            f"{name} holds no numbers ({said}), but expected {what} for each row of X."
+        ) from error
+    if np.ndim(value) != 1 or len(numbers) != n_rows:
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}, but expected ({n_rows},), {what} for "
+            "each row of X."
+        )
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        zero = "; it is -inf for an exposure of 0" if numbers[row] == -np.inf else ""
+        raise ValueError(
+            f"{name} is {numbers[row]} in row {row}, but expected {what} for each row "
+            f"of X, which is finite{zero}; leave such rows out."
+        )
+    return numbers
 
 
 def check_given(y, owner):
@@ -189,6 +228,54 @@ def checked_numbers(y, len_of, model):
     return y
 
 
+def read_numbers(y, model):
+    """The target of a regression as floats."""
+    y = opened_target(y)
+    when = _time_in(y)
+    if when is not None:
+        _refuse_target(when, model)
+    try:
+        return check_array(
+            y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=model
+        )
+    except (TypeError, ValueError) as error:
+        cells = np.asarray(y, dtype=object).reshape(-1, 1)
+        found = no_number(cells, str(error))
+        if str(error).startswith("Input y contains"):
+            remedy = "leave such rows out, as by X[np.isfinite(y)]"
+            raise advised(error, remedy) from error
+        if found is None or not is_single(found[1]) or isinstance(found[1], complex):
+            raise
+        _refuse_target(found[1], model, error)
+
+
+# What to do about values of a target that are no numbers, by their kind.
+REMEDIES = {
+    Kind.SPANS: "give seconds as numbers, such as y.dt.total_seconds()",
+    Kind.TIMES: "give numbers, such as days since a date",
+    Kind.CLOCKS: "give numbers, such as seconds since midnight",
+}
+
+
+def _refuse_target(value, model, error=None):
+    owner = type(model).__name__
+    classes = owner.replace("Regressor", "Classifier")
+    otherwise = f"give numbers, or use {classes} for classes"
+    raise ValueError(
+        f"{owner} could not convert {value!r} in y to a number; "
+        f"{REMEDIES.get(kind_of_value(value), otherwise)}."
+    ) from error
+
+
+def _time_in(y):
+    """A value of a target that holds times by its type, else None."""
+    if not holds_times(y):
+        return None
+    columns = as_columns(y) if len(y.shape) == 2 else [y]
+    column = next(own for own in columns if kind_of(own.dtype) in "mM")
+    return next((value for value in column if not is_gap(value)), np.datetime64("NaT"))
+
+
 def _check_length(X, y):
     """Raise ``ValueError`` unless y has a value for each row of X."""
     if X.shape[0] != len(y):
@@ -200,6 +287,7 @@ def _check_length(X, y):
 
 def checked_labels(y, len_of):
     """Validated labels (n,)."""
+    refuse_name("y", y, "a label")
     if np.asarray(y).shape[1:] == (1,):
         warn(
             "A column-vector y was passed when a 1d array was expected; give "

@@ -18,6 +18,7 @@ from ..trainers._folds import check_whole, draw_folds
 from ..trainers._rows import Rows
 from ..trainers._task import Recipe, Report, Start, Task
 from .parts import are_named
+from .progress import Compiling, Lines, time_left
 from .subjects import check_served
 
 # Share of the rows below which a sum of weights is taken for a slip of units.
@@ -295,36 +296,6 @@ def has_callbacks(model):
     return bool(vars(model).get("_skl_callbacks"))
 
 
-class Compiling(event.Listener):
-    """Says so when a kernel is compiled, as happens once, and how long all took.
-
-    A kernel that is read from the cache is no such event.
-    """
-
-    def __init__(self, name):
-        self.name, self.depth, self.begun, self.seconds = name, 0, 0.0, 0.0
-
-    def on_start(self, _):
-        """A function begins to be compiled, perhaps for another one."""
-        self.depth += 1
-        if self.depth > 1:
-            return
-        self.begun = time.perf_counter()
-        if not self.seconds:
-            print(f"[{self.name}] compiling, once: later fits read it from a cache")
-
-    def on_end(self, _):
-        """A function is compiled."""
-        self.depth -= 1
-        if not self.depth:
-            self.seconds += time.perf_counter() - self.begun
-
-    def end(self):
-        """Say how long it took, if anything was compiled."""
-        if self.seconds:
-            print(f"[{self.name}] compiled in {self.seconds:.1f} s")
-
-
 @contextmanager
 def told_of_compiling(model):
     """Who waits for a fit and listens hears what the first one spends its time on."""
@@ -335,12 +306,6 @@ def told_of_compiling(model):
     with event.install_listener("numba:compile", listener):
         yield
     listener.end()
-
-
-def time_left(seconds, done, total):
-    """Words for what is left after some of the steps, which take alike."""
-    left = seconds / done * (total - done)
-    return f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
 
 
 class Progress:
@@ -355,11 +320,14 @@ class Progress:
     def __init__(self, reporter, task):
         self.reporter, self.task, self.context = reporter, task, None
         self.total, self.done, self.begun = None, 0, time.perf_counter()
-        self.begins = True
+        self.begins, self.lines = True, None
 
     def report(self):
         """What a trainer is given."""
-        listens = self.reporter.model.verbose or self.reporter.has_callbacks
+        verbose = self.reporter.model.verbose
+        listens = verbose or self.reporter.has_callbacks
+        if verbose:
+            self.lines = Lines(self.reporter.tell, every=verbose > 1)
         step = self.step if listens else None
         return Report(self.iteration, self.reporter.tell, self.expect, step)
 
@@ -390,7 +358,8 @@ class Progress:
         if self.total is not None and done < self.total:
             left = time_left(time.perf_counter() - self.begun, done, self.total)
             text += f" ({done} of {self.total}, at most {left} left)"
-        self.reporter.tell(text)
+        if self.lines is not None:
+            self.lines.tell(text, done, self.total)
 
     def _count(self, name, **made):
         self.done += 1
@@ -417,7 +386,7 @@ class Reporter:
         self.model, self.attributes, self.tell = model, attributes, told_by(model)
         self.given, self.context = {"estimator": model, "X": X, "y": y}, None
         self.has_callbacks, self.n_done = has_callbacks(model), 0
-        self.member, self.begun = None, time.perf_counter()
+        self.member, self.progress, self.begun = None, None, time.perf_counter()
         if self.has_callbacks and model.n_members > 1:
             self._begin(model.n_members)
 
@@ -438,10 +407,13 @@ class Reporter:
 
     def report_of(self, task):
         """What the trainer of a member is given."""
-        return Progress(self, task).report()
+        self.progress = Progress(self, task)
+        return self.progress.report()
 
     def end_member(self):
         """Tell that a member is trained."""
+        if self.progress.lines is not None:
+            self.progress.lines.end()
         self.n_done += 1
         total = self.model.n_members
         if self.n_done < total:

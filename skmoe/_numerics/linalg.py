@@ -8,6 +8,7 @@ from scipy import linalg, sparse
 from scipy.linalg.lapack import dpotrf, dpotrs
 
 from .._kernels.coordinate import coordinate_descent
+from ..exceptions import did_you_mean
 
 # Exact Newton on all classes jointly up to this many coefficients; beyond it the
 # cubic solve and the quadratic number of Gram matrices cost more than they save.
@@ -282,7 +283,8 @@ def check_penalty(part):
     if not part.is_chosen and not (number and 0 <= part.alpha < np.inf):
         raise ValueError(
             f"{name} got alpha={part.alpha!r}, but expected 'evidence', or a finite "
-            "number >= 0; 0 is the unpenalised maximum-likelihood estimate."
+            "number >= 0; 0 is the unpenalised maximum-likelihood estimate"
+            + did_you_mean(part.alpha, ("evidence",))
         )
     if not (np.isscalar(part.l1_ratio) and 0 <= part.l1_ratio <= 1):
         raise ValueError(

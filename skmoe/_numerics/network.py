@@ -22,6 +22,7 @@ from .._kernels.network import (
     gather,
     squared_norm,
 )
+from ..exceptions import did_you_mean
 from .design import CHUNK_ROWS, as_dense
 
 ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH}
@@ -337,7 +338,8 @@ def check_network(part):
     if part.activation not in ("relu", "tanh"):
         raise ValueError(
             f"{owner} got activation={part.activation!r}, but expected one of "
-            f"{sorted(set(ACTIVATIONS) - {'identity'})}."
+            f"{sorted(set(ACTIVATIONS) - {'identity'})}"
+            + did_you_mean(part.activation, ("relu", "tanh"))
         )
     frequencies = part.n_frequencies
     if not isinstance(frequencies, (int, np.integer)) or frequencies < 0:

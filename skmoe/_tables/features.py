@@ -14,6 +14,7 @@ from sklearn.utils.validation import has_fit_parameter, validate_data
 from .._numerics.bisection import bounded
 from .._numerics.design import as_dense, column_units, counting_rows, weighted_moments
 from .._stamp import Stamped
+from ..exceptions import did_you_mean
 from .columns import ContainerError, no_number
 from .frames import column_names, is_frame
 from .values import is_single
@@ -110,7 +111,8 @@ def resolve(features, name):
             return PRESETS[features]()
         raise ValueError(
             f"{name} got {features!r}, but expected 'piecewise-linear', a transformer "
-            f"or a column selector; to select one column pass [{features!r}]."
+            f"or a column selector; to select one column pass [{features!r}]"
+            + did_you_mean(features, PRESETS)
         )
     if hasattr(features, "transform"):
         return clone(features)

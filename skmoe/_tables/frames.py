@@ -32,6 +32,37 @@ def refuse_unread(X, owner):
         )
 
 
+def refuse_name(name, value, what):
+    """Raise ``ValueError`` for a word where there should be a value for each row.
+
+    ``what`` is said of each value.
+    """
+    if isinstance(value, (str, bytes)):
+        raise ValueError(
+            f"{name}={value!r} is a word, but expected {what} for each row of X; if it "
+            f"names a column, give its values: {name}=X[{value!r}]."
+        )
+
+
+def refuse_flat(X, owner):
+    """Raise ``ValueError`` for rows, columns or words in place of a table."""
+    if isinstance(X, (str, bytes)):
+        raise ValueError(
+            f"{owner} got X={X!r}, but expected the table itself, such as "
+            "pandas.read_csv or pandas.read_parquet returns it."
+        )
+    shape = X.shape if hasattr(X, "shape") else None
+    if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) == 0:
+        shape = (len(X),)
+    if shape is not None and len(shape) == 1:
+        raise ValueError(
+            f"{owner} got X with the values of one row or column {shape}, but expected "
+            "a table (2D): rows and columns. Reshape your data: give one row as "
+            "X.iloc[[0]] or X[[0]], one column as X[['name']] or X[:, [0]], and in fit "
+            "X before y."
+        )
+
+
 def is_polars(X):
     """Whether X is a polars data frame."""
     return hasattr(X, "with_columns")

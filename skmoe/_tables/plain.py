@@ -1,4 +1,6 @@
-"""Arrays that need no reading, as most have that are asked about one row at a time."""
+"""Rows that need no reading, as most have that are asked about one at a time."""
+
+import sys
 
 import numpy as np
 
@@ -8,22 +10,38 @@ FLOATS = np.dtype(np.float64), np.dtype(np.float32)
 
 
 def plain_table(estimator, X, allow_nan):
-    """The ``Table`` of an array that reading would leave as it is, else None.
+    """The ``Table`` of rows that reading would leave as they are, else None.
 
-    What has anything else about it, names of columns that the fit had or a gap, say,
+    They are arrays of finite floats, or data frames of pandas with the columns of the
+    fit in their order, all doubles.  Whatever has anything else about it, a gap, say,
     is for ``read_table``, which also says what is wrong.
     """
-    known = vars(estimator)
+    known, numbers = vars(estimator), X
+    names = known.get("feature_names_in_")
+    if names is not None:
+        numbers = _frame_numbers(X, names)
     is_plain = (
-        type(X) is np.ndarray
-        and X.ndim == 2
-        and X.size
-        and X.dtype in FLOATS
-        and X.flags.c_contiguous
-        and X.shape[1] == known.get("n_features_in_")
-        and "feature_names_in_" not in known
+        type(numbers) is np.ndarray
+        and numbers.ndim == 2
+        and numbers.size
+        and numbers.dtype in FLOATS
+        and numbers.flags.c_contiguous
+        and numbers.shape[1] == known.get("n_features_in_")
     )
-    # NaN is neither.
-    if is_plain and X.min() >= -LARGEST and X.max() <= LARGEST:
-        return Table(X, X, allow_nan)
+    # NaN is within no range.
+    if is_plain and -LARGEST <= float(numbers.min()) <= float(numbers.max()) <= LARGEST:
+        return Table(X, numbers, allow_nan)
     return None
+
+
+def _frame_numbers(X, names):
+    """The doubles of a frame of pandas with these columns, None for anything else."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or type(X) is not pandas.DataFrame:
+        return None
+    if X.columns.tolist() != names.tolist():
+        return None
+    # Of other types scikit-learn knows what they are together.
+    if any(own != FLOATS[0] for own in X.dtypes.tolist()):
+        return None
+    return np.ascontiguousarray(X.to_numpy())

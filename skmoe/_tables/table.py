@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import assert_all_finite, check_array, validate_data
+from sklearn.utils.validation import assert_all_finite, validate_data
 
 from .._sklearn import check_sample_weight
 from ..data import RowSource
@@ -26,6 +26,8 @@ from .frames import (
     from_arrow,
     is_frame,
     kind_of,
+    refuse_flat,
+    refuse_name,
     refuse_unread,
     without_sparse,
 )
@@ -51,6 +53,7 @@ def row_weights(X, sample_weight):
     some positive, of a size that sums leave within the range of numbers: what ``fit``
     takes, and whatever else takes weights.
     """
+    refuse_name("sample_weight", sample_weight, "a number >= 0")
     try:
         weight = check_sample_weight(sample_weight, X, dtype=np.float64)
         if (weight < 0).any():
@@ -306,50 +309,14 @@ def without_mask(values):
     return values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
 
 
-def read_numbers(y, estimator):
-    """The target of a regression as floats."""
+def opened_target(y):
+    """The target of a regression as an array or series, with NaN for what is masked."""
+    refuse_name("y", y, "a number")
     y = from_arrow(y)
-    y = without_mask(y) if isinstance(y, np.ma.MaskedArray) else y
-    when = _time_in(y)
-    if when is not None:
-        _refuse_target(when, estimator)
-    try:
-        return check_array(
-            y,
-            ensure_2d=False,
-            dtype=np.float64,
-            input_name="y",
-            estimator=estimator,
-        )
-    except (TypeError, ValueError) as error:
-        cells = np.asarray(y, dtype=object).reshape(-1, 1)
-        found = no_number(cells, str(error))
-        if str(error).startswith("Input y contains"):
-            remedy = "leave such rows out, as by X[np.isfinite(y)]"
-            raise advised(error, remedy) from error
-        if found is None or not is_single(found[1]) or isinstance(found[1], complex):
-            raise
-        _refuse_target(found[1], estimator, error)
+    return without_mask(y) if isinstance(y, np.ma.MaskedArray) else y
 
 
-def _refuse_target(value, estimator, error=None):
-    owner = type(estimator).__name__
-    raise ValueError(
-        f"{owner} could not convert {value!r} in y to a number; give numbers, or use "
-        f"{owner.replace('Regressor', 'Classifier')} for classes."
-    ) from error
-
-
-def _time_in(y):
-    """A value of a target that holds times by its type, else None."""
-    if not _holds_times(y):
-        return None
-    columns = as_columns(y) if len(y.shape) == 2 else [y]
-    column = next(own for own in columns if kind_of(own.dtype) in "mM")
-    return next((value for value in column if not is_gap(value)), "NaT")
-
-
-def _holds_times(X):
+def holds_times(X):
     """Whether a column, by its type, holds times, which pass for nanoseconds."""
     return any(kind_of(dtype) in "mM" for dtype in dtypes_of(X))
 
@@ -407,6 +374,7 @@ def opened(X, estimator):
             "give it to fit, predict or log_density, or loop over source.batches()."
         )
     refuse_unread(X, type(estimator).__name__)
+    refuse_flat(X, type(estimator).__name__)
     if isinstance(X, np.ma.MaskedArray):
         return without_mask(X)
     X = from_arrow(X)
@@ -443,7 +411,7 @@ def read_table(estimator, X, *, reset, text, allow_nan, sparse, why):
             raise
         return Table(as_in_training(estimator, X) if asked else X, None)
     X = without_na(X) if allow_nan else X
-    if _holds_times(X):
+    if holds_times(X):
         refuse_text(X, why())
     asked = not reset and names_differ(estimator, X)
     check = partial(

@@ -17,6 +17,7 @@ from .._numerics.additive import (
 from .._numerics.curves import CurveRows
 from .._numerics.evidence import EVIDENCE, LEAST_EFFECTIVE
 from .._numerics.systems import START_STRENGTH
+from ..exceptions import did_you_mean
 from ._curves import CurveEncoding
 
 
@@ -60,13 +61,15 @@ class CurvedPart:
             )
         if self.ends not in ("held", "linear"):
             raise ValueError(
-                f"{name} got ends={self.ends!r}, but expected 'held' or 'linear'."
+                f"{name} got ends={self.ends!r}, but expected 'held' or 'linear'"
+                + did_you_mean(self.ends, ("held", "linear"))
             )
         number = np.isscalar(self.alpha) and not isinstance(self.alpha, str)
         if self.alpha != EVIDENCE and not (number and 0 <= self.alpha < np.inf):
             raise ValueError(
                 f"{name} got alpha={self.alpha!r}, but expected 'evidence', or a "
-                "finite number >= 0; 0 is the unpenalised maximum-likelihood estimate."
+                "finite number >= 0; 0 is the unpenalised maximum-likelihood estimate"
+                + did_you_mean(self.alpha, (EVIDENCE,))
             )
 
     @property

@@ -300,10 +300,11 @@ def weighted_resample(weight, seed):
 
 
 def default_names(experts):
-    """Lower-case class names, numbered where they repeat, as ``make_pipeline`` does."""
-    # Classes, which fit refuses, have names, too.
-    kinds = [own if isinstance(own, type) else type(own) for own in experts]
-    names = [kind.__name__.lower() for kind in kinds]
+    """Names of presets, and lower-case ones of classes, as ``make_pipeline`` has them.
+
+    They are numbered where they repeat.
+    """
+    names = [own if isinstance(own, str) else _class_name(own) for own in experts]
     counts = {name: names.count(name) for name in names}
     seen = dict.fromkeys(names, 0)
     unique = []
@@ -311,6 +312,12 @@ def default_names(experts):
         seen[name] += 1
         unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
     return unique
+
+
+def _class_name(expert):
+    """Lower-case name of a class, which ``fit`` refuses, or of that of an instance."""
+    kind = expert if isinstance(expert, type) else type(expert)
+    return kind.__name__.lower()
 
 
 def check_names(names, parameters, owner):

@@ -14,6 +14,7 @@ from .._numerics.design import as_dense, make_design
 from .._numerics.grams import Columns
 from .._numerics.linalg import SINGULAR, n_pairs, unpack_grams
 from ..engines import map_rows
+from ..exceptions import did_you_mean
 from ._base import BaseGate
 from ._sums import GaussianSums
 
@@ -78,7 +79,7 @@ class GaussianGate(BaseGate):
         if self.covariance not in COVARIANCES:
             raise ValueError(
                 f"GaussianGate got covariance={self.covariance!r}, but expected one "
-                f"of {COVARIANCES}."
+                f"of {COVARIANCES}" + did_you_mean(self.covariance, COVARIANCES)
             )
         if not 0 <= self.alpha < np.inf:
             raise ValueError(

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from .._typing import Table
 from .._warnings import warn
+from ..exceptions import did_you_mean
 from ..experts._base import traits
 from ..inspection._unwrap import unwrap
 from ._bootstrap import bootstrapped
@@ -173,7 +174,8 @@ def standard_errors(
     """
     if kind not in KINDS:
         raise ValueError(
-            f"standard_errors got kind={kind!r}, but expected one of {KINDS}."
+            f"standard_errors got kind={kind!r}, but expected one of {KINDS}"
+            + did_you_mean(kind, KINDS)
         )
     model = unwrap(model)
     check_parametric(model)

@@ -287,7 +287,7 @@ def _without_scores(mixture):
     for (name, expert), likelihood in pairs:
         own = traits(expert)
         if not (own.is_linear or own.is_bare):
-            return "experts", f"the expert {name!r}, {type(expert).__name__},"
+            return "experts", f"the {type(expert).__name__} {name!r}"
         if likelihood.free_dispersions is None:
             return "experts", f"the likelihood {likelihood!r} of {name!r}"
     return None

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 from sklearn.base import BaseEstimator
 
+from .._estimators.shown import counted, experts_in_words
 from .._typing import Table
 from ..inspection._unwrap import unwrap
 from ._effects import mean_effects
@@ -189,9 +190,9 @@ def summary(
     p = 2.0 * stats.norm.sf(np.abs(z))
     own = unwrap(model).mixture
     title = (
-        f"{type(own).__name__}: {own.n_experts_} experts, {found.n_units} "
-        f"{'rows' if groups is None else 'subjects'}, log-likelihood "
-        f"{found.log_likelihood:.6g}, errors: {found.kind}"
+        f"{type(own).__name__}: {experts_in_words(own)}, "
+        f"{counted(found.n_units, 'row' if groups is None else 'subject')}, "
+        f"log-likelihood {found.log_likelihood:.6g}, errors: {found.kind}"
     )
     reference = next(iter(own.named_experts_))
     interval = found.interval(coverage)

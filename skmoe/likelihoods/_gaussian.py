@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from .._kernels.objectives import LOG_2PI
 from .._numerics.bisection import bounded
+from ..exceptions import did_you_mean
 from ._base import Likelihood, located, unboxed, weighted_variance
 
 # Smallest eigenvalue, per output, with which a covariance can be inverted.
@@ -114,7 +115,8 @@ class Gaussian(Likelihood):
             value = vars(self)[name]
             if value not in allowed:
                 raise ValueError(
-                    f"Gaussian got {name}={value!r}, but expected one of {allowed}."
+                    f"Gaussian got {name}={value!r}, but expected one of {allowed}"
+                    + did_you_mean(value, allowed)
                 )
         if not 0 <= self.floor < 1:
             raise ValueError(

@@ -82,7 +82,7 @@ class EntropyLoss(BaseLoss):
     References
     ----------
     .. [1] Huang, Q. et al. (2024). Harder tasks need more experts: dynamic routing in
-       MoE models. ACL, section 2.3 (dynamic loss).
+       MoE models. ACL (dynamic loss).
 
     Examples
     --------

@@ -11,11 +11,12 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.base import BaseMoE
-from .._estimators.parts import TRAINERS, has_own_names, preset
+from .._estimators.parts import has_own_names, preset
+from .._estimators.presets import TRAINERS
 from .._tables.table import row_weights
 from .._typing import Table
 from .._warnings import quietly
-from ..exceptions import ExpertCollapseWarning
+from ..exceptions import ExpertCollapseWarning, did_you_mean
 from ..routers._base import BaseRouter
 from ._rows import Rows
 
@@ -163,7 +164,7 @@ def merge_experts(
     if criterion not in CRITERIA:
         raise ValueError(
             f"merge_experts got criterion={criterion!r}, but expected one of "
-            f"{CRITERIA}."
+            f"{CRITERIA}" + did_you_mean(criterion, CRITERIA)
         )
     check_mergeable(model)
     if sample_weight is not None:

@@ -24,11 +24,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .._estimators.base import transactional
 from .._estimators.classifier import MoEClassifier
-from .._estimators.parameters import refuse_classes
+from .._estimators.parameters import Worded, refuse_classes
 from .._estimators.regressor import MoERegressor
 from .._estimators.subjects import labels_of
 from .._sklearn import HasMethods, Interval, StrOptions, fit_context
-from .._stamp import Stamped
 from .._tables.table import row_weights
 from .._typing import Table
 from .._warnings import heard, tell, tells_once
@@ -72,7 +71,7 @@ def _delegated(name):
     return method
 
 
-class MixtureCV(MetaEstimatorMixin, TransformerMixin, Stamped):
+class MixtureCV(MetaEstimatorMixin, TransformerMixin, Worded):
     """What both searches share."""
 
     _parameter_constraints = {

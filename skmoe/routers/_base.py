@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from .._kernels.routing import TIE, RoutingFault, first_fault
 from .._stamp import Stamped
+from ..exceptions import did_you_mean
 
 # What weights of a row may be off one by: those of single precision, and some more.
 SUM_TOLERANCE = 1e-4
@@ -415,7 +416,8 @@ def check_overflow(owner, overflow):
     """Raise ``ValueError`` for an unknown policy for rows that no expert takes."""
     if overflow not in OVERFLOW:
         raise ValueError(
-            f"{owner} got overflow={overflow!r}, but expected one of {OVERFLOW}."
+            f"{owner} got overflow={overflow!r}, but expected one of {OVERFLOW}"
+            + did_you_mean(overflow, OVERFLOW)
         )
 
 

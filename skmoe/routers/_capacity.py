@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._kernels.routing import assign_within_capacity
+from ..exceptions import did_you_mean
 from ..experts._noise import NOISE
 from ._amounts import amounts, by_names
 from ._base import (
@@ -56,7 +57,7 @@ class CapacityRouter(BaseRouter):
         if self.priority not in PRIORITIES:
             raise ValueError(
                 f"{owner} got priority={self.priority!r}, but expected one of "
-                f"{PRIORITIES}."
+                f"{PRIORITIES}" + did_you_mean(self.priority, PRIORITIES)
             )
         if self.k > n_experts:
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..exceptions import did_you_mean
 from ._base import BaseRouter, best_first, is_integer, is_number, make_routing
 
 TRAINING = ("soft", "sparse")
@@ -66,7 +67,7 @@ class TopPRouter(BaseRouter):
         if self.training not in TRAINING:
             raise ValueError(
                 f"TopPRouter got training={self.training!r}, but expected one of "
-                f"{TRAINING}."
+                f"{TRAINING}" + did_you_mean(self.training, TRAINING)
             )
         most = self.max_active
         if most is not None and not (is_integer(most) and most >= 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._kernels.routing import top_k_rows
+from ..exceptions import did_you_mean
 from ._base import BaseRouter, Routing, check_k
 
 TRAINING = ("soft-then-sparse", "sparse")
@@ -29,7 +30,8 @@ class TopKRouter(BaseRouter):
 
     References
     ----------
-    .. [1] Jiang, A. Q. et al. (2024). Mixtral of experts. arXiv:2401.04088, eq. 1.
+    .. [1] Jiang, A. Q. et al. (2024). Mixtral of experts. arXiv:2401.04088, section
+       2.1.
 
     Examples
     --------
@@ -50,7 +52,7 @@ class TopKRouter(BaseRouter):
         if self.training not in TRAINING:
             raise ValueError(
                 f"TopKRouter got training={self.training!r}, but expected one of "
-                f"{TRAINING}."
+                f"{TRAINING}" + did_you_mean(self.training, TRAINING)
             )
         check_k("TopKRouter", self.k, n_experts)
 

@@ -12,7 +12,15 @@ import pandas as pd
 
 from skmoe import MoERegressor
 from skmoe.datasets import make_gated_regression
-from skmoe.routers import BudgetRouter, ExpertChoiceRouter, HashRouter, TopPRouter
+from skmoe.routers import (
+    BudgetRouter,
+    CappedExpertChoiceRouter,
+    ExpertChoiceRouter,
+    HashRouter,
+    MultiHashRouter,
+    ResidualRouter,
+    TopPRouter,
+)
 
 X, y = make_gated_regression(2500, 5, 8, sharpness=3.0, noise=[0.5] * 8, random_state=3)
 train, test = np.arange(1500), np.arange(1500, 2500)
@@ -23,7 +31,10 @@ ROUTERS = {
     "top-p, 90 % of weight": TopPRouter(0.9),
     "budget of 1.5": BudgetRouter(budget=1.5),
     "expert choice, 2": ExpertChoiceRouter(2.0),
+    "expert choice, at most 2": CappedExpertChoiceRouter(2.0, 2),
+    "one shared, best other": ResidualRouter(1),
     "hash, 1 (no gate)": HashRouter(1),
+    "two hashes (no gate)": MultiHashRouter(2),
 }
 rows, loads = [], {}
 for name, router in ROUTERS.items():
@@ -42,6 +53,7 @@ table
 # Left, what the experts that are not asked cost; right, who is asked: the shares of the
 # rows' weight, largest first. A hash shares rows out evenly and knows nothing of them.
 colors = ["0.2", "#0072b2", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#e69f00"]
+colors += ["#7f3c8d", "0.6", "0.8"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 for (name, asked, error, _), color in zip(rows, colors, strict=True):
     left.plot(asked, error, "o", color=color, markersize=9, label=name)

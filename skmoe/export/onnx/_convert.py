@@ -124,7 +124,7 @@ def onnx_inputs(session: Any, X: Table) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    session : onnxruntime.InferenceSession
+    session : onnxruntime.InferenceSession, or the graph itself
         Of a graph that :func:`to_onnx` has written.
     X : array-like or data frame of shape (n, p)
 

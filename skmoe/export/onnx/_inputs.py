@@ -40,6 +40,21 @@ class Column(NamedTuple):
         return self.dtype.kind == "O"
 
 
+def _metadata(source):
+    """What is written beside a graph, by keys."""
+    try:
+        return source.get_modelmeta().custom_metadata_map
+    except AttributeError:
+        pass
+    try:
+        return {own.key: own.value for own in source.metadata_props}
+    except AttributeError:
+        raise TypeError(
+            f"onnx_inputs got {type(source).__name__}, but expected a session of "
+            "onnxruntime, or what to_onnx returns."
+        ) from None
+
+
 class Layout(NamedTuple):
     """How a graph is given tables that are like a sample.
 
@@ -72,11 +87,12 @@ class Layout(NamedTuple):
 
     @classmethod
     def of_session(cls, session):
-        """That which a session of an exported graph asks for.
+        """That which an exported graph, or a session of one, asks for.
 
-        Raises ``ValueError`` for a graph that skmoe has not written.
+        Raises ``ValueError`` for a graph that skmoe has not written, ``TypeError`` for
+        what is neither.
         """
-        known = session.get_modelmeta().custom_metadata_map.get(KEY)
+        known = _metadata(session).get(KEY)
         if known is None:
             raise ValueError(
                 "onnx_inputs got a session without a description of its columns, but "

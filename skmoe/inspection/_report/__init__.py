@@ -13,6 +13,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from ..._estimators.shown import experts_in_words
 from ..._typing import Table
 from .._numbers import number
 from ._chosen import chosen_section
@@ -199,7 +200,7 @@ def report(
     if n_seeds:
         sections.append(stability_section(given, n_seeds))
     sections.append(chosen_section(given))
-    title = title or f"{type(given.model).__name__} of {len(given.keys.names)} experts"
+    title = title or f"{type(given.model).__name__} of {experts_in_words(given.model)}"
     made = Report(page(title, _summary(given), sections, given.keys))
     return made if path is None else made.save(path)
 

@@ -38,8 +38,8 @@ def refused(trainer, parts):
 def keeping(trainer):
     """What to do where a fit has kept no sums."""
     return (
-        f"use trainer={type(trainer).__name__}(step=...) in it, or clone the estimator "
-        "and begin with partial_fit"
+        "begin with partial_fit, as in sklearn.base.clone(model).partial_fit(X, y), or "
+        f"fit with trainer={type(trainer).__name__}(step=...), which keeps them"
     )
 
 

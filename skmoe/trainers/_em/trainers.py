@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..._numerics.linalg import use_products
 from ..._warnings import warn
-from ...exceptions import ExpertCollapseWarning
+from ...exceptions import ExpertCollapseWarning, did_you_mean
 from ...experts._base import traits
 from .._order import by_load
 from .._task import Task, Trainer, check_supported
@@ -142,7 +142,8 @@ class EM(Trainer):
         if self.objective not in OBJECTIVES:
             raise ValueError(
                 f"{type(self).__name__} got objective={self.objective!r}, but expected "
-                "None, 'likelihood' or 'prediction'."
+                "None, 'likelihood' or 'prediction'"
+                + did_you_mean(self.objective, OBJECTIVES)
             )
         for name in ("max_iter", "max_refits", "short_iter"):
             value = vars(self)[name]
@@ -224,15 +225,15 @@ class EM(Trainer):
         """What has no sums over rows to go on from, and the remedy; None if nothing."""
         if n_members > 1:
             return (
-                f"n_members={n_members}, but one; train the members one by one and "
-                "average their predictions"
+                f"n_members={n_members}, only with one; train the members one by "
+                "one and average their predictions"
             )
         return refused(self, parts)
 
     def refused_state(self, state):
         if state is not None:
             return None
-        return "a fit before it that has not kept its sums over rows; " + keeping(self)
+        return "a fit behind it that has kept no sums over its rows; " + keeping(self)
 
     def fit_batch(self, rows, recipe, start, report):
         """A fit to the first rows, then one step with each batch."""
@@ -273,9 +274,9 @@ class EM(Trainer):
         if lost:
             names = ", ".join(repr(task.recipe.names[k]) for k in lost)
             warn(
-                f"Expert {names} lost its rows (share below min_load) and was "
-                "removed; use fewer experts, a larger n_init or "
-                f"trainer={type(self).__name__}(min_load=...) with a smaller share.",
+                f"Expert {names} lost its rows and was removed: n_experts_ says how "
+                "many are left; use fewer experts, a larger n_init or a smaller "
+                f"{type(self).__name__}(min_load=...).",
                 ExpertCollapseWarning,
             )
         if not fit.converged:

@@ -12,6 +12,7 @@ from sklearn.model_selection import KFold
 from ... import mixture
 from ..._warnings import warn
 from ...engines import single_threaded_blas
+from ...exceptions import did_you_mean
 from ...experts._base import traits
 from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
@@ -149,7 +150,8 @@ class TwoStage(Trainer):
         if self.objective not in ("prediction", "likelihood"):
             raise ValueError(
                 f"TwoStage got objective={self.objective!r}, but expected 'prediction' "
-                "or 'likelihood'."
+                "or 'likelihood'"
+                + did_you_mean(self.objective, ("prediction", "likelihood"))
             )
         alphas = np.asarray([0.0] if self.alphas is None else self.alphas)
         listed = alphas.ndim == 1 and alphas.dtype.kind in "fiu" and len(alphas)
@@ -163,7 +165,8 @@ class TwoStage(Trainer):
         if not named and (isinstance(model, type) or not hasattr(model, "fit")):
             raise ValueError(
                 f"TwoStage got local_correction={model!r}, but expected 'auto', "
-                "'trees', an estimator, or None."
+                "'trees', an estimator, or None"
+                + did_you_mean(model, ("auto", "trees"))
             )
 
     @property

@@ -1,0 +1,68 @@
+"""What strings stand for: parts by their names, and pools of experts."""
+
+from typing import Any, NamedTuple
+
+from .._stamp import Stamped
+from ..experts import AdditiveExpert, LinearExpert, MLPExpert
+from ..gates import (
+    AdditiveGate,
+    ConstantGate,
+    GaussianGate,
+    MLPGate,
+    SigmoidGate,
+    SoftmaxGate,
+)
+from ..trainers import EM, Gradient, HardEM, TwoStage
+
+EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
+GATES = {
+    "softmax": SoftmaxGate,
+    "additive": AdditiveGate,
+    "mlp": MLPGate,
+    "sigmoid": SigmoidGate,
+    "gaussian": GaussianGate,
+    "constant": ConstantGate,
+}
+TRAINERS = {
+    "em": EM,
+    "hard-em": HardEM,
+    "gradient": Gradient,
+    "two-stage": TwoStage,
+}
+# Pools stand above the mixtures, which are among their members: the package fills in.
+POOLS: dict[str, type] = {}
+
+
+class PoolMember(NamedTuple):
+    """A member of a pool.
+
+    Attributes
+    ----------
+    name : str
+    estimator : unfitted estimator
+    dropped : str or None
+        Why it was left out; None if it is an expert of the mixture.
+    """
+
+    name: str
+    estimator: Any
+    dropped: str | None
+
+
+class Pool(Stamped):
+    """Base of what stands for different experts until it has seen the table."""
+
+    def check(self):
+        """Raise ``ValueError`` for parameters that make no sense."""
+
+    def encoding(self):
+        """Unfitted transformer from raw columns to numbers, for the gate."""
+        raise NotImplementedError
+
+    def members(self, classify):
+        """Names and unfitted estimators, of classifiers or of regressors."""
+        raise NotImplementedError
+
+    def screen(self, names, experts, X, y, apart=(), correction=None):
+        """A ``PoolMember`` for each, with the reason of those that are left out."""
+        raise NotImplementedError
