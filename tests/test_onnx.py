@@ -14,7 +14,7 @@ from sklearn.ensemble import (
 )
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
@@ -205,6 +205,7 @@ CASES = {
     ),
     "process": (flat(GaussianProcessRegressor(alpha=0.1), Ridge()), X, Y, VALUES),
     "neighbours": (flat(KNeighborsRegressor(3), Ridge()), X, Y, VALUES),
+    "scattered": (flat(flat(), Ridge(), RidgeCV(), router=1), X, Y, VALUES),
     "nested": (flat(flat(), Ridge(), router=1), X, Y, VALUES),
     "constant column": (flat(Ridge(), FOREST), np.c_[X, np.ones(N_ROWS)], Y, VALUES),
     "table": (flat(experts="additive", gate="additive"), TABLE, Y, QUANTILE),
@@ -376,7 +377,9 @@ def test_doubles_agree_to_rounding(name, fitted):
     assert np.abs(found - expected).max() <= 1e-13 * expected.std()
 
 
-@pytest.mark.parametrize("name", ["top-1", "forests", "hierarchy top-1", "table top-1"])
+@pytest.mark.parametrize(
+    "name", ["top-1", "forests", "hierarchy top-1", "table top-1", "scattered"]
+)
 def test_rows_are_answered_one_by_one(name, fitted):
     """Then most experts have no row at all."""
     model, rows = fitted(name), CASES[name][1]

@@ -53,8 +53,9 @@ def _values(expert, graph, inputs):
 
 
 def _values_together(experts, graph, inputs):
-    lines = linear(graph, inputs.numbers(), *_stacked(experts))
-    return graph.reshape(lines, 0, len(experts), -1)
+    coef, intercept = _stacked(experts)
+    lines = linear(graph, inputs.numbers(), coef, intercept)
+    return graph.reshape(lines, -1, len(experts), len(coef) // len(experts))
 
 
 def link_of(expert):
