@@ -273,6 +273,9 @@ SINGLE |= {"class trees", "tree gate", "variance by trees"}
 
 # Those that repeat what others show, of further families and combinations.
 THOROUGH = {
+    "noise top-1",
+    "poisson curves",
+    "two outputs, curves",
     "beta",
     "class hierarchy",
     "class trees",

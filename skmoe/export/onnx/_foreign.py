@@ -117,8 +117,7 @@ def _converted(estimator, answer, graph, inputs, who, output):
     _check_found(best, said, estimator, who)
     graph.tolerance = max(graph.tolerance, LIMITS[best.attempt.dtype])
     given = _given(graph, inputs, best.attempt)
-    names = graph.include(best.model, given)
-    return graph.double(names[best.output])
+    return graph.double(graph.include(best.model, given, best.output))
 
 
 def _check_found(best, said, estimator, who):
