@@ -176,10 +176,14 @@ class Graph:
         for inner, outer in zip(own.input, model.graph.input, strict=True):
             node = helper.make_node("Identity", [given[outer.name]], [inner.name])
             self.nodes.append(node)
-        for tensor in own.initializer:
-            self.constants[tensor.name] = tensor.name, numpy_helper.to_array(tensor)
         name = own.output[output].name
-        self.nodes.extend(_needed(own.node, name))
+        nodes = _needed(own.node, name)
+        read = {name}.union(*(_read(node) for node in nodes))
+        for tensor in own.initializer:
+            if tensor.name not in read:
+                continue
+            self.constants[tensor.name] = tensor.name, numpy_helper.to_array(tensor)
+        self.nodes.extend(nodes)
         self.domains.update(own.domain for own in model.opset_import)
         return name
 
