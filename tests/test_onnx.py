@@ -14,7 +14,7 @@ from sklearn.ensemble import (
 )
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
@@ -27,7 +27,7 @@ from skmoe import (
     MoERegressor,
 )
 from skmoe.exceptions import OnnxExportError
-from skmoe.experts import AutoPool, MLPExpert
+from skmoe.experts import AdditiveExpert, AutoPool, MLPExpert
 from skmoe.export import offload, onnx_inputs, to_onnx
 from skmoe.gates import ClassifierGate, GaussianGate, GroupGate, MLPGate
 from skmoe.likelihoods import (
@@ -123,7 +123,7 @@ PROBA = "prediction", "proba", "gate", "top_expert", "experts"
 CASES = {
     "linear": (flat(), X, Y, QUANTILE),
     "additive": (flat(experts="additive", gate="additive"), X, Y, QUANTILE),
-    "linear ends": (flat(experts="additive", gate_features=[0]), X, Y, VALUES),
+    "linear ends": (flat(experts=AdditiveExpert(8, ends="linear")), GAPS, Y, VALUES),
     "mlp": (flat(NET, NET, gate=MLPGate((4,), max_iter=20)), X, Y, QUANTILE),
     "gaussian gate": (flat(gate="gaussian"), X, Y, VALUES),
     "tied gate": (flat(gate=GaussianGate("tied"), router=1), X, Y, VALUES),
@@ -205,6 +205,7 @@ CASES = {
     ),
     "process": (flat(GaussianProcessRegressor(alpha=0.1), Ridge()), X, Y, VALUES),
     "neighbours": (flat(KNeighborsRegressor(3), Ridge()), X, Y, VALUES),
+    "scattered": (flat(flat(), Ridge(), RidgeCV(), router=1), X, Y, VALUES),
     "nested": (flat(flat(), Ridge(), router=1), X, Y, VALUES),
     "constant column": (flat(Ridge(), FOREST), np.c_[X, np.ones(N_ROWS)], Y, VALUES),
     "table": (flat(experts="additive", gate="additive"), TABLE, Y, QUANTILE),
@@ -272,6 +273,9 @@ SINGLE |= {"class trees", "tree gate", "variance by trees"}
 
 # Those that repeat what others show, of further families and combinations.
 THOROUGH = {
+    "noise top-1",
+    "poisson curves",
+    "two outputs, curves",
     "beta",
     "class hierarchy",
     "class trees",
@@ -376,7 +380,9 @@ def test_doubles_agree_to_rounding(name, fitted):
     assert np.abs(found - expected).max() <= 1e-13 * expected.std()
 
 
-@pytest.mark.parametrize("name", ["top-1", "forests", "hierarchy top-1", "table top-1"])
+@pytest.mark.parametrize(
+    "name", ["top-1", "forests", "hierarchy top-1", "table top-1", "scattered"]
+)
 def test_rows_are_answered_one_by_one(name, fitted):
     """Then most experts have no row at all."""
     model, rows = fitted(name), CASES[name][1]
@@ -532,6 +538,16 @@ def test_what_cannot_be_exported_is_named(name):
     y = COUNT if "counts" in name else Y
     with pytest.raises(OnnxExportError, match=words):
         to_onnx(clone(model).fit(X, y), X, **given)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [("text", None, "reads text from the columns"), ("number", "a", "no numbers")],
+)
+def test_a_sample_of_other_columns_is_refused(column, values, words, fitted):
+    sample = TABLE.head(20).assign(**{column: values})
+    with pytest.raises((OnnxExportError, ValueError), match=words):
+        to_onnx(fitted("table top-1"), sample)
 
 
 def test_a_mixture_on_disk_is_refused(fitted, tmp_path):

@@ -82,7 +82,7 @@ class Curves:
         graph, encoding = self.graph, self.encoding
         tables, total = category_tables(encoding.encoder_.categories_, len(text)), None
         for k, (j, (known, codes)) in enumerate(zip(text, tables, strict=True)):
-            place = category_places(graph, self.inputs.column(j), known)
+            place = category_places(graph, self.inputs.text(j), known)
             own = encoding.columns_[k], codes[:, 0], self.coef, encoding.basis_.first[k]
             table = _level_values(*own)
             if chosen is not None:
@@ -187,11 +187,16 @@ def _values(expert, graph, inputs):
     return INVERSE[link_of(expert)](graph, sums([expert], graph, inputs))
 
 
+def _side_by_side(experts, graph, inputs):
+    """Sums (n, K, n_sets) of experts that are alike."""
+    n_sets = len(experts[0]._coef)
+    return graph.reshape(sums(experts, graph, inputs), -1, len(experts), n_sets)
+
+
 def _together(experts, graph, inputs):
     if not _alike(experts, inputs):
         return None
-    total = sums(experts, graph, inputs)
-    total = graph.reshape(total, 0, len(experts), -1)
+    total = _side_by_side(experts, graph, inputs)
     return INVERSE[link_of(experts[0])](graph, total)
 
 
@@ -217,7 +222,7 @@ def _proba(expert, graph, inputs):
 def _proba_together(experts, graph, inputs):
     if not _alike(experts, inputs):
         return None
-    total = graph.reshape(sums(experts, graph, inputs), 0, len(experts), -1)
+    total = _side_by_side(experts, graph, inputs)
     return graph.op("Softmax", total, axis=2)
 
 

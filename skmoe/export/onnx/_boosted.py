@@ -141,7 +141,7 @@ def _sides(graph, inputs, j, known, sets):
         for c in range(len(kept)):
             table[c, s] = 0.0 if bits[c // 32] >> (c % 32) & 1 else 1.0
     if inputs.columns[j].is_text:
-        place = category_places(graph, inputs.column(j), [str(own) for own in kept])
+        place = category_places(graph, inputs.text(j), [str(own) for own in kept])
     else:
         same = graph.op("Equal", inputs.number(j), np.array(kept, dtype=float))
         same = graph.cast(same, np.int32)

@@ -22,6 +22,9 @@ from ._outputs import made
 from ._skl2onnx import register_with_skl2onnx
 from ._transformers import transformed
 
+#: Difference of a part, relative to its spread, up to which it is not to blame.
+SAME = 1e-9
+
 
 def to_onnx(
     model: BaseEstimator,
@@ -203,11 +206,14 @@ def blamed(unwrapped, X, layout, row):
     gate, experts = session.run(["gate", "experts"], layout.given(X))
     own = unwrapped.mixture
     off, _ = difference(gate[[row]], found[0].expected[[row]])
-    if off > 1e-9:
+    if off > SAME:
         kind = type(own.gate_).__name__
         return f"the gate ({kind})", "use another gate, or a router that keeps more"
     size = np.std(found[1].expected) or 1.0
     errors = np.abs(experts[row] - found[1].expected[row]) / size
-    k = int(errors.reshape(len(own.experts_), -1).max(axis=1).argmax())
+    errors = errors.reshape(len(own.experts_), -1).max(axis=1)
+    k = int(errors.argmax())
+    if errors[k] <= SAME:
+        return "neither the gate nor an expert, but how they combine", "report this"
     name, kind = list(own.named_experts_)[k], type(own.experts_[k]).__name__
     return f"expert {name!r} ({kind})", "use another estimator for it"

@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.base import is_classifier
 from sklearn.utils import get_tags
 
+from ..._sklearn import safe_indexing
 from ..._tables.frames import is_frame
 from ...experts._base import FOREIGN, traits
 from ._graph import OPSETS
@@ -61,7 +62,11 @@ def foreign(estimator, graph, inputs, who):
     proba = is_classifier(estimator)
     answer = estimator.predict_proba if proba else estimator.predict
     tensor = _converted(estimator, answer, graph, inputs, who, 1 if proba else 0)
-    return tensor if proba else graph.reshape(tensor, 0, -1)
+    if proba:
+        return tensor
+    # Of no rows, which an expert may have, no number of columns could be told.
+    first = np.asarray(answer(safe_indexing(inputs.sample, [0])))
+    return graph.reshape(tensor, -1, first.size)
 
 
 def foreign_columns(transformer, graph, inputs, who):
@@ -112,8 +117,7 @@ def _converted(estimator, answer, graph, inputs, who, output):
     _check_found(best, said, estimator, who)
     graph.tolerance = max(graph.tolerance, LIMITS[best.attempt.dtype])
     given = _given(graph, inputs, best.attempt)
-    names = graph.include(best.model, given)
-    return graph.double(names[best.output])
+    return graph.double(graph.include(best.model, given, best.output))
 
 
 def _check_found(best, said, estimator, who):

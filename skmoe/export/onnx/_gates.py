@@ -94,7 +94,7 @@ def _group(gate, graph, inputs):
         numbers = [int(np.searchsorted(gate.groups_, own)) for own in known]
         place = graph.op(
             "LabelEncoder",
-            graph.reshape(inputs.column(j), -1),
+            graph.reshape(inputs.text(j), -1),
             domain="ai.onnx.ml",
             keys_strings=[*known, UNSEEN],
             values_int64s=[*numbers, unknown],

@@ -159,14 +159,16 @@ class Graph:
         inner.domains = self.domains
         return inner
 
-    def include(self, model, given):
-        """Append another model; returns the names of its outputs.
+    def include(self, model, given, output=0):
+        """Append what one output of another model needs; returns its name.
 
         Parameters
         ----------
         model : onnx.ModelProto
         given : dict of str to str
             Tensors for its inputs.
+        output : int, default=0
+            Position of the output; what others need may not run on no rows.
         """
         from onnx import compose, helper, numpy_helper
 
@@ -174,11 +176,16 @@ class Graph:
         for inner, outer in zip(own.input, model.graph.input, strict=True):
             node = helper.make_node("Identity", [given[outer.name]], [inner.name])
             self.nodes.append(node)
+        name = own.output[output].name
+        nodes = _needed(own.node, name)
+        read = {name}.union(*(_read(node) for node in nodes))
         for tensor in own.initializer:
+            if tensor.name not in read:
+                continue
             self.constants[tensor.name] = tensor.name, numpy_helper.to_array(tensor)
-        self.nodes.extend(own.node)
+        self.nodes.extend(nodes)
         self.domains.update(own.domain for own in model.opset_import)
-        return [output.name for output in own.output]
+        return name
 
     def model(self, inputs, outputs, metadata=None):
         """The finished model.
@@ -219,6 +226,22 @@ class Graph:
         helper.set_model_props(model, metadata or {})
         checker.check_model(model)
         return model
+
+
+def _needed(nodes, name):
+    """The operators of which a tensor is made, in their order."""
+    wanted, kept = {name}, []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= _read(node)
+    return kept[::-1]
+
+
+def _read(node):
+    """Names that an operator reads, those within its bodies too."""
+    inner = [own for each in node.attribute for own in each.g.node]
+    return set(node.input).union(*(_read(own) for own in inner))
 
 
 def tensor_type(dtype):

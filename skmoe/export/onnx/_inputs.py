@@ -247,6 +247,27 @@ class Inputs:
         """One column as doubles, the tensor (n, 1)."""
         raise NotImplementedError
 
+    def text(self, j):
+        """One column of text, the tensor (n, 1); refused where the sample has none."""
+        if not self.columns[j].is_text:
+            self._refuse("text", [self.columns[j].label], "numbers, or nothing")
+        return self.column(j)
+
+    def refuse_text(self, positions):
+        """Refuse columns to be read as numbers that hold text in the sample."""
+        own = [self.columns[j] for j in positions]
+        text = [str(one.label) for one in own if one.is_text]
+        if text:
+            self._refuse("numbers", text, "text")
+
+    @staticmethod
+    def _refuse(wanted, labels, found):
+        refuse(
+            f"a part that reads {wanted} from the columns {labels}",
+            f"they hold {found} in X_sample",
+            "give rows as they were in training, with values in all columns",
+        )
+
     def take(self, rows):
         """The tensors of some rows."""
         raise NotImplementedError
@@ -315,16 +336,11 @@ class TextMatrix(Matrix):
     """Columns of text and of numbers in one tensor of text."""
 
     def number(self, j):
+        self.refuse_text([j])
         return self.graph.double(self.column(j))
 
     def _doubles(self):
-        text = [str(own.label) for own in self.columns if own.is_text]
-        if text:
-            refuse(
-                f"a part that reads numbers from the columns {text}",
-                "they hold text in X_sample",
-                "give the rows as they were in training",
-            )
+        self.refuse_text(range(self.n_columns))
         return self.graph.double(self.tensor)
 
 
@@ -349,6 +365,7 @@ class Frame(Inputs):
         return self.tensors[j]
 
     def number(self, j):
+        self.refuse_text([j])
         if self.columns[j].dtype == np.float64:
             return self.tensors[j]
         if j not in self._known:
@@ -373,12 +390,6 @@ class Frame(Inputs):
         return Frame(self.graph, columns, [self.tensors[j] for j in positions])
 
     def _doubles(self):
-        text = [str(own.label) for own in self.columns if own.is_text]
-        if text:
-            refuse(
-                f"a part that reads numbers from the columns {text}",
-                "they hold text in X_sample",
-                "give the rows as they were in training",
-            )
+        self.refuse_text(range(self.n_columns))
         each = [self.number(j) for j in range(self.n_columns)]
         return self.graph.op("Concat", *each, axis=1) if len(each) > 1 else each[0]

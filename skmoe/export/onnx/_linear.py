@@ -1,6 +1,12 @@
 """Linear predictors, their links and classes in a graph."""
 
 import numpy as np
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    RidgeCV,
+)
 
 from ...experts import LinearExpert
 from ...experts._glm import GeneralizedLinearExpert
@@ -8,6 +14,7 @@ from ...experts._linear_classes import LinearClassifierExpert
 from ...experts._noise import NoiseExpert, ZeroExpert
 from ...experts._variance import VarianceExpert
 from ...likelihoods._links import LARGEST_PREDICTOR
+from ._foreign import foreign
 from ._registry import register_expert
 
 
@@ -53,8 +60,9 @@ def _values(expert, graph, inputs):
 
 
 def _values_together(experts, graph, inputs):
-    lines = linear(graph, inputs.numbers(), *_stacked(experts))
-    return graph.reshape(lines, 0, len(experts), -1)
+    coef, intercept = _stacked(experts)
+    lines = linear(graph, inputs.numbers(), coef, intercept)
+    return graph.reshape(lines, -1, len(experts), len(coef) // len(experts))
 
 
 def link_of(expert):
@@ -87,6 +95,20 @@ def _zeros(expert, graph, inputs):
     return graph.filled(inputs.any_tensor(), expert.n_outputs_)
 
 
+def _logistic(expert, graph, inputs):
+    """Probabilities of a classifier that ONNX has in single precision."""
+    if expert.solver == "liblinear" and len(expert.classes_) > 2:
+        return foreign(expert, graph, inputs, "logistic regression")
+    logits = _values(expert, graph, inputs)
+    if len(expert.classes_) == 2:
+        nothing = graph.op("Mul", logits, 0.0)
+        logits = graph.op("Concat", nothing, logits, axis=1)
+    return graph.op("Softmax", logits, axis=1)
+
+
+register_expert(LogisticRegression, _logistic)
+for _kind in (LinearRegression, Ridge, RidgeCV):
+    register_expert(_kind, _values)
 register_expert(LinearExpert, _values, together=_values_together, cheap=True)
 for _kind in (GeneralizedLinearExpert, VarianceExpert):
     register_expert(_kind, _means, together=_means_together, cheap=True)

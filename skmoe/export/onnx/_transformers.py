@@ -126,7 +126,7 @@ def _looked_up(encoder, graph, inputs):
     parts, width = [], 0
     tables = category_tables(encoder, inputs.n_columns)
     for j, (known, table) in enumerate(tables):
-        place = category_places(graph, inputs.column(j), known)
+        place = category_places(graph, inputs.text(j), known)
         parts.append(graph.op("Gather", table, place, axis=0))
         width += table.shape[1]
     tensor = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
