@@ -172,6 +172,7 @@ def test_many_levels():
     assert mixture().fit(table, y).score(table, y) > 0.8
 
 
+@pytest.mark.filterwarnings("ignore:.* are matched exactly")
 @pytest.mark.parametrize("n_rows", [2, 3])
 def test_few_rows(n_rows):
     fitted = mixture().fit(X.iloc[:n_rows], Y[:n_rows])

@@ -154,6 +154,7 @@ def test_neither_seed_nor_threads_matter():
 
 
 @pytest.mark.filterwarnings("ignore:The number of unique classes")
+@pytest.mark.filterwarnings("ignore:.* are matched exactly")
 @pytest.mark.parametrize("n_rows", [2, 3, 5, 29])
 def test_few_rows_get_one_expert(n_rows):
     model = MoERegressor().fit(X[:n_rows], Y[:n_rows])

@@ -256,6 +256,7 @@ def test_page_without_y_says_so():
     assert "y is" not in own.rows["rows"][0]["title"]
 
 
+@pytest.mark.filterwarnings("ignore:.* are matched exactly")
 @pytest.mark.parametrize("kind", ["sparse", "wide", "list"])
 def test_page_of_other_tables(kind):
     wide = np.random.RandomState(0).normal(size=(60, 310))

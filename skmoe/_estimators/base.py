@@ -100,10 +100,10 @@ def can_partial_fit(model):
     if kind is not None and kind.takes_batches:
         try:
             parts = model._resolve()
+            refused = parts.trainer.refused_batches(parts, model.n_members)
         except (TypeError, ValueError):
             # The method itself says what is wrong.
             return True
-        refused = parts.trainer.refused_batches(parts, model.n_members)
         if is_lean(model):
             # The method itself says so.
             return True

@@ -216,8 +216,8 @@ def meant(model, error):
         end = did_you_mean(value, known)
         if end != NOTHING_MEANT and value not in known:
             return InvalidParameterError(
-                f"{type(model).__name__} got {name}={value!r}, but of strings it takes "
-                f"only {known}{end}"
+                f"The {name!r} parameter of {type(model).__name__} must be one of "
+                f"{known}, if it is a string. Got {value!r} instead{end}"
             )
     return error
 
