@@ -128,10 +128,9 @@ class Asked:
 
 def takes_shared(own):
     """Whether the router has the shared expert, if there is one, among the others."""
-    listed = pool_of(own["experts"]) is None and own["shared_expert"] is not None
-    return (
-        listed and isinstance(own["router"], BaseRouter) and own["router"].takes_shared
-    )
+    router, shared = own["router"], own["shared_expert"] is not None
+    asked = shared and isinstance(router, BaseRouter) and router.takes_shared
+    return asked and pool_of(own["experts"]) is None
 
 
 def asked_of(model, n_experts=None):
