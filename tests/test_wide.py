@@ -312,6 +312,7 @@ def test_columns_without_spread_have_no_coefficients():
 
 @pytest.mark.filterwarnings("ignore:.*EM stopped after")
 @pytest.mark.filterwarnings("ignore:Expert .* lost its rows")
+@pytest.mark.filterwarnings("ignore:.* are matched exactly")
 def test_very_wide_sparse_columns_stay_sparse(monkeypatch):
     rng = np.random.RandomState(0)
     n, p, stored = 1500, 10_000, 30_000
@@ -384,6 +385,7 @@ def test_lasso_solves_degenerate_systems(rows, lasso):
     assert abs(slope[-1]) <= size
 
 
+@pytest.mark.filterwarnings("ignore:.* are matched exactly")
 def test_lasso_of_more_columns_than_rows_is_quick(monkeypatch):
     """Ten thousand sweeps in each of ten thousand steps before."""
     calls, solve = [], _linalg.coordinate_descent
