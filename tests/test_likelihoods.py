@@ -600,8 +600,8 @@ def test_members_average():
         ("poisson", {"trials": 3.0}, "got trials with Poisson"),
         ("gaussian", {"offset": 3.0}, "takes neither offset nor trials"),
         ("binomial", {"trials": 0.5}, "whole numbers"),
-        ("poisson", {"offset": np.nan}, "contains NaN"),
-        ("poisson", {"offset": [1.0, 2.0]}, "one number for each row"),
+        ("poisson", {"offset": np.nan}, "offset is nan in row 0"),
+        ("poisson", {"offset": [1.0, 2.0]}, "offset has shape"),
     ],
 )
 def test_bad_targets_and_sizes(likelihood, options, message):
