@@ -308,6 +308,7 @@ def test_defaults_are_measured_by_the_rule(tmp_path):
     assert "1 of 1" in shown
 
 
+@pytest.mark.thorough
 def test_rows_from_disk_are_measured_beside_memory(tmp_path):
     pytest.importorskip("pyarrow")
     if not Path("/proc/self/status").exists():

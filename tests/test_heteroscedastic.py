@@ -77,7 +77,14 @@ def test_planted_spread_is_found():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("likelihood", ["heteroscedastic", BOOSTED])
 @pytest.mark.parametrize(
-    "expert", [None, Ridge(), HistGradientBoostingRegressor(max_iter=5)]
+    "expert",
+    [
+        None,
+        Ridge(),
+        pytest.param(
+            HistGradientBoostingRegressor(max_iter=5), marks=pytest.mark.thorough
+        ),
+    ],
 )
 def test_methods_see_the_spread_of_their_rows(likelihood, expert):
     """Each method gives for some rows what it gives for them among all others."""

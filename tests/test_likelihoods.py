@@ -390,7 +390,16 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("shape", ["flat", "tree", "hard", "top-1", "ridge"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "flat",
+        pytest.param("tree", marks=pytest.mark.thorough),
+        "hard",
+        "top-1",
+        "ridge",
+    ],
+)
 def test_objective_never_falls(name, shape):
     X, y = targets(name)
     options = {"likelihood": name, "random_state": 0}

@@ -45,7 +45,11 @@ def raw_table(n_rows=200, seed=0):
     return frame, target.to_numpy()
 
 
-@pytest.mark.parametrize("name", list(MEMBERS))
+@pytest.mark.parametrize(
+    "name",
+    [own for own in MEMBERS if own != "smooth_network"]
+    + [pytest.param("smooth_network", marks=pytest.mark.thorough)],
+)
 @pytest.mark.parametrize(
     "classify", [False, pytest.param(True, marks=pytest.mark.thorough)]
 )

@@ -103,6 +103,7 @@ def test_curves_stay_where_all_rows_have_led():
     np.testing.assert_allclose(model.predict(columns), before, atol=2e-2)
 
 
+@pytest.mark.thorough
 def test_classes_of_groups():
     given = {"experts": LinearExpert(alpha=1.0), "trainer": EM(tol=1e-9)}
     model = mixture(MoEClassifier, gate=SoftmaxGate(alpha=1.0), **given)

@@ -504,7 +504,11 @@ FAN_Y = FAN[:, 1] + SPREAD * np.random.default_rng(3).normal(size=900)
 
 @pytest.mark.parametrize(
     ("objective", "router"),
-    [("prediction", None), ("prediction", 1), ("likelihood", None)],
+    [
+        ("prediction", None),
+        ("prediction", 1),
+        pytest.param("likelihood", None, marks=pytest.mark.thorough),
+    ],
 )
 def test_spread_that_depends_on_x(objective, router):
     train, test = slice(0, 600), slice(600, None)
