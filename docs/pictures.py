@@ -12,6 +12,8 @@ def checked(block, block_vars, gallery_conf, bbox_inches="tight", **kwargs):
         for axes in figure.axes:
             missing = missing_words(figure, axes)
             if missing:
+                # Or the examples that follow would be blamed for it, too.
+                plt.close("all")
                 raise ValueError(
                     f"A picture of {block_vars['src_file']} got no {missing}; set it, "
                     "with its unit."

@@ -350,7 +350,7 @@ def test_balance_is_drawn_by_epoch(by_gradient):
     assert loads.get_label() == "expert0"
     expected = np.array(by_gradient.history_["gate_load"])[:, 0]
     np.testing.assert_array_equal(loads.get_ydata(), expected)
-    assert display.axes_["load"].get_title()
+    assert display.figure_.get_suptitle()
     assert display.axes_["switched"].get_xlabel() == "epoch"
     assert all(own.get_ylabel() for own in display.axes_.values())
     (kept,) = [

@@ -114,7 +114,10 @@ class BalanceDisplay:
             draw(self.axes_[name], line_kw)
             self._mark_stages(self.axes_[name], named=name == "load")
         axes[-1].set_xlabel("epoch")
-        axes[0].set_title(TITLE)
+        if ax is None:
+            self.figure_.suptitle(TITLE, fontsize="large")
+        else:
+            axes[0].set_title(TITLE)
         return self
 
     @property
