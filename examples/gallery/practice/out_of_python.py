@@ -86,13 +86,13 @@ known = house["fuel"] == "gas"
 axes[0].plot(house["outside"][known], bill[known], ".", color="0.75", ms=3)
 axes[0].plot(line["outside"], mean, label="mean")
 axes[0].fill_between(line["outside"], low, high, alpha=0.25, label="5 to 95 %")
-axes[0].set(xlabel="outside, degrees", ylabel="bill", title="From the graph")
+axes[0].set(xlabel="outside (°C)", ylabel="bill (€ a month)", title="From the graph")
 axes[0].legend()
 for k, weights in enumerate(gate.T):
     axes[1].plot(line["outside"], weights, label=f"graph, expert {k}")
     own = model.gate_proba(line)[::12, k]
     axes[1].plot(line["outside"][::12], own, "k.", label="model" if k else None)
-axes[1].set(xlabel="outside, degrees", ylabel="weight", title="Who is trusted where")
+axes[1].set(xlabel="outside (°C)", ylabel="weight", title="Who is trusted where")
 axes[1].legend(loc="center right")
 axes[2].barh(list(times), [1e6 * own for own in times.values()], color=["0.6", "C0"])
 for place, own in enumerate(times.values()):
