@@ -260,16 +260,20 @@ def log_parts(model, X, y, *, groups=None, **sizes):
     return of_subjects(*parts, given_subjects(model, parts[0], groups))
 
 
+def left_out(model, sizes):
+    """Names of what ``fit`` had beside X and y, and these ``sizes`` lack."""
+    return [name for name in model._learned.beside if sizes.get(name) is None]
+
+
 def tell_left_out(model, sizes):
     """Warn where rows come with y, but without an offset or trials that ``fit`` had."""
-    for name in model._learned.beside:
-        if sizes.get(name) is None:
-            warn(
-                f"{type(model).__name__} was fitted with {name}, but got none to "
-                f"compare rows with y, so that each counts {LEFT_OUT[name]} (under "
-                f"cross-validation by metadata routing: set_fit_request({name}=True) "
-                f"and set_score_request({name}=True))."
-            )
+    for name in left_out(model, sizes):
+        warn(
+            f"{type(model).__name__} was fitted with {name}, but got none to "
+            f"compare rows with y, so that each counts {LEFT_OUT[name]} (under "
+            f"cross-validation by metadata routing: set_fit_request({name}=True) "
+            f"and set_score_request({name}=True))."
+        )
 
 
 def given_subjects(model, rows, groups, sample_weight=None):

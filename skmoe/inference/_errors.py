@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import linalg, stats
 from sklearn.base import BaseEstimator
 
+from .._estimators.answers import left_out
 from .._typing import Table
 from .._warnings import warn
 from ..exceptions import did_you_mean
@@ -295,13 +296,12 @@ def _check_groups(mixture, groups):
 
 def _check_beside(mixture, sizes):
     """Raise ``ValueError`` for rows without an offset or trials that ``fit`` had."""
-    for name in mixture._learned.beside:
-        if sizes.get(name) is None:
-            raise ValueError(
-                f"{type(mixture).__name__} was fitted with {name}, but standard errors "
-                f"got rows without; pass {name} here as in fit, so that it is the same "
-                "likelihood that is at its maximum."
-            )
+    for name in left_out(mixture, sizes):
+        raise ValueError(
+            f"{type(mixture).__name__} was fitted with {name}, but standard errors "
+            f"got rows without; pass {name} here as in fit, so that it is the same "
+            "likelihood that is at its maximum."
+        )
 
 
 def _penalised(mixture):

@@ -168,9 +168,10 @@ class CurveDisplay:
         found = _found(model, own, part, output, level)
         importance, faded, declared = _spreads(found.curves), {}, {}
         if X is not None:
-            declared = _declared(model, X)
+            own, table = model.read(X)
+            declared = _declared(table.raw)
             importance |= _over_rows(model, X, part)
-            faded = _faded(model, X, part)
+            faded = _faded(model, own, table, model.gate_proba(X), part)
         chosen = _chosen(model, importance, features, max_panels)
         times = _times(own, part, model)
         panels = [
@@ -341,10 +342,9 @@ def _widths(loads):
     return {name: 1.0 + 2.5 * own / most for name, own in loads.items()}
 
 
-def _faded(model, X, part):
+def _faded(model, own, table, proba, part):
     """How much each expert is asked along a column, by column and expert."""
-    own, table = model.read(X)
-    proba, found = model.gate_proba(X), {}
+    found = {}
     experts, gate = curved_experts(model, own), curved_gate(model, own)
     for k, name in enumerate(model.named_experts_):
         seen = gate if part == "gate" else experts.get(name)
@@ -356,9 +356,8 @@ def _faded(model, X, part):
     return found
 
 
-def _declared(model, X):
-    """Levels in the order in which columns declare them, by column."""
-    raw = model.read(X)[1].raw
+def _declared(raw):
+    """Levels in the order in which the columns of a table declare them, by column."""
     each = zip(column_names(raw), as_columns(raw), strict=True)
     return {name: declared_levels(column) for name, column in each}
 

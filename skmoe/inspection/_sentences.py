@@ -93,7 +93,7 @@ def answer_in_words(explanation, row, k=None, precision=3):
     return in_words(answer, explanation.classes, precision)
 
 
-def in_words(answer, classes, precision):
+def in_words(answer, classes=None, precision=3):
     """Numbers, or the most probable class with its probability."""
     if classes is None:
         return ", ".join(number(own, precision) for own in np.atleast_1d(answer))

@@ -291,7 +291,7 @@ class _Chosen:
         shown = number if self.own.classes is None else "{:.2f}".format
         if shown(answer) == shown(alone):
             return ""
-        return f"\nthe mixture answers {shown(answer)}"
+        return f"; the mixture answers {shown(answer)}"
 
     def place(self, prediction):
         """Number of the output, or of the class."""

@@ -10,6 +10,7 @@ from ..._sklearn import safe_indexing
 from ..._tables.frames import as_columns
 from ..._tables.values import is_gap
 from .._numbers import number
+from .._sentences import in_words
 from ._parts import Section, Words
 from ._said import sentences
 from ._svg import short
@@ -142,19 +143,13 @@ def _title(given, i):
     if given.rows.y is None:
         return text
     y = given.target[i]
-    came = given.model.classes_[y] if given.own.is_classifier else _listed(y)
+    came = given.model.classes_[y] if given.own.is_classifier else in_words(y)
     return f"{text}, y is {came}"
 
 
 def _answer(given, prediction):
-    if not given.own.is_classifier:
-        return _listed(prediction)
-    best = int(prediction.argmax())
-    return f"{given.model.classes_[best]} ({prediction[best]:.2f})"
-
-
-def _listed(values):
-    return ", ".join(number(own) for own in np.atleast_1d(values))
+    classes = given.model.classes_ if given.own.is_classifier else None
+    return in_words(prediction, classes)
 
 
 def _experts(given, i):
