@@ -388,3 +388,12 @@ def log_evidence(Z, basis, y, strengths, variance):
     # The intercept is the last, and free.
     prior = np.linalg.slogdet(P[:-1, :-1])[1]
     return fit + 0.5 * prior - 0.5 * np.linalg.slogdet(H)[1]
+
+
+def forest_mean(trees, X):
+    """Mean over trees of scikit-learn of the leaf that each row falls into."""
+    X = X.astype(np.float32)
+    leaves = [tree.value[tree.apply(X)] for tree in trees]
+    return np.mean(
+        [own[:, 0] if own.shape[2] > 1 else own[:, :, 0] for own in leaves], axis=0
+    )

@@ -19,6 +19,7 @@ from ._curved import Curve
 from ._curved_variance import VarianceCurves
 from ._curves import CurveEncoding
 from ._encoding import TableEncoder
+from ._forest import CompactForest
 from ._glm import GeneralizedLinearExpert
 from ._linear import LinearExpert
 from ._linear_classes import LinearClassifierExpert
@@ -65,6 +66,7 @@ public(
     LocallyCorrectedRegressor,
     LocallyCorrectedClassifier,
     TableEncoder,
+    CompactForest,
 )
 
 
