@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -19,7 +18,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from sklearn.preprocessing import QuantileTransformer
 from sklearn.utils import get_tags
 
 from .._sklearn import available_if, safe_indexing
@@ -28,6 +27,7 @@ from .._tables.columns import text_positions
 from .._warnings import heard
 from ..experts._encoding import numeric_encoding, ordinal_encoding
 from ..experts._foreign import fit_expert, weight_arguments
+from ..experts._forest import CompactForest
 from ..experts._linear import LinearExpert
 from ..experts._mlp import MLPExpert
 from ..gates import SoftmaxGate
@@ -45,12 +45,13 @@ FEWEST_ROWS = {
     "neighbours": 125,
     "network": 50,
     "smooth_network": 50,
+    "additive": 100,
     "mixture": 100,
 }
 FEWEST_PER_COLUMN = {"mixture": 50}
-FEWEST_CLASSES = {"linear": 2, "boosting": 2}
+FEWEST_CLASSES = {"linear": 2, "boosting": 2, "additive": 2}
 MOST_ROWS = {"neighbours": 200_000}
-MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
+MOST_COLUMNS = {"mixture": 300, "neighbours": 300, "additive": 150}
 
 
 class TablePipeline(Stamped, Pipeline):
@@ -199,7 +200,8 @@ class AutoPool(Pool):
 
     def members(self, classify):
         """Names and unfitted estimators, of classifiers or of regressors."""
-        names = [n for n in MEMBERS if self.include is None or n in self.include]
+        include = USUAL if self.include is None else self.include
+        names = [name for name in MEMBERS if name in include]
         return names, [MEMBERS[name](classify) for name in names]
 
     def screen(self, names, experts, X, y, apart=(), correction=None):
@@ -328,13 +330,10 @@ def _boosting(classify):
 
 def _forest(classify):
     if classify:
-        last = ExtraTreesClassifier(n_estimators=200)
+        trees = ExtraTreesClassifier(n_estimators=60)
     else:
-        # Forests stop splitting where variances are below 1e-16, whatever the unit.
-        last = TransformedTargetRegressor(
-            ExtraTreesRegressor(n_estimators=200),
-            transformer=StandardScaler().set_output(transform="default"),
-        )
+        trees = ExtraTreesRegressor(n_estimators=60, min_samples_leaf=2)
+    last = CompactForest(trees)
     return TablePipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
 
 
@@ -350,9 +349,9 @@ def _mixture_kind(classify):
 
 
 def _networks(alpha, classify):
-    # A mixture of one expert is that expert; its members are the networks.
+    # A mixture of one expert is that expert.
     expert = MLPExpert((64, 64), alpha=alpha)
-    last = _mixture_kind(classify)(expert, n_experts=1, trainer="gradient", n_members=3)
+    last = _mixture_kind(classify)(expert, n_experts=1, trainer="gradient", n_members=1)
     return TablePipeline([("encode", numeric_encoding()), ("network", last)])
 
 
@@ -362,6 +361,10 @@ def _network(classify):
 
 def _smooth_network(classify):
     return _networks(30.0, classify)
+
+
+def _additive(classify):
+    return _mixture_kind(classify)("additive", gate="additive", n_experts=4)
 
 
 def _mixture(classify):
@@ -380,5 +383,16 @@ MEMBERS = {
     "neighbours": _neighbours,
     "network": _network,
     "smooth_network": _smooth_network,
+    "additive": _additive,
     "mixture": _mixture,
 }
+# What "auto" stands for; the others are there by name.
+USUAL = (
+    "linear",
+    "boosting",
+    "forest",
+    "neighbours",
+    "network",
+    "smooth_network",
+    "additive",
+)

@@ -48,6 +48,10 @@ class PoolMember(NamedTuple):
     estimator: Any
     dropped: str | None
 
+    def idle(self):
+        """The member, which was fitted and left out."""
+        return self._replace(dropped="adds nothing to the others")
+
 
 class Pool(Stamped):
     """Base of what stands for different experts until it has seen the table."""

@@ -20,6 +20,7 @@ from ._curved import Curve
 from ._curved_variance import VarianceCurves
 from ._curves import Column, CurveEncoding
 from ._encoding import TableEncoder
+from ._forest import CompactForest
 from ._glm import GeneralizedLinearExpert
 from ._linear import LinearExpert
 from ._linear_classes import LinearClassifierExpert
@@ -73,6 +74,7 @@ public(
     LocallyCorrectedRegressor,
     LocallyCorrectedClassifier,
     TableEncoder,
+    CompactForest,
     # What a curve, or a batch, leaves.
     Basis,
     Bins,

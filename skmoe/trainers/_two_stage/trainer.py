@@ -14,13 +14,13 @@ from ..._warnings import warn
 from ...engines import single_threaded_blas
 from ...exceptions import did_you_mean
 from ...experts._base import traits
-from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
-from .._folds import draw_folds, is_splitter, predict_fold, shares_agree
+from .._folds import draw_folds, is_splitter, shares_agree
 from .._task import Task, Trainer, check_supported
 from .._variances import check_variances
 from .gate_stage import gate_stage
 from .local_corrections import check_local, corrected_locally, local_model
+from .out_of_fold import OutOfFold, fitted_to_all, members_that_earn
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
@@ -194,18 +194,20 @@ class TwoStage(Trainer):
             folds = draw_folds(
                 task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
             )
-        names = task.recipe.names
-        choice, shares, losses = self._refined(task, folds)
-        calls = [_expert_arguments(task, k, shares) for k in range(len(names))]
-        told = task.report.steps([f"{name} on all rows" for name in names])
-        fitted = task.recipe.run_fits(fit_expert, calls, told)
+        task.report.expect(self._n_steps(task.recipe.n_experts, len(folds)))
+        kept, seen = self._members(OutOfFold(task, folds, None, self.cv))
+        task = seen.task
+        choice, shares, losses = self._refined(seen)
         fitted = [
             expert
             if correction is None
             else correction.around(expert, task.rows.classes)
-            for expert, correction in zip(fitted, choice.local, strict=True)
+            for expert, correction in zip(
+                fitted_to_all(task, shares), choice.local, strict=True
+            )
         ]
         fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted)
+        fit.kept = kept
         fit.history["validation_loss"] = losses
         fit.log_likelihood *= unit
         task.report.iteration(0, fit.lower_bounds[-1], lambda: fit)
@@ -222,23 +224,32 @@ class TwoStage(Trainer):
         """Experts by folds and a gate for each round; then all experts, and the end."""
         return (1 + self.refine) * (n_experts * n_folds + 1) + n_experts + 1
 
-    def _refined(self, task, folds):
+    def _members(self, seen):
+        """Numbers of the experts that are trained, and what they say of unseen rows."""
+        if seen.task.recipe.pooled:
+            return members_that_earn(seen)
+        seen.fit(range(len(seen.folds)))
+        return list(range(seen.task.recipe.n_experts)), seen
+
+    def _refined(self, seen):
         """The best choice, shares (n, K) of the rows of its experts, all losses."""
-        task.report.expect(self._n_steps(task.recipe.n_experts, len(folds)))
-        shares, choice = None, self._choose(task, folds, None)
+        task, shares, choice = seen.task, None, self._choose(seen)
         losses = [choice.loss]
         for _ in range(self.refine):
             refined = _responsibilities(choice, task)
-            proposed = self._choose(task, folds, refined)
+            again = OutOfFold(task, seen.folds, refined, self.cv)
+            again.fit(range(len(seen.folds)))
+            proposed = self._choose(again)
             losses.append(proposed.loss)
             if not proposed.loss < choice.loss:
                 break
             choice, shares = proposed, refined
         return choice, shares, losses
 
-    def _choose(self, task, folds, shares):
-        """The gate and its penalty, for experts fitted to shares of the rows."""
-        rows, predictions, fold_of = self._out_of_fold(task, folds, shares)
+    def _choose(self, seen):
+        """The gate and its penalty, given what experts say of rows left out."""
+        task, folds, shares = seen.task, seen.folds, seen.shares
+        rows, predictions, fold_of = seen.answers()
         # Experts that learned from other shares of the classes would be put right
         # twice, once here and once when they are fitted to all rows.
         agree = task.rows.classes is None or shares_agree(
@@ -281,41 +292,6 @@ class TwoStage(Trainer):
         model = self.local_correction
         is_auto = isinstance(model, str) and model == "auto"
         return self.calibrate and (task.recipe.pooled if is_auto else model is not None)
-
-    def _out_of_fold(self, task, folds, shares):
-        """Rows that were predicted, predictions (m, K, d), and folds of the rows."""
-
-        calls = [(k, fold) for k in range(task.recipe.n_experts) for fold in folds]
-        given = [_expert_arguments(task, k, shares) for k, _ in calls]
-        pairs = zip(calls, given, strict=True)
-        asked = [(fold, task.rows.classes, *own) for (_, fold), own in pairs]
-        numbered = [
-            (k, f) for k in range(task.recipe.n_experts) for f in range(len(folds))
-        ]
-        told = task.report.steps(
-            [
-                f"{task.recipe.names[k]} without fold {fold + 1} of {len(folds)}"
-                for k, fold in numbered
-            ]
-        )
-        parts = task.recipe.run_fits(_predict_left_out, asked, told)
-        for (k, _), part in zip(calls, parts, strict=True):
-            check_finite(part, task.recipe.names[k])
-        found = np.full(
-            (len(task.rows.y), task.recipe.n_experts, parts[0].shape[1]), np.nan
-        )
-        fold_of = np.zeros(len(task.rows.y), dtype=int)
-        for (k, (_, test)), part in zip(calls, parts, strict=True):
-            found[test, k] = part
-        for number, (_, test) in enumerate(folds):
-            fold_of[test] = number
-        rows = np.flatnonzero(np.isfinite(found).all(axis=(1, 2)))
-        if len(rows) < 2:
-            raise ValueError(
-                f"TwoStage got cv={self.cv!r}, by which {len(rows)} of {len(found)} "
-                "rows were predicted by experts that had not seen them; use more folds."
-            )
-        return rows, found[rows], fold_of[rows]
 
     def _choose_alpha(self, stage, fold_of):
         """Penalty for rows left out, and the mean loss of those rows.
@@ -397,48 +373,12 @@ class Choice(NamedTuple):
     local: list
 
 
-def check_finite(prediction, name):
-    """Raise ``ValueError`` for predictions of the expert ``name`` that are none."""
-    if not np.isfinite(prediction).all():
-        raise ValueError(
-            f"Expert {name!r} predicted NaN or infinity for rows that it had not seen; "
-            "leave it out, or bound its predictions."
-        )
-
-
 def _responsibilities(choice, task):
     """Shares (n, K) of the rows; weights of the gate where a row was not predicted."""
     gate, _, log_gate, log_prob = choice.stage.posterior(choice.solution)
     shares = np.exp(gate.predict_log_proba(task.rows.gate_view))
     shares[choice.rows] = mixture.responsibilities(log_gate, log_prob)
     return np.maximum(shares, SMALLEST_SHARE)
-
-
-def _predict_left_out(fold, classes, expert, view, labels, weight, seed, fit_params):
-    """Predictions of the test rows of a fold, by ``_expert_arguments``."""
-    return predict_fold(
-        expert,
-        view,
-        labels,
-        weight,
-        fold,
-        classes=classes,
-        seed=seed,
-        fit_params=fit_params,
-    )
-
-
-def _expert_arguments(task, k, shares):
-    """Arguments of ``fit_expert`` for an expert of a task."""
-    weight = task.rows.weight if shares is None else shares[:, k] * task.rows.weight
-    return (
-        task.recipe.experts[k],
-        task.rows.expert_views[k],
-        task.rows.labels,
-        weight,
-        task.recipe.seed_of(k),
-        task.rows.fit_params[k] if task.rows.fit_params else None,
-    )
 
 
 def _check_parts(task):
