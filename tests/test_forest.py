@@ -17,11 +17,11 @@ from skmoe.experts import CompactForest
 
 RNG = np.random.default_rng(0)
 # Some columns of few values, so that rows lie at thresholds.
-X = np.column_stack([RNG.normal(size=(80, 2)), RNG.integers(0, 3, (80, 2))])
-y = X[:, 0] * X[:, 2] + RNG.normal(size=80)
+TABLE = np.column_stack([RNG.normal(size=(80, 2)), RNG.integers(0, 3, (80, 2))])
+y = TABLE[:, 0] * TABLE[:, 2] + RNG.normal(size=80)
 TARGETS = {
     "one": y,
-    "two": np.column_stack([y, -3 * y + X[:, 1]]),
+    "two": np.column_stack([y, -3 * y + TABLE[:, 1]]),
     "small": 1e-12 * y,
     "labels": np.where(y > 0, "b", np.where(y > -1, "a", "c")),
 }
@@ -41,10 +41,13 @@ def moments(own, weight):
     return center, np.sqrt(np.average((own - center) ** 2, axis=0, weights=weight))
 
 
+@pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("forest", "target"), FORESTS)
-def test_answers_are_those_of_the_forest(forest, target, weighted):
-    own = TARGETS[target]
+def test_answers_are_those_of_the_forest(forest, target, weighted, gaps):
+    own, X = TARGETS[target], TABLE
+    if gaps:
+        X = np.where(RNG.random(TABLE.shape) < 0.2, np.nan, TABLE)
     weight = RNG.uniform(0.5, 2, 80) if weighted else None
     compact = CompactForest(forest).fit(X, own, weight)
     # Midway between rows, on them, and beyond them.
@@ -64,18 +67,18 @@ def test_answers_are_those_of_the_forest(forest, target, weighted):
 
 def test_forest_is_kept_in_a_fraction_of_the_memory():
     forest = ExtraTreesRegressor(50, random_state=0)
-    compact = CompactForest(forest).fit(X, y)
-    whole = len(pickle.dumps(clone(forest).fit(X, y)))
+    compact = CompactForest(forest).fit(TABLE, y)
+    whole = len(pickle.dumps(clone(forest).fit(TABLE, y)))
     assert len(pickle.dumps(compact)) < whole / 4
 
 
 def test_trees_that_grew_best_first_are_refused():
     forest = ExtraTreesRegressor(3, max_leaf_nodes=10, random_state=0)
     with pytest.raises(ValueError, match="max_leaf_nodes=None"):
-        CompactForest(forest).fit(X, y)
+        CompactForest(forest).fit(TABLE, y)
 
 
 def test_other_columns_are_refused():
-    compact = CompactForest(ExtraTreesRegressor(3, random_state=0)).fit(X, y)
+    compact = CompactForest(ExtraTreesRegressor(3, random_state=0)).fit(TABLE, y)
     with pytest.raises(ValueError, match="4 features"):
-        compact.predict(X[:, :3])
+        compact.predict(TABLE[:, :3])

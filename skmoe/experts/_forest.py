@@ -22,6 +22,7 @@ class Nodes(NamedTuple):
     roots : (T,) int32
     feature : (m,) int32
     threshold : (m,) float32
+    gap_first : (m,) bool
     after : (m,) int32
     values : (leaves, d) float32
     """
@@ -29,6 +30,7 @@ class Nodes(NamedTuple):
     roots: np.ndarray
     feature: np.ndarray
     threshold: np.ndarray
+    gap_first: np.ndarray
     after: np.ndarray
     values: np.ndarray
 
@@ -47,7 +49,7 @@ class CompactForest(Stamped):
     ----------
     estimator : unfitted forest of scikit-learn
         Such as ``ExtraTreesRegressor`` or ``RandomForestClassifier``, whose trees grow
-        depth first (``max_leaf_nodes=None``) on columns without gaps.  A regressor is
+        depth first (``max_leaf_nodes=None``); gaps may stay where it takes them.  A regressor is
         fitted to targets of standard deviation one, so that it does not stop to split
         where numbers are small.
 
@@ -76,11 +78,12 @@ class CompactForest(Stamped):
         tags.estimator_type = inner.estimator_type
         tags.regressor_tags = inner.regressor_tags
         tags.classifier_tags = inner.classifier_tags
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
 
     def fit(self, X, y, sample_weight=None):
         """Grow the trees, and keep their nodes; returns self."""
-        X = validate_data(self, X, dtype=np.float32)
+        X = self._table(X)
         forest, center, scale = clone(self.estimator), 0.0, 1.0
         if not is_classifier(forest):
             y = np.asarray(y, dtype=float)
@@ -112,9 +115,15 @@ class CompactForest(Stamped):
         means = self._means(X)
         return means / means.sum(axis=1, keepdims=True)
 
+    def _table(self, X, **options):
+        gaps = "allow-nan" if get_tags(self).input_tags.allow_nan else True
+        return validate_data(
+            self, X, dtype=np.float32, ensure_all_finite=gaps, **options
+        )
+
     def _means(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, order="C", reset=False)
+        X = self._table(X, order="C", reset=False)
         out = np.zeros((len(X), self.nodes_.values.shape[1]))
         forest_means(X, *self.nodes_, out)
         return out
@@ -140,12 +149,14 @@ def _nodes_of(trees):
             "max_leaf_nodes=None."
         )
     values = np.concatenate([_leaf_values(tree) for tree in trees])
+    gap_first = np.concatenate([tree.missing_go_to_left for tree in trees])
     after = np.where(is_leaf, np.cumsum(is_leaf) - 1, right)
     threshold = np.concatenate([tree.threshold for tree in trees])
     return Nodes(
         roots.astype(np.int32),
         feature,
         _not_above(np.where(is_leaf, 0.0, threshold)),
+        gap_first.astype(bool),
         after.astype(np.int32),
         values.astype(np.float32),
     )
