@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.utils import estimator_html_repr
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
-from skmoe._estimators.pool import MEMBERS
+from skmoe._estimators.pool_members import MEMBERS
 from skmoe.datasets import make_regimes
 from skmoe.experts import AutoPool
 from skmoe.gates import GroupGate

@@ -285,10 +285,13 @@ def _total(counts):
 
 
 def tell_idle(model, fits, names):
-    """Say in ``expert_pool_`` which members no fit has kept."""
+    """Say in ``expert_pool_`` which members no fit has kept, and why."""
     used = {names[k] for fit in fits for k in fit.kept}
+    reasons = {name: why for fit in fits for name, why in fit.reasons.items()}
     model.expert_pool_ = [
-        member if member.dropped or member.name in used else member.idle()
+        member
+        if member.dropped or member.name in used
+        else member._replace(dropped=reasons.get(member.name, "lost all its rows"))
         for member in model.expert_pool_
     ]
 

@@ -13,6 +13,7 @@ from ..gates import (
     SoftmaxGate,
 )
 from ..trainers import EM, Gradient, HardEM, TwoStage
+from ..trainers._two_stage.earning import PoolTerms
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {
@@ -48,10 +49,6 @@ class PoolMember(NamedTuple):
     estimator: Any
     dropped: str | None
 
-    def idle(self):
-        """The member, which was fitted and left out."""
-        return self._replace(dropped="adds nothing to the others")
-
 
 class Pool(Stamped):
     """Base of what stands for different experts until it has seen the table."""
@@ -67,6 +64,10 @@ class Pool(Stamped):
         """Names and unfitted estimators, of classifiers or of regressors."""
         raise NotImplementedError
 
-    def screen(self, names, experts, X, y, apart=(), correction=None):
+    def terms(self):
+        """``PoolTerms``: what members cost, and may cost together."""
+        return PoolTerms({})
+
+    def screen(self, names, experts, X, y, apart=()):
         """A ``PoolMember`` for each, with the reason of those that are left out."""
         raise NotImplementedError

@@ -49,9 +49,9 @@ class CompactForest(Stamped):
     ----------
     estimator : unfitted forest of scikit-learn
         Such as ``ExtraTreesRegressor`` or ``RandomForestClassifier``, whose trees grow
-        depth first (``max_leaf_nodes=None``); gaps may stay where it takes them.  A regressor is
-        fitted to targets of standard deviation one, so that it does not stop to split
-        where numbers are small.
+        depth first (``max_leaf_nodes=None``); gaps may stay where it takes them.
+        A regressor is fitted to targets of standard deviation one, so that it does not
+        stop to split where numbers are small.
 
     Attributes
     ----------

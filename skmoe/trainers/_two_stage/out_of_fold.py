@@ -1,14 +1,11 @@
-"""What experts say of rows that they have not seen, and whom that shows to be idle."""
+"""What experts say of rows that they have not seen."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from ..._numerics.blend import log_losses, square_losses
 from ...experts._foreign import fit_expert
 from .._folds import predict_fold
-
-# Members of a pool go if without them the best blend errs by less than this share
-# more, on the first fold and on all of them.
-FIRST_GAIN, LAST_GAIN = 1e-3, 5e-4
 
 
 class OutOfFold:
@@ -59,6 +56,16 @@ class OutOfFold:
         }
         return own
 
+    def with_folds(self, folds):
+        """The same experts on other folds, of which nothing is known."""
+        return OutOfFold(self.task, folds, self.shares, self.cv)
+
+    def with_experts(self, experts):
+        """Other experts in the place of these, of which nothing is known."""
+        recipe = replace(self.task.recipe, experts=experts)
+        task = replace(self.task, recipe=recipe)
+        return OutOfFold(task, self.folds, self.shares, self.cv)
+
     def answers(self):
         """Rows that were predicted, predictions (m, K, d), and folds of the rows."""
         n_rows, n_experts = len(self.task.rows.y), self.task.recipe.n_experts
@@ -76,50 +83,6 @@ class OutOfFold:
                 "rows were predicted by experts that had not seen them; use more folds."
             )
         return rows, found[rows], fold_of[rows]
-
-    def earning(self, gain):
-        """Numbers of the experts without which the best blend would err more.
-
-        The one that is missed least goes first, as long as the loss rises by no more
-        than a share ``gain``.
-        """
-        rows, predictions, _ = self.answers()
-        known, kept = self.task.on_rows(rows).rows, list(range(predictions.shape[1]))
-        least = _blend_loss(known, predictions)
-        while len(kept) > 1:
-            without = [
-                _blend_loss(known, predictions[:, [j for j in kept if j != k]])
-                for k in kept
-            ]
-            idle = int(np.argmin(without))
-            if without[idle] > (1.0 + gain) * least:
-                break
-            kept.pop(idle)
-        return kept
-
-
-def _blend_loss(rows, predictions):
-    """Mean loss of the best blend of predictions (n, K, d)."""
-    if rows.classes is None:
-        losses = square_losses(predictions, rows.y, rows.weight)
-    else:
-        came = predictions[np.arange(len(rows.y)), :, rows.y]
-        losses = log_losses(came, rows.weight)
-    return float(np.average(losses, weights=rows.weight))
-
-
-def members_that_earn(seen):
-    """Numbers of the members of a pool that earn their cost, and ``seen`` of these.
-
-    All are fitted without the first fold; those that add nothing there are spared the
-    others.
-    """
-    seen.fit([0])
-    kept = seen.earning(FIRST_GAIN)
-    seen = seen.of_experts(kept)
-    seen.fit(range(len(seen.folds)))
-    again = seen.earning(LAST_GAIN)
-    return [kept[k] for k in again], seen.of_experts(again)
 
 
 def check_finite(prediction, name):
@@ -145,7 +108,7 @@ def _predict_left_out(fold, classes, expert, view, labels, weight, seed, fit_par
     )
 
 
-def arguments(task, k, shares):
+def arguments(task, k, shares=None):
     """Arguments of ``fit_expert`` for an expert of a task."""
     weight = task.rows.weight if shares is None else shares[:, k] * task.rows.weight
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +19,10 @@ from ...likelihoods import Gaussian, HeteroscedasticGaussian
 from .._folds import draw_folds, is_splitter, shares_agree
 from .._task import Task, Trainer, check_supported
 from .._variances import check_variances
+from .earning import Grown, PoolGrowth
 from .gate_stage import gate_stage
-from .local_corrections import check_local, corrected_locally, local_model
-from .out_of_fold import OutOfFold, fitted_to_all, members_that_earn
+from .local_corrections import check_local, corrected_locally
+from .out_of_fold import OutOfFold, fitted_to_all
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
@@ -107,7 +109,7 @@ class TwoStage(Trainer):
     continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
     fits_bare = False
-    fits_groups = True
+    fits_groups = keeps_budgets = True
     # Experts are fitted by themselves, as they are.
     fits_lasso = ("experts",)
 
@@ -182,6 +184,7 @@ class TwoStage(Trainer):
     def fit(self, rows, recipe, start, report):
         """Train the parts of a recipe on rows; returns a ``Fit``."""
         self.check()
+        begun = time.process_time()
         task = Task(rows, recipe, start, report)
         check_supported(task, self)
         _check_parts(task)
@@ -195,9 +198,9 @@ class TwoStage(Trainer):
                 task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
             )
         task.report.expect(self._n_steps(task.recipe.n_experts, len(folds)))
-        kept, seen = self._members(OutOfFold(task, folds, None, self.cv))
-        task = seen.task
-        choice, shares, losses = self._refined(seen)
+        grown = self._grown(OutOfFold(task, folds, None, self.cv), begun)
+        task = grown.seen.task
+        choice, shares, losses = self._refined(grown)
         fitted = [
             expert
             if correction is None
@@ -207,7 +210,7 @@ class TwoStage(Trainer):
             )
         ]
         fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted)
-        fit.kept = kept
+        fit.kept, fit.reasons = grown.kept, grown.reasons
         fit.history["validation_loss"] = losses
         fit.log_likelihood *= unit
         task.report.iteration(0, fit.lower_bounds[-1], lambda: fit)
@@ -224,30 +227,37 @@ class TwoStage(Trainer):
         """Experts by folds and a gate for each round; then all experts, and the end."""
         return (1 + self.refine) * (n_experts * n_folds + 1) + n_experts + 1
 
-    def _members(self, seen):
-        """Numbers of the experts that are trained, and what they say of unseen rows."""
-        if seen.task.recipe.pooled:
-            return members_that_earn(seen)
-        seen.fit(range(len(seen.folds)))
-        return list(range(seen.task.recipe.n_experts)), seen
+    def _grown(self, seen, begun):
+        """The experts that are trained, and what they say of unseen rows.
 
-    def _refined(self, seen):
+        ``begun`` is the CPU time of the process when the fit began.
+        """
+        if seen.task.recipe.pooled:
+            return PoolGrowth(seen, begun).grown()
+        seen.fit(range(len(seen.folds)))
+        return Grown(list(range(seen.task.recipe.n_experts)), seen)
+
+    def _refined(self, grown):
         """The best choice, shares (n, K) of the rows of its experts, all losses."""
-        task, shares, choice = seen.task, None, self._choose(seen)
+        seen, has_room = grown.seen, grown.has_room
+        task, shares, choice = seen.task, None, self._choose(seen, has_room)
         losses = [choice.loss]
         for _ in range(self.refine):
             refined = _responsibilities(choice, task)
             again = OutOfFold(task, seen.folds, refined, self.cv)
             again.fit(range(len(seen.folds)))
-            proposed = self._choose(again)
+            proposed = self._choose(again, has_room)
             losses.append(proposed.loss)
             if not proposed.loss < choice.loss:
                 break
             choice, shares = proposed, refined
         return choice, shares, losses
 
-    def _choose(self, seen):
-        """The gate and its penalty, given what experts say of rows left out."""
+    def _choose(self, seen, has_room):
+        """The gate and its penalty, given what experts say of rows left out.
+
+        Experts are corrected only where there is room for that.
+        """
         task, folds, shares = seen.task, seen.folds, seen.shares
         rows, predictions, fold_of = seen.answers()
         # Experts that learned from other shares of the classes would be put right
@@ -257,7 +267,7 @@ class TwoStage(Trainer):
         )
         warn_if_alike(predictions)
         known, local = task.on_rows(rows), [None] * task.recipe.n_experts
-        if agree and self._corrects_locally(task):
+        if agree and has_room and self._corrects_locally(task):
             predictions, local = corrected_locally(
                 known,
                 predictions,
@@ -279,13 +289,6 @@ class TwoStage(Trainer):
         if task.report.step is not None:
             task.report.step("gate")
         return Choice(rows, stage, solution, alpha, loss, local)
-
-    def correction(self, classify):
-        """What corrects a member of a pool and how often it is fitted, or None."""
-        self.check()
-        if self.local_correction is None or not self.calibrate:
-            return None
-        return local_model(self.local_correction, classify), self.gate_cv + 1
 
     def _corrects_locally(self, task):
         """Whether experts get corrections that depend on x."""
