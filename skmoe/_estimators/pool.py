@@ -25,9 +25,11 @@ PRICES = {
     "neighbours": 0.3,
     "network": 1.3,
     "smooth_network": 1.5,
-    "additive": 3.0,
+    "additive": 1.5,
     "mixture": 2.0,
 }
+# Networks differ from fit to fold: those of all rows are averages.
+FINALS = dict.fromkeys(("network", "smooth_network"), {"network__n_members": 3})
 # Members that no budget leaves out.
 ALWAYS = ("linear", "boosting")
 # Rows, and rows per column, below which a member is left out.
@@ -68,9 +70,9 @@ class AutoPool(Pool):
                     where the first fold says
     forest          60 extremely randomised trees, kept as arrays
     neighbours      ten nearest neighbours on columns made normal
-    network         perceptron with two hidden layers
+    network         perceptron with two hidden layers, of all rows three
     smooth_network  the same, with a stronger penalty
-    additive        mixture of additive experts
+    additive        mixture of two additive experts; of classes a single one
     mixture         mixture of linear experts; by name only
     catboost        boosted trees of these packages with their own
     lightgbm        settings and categories; by name only, so that results
@@ -169,7 +171,7 @@ class AutoPool(Pool):
     def terms(self):
         """What members cost, and may cost together."""
         budgets = self.max_time, self.max_memory, self.max_latency
-        return PoolTerms(PRICES, ALWAYS, *budgets)
+        return PoolTerms(PRICES, FINALS, ALWAYS, *budgets)
 
     def screen(self, names, experts, X, y, apart=()):
         """All members, with the reasons of those that do not suit the table.

@@ -254,7 +254,10 @@ def _smooth_network(classify):
 
 
 def _additive(classify):
-    return _mixture_kind(classify)("additive", gate="additive", n_experts=4)
+    # A second expert of classes gains little for three times the cost.
+    if classify:
+        return MoEClassifier("additive", n_experts=1)
+    return MoERegressor("additive", gate="additive", n_experts=2)
 
 
 def _mixture(classify):

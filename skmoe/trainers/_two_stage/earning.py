@@ -36,6 +36,7 @@ class PoolTerms(NamedTuple):
     Attributes
     ----------
     prices : dict of str to float, CPU time of a fit, in units of boosted trees
+    finals : dict of str to dict, parameters of members in their fit to all rows
     always : tuple of str, members that no budget leaves out
     max_time : float or None, CPU seconds of the whole fit
     max_memory : float or None, megabytes of the experts, pickled
@@ -43,6 +44,7 @@ class PoolTerms(NamedTuple):
     """
 
     prices: dict
+    finals: dict = {}
     always: tuple = ()
     max_time: float | None = None
     max_memory: float | None = None

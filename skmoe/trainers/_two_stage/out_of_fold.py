@@ -1,8 +1,7 @@
 """What experts say of rows that they have not seen."""
 
-from dataclasses import replace
-
 import numpy as np
+from sklearn.base import clone
 
 from ...experts._foreign import fit_expert
 from .._folds import predict_fold
@@ -62,8 +61,7 @@ class OutOfFold:
 
     def with_experts(self, experts):
         """Other experts in the place of these, of which nothing is known."""
-        recipe = replace(self.task.recipe, experts=experts)
-        task = replace(self.task, recipe=recipe)
+        task = self.task.with_recipe(experts=experts)
         return OutOfFold(task, self.folds, self.shares, self.cv)
 
     def answers(self):
@@ -123,7 +121,11 @@ def arguments(task, k, shares=None):
 
 def fitted_to_all(task, shares):
     """All experts of a task, fitted to shares of all rows."""
-    names = task.recipe.names
+    names, pool = task.recipe.names, task.recipe.pool
+    if pool is not None:
+        own = zip(task.recipe.experts, names, strict=True)
+        experts = [clone(e).set_params(**pool.finals.get(k, {})) for e, k in own]
+        task = task.with_recipe(experts=experts)
     calls = [arguments(task, k, shares) for k in range(len(names))]
     told = task.report.steps([f"{name} on all rows" for name in names])
     return task.recipe.run_fits(fit_expert, calls, told)

@@ -26,6 +26,8 @@ from .out_of_fold import OutOfFold, fitted_to_all
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
+# Penalties in a row that have to be worse before weaker ones are not tried.
+PATIENCE = 2
 
 
 class TwoStage(Trainer):
@@ -49,12 +51,15 @@ class TwoStage(Trainer):
         Whether answers are corrected: an affine function of each regressor's; a
         temperature of each classifier's, and an offset of each class (none if the folds
         differ much in the shares of the classes, as those of ordered rows may).
-    alphas : sequence of float or None, default=(1.0, 10.0, 100.0, 1000.0, 10000.0)
+    alphas : sequence of float or None, default=(1, 10, 100, 1000, 10000, inf)
         Penalties of the gate to choose from; the strongest of those within a standard
         error of the best is taken (half of one where the gate is trained for
-        ``router=1``).  The loss that they count against is in nats, or half the squared
-        error over the variance of y (where one expert serves a row, over that of the
-        best expert's errors), summed over rows.  None takes the gate's own.
+        ``router=1``).  By ``inf`` the gate says the same of every row, so that the
+        mixture is linear stacking; gates that are fitted to responsibilities do without
+        it.  Two in a row that are worse than a stronger one end the search.  The loss
+        that they count against is in nats, or half the squared error over the variance
+        of y (where one expert serves a row, over that of the best expert's errors),
+        summed over rows.  None takes the gate's own.
     gate_cv : int, default=3
         Parts of that choice; each leaves out whole folds of ``cv`` (random rows, where
         a splitter has a single fold).
@@ -117,7 +122,7 @@ class TwoStage(Trainer):
         self,
         cv: Any = 5,
         calibrate: bool = True,
-        alphas: Sequence[float] = (1.0, 10.0, 100.0, 1000.0, 10000.0),
+        alphas: Sequence[float] = (1.0, 10.0, 100.0, 1000.0, 10000.0, np.inf),
         gate_cv: int = 3,
         max_iter: int = 200,
         refine: int = 0,
@@ -157,10 +162,10 @@ class TwoStage(Trainer):
             )
         alphas = np.asarray([0.0] if self.alphas is None else self.alphas)
         listed = alphas.ndim == 1 and alphas.dtype.kind in "fiu" and len(alphas)
-        if not listed or not np.all((alphas >= 0) & (alphas < np.inf)):
+        if not listed or not np.all(alphas >= 0):
             raise ValueError(
-                f"TwoStage got alphas={self.alphas!r}, but expected finite numbers "
-                ">= 0, or None for the penalty of the gate."
+                f"TwoStage got alphas={self.alphas!r}, but expected numbers >= 0, or "
+                "None for the penalty of the gate."
             )
         model = self.local_correction
         named = model is None or (isinstance(model, str) and model in ("auto", "trees"))
@@ -301,20 +306,33 @@ class TwoStage(Trainer):
 
         Rows are left out by whole folds, so that groups stay together.
         """
-        alphas = [None]
-        if self.alphas is not None and stage.has_penalty:
-            alphas = sorted(self.alphas, reverse=True)
+        alphas = self._penalties(stage)
         single = len(alphas) == 1 or stage.task.recipe.n_experts == 1
         if single and not self.refine:
             return alphas[0], np.nan
-        losses = np.empty((len(alphas), len(fold_of)))
-        for train, test in self._blocks(fold_of, stage.task.recipe.seed):
-            solution = None
-            for own, alpha in zip(losses, alphas, strict=True):
-                solution = stage.solve(alpha, train, solution)
+        blocks, losses = self._blocks(fold_of, stage.task.recipe.seed), []
+        solutions = [None] * len(blocks)
+        for alpha in alphas:
+            own = np.empty(len(fold_of))
+            for number, (train, test) in enumerate(blocks):
+                solution = stage.solve(alpha, train, solutions[number])
                 own[test] = stage.held_out(solution, test)
-        chosen = stage.chosen(losses)
+                # From weights of zero a network would not move.
+                solutions[number] = solution if np.isfinite(alpha or 0.0) else None
+            losses.append(own)
+            if _gets_worse([stage.weight @ row for row in losses]):
+                break
+        chosen = stage.chosen(np.array(losses))
         return alphas[chosen], float(np.average(losses[chosen], weights=stage.weight))
+
+    def _penalties(self, stage):
+        """Penalties that the gate of a stage is fitted with, the strongest first."""
+        if self.alphas is None or not stage.has_penalty:
+            return [None]
+        alphas = sorted(self.alphas, reverse=True)
+        if not stage.can_be_constant:
+            alphas = [alpha for alpha in alphas if np.isfinite(alpha)]
+        return alphas or [None]
 
     def _blocks(self, fold_of, seed):
         """Rows to train with and rows to leave out."""
@@ -328,6 +346,11 @@ class TwoStage(Trainer):
             (np.flatnonzero(block_of != b), np.flatnonzero(block_of == b))
             for b in np.unique(block_of)
         ]
+
+
+def _gets_worse(losses):
+    """Whether the last ``PATIENCE`` losses are above one before them."""
+    return min(losses[-PATIENCE:]) > min(losses[:-PATIENCE], default=np.inf)
 
 
 def relative_weights(task):
