@@ -155,7 +155,7 @@ def _nodes_of(trees):
     return Nodes(
         roots.astype(np.int32),
         feature,
-        _not_above(np.where(is_leaf, 0.0, threshold)),
+        rounded_down(np.where(is_leaf, 0.0, threshold)),
         gap_first.astype(bool),
         after.astype(np.int32),
         values.astype(np.float32),
@@ -168,8 +168,8 @@ def _leaf_values(tree):
     return values[:, :, 0] if tree.max_n_classes == 1 else values[:, 0]
 
 
-def _not_above(threshold):
+def rounded_down(thresholds):
     """The largest 32-bit floats that are not above, which part such floats alike."""
-    rounded = threshold.astype(np.float32)
-    below = np.nextafter(rounded, np.float32(-np.inf))
-    return np.where(rounded > threshold, below, rounded)
+    single = np.asarray(thresholds, dtype=float).astype(np.float32)
+    below = np.nextafter(single, np.float32(-np.inf))
+    return np.where(single.astype(float) > thresholds, below, single)

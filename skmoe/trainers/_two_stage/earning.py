@@ -111,14 +111,28 @@ class Grown(NamedTuple):
     ----------
     kept : list of int, their numbers
     seen : OutOfFold of these
-    reasons : dict of str to str, why others were left out
-    has_room : bool, whether budgets bear corrections by trees
+    growth : PoolGrowth, or None where the experts are those that the user gave
     """
 
     kept: list
     seen: OutOfFold
-    reasons: dict = {}
-    has_room: bool = True
+    growth: Any = None
+
+    @property
+    def reasons(self):
+        """Why experts were left out, by name."""
+        return {} if self.growth is None else self.growth.reasons
+
+    @property
+    def has_room(self):
+        """Whether budgets bear corrections by trees."""
+        return self.growth is None or self.growth.has_room(len(self.kept))
+
+    def unkept(self, experts, begun):
+        """What became of budgets, in a sentence, or None; see ``PoolGrowth``."""
+        if self.growth is None or not self.growth.terms.is_bounded:
+            return None
+        return self.growth.unkept(experts, time.process_time() - begun)
 
 
 class PoolGrowth:
@@ -143,6 +157,7 @@ class PoolGrowth:
         self.recipe = seen.task.recipe
         self.terms, self.names = self.recipe.pool, self.recipe.names
         self.looks, self.reasons = {}, {}
+        self.charged = self._latency = 0.0
         self.fold = _thinned(seen.folds[0], self.recipe.seed)
         self.is_whole = self.fold is seen.folds[0]
 
@@ -152,10 +167,11 @@ class PoolGrowth:
         kept = self._worth_it(self._of_looks(), list(self.looks), FIRST_GAIN)
         kept = self._small_enough(kept)
         seen = self._settled(kept)
-        self._fit_folds(seen)
+        self._fit_folds(seen, kept)
         again = self._worth_it(seen, kept, LAST_GAIN)
         seen = seen.of_experts([kept.index(k) for k in again])
-        return Grown(again, seen, self.reasons, self._has_room(len(again)))
+        self._latency = sum(self.looks[k].latency for k in again)
+        return Grown(again, seen, self)
 
     def _look_at_members(self):
         """Looks at all members; by a budget of time at those it has room for."""
@@ -193,6 +209,7 @@ class PoolGrowth:
         ):
             check_finite(look.answer, self.names[k])
             self.looks[k] = look
+            self.charged += look.seconds
 
     def _of_looks(self):
         """The ``OutOfFold`` of what members make of the first fold."""
@@ -269,13 +286,14 @@ class PoolGrowth:
         seen.parts = {(j, 0): look.answer for j, look in looks.items()}
         return seen
 
-    def _fit_folds(self, seen):
+    def _fit_folds(self, seen, kept):
         """Folds one after another, until the gate has rows enough."""
         for number in range(1, len(seen.folds)):
             if self._has_enough(seen.folds[:number]):
                 seen.folds = seen.folds[:number]
                 break
             seen.fit([number])
+            self.charged += sum(map(self._seconds, kept))
 
     def _has_enough(self, folds):
         if is_splitter(self.seen.cv) or len(folds) < FEWEST_FOLDS:
@@ -286,7 +304,7 @@ class PoolGrowth:
                 return True
         return sum(len(test) for _, test in folds) >= ENOUGH_ROWS
 
-    def _has_room(self, n_experts):
+    def has_room(self, n_experts):
         """Whether budgets leave room for corrections by trees."""
         if self.terms.is_small:
             return False
@@ -321,8 +339,36 @@ class PoolGrowth:
         return FEWEST_FOLDS * sum(self._seconds(k) for k in numbers)
 
     def _time_left(self):
-        spent = time.process_time() - self.begun
+        # Other processes do not count in the time of this one.
+        spent = max(time.process_time() - self.begun, self.charged)
         return (1.0 - RESERVE) * self.terms.max_time - spent
+
+    def unkept(self, experts, seconds):
+        """What became of budgets, in a sentence, or None where all is well.
+
+        Parameters
+        ----------
+        experts : list of fitted experts
+        seconds : float, CPU time of the fit in this process
+        """
+        took = {
+            "max_time": (max(seconds, self.charged), "CPU seconds"),
+            "max_memory": (1e-6 * len(pickle.dumps(experts)), "MB"),
+            "max_latency": (self._latency, "ms a row"),
+        }
+        over = [
+            f"{name}={getattr(self.terms, name):g} was not kept ({spent:.2g} {unit})"
+            for name, (spent, unit) in took.items()
+            if spent > (getattr(self.terms, name) or np.inf)
+        ]
+        left = [name for name, why in self.reasons.items() if why != IDLE]
+        said = [f"left out {', '.join(left)}"] if left else []
+        if not said + over:
+            return None
+        return (
+            f"AutoPool {' and '.join(said + over)}; {' and '.join(self.terms.always)} "
+            "always stay, so raise what it may take, or fit to fewer rows."
+        )
 
 
 class Blend:

@@ -197,20 +197,14 @@ class TwoStage(Trainer):
         task, unit = relative_weights(task)
         if self._corrects_locally(task):
             check_local(self.local_correction, task)
-        folds = task.rows.folds
-        if folds is None:
-            folds = draw_folds(
-                task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
-            )
+        folds = self._folds(task)
         task.report.expect(self._n_steps(task.recipe.n_experts, len(folds)))
         grown = self._grown(OutOfFold(task, folds, None, self.cv), begun)
         task = grown.seen.task
         choice, shares, losses = self._refined(grown)
         fitted = [
-            expert
-            if correction is None
-            else correction.around(expert, task.rows.classes)
-            for expert, correction in zip(
+            expert if local is None else local.around(expert, task.rows.classes)
+            for expert, local in zip(
                 fitted_to_all(task, shares), choice.local, strict=True
             )
         ]
@@ -219,18 +213,33 @@ class TwoStage(Trainer):
         fit.history["validation_loss"] = losses
         fit.log_likelihood *= unit
         task.report.iteration(0, fit.lower_bounds[-1], lambda: fit)
+        self._warn(fit, grown, begun)
+        return fit
+
+    def _warn(self, fit, grown, begun):
+        """Warn of budgets that were not kept, and of a gate that was not finished."""
+        unkept = grown.unkept(fit.experts, begun)
+        if unkept is not None:
+            warn(unkept, UserWarning)
         # The losses by which the penalty was chosen are those of unfinished gates too.
-        if not fit.converged and not task.recipe.pooled:
+        if not fit.converged and grown.growth is None:
             warn(
                 f"The gate of TwoStage stopped after max_iter={self.max_iter} "
                 "iterations before it converged; raise it.",
                 ConvergenceWarning,
             )
-        return fit
 
     def _n_steps(self, n_experts, n_folds):
         """Experts by folds and a gate for each round; then all experts, and the end."""
         return (1 + self.refine) * (n_experts * n_folds + 1) + n_experts + 1
+
+    def _folds(self, task):
+        """Training and test rows of each fold."""
+        if task.rows.folds is not None:
+            return task.rows.folds
+        return draw_folds(
+            task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
+        )
 
     def _grown(self, seen, begun):
         """The experts that are trained, and what they say of unseen rows.
