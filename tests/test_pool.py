@@ -321,6 +321,7 @@ def test_budgets_leave_out_what_is_no_part_of_them(budget, unit):
     with pytest.warns(UserWarning, match="left out forest and .* was not kept"):
         model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
     assert list(model.named_experts_) == ["linear", "boosting"]
+    assert "LocallyCorrected" not in repr(model.experts_)
     assert f"{budget}=1e-09" in reasons_of(model)["forest"]
     assert unit in reasons_of(model)["forest"]
     pool.set_params(**{budget: 1e6})
@@ -330,6 +331,7 @@ def test_budgets_leave_out_what_is_no_part_of_them(budget, unit):
     assert set(reasons_of(model).values()) <= {"adds nothing to the others"}
 
 
+@pytest.mark.filterwarnings("ignore:.*gives credit to the members:UserWarning")
 def test_budgets_are_for_two_stages():
     X, y = raw_table()
     model = MoERegressor(AutoPool(max_time=5), trainer="em")
@@ -356,7 +358,8 @@ def test_packages_that_are_not_there():
 
 
 def test_members_that_add_nothing_are_left_out():
-    X, y = make_regimes(300, n_regimes=1, random_state=0)
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    y = X @ [1.0, -2.0, 0.5]
     pool = AutoPool(include=["linear", "boosting", "forest", "neighbours"])
     model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
     assert "linear" in model.named_experts_

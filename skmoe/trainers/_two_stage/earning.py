@@ -226,23 +226,29 @@ class PoolGrowth:
         blend, kept = Blend(seen), list(range(len(numbers)))
         while len(kept) > 1:
             least = blend.loss(kept)
-            saved = [
-                blend.loss([j for j in kept if j != k])
+            saved = {
+                k: blend.loss([j for j in kept if j != k])
                 - (1.0 + gain * self._price(numbers[k])) * least
                 for k in kept
-            ]
-            idle = int(np.argmin(saved))
-            if saved[idle] > 0:
+                if not self._stays(numbers[k])
+            }
+            idle = min(saved, key=saved.get, default=None)
+            if idle is None or saved[idle] > 0:
                 break
-            self.reasons[self.names[numbers[kept.pop(idle)]]] = IDLE
+            kept.remove(idle)
+            self.reasons[self.names[numbers[idle]]] = IDLE
         return [numbers[k] for k in kept]
+
+    def _stays(self, k):
+        """Whether a member stays whatever it earns: where budgets decide, some do."""
+        return self.terms.is_bounded and self.names[k] in self.terms.always
 
     def _small_enough(self, kept):
         """Members that memory and time of a row have room for together."""
         blend, numbers = Blend(self._of_looks()), list(self.looks)
         kept = list(kept)
         while len(kept) > 1 and self._over(kept) > 1:
-            optional = [k for k in kept if self.names[k] not in self.terms.always]
+            optional = [k for k in kept if not self._stays(k)]
             if not optional:
                 break
             rises = []

@@ -20,7 +20,7 @@ from .._folds import draw_folds, is_splitter, shares_agree
 from .._task import Task, Trainer, check_supported
 from .._variances import check_variances
 from .earning import Grown, PoolGrowth
-from .gate_stage import gate_stage
+from .gate_stage import gate_stage, mean_and_error
 from .local_corrections import check_local, corrected_locally
 from .out_of_fold import OutOfFold, fitted_to_all
 
@@ -28,6 +28,8 @@ from .out_of_fold import OutOfFold, fitted_to_all
 SMALLEST_SHARE = 1e-3
 # Penalties in a row that have to be worse before weaker ones are not tried.
 PATIENCE = 2
+# Share of the loss that makes it clear.
+CLEARLY = 1e-3
 
 
 class TwoStage(Trainer):
@@ -56,7 +58,8 @@ class TwoStage(Trainer):
         error of the best is taken (half of one where the gate is trained for
         ``router=1``).  By ``inf`` the gate says the same of every row, so that the
         mixture is linear stacking; gates that are fitted to responsibilities do without
-        it.  Two in a row that are worse than a stronger one end the search.  The loss
+        it.  Two in a row that are worse than a stronger one, by more than a standard
+        error, end the search.  The loss
         that they count against is in nats, or half the squared error over the variance
         of y (where one expert serves a row, over that of the best expert's errors),
         summed over rows.  None takes the gate's own.
@@ -329,7 +332,7 @@ class TwoStage(Trainer):
                 # From weights of zero a network would not move.
                 solutions[number] = solution if np.isfinite(alpha or 0.0) else None
             losses.append(own)
-            if _gets_worse([stage.weight @ row for row in losses]):
+            if _gets_worse(losses, stage.weight):
                 break
         chosen = stage.chosen(np.array(losses))
         return alphas[chosen], float(np.average(losses[chosen], weights=stage.weight))
@@ -357,9 +360,17 @@ class TwoStage(Trainer):
         ]
 
 
-def _gets_worse(losses):
-    """Whether the last ``PATIENCE`` losses are above one before them."""
-    return min(losses[-PATIENCE:]) > min(losses[:-PATIENCE], default=np.inf)
+def _gets_worse(losses, weight):
+    """Whether the last losses (n,) are clearly above the best of those before them.
+
+    A network that a strong penalty holds at zero is a little worse than a constant.
+    """
+    if len(losses) <= PATIENCE:
+        return False
+    best = min(losses[:-PATIENCE], key=weight.dot)
+    mean, error = mean_and_error(np.array(losses[-PATIENCE:]) - best, weight)
+    slightly = CLEARLY * abs(np.average(best, weights=weight))
+    return bool(np.all(mean > np.maximum(error, slightly)))
 
 
 def relative_weights(task):
