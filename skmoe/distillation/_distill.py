@@ -119,9 +119,9 @@ def distill(
 
     What a teacher says of rows that it was fitted to is little more than their targets.
     So a student learns the true targets of these, and the teacher's answers to rows
-    that are made of them, four to a row and at most 20 000, each with about half of its
-    columns from another row.  Those of a regressor are taught with the errors that
-    teachers make on rows held out, so that the spread of a student is honest.
+    that are made, eight to a row and at most 12 000, each between a row and one of the
+    ten next to it.  Answers of a regressor are taught with the errors that teachers
+    make on rows held out, so that the spread of a student is honest.
 
     Losses are those of teachers fitted without the rows held out, and of students who
     have learned from these alone.  Which student is cheapest is measured, and may

@@ -4,14 +4,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.neighbors import NearestNeighbors
 
 from .._sklearn import safe_indexing
-from .._tables.frames import column_labels, stacked, with_order
+from .._tables.columns import column_numbers, is_number_column
+from .._tables.frames import (
+    as_columns,
+    column_labels,
+    stacked,
+    with_order,
+    with_value,
+)
+from ..experts._encoding import numeric_encoding
 
-# Rows that are made of each row, and in all.
-MADE_PER_ROW, MOST_MADE = 4, 20_000
-# Chance of a column to be that of the other row.
-SWAPPED = 0.5
+# Rows that are made of each row, at most as many in all, of at most so many.
+MADE_PER_ROW, MOST_MADE, MOST_ROWS = 8, 12_000, 6000
+# Rows next to a row, one of which is the other end of a line.
+N_NEAR = 10
 # Classes less probable than this are not taught.
 LEAST_PROBA = 0.005
 
@@ -25,7 +34,10 @@ class Lesson(NamedTuple):
 
 
 def made_rows(X, weight, rng):
-    """Rows each of which has some columns of one row of X, the others of another.
+    """Rows between rows of X and near ones.
+
+    Numbers are in between, whole ones rounded; of anything else, and where one of the
+    two has a gap, either has its part.
 
     Parameters
     ----------
@@ -38,14 +50,47 @@ def made_rows(X, weight, rng):
     -------
     table of shape (m, p), and ndarray of shape (m,) with the number of the first row
     """
-    n_made = min(MADE_PER_ROW * len(weight), MOST_MADE)
-    first = rng.choice(len(weight), size=n_made, p=weight / weight.sum())
-    made, own = safe_indexing(X, first), np.arange(n_made)
-    partner = rng.permutation(n_made)
-    for label in column_labels(made):
-        order = np.where(rng.random(n_made) < SWAPPED, partner, own)
-        made = with_order(made, label, order)
-    return made, first
+    some = np.arange(len(weight))
+    if len(some) > MOST_ROWS:
+        some = np.sort(rng.choice(some, MOST_ROWS, replace=False))
+    chances = weight[some] / weight[some].sum()
+    n_made = min(MADE_PER_ROW * len(some), MOST_MADE)
+    own = rng.choice(len(some), size=n_made, p=chances)
+    near = _neighbours(safe_indexing(X, some))
+    other = near[own, rng.integers(near.shape[1], size=n_made)]
+    first, second, share = some[own], some[other], rng.random(n_made)
+    both = stacked([safe_indexing(X, first), safe_indexing(X, second)])
+    columns = zip(column_labels(both), as_columns(both), strict=True)
+    for label, column in list(columns):
+        either = np.where(rng.random(n_made) < 0.5, 0, n_made) + np.arange(n_made)
+        either = np.concatenate([either, either])
+        if is_number_column(column):
+            values = _between(column_numbers(column), share, either)
+            both = with_value(both, label, values)
+        else:
+            both = with_order(both, label, either)
+    return safe_indexing(both, np.arange(n_made)), first
+
+
+def _neighbours(X):
+    """Numbers of the rows nearest to each, itself apart if there are others."""
+    numbers = numeric_encoding().fit_transform(X)
+    n_near = min(N_NEAR + 1, len(numbers))
+    near = NearestNeighbors(n_neighbors=n_near).fit(numbers)
+    # Of equal rows any may come first.
+    return near.kneighbors(numbers, return_distance=False)[:, min(1, n_near - 1) :]
+
+
+def _between(values, share, either):
+    """Numbers between those of the first half of some values and of the second."""
+    first, second = np.split(values, 2)
+    between = first + share * (second - first)
+    known = values[np.isfinite(values)]
+    if np.array_equal(known, np.round(known)):
+        between = np.round(between)
+    picked = values[either[: len(between)]]
+    between = np.where(np.isfinite(between), between, picked)
+    return np.concatenate([between, between])
 
 
 def expand_classes(teacher, X):

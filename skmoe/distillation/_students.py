@@ -57,7 +57,7 @@ def _mixture(classify, seed, **parameters):
 
 def _network(classify, seed):
     # A mixture of one expert is that expert.
-    expert = MLPExpert((64, 64), alpha=1.0)
+    expert = MLPExpert((64, 64), alpha=0.1)
     return _mixture(classify, seed, experts=expert, n_experts=1, trainer="gradient")
 
 
