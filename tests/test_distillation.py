@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
@@ -19,7 +19,8 @@ from skmoe.distillation import Candidate, Distilled, _choice, distill
 from skmoe.distillation._choice import cheapest_within
 from skmoe.distillation._lesson import made_rows
 from skmoe.distillation._students import students
-from skmoe.experts import AutoPool, LinearExpert
+from skmoe.experts import AutoPool, LinearExpert, TablePipeline
+from skmoe.experts._encoding import numeric_encoding
 from skmoe.trainers import Gradient
 
 
@@ -145,26 +146,22 @@ class Parrot(RegressorMixin, BaseEstimator):
         return np.array([self.said_.get(tuple(own), self.mean_) for own in X])
 
 
-def few_students(monkeypatch, *names):
-    """Only some of the students, which a test can wait for."""
-    monkeypatch.setattr(
-        _choice,
-        "students",
-        lambda *own: {name: students(*own)[name] for name in names},
-    )
+def only_student(monkeypatch, model):
+    """One student to choose from, for which a test need not wait."""
+    monkeypatch.setattr(_choice, "students", lambda *_: {"only": model})
 
 
 def test_a_teacher_is_judged_on_rows_that_it_has_not_seen(regression, monkeypatch):
     """One that knows its own rows by heart has no loss there, and is worth nothing."""
-    few_students(monkeypatch, "linear", "small_trees")
-    X, y = regression
+    only_student(monkeypatch, Ridge())
+    X, y = (own[:150] for own in regression)
     teacher = Parrot().fit(X, y)
     assert np.array_equal(teacher.predict(X), y)
     found = distill(teacher, X, "auto", y=y, random_state=0).distilled_
-    assert found.teacher.loss == pytest.approx(y.std(), rel=0.02)
+    assert found.teacher.loss == pytest.approx(y.std(), rel=0.05)
     assert found.chosen.loss < found.teacher.loss
     assert found.metric == "RMSE"
-    assert list(found.to_frame().index) == ["linear", "small_trees", "teacher"]
+    assert list(found.to_frame().index) == ["only", "teacher"]
 
 
 def raw_rows(n_rows):
@@ -177,17 +174,14 @@ def raw_rows(n_rows):
     return pd.DataFrame({"size": size, "kind": pd.Categorical(kind)}), y
 
 
-def test_a_student_of_a_raw_table_is_chosen():
-    X, y = raw_rows(200)
-    pool = AutoPool(include=["linear", "boosting"])
-    teacher = MoERegressor(pool, trainer="two-stage", random_state=0).fit(X, y)
-    student = distill(teacher, X, "auto", y=y, random_state=0)
+def test_a_student_of_a_raw_table_is_chosen(monkeypatch):
+    X, y = raw_rows(120)
+    only_student(monkeypatch, students(X, False, 0)["small_trees"])
+    teacher = TablePipeline([("encode", numeric_encoding()), ("ridge", Ridge())])
+    student = distill(teacher.fit(X, y), X, "auto", y=y, random_state=0)
     found = student.distilled_
-    names = [own.name for own in found.candidates]
-    assert names == ["linear", "network", "additive", "small_trees", "trees"]
-    assert found.loss_ratio < 1.2
-    assert found.price_ratio < 1
-    assert student.predict(X).shape == (200,)
+    assert found.loss_ratio < 1.0
+    assert student.predict(X).shape == (120,)
     assert np.isfinite(student.predict(X.iloc[:1])).all()
     said = str(found)
     assert said.startswith(f"Student {found.chosen.name!r}")
@@ -196,24 +190,41 @@ def test_a_student_of_a_raw_table_is_chosen():
     assert kept.distilled_ == found
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_pool_has_a_cheap_student(n_jobs):
+    X, y = raw_rows(200)
+    pool = AutoPool(include=["linear", "boosting"])
+    teacher = MoERegressor(pool, trainer="two-stage", random_state=0).fit(X, y)
+    options = {"y": y, "random_state": 0, "n_jobs": n_jobs}
+    student = distill(teacher, X, "auto", tolerance=0.1, **options)
+    found = student.distilled_
+    names = [own.name for own in found.candidates]
+    assert names == ["linear", "network", "additive", "small_trees", "trees"]
+    assert found.loss_ratio < 1.1
+    assert found.price_ratio < 0.5
+    assert np.isfinite(student.predict(X.iloc[:1])).all()
+
+
 def test_a_student_of_classes_is_chosen(classification, monkeypatch):
-    few_students(monkeypatch, "linear", "small_trees")
+    only_student(monkeypatch, LogisticRegression())
     X, y = classification
     labels = np.array(["a", "b", "c"])[y]
     # Its rows are new to it: it is not fitted again.
     teacher = LogisticRegression().fit(X[:200], labels[:200])
-    rows = X[200:], "auto"
-    student = distill(FrozenEstimator(teacher), *rows, y=labels[200:], random_state=0)
+    few = slice(200, 320)
+    frozen, options = FrozenEstimator(teacher), {"y": labels[few], "random_state": 0}
+    student = distill(frozen, X[few], "auto", **options)
     found = student.distilled_
     assert found.metric == "log-loss"
-    own = log_loss(labels[200:], teacher.predict_proba(X[200:]))
+    own = log_loss(labels[few], teacher.predict_proba(X[few]))
     assert found.teacher.loss == pytest.approx(own)
     assert list(student.classes_) == ["a", "b", "c"]
 
 
 def test_outputs_count_in_their_own_units(regression, monkeypatch):
-    few_students(monkeypatch, "linear", "small_trees")
-    X, y = regression
+    only_student(monkeypatch, Ridge())
+    X, y = (own[:150] for own in regression)
     teacher = LinearRegression()
     losses = []
     for unit in (1.0, 1e6):
@@ -221,13 +232,13 @@ def test_outputs_count_in_their_own_units(regression, monkeypatch):
         teacher.fit(X, targets)
         student = distill(teacher, X, "auto", y=targets, random_state=0)
         losses.append([own.loss for own in student.distilled_.candidates])
-        assert student.predict(X).shape == (400, 2)
+        assert student.predict(X).shape == (150, 2)
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
 def test_the_spread_of_a_student_is_that_of_the_targets(monkeypatch):
     """Answers of a teacher have none: they are taught with the errors it makes."""
-    few_students(monkeypatch, "linear")
+    only_student(monkeypatch, MoERegressor(n_experts=2, random_state=0))
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2))
     y = X @ [2.0, 1.0] + rng.normal(size=300)
@@ -237,13 +248,13 @@ def test_the_spread_of_a_student_is_that_of_the_targets(monkeypatch):
 
 
 def test_weights_of_a_choice_count_rows(regression, monkeypatch):
-    few_students(monkeypatch, "linear")
-    X, y = regression
-    weight = np.where(np.arange(400) < 300, 2.0, 0.0)
-    teacher = LinearRegression().fit(X[:300], y[:300])
+    only_student(monkeypatch, Ridge())
+    X, y = (own[:150] for own in regression)
+    weight = np.where(np.arange(150) < 100, 2.0, 0.0)
+    teacher = LinearRegression().fit(X[:100], y[:100])
     options = {"random_state": 0}
     some = distill(teacher, X, "auto", y=y, sample_weight=weight, **options)
-    only = distill(teacher, X[:300], "auto", y=y[:300], **options)
+    only = distill(teacher, X[:100], "auto", y=y[:100], **options)
     np.testing.assert_allclose(some.predict(X), only.predict(X), rtol=1e-6)
     losses = [own.distilled_.teacher.loss for own in (some, only)]
     assert losses[0] == pytest.approx(losses[1])
