@@ -43,6 +43,17 @@ class Distilled(NamedTuple):
         Share of the teacher's loss by which that of a cheaper student might be larger.
     candidates : list of Candidate
         All that were compared, the chosen one among them.
+
+    Examples
+    --------
+    >>> from skmoe.distillation import Candidate, Distilled
+    >>> teacher = Candidate("teacher", 4.66, 0.0418, 0.000173)
+    >>> student = Candidate("network", 4.71, 0.000142, 7.1e-07)
+    >>> found = Distilled(student, teacher, "RMSE", 0.02, [student])
+    >>> str(found).split(";")[0].split(":")[0]
+    "Student 'network', the cheapest within 2.0% of the teacher's loss"
+    >>> round(1 / found.price_ratio)
+    294
     """
 
     chosen: Candidate
