@@ -313,6 +313,8 @@ def test_a_choice_of_students_refuses(regression):
         ({"n_experts": 2}, "n_experts=2"),
         ({"soft_until": 0.5}, "soft_until=0.5"),
         ({"tolerance": -1}, "tolerance=-1"),
+        ({"cv": 1}, "cv=1.*FrozenEstimator"),
+        ({"cv": "kfold"}, "cv='kfold'"),
         ({"hard_share": 2}, "hard_share=2"),
         ({"X": csr_matrix(X)}, "sparse X"),
         ({"X": X[0]}, "one row or column"),

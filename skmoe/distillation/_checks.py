@@ -1,10 +1,13 @@
 """What ``distill(student="auto")`` refuses, in words."""
 
+from numbers import Integral
+
 from scipy import sparse
 from sklearn.base import is_classifier
 
 from .._tables.frames import refuse_flat, refuse_name, refuse_unread
 from ..exceptions import did_you_mean
+from ..trainers._folds import is_splitter
 
 AUTO = "auto"
 
@@ -17,7 +20,7 @@ def check_choice(teacher, X, y, own, others):
     teacher : fitted estimator
     X, y : as the user gave them
     own : dict
-        ``student`` and ``tolerance``.
+        ``student``, ``tolerance`` and ``cv``.
     others : dict
         What is for given students only, each with its default.
     """
@@ -31,6 +34,13 @@ def check_choice(teacher, X, y, own, others):
         raise ValueError(
             f"distill got tolerance={tolerance!r}, but expected a number >= 0; 0.02 "
             "takes a student that is up to 2 % worse than its teacher."
+        )
+    folds = own["cv"]
+    if not is_splitter(folds) and not (isinstance(folds, Integral) and folds > 1):
+        raise ValueError(
+            f"distill got cv={folds!r}, but expected a number of folds >= 2, or a "
+            "splitter such as KFold(3); if the teacher has not seen the rows of X, "
+            "give FrozenEstimator(teacher)."
         )
     for key, default in (("n_experts", None), ("soft_until", 1)):
         if others[key] != default:

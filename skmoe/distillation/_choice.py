@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 from .._sklearn import safe_indexing
 from .._warnings import heard
 from ..experts._foreign import fit_expert
-from ..trainers._folds import draw_folds
+from ..trainers._folds import checked_folds, draw_folds, is_splitter
 from ._report import Candidate, Distilled
 from ._students import students
 
@@ -36,7 +36,11 @@ def choose_student(pupils, tolerance, cv, n_jobs, verbose):
     """
     say = print if verbose else _say_nothing
     classes = np.unique(pupils.y) if pupils.classify else None
-    folds = draw_folds(pupils.y, classes, cv, pupils.seed)
+    if is_splitter(cv):
+        splits = cv.split(pupils.X, pupils.y)
+        folds = checked_folds(splits, len(pupils.y), f"distill got cv={cv!r}")
+    else:
+        folds = draw_folds(pupils.y, classes, cv, pupils.seed)
     run = partial(_in_parallel, n_jobs)
     teachers = run(_held_out_teacher, [(pupils, *fold) for fold in folds])
     misses = _misses(pupils, folds, teachers)

@@ -114,12 +114,12 @@ def distill(
     Notes
     -----
     Students to choose from: mixtures of six linear experts (``"linear"``) and of three
-    additive ones (``"additive"``), which can be read, a network, and boosted trees, 60
-    or 200 of them.  All but the mixtures are there for speed and accuracy only.
+    additive ones (``"additive"``), which can be read, the average of three networks
+    (``"network"``), and 60 or 200 boosted trees (``"small_trees"``, ``"trees"``).
 
     What a teacher says of rows that it was fitted to is little more than their targets.
     So a student learns the true targets of these, and the teacher's answers to rows
-    that are made, eight to a row and at most 12 000, each between a row and one of the
+    that are made, eight to a row and at most 8000, each between a row and one of the
     ten next to it.  Answers of a regressor are taught with the errors that teachers
     make on rows held out, so that the spread of a student is honest.
 
@@ -152,7 +152,8 @@ def distill(
     check_is_fitted(teacher)
     asked = {"hard_share": hard_share, "soft_until": soft_until, "n_experts": n_experts}
     if isinstance(student, str):
-        check_choice(teacher, X, y, {"student": student, "tolerance": tolerance}, asked)
+        own = {"student": student, "tolerance": tolerance, "cv": cv}
+        check_choice(teacher, X, y, own, asked)
         hard_share = _share(hard_share, AUTO_HARD_SHARE)
         pupils = make_pupils(teacher, X, y, sample_weight, hard_share, random_state)
         return choose_student(pupils, tolerance, cv, n_jobs, verbose)

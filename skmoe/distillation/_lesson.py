@@ -18,7 +18,7 @@ from .._tables.frames import (
 from ..experts._encoding import numeric_encoding
 
 # Rows that are made of each row, at most as many in all, of at most so many.
-MADE_PER_ROW, MOST_MADE, MOST_ROWS = 8, 12_000, 6000
+MADE_PER_ROW, MOST_MADE, MOST_ROWS = 8, 8000, 8000
 # Rows next to a row, one of which is the other end of a line.
 N_NEAR = 10
 # Classes less probable than this are not taught.
