@@ -7,7 +7,7 @@ from sklearn.ensemble import (
 )
 
 from .._estimators.classifier import MoEClassifier
-from .._estimators.pool import TablePipeline, TreesOnTables
+from .._estimators.pool_members import TablePipeline, TreesOnTables
 from .._estimators.regressor import MoERegressor
 from .._tables.columns import column_numbers, text_positions
 from .._tables.frames import as_columns
