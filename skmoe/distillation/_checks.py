@@ -48,6 +48,10 @@ def check_choice(teacher, X, y, own, others):
                 f"distill got {key}={others[key]!r} with student='auto', which chooses "
                 f"for itself; leave {key} out, or give the student."
             )
+    _check_rows(teacher, X, y)
+
+
+def _check_rows(teacher, X, y):
     refuse_flat(X, "distill")
     refuse_unread(X, "distill")
     if sparse.issparse(X):
