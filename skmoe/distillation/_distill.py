@@ -88,7 +88,7 @@ def distill(
         cheaper student may be larger.
     cv : int or splitter, default=3
         With ``student="auto"``, folds of rows held out.  The teacher is fitted again
-        for each of them, which is most of the time that this takes.
+        for each of them, and all students, which takes several times as long as a fit.
     n_jobs : int, default=None
         With ``student="auto"``, processes that share the folds.
     random_state : int, RandomState or None, default=None
