@@ -13,7 +13,7 @@ from sklearn.base import clone
 from ..._warnings import warn
 from ...exceptions import ExpertCollapseWarning
 from ...likelihoods import Gaussian
-from ...losses import BaseLoss, RouterZLoss
+from ...losses import BaseLoss
 from .._task import Task, Trainer, check_supported
 from .refit import AlternatingRun
 from .revival import idle_names
@@ -280,12 +280,19 @@ class Gradient(Trainer):
         for loss in losses:
             loss.check()
 
-    def _check_gated(self, router):
-        if self.losses and not router.gated:
-            raise ValueError(
-                f"Gradient got {type(self.losses[0]).__name__} with router={router!r}, "
-                "which asks no gate, so that the loss has nothing to change; leave "
-                "the loss out, or use another router."
+    def _check_effect(self, recipe):
+        """Raise ``ValueError`` for losses that can never act, and warn of those that
+        do not among so many experts."""
+        for loss in self.losses:
+            found = loss.no_effect(recipe.gate, recipe.router, recipe.n_experts)
+            if found is None:
+                continue
+            said = f"with {found.why}; {found.remedy}."
+            if not found.by_size:
+                raise ValueError(f"Gradient got {type(loss).__name__} {said}")
+            warn(
+                f"Gradient got {type(loss).__name__}, which has no effect {said}",
+                UserWarning,
             )
 
     def _refuse(self, name, expected):
@@ -372,28 +379,18 @@ class Gradient(Trainer):
                 "trainer='em'."
             )
         check_gate(task)
-        self._check_gated(task.recipe.router)
+        self._check_effect(task.recipe)
         never = self._never_revives(task) if self.revive else None
         if never:
             raise ValueError(
                 f"Gradient got revive={self.revive!r} with {never}; leave revive out."
             )
-        if task.recipe.gate.follows_paths:
-            self._check_tree()
         state = _state_of(task.start.warm)
         router = clone(task.recipe.router)
         if state is not None and repr(router) == repr(state.router):
             # What it learned, such as biases, counts on.
             router = copy.deepcopy(state.router)
         return task.with_recipe(router=router), state
-
-    def _check_tree(self):
-        if any(isinstance(loss, RouterZLoss) for loss in self.losses):
-            raise ValueError(
-                "Gradient got RouterZLoss with a tree of gates, whose log-weights are "
-                "normalised at every node, so that it has nothing to bound; leave it "
-                "out, or use a flat mixture."
-            )
 
     def phase(self, epoch, router, guided=False):
         """Temperature, and whether all experts are active, in an epoch."""
