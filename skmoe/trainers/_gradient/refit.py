@@ -9,7 +9,7 @@ from ... import mixture
 from ...experts._base import is_frozen
 from ...likelihoods._categorical import log_proba
 from .._em.matching import Matcher
-from .._em.refit import RefitMixture
+from .._em.refit import RefitMixture, log_weights
 from .gate import expert_draws
 from .layout import fitted_gate
 from .record import in_rounds, joined
@@ -166,10 +166,21 @@ class AlternatingRun:
             )
         log_gate = fit.gate.predict_log_proba(task.rows.gate_view)
         if number >= task.recipe.router.soft_share * self.n_rounds:
-            routing = fit.gate.route(task.rows.gate_view, fit.router)
-            with np.errstate(divide="ignore"):
-                log_gate = np.log(routing.dense())
+            log_gate = self._routed(fit, log_gate)
         if predictions is None:
             predictions = self.experts.predictions(fit)
         log_prob = mixture.log_prob(fit.likelihoods, task.rows.y, predictions)
         return mixture.responsibilities(log_gate, log_prob)
+
+    def _routed(self, fit, log_gate):
+        """Log-weights (n, K) of the experts that rows have in the last rounds.
+
+        By a router with a rule of its own in training, of the training rows alone.
+        """
+        view, router, own = self.task.rows.gate_view, fit.router, self.split.training
+        if router.masks_training:
+            n_active = router.n_active(log_gate.shape[1])
+            log_gate[own] = log_weights(fit.gate, view[own], router, n_active)
+            return log_gate
+        with np.errstate(divide="ignore"):
+            return np.log(fit.gate.route(view, router).dense())
