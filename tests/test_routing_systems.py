@@ -436,7 +436,7 @@ def test_balanced_training_is_even_in_every_batch(regression, name):
         assert max(np.ptp(own.load) for own in predicted) > 1
         sparse = [own == "sparse" for own in model.history_["phase"]]
         guided = model.trainer.start == "linear"
-        assert not all(sparse) == guided
+        assert all(sparse) != guided
     if name == "no networks":
         # Experts are fitted to all training rows at once.
         assert max(sizes) > model.trainer.batch_size

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ... import mixture
+from ...engines import run_calls
 from ...experts._base import is_frozen
 from ...likelihoods._categorical import log_proba
 from .._em.matching import Matcher
@@ -15,6 +16,7 @@ from .layout import fitted_gate
 from .record import in_rounds, joined
 from .run import GradientRun, generator, guiding_responsibilities
 from .task import GradientTask
+from .validation import with_judges
 
 
 class GatingTask(GradientTask):
@@ -27,11 +29,13 @@ class GatingTask(GradientTask):
     parts : Parts
         Fitted experts and likelihoods.
     predictions : list of K arrays (n, d), or of log-probabilities (n, C)
+    n_own
+        As for :class:`GradientTask`.
     """
 
-    def __init__(self, task, objective, parts, predictions, state=None):
+    def __init__(self, task, objective, parts, predictions, state=None, n_own=None):
         self.parts = parts
-        super().__init__(task, objective, state)
+        super().__init__(task, objective, state, n_own)
         self._scaled = np.stack(
             [(p - self.y_center) / self.y_scale for p in predictions], axis=1
         )
@@ -93,10 +97,15 @@ class GatingTask(GradientTask):
 
 
 class AlternatingRun:
-    """Rounds of refits and gate training; the best round counts."""
+    """Rounds of refits and gate training; the best round counts.
+
+    Rows that only judge are seen by the gate behind the others; experts are asked what
+    they predict of them.
+    """
 
     def __init__(self, trainer, task, split):
         self.task, self.split = task, split
+        self.gating = with_judges(task, experts=False)
         frozen = all(is_frozen(expert) for expert in task.recipe.experts)
         self.n_rounds = 1 if frozen else trainer.max_refits
         self.trainer = trainer
@@ -132,20 +141,35 @@ class AlternatingRun:
         n_iter = len(history["bound"])
         return replace(best[1], history=history, lower_bounds=bounds, n_iter=n_iter)
 
+    def _of_all(self, parts, predictions):
+        """Predictions of the experts for all rows of the gate, those that judge too."""
+        judges = self.task.rows.judges
+        if judges is None:
+            return predictions
+        calls = [
+            (expert, view, judges.log_prior)
+            for expert, view in zip(parts.experts, judges.expert_views, strict=True)
+        ]
+        others = run_calls(judges.answer_of, calls, self.task.recipe.n_jobs)
+        pairs = zip(predictions, others, strict=True)
+        return [np.concatenate(pair) for pair in pairs]
+
     def _train_gate(self, parts, predictions, state, n_done, resp):
-        if self.task.rows.classes is not None:
+        predictions, rows = self._of_all(parts, predictions), self.gating.rows
+        if rows.classes is not None:
             predictions = [log_proba(p) for p in predictions]
-        if self.task.rows.log_prior is not None:
+        if rows.log_prior is not None:
             # The task adds it to whatever the experts say.
-            predictions = [p - self.task.rows.log_prior for p in predictions]
+            predictions = [p - rows.log_prior for p in predictions]
 
         def report(epoch, bound, make_fit):
             return self.task.report.iteration(n_done + epoch, bound, make_fit)
 
         router = self.task.recipe.router if state is None else state.router
-        task = replace(self.task, report=replace(self.task.report, iteration=report))
+        task = replace(self.gating, report=replace(self.task.report, iteration=report))
         task = task.with_recipe(router=copy.deepcopy(router))
-        problem = GatingTask(task, self.trainer.objective, parts, predictions, state)
+        given = task, self.trainer.objective, parts, predictions, state
+        problem = GatingTask(*given, self.split.n_own)
         guided = state is None and self.trainer.start == "linear"
         guide = resp if guided else None
         rng = generator(task, state)
