@@ -85,7 +85,7 @@ class LoadLoss(BaseLoss):
             return NoEffect(
                 f"router={router!r}, which sends every row to all {n_experts} experts, "
                 "so that their loads are even whatever the gate says",
-                f"use k < {n_experts}, or ImportanceLoss, which evens out their weights",
+                f"use k < {n_experts}, or ImportanceLoss, which evens out weights",
                 by_size=True,
             )
         return super().no_effect(gate, router, n_experts)
