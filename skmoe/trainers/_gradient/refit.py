@@ -14,6 +14,7 @@ from .._em.refit import RefitMixture, log_weights
 from .gate import expert_draws
 from .layout import fitted_gate
 from .record import in_rounds, joined
+from .removal import without_idle
 from .run import GradientRun, generator, guiding_responsibilities
 from .task import GradientTask
 from .validation import with_judges
@@ -54,6 +55,17 @@ class GatingTask(GradientTask):
         self.n_variances, self.expert_slices = 0, []
         self.bounds = self.segments()
         self.scaled_by = np.full(1, -1, dtype=np.int64)
+
+    def of_experts(self, kept):
+        other, *places = super().of_experts(kept)
+        other._scaled, own = self._scaled[:, kept], self.parts
+        if self._log_variance is not None:
+            other._log_variance = self._log_variance[kept]
+        other.parts = own._replace(
+            experts=[own.experts[k] for k in kept],
+            likelihoods=[own.likelihoods[k] for k in kept],
+        )
+        return other, *places
 
     def start(self):
         return self.start_gate(expert_draws(self.task))
@@ -117,7 +129,7 @@ class AlternatingRun:
     def fit(self):
         """The best round, with the record of all."""
         histories, kept, n_done, earlier = [], 0, 0, self.task.start.warm
-        best, state, parts, fit = None, None, None, self.task.start.warm
+        best, state, parts, fit = None, None, None, earlier
         predictions = None
         self.task.report.expect(self.n_rounds * self.trainer.max_epochs)
         for number in range(self.n_rounds):
@@ -132,14 +144,15 @@ class AlternatingRun:
             held = self.split.held_out is not None
             value = run.best.value if held else -number
             if best is None or value <= best[0]:
-                best, kept = (value, fit), number
+                best, kept = (value, fit, run), number
             if run.stopped:
                 break
         history = in_rounds(histories, kept)
         bounds = [float(bound) for bound in history["bound"]]
         history = history if earlier is None else joined(earlier.history, history)
-        n_iter = len(history["bound"])
-        return replace(best[1], history=history, lower_bounds=bounds, n_iter=n_iter)
+        n_iter, (_, fit, run) = len(history["bound"]), best
+        fit = replace(fit, history=history, lower_bounds=bounds, n_iter=n_iter)
+        return without_idle(self.trainer, run, fit)
 
     def _of_all(self, parts, predictions):
         """Predictions of the experts for all rows of the gate, those that judge too."""
