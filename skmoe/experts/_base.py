@@ -56,6 +56,8 @@ class ExpertTraits:
     biased_by_ridge = False
     #: Whether class probabilities stay away from zero by themselves.
     is_smooth = False
+    #: Whether it is fitted near to what it was: ``fit_near``, ``way_from``.
+    stays_near = False
     #: How much weight of rows the penalty outweighs: for a network, its ridge penalty.
     penalty_rows = 0.0
     #: Whether a share of the penalty is a lasso, which only EM fits.
@@ -92,6 +94,16 @@ class ExpertTraits:
             Of each output, to which a lasso refers.
         """
         return 0.0
+
+    def fit_near(self, anchor, pull, previous, X, y, weight, **given):
+        """Fit to weighted rows, going on from the last M-step, under a penalty, in
+        units of rows, of the way from a fitted expert; ``given`` has ``classes`` and
+        ``offset``, or ``likelihood``, ``size`` and ``unit``.  Returns self."""
+        raise NotImplementedError
+
+    def way_from(self, anchor):
+        """Squared distances (n_outputs,) of its parameters from a fitted expert's."""
+        raise NotImplementedError
 
     def of_squares(self):
         """The form in which it models variances, or None for itself."""
