@@ -503,7 +503,9 @@ def models(router, n_experts):
     return [flat, clone(flat).set_params(gate="sigmoid"), tree]
 
 
-@pytest.mark.parametrize("n_experts", [1, 2, 4])
+@pytest.mark.parametrize(
+    "n_experts", [*(pytest.param(n, marks=pytest.mark.thorough) for n in (1, 2)), 4]
+)
 @pytest.mark.parametrize("router", ROUTERS, ids=repr)
 def test_a_loss_has_an_effect_or_says_why_not(router, n_experts):
     for model in models(router, n_experts):
@@ -538,6 +540,16 @@ def test_only_training_by_gradient_has_losses():
         if "losses" in getattr(vars(trainers)[name], "_get_param_names", list)()
     ]
     assert named == ["Gradient"]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_one_expert_has_nothing_to_share_out(kind):
+    trainer = Gradient(losses=[of_size(kind, 1)], max_epochs=1)
+    router = NoisyTopKRouter(1)
+    model = MoERegressor(n_experts=1, router=router, trainer=trainer)
+    said = f"{kind.__name__}, which has no effect with one expert.*; .*more experts"
+    with pytest.warns(UserWarning, match=said):
+        model.fit(*DATA)
 
 
 def test_even_loads_are_told_with_the_remedy():

@@ -23,7 +23,7 @@ from .prediction import for_prediction, pays_for_mean
 from .streamed import StreamedDriver
 from .streamed_parts import PartsDriver
 from .streamed_subjects import SubjectDriver
-from .tuned import TunedDriver, is_tuned
+from .tuned import TunedDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
@@ -184,7 +184,7 @@ class EM(Trainer):
         if rows.are_grouped and self.objective is None:
             # Rows of a group have one expert, and no mean of their own.
             trainer.objective = "likelihood"
-        if is_tuned(start):
+        if start.is_bound:
             driver, trainer.objective = TunedDriver, self.objective
         fit = driver(trainer, task).fit()
         if trainer.objective == "prediction" and not rows.streamed:

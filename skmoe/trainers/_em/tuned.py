@@ -131,11 +131,6 @@ class TunedDriver(RefitDriver):
         return problem.anchor._replace(gate=gate)
 
 
-def is_tuned(start):
-    """Whether parts stay as they were, or near to that."""
-    return start.warm is not None and (start.freeze is not None or start.pull > 0)
-
-
 def check_tuned(trainer, task):
     """Raise ``ValueError`` for parts that cannot stay, or stay near, as is asked."""
     recipe, start, owner = task.recipe, task.start, type(trainer).__name__
