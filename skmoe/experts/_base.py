@@ -72,7 +72,6 @@ class ExpertTraits:
     #: Columns with some spread, and intercept, of a fitted linear expert; its fit is to
     #: at least so many rows, or owed to few.
     n_channels = 0
-
     #: Whether a fitted one says, by rows that it has not seen, how long training serves
     #: them: ``settled``.
     settles = False
@@ -99,9 +98,7 @@ class ExpertTraits:
         return 0.0
 
     def fit_near(self, anchor, pull, previous, X, y, weight, **given):
-        """Fit to weighted rows, going on from the last M-step, under a penalty, in
-        units of rows, of the way from a fitted expert; ``given`` has ``classes`` and
-        ``offset``, or ``likelihood``, ``size`` and ``unit``.  Returns self."""
+        """Fit to rows under a penalty of the way from a fitted expert; returns self."""
         raise NotImplementedError
 
     def way_from(self, anchor):
