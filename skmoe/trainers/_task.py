@@ -125,6 +125,11 @@ class Start:
     freeze: Any = None
     pull: float = 0.0
 
+    @property
+    def is_bound(self):
+        """Whether parts stay as they were, or near to that."""
+        return self.warm is not None and (self.freeze is not None or self.pull > 0)
+
 
 def _go_on(iteration, bound, make_fit):
     return False
