@@ -97,7 +97,7 @@ class BaseTabM(BaseEstimator):
             self.network_.parameters(), lr=RATE, weight_decay=DECAY
         )
         least, waited, self.n_epochs_ = np.inf, 0, 0.0
-        while waited <= PATIENCE and time.process_time() < ends:
+        while waited <= PATIENCE:
             for rows in torch.randperm(len(fit)).split(BATCH):
                 self._step(adam, fit[rows], y[rows])
                 self.n_epochs_ += len(rows) / len(fit)
@@ -108,6 +108,8 @@ class BaseTabM(BaseEstimator):
             if loss < least:
                 least, waited = loss, 0
                 best = copy.deepcopy(self.network_.state_dict())
+            if time.process_time() >= ends:
+                break
         self.network_.load_state_dict(best)
 
     def _step(self, adam, X, y):
