@@ -4,7 +4,7 @@
         [--tables concrete ...] [--folds 3] [--free 1] [--rows 1500] [--jobs 1]
     python benchmarks/deep_rivals.py report [--out deep_rivals.parquet]
 
-Needs ``pip install ".[bench,rivals]" tabm pytabkit``.  DIR holds NAME.parquet with the
+Needs ``pip install ".[bench,deep-rivals]"``.  DIR holds NAME.parquet with the
 target last; numeric columns, at most so many random rows, one seed.
 
 The mixture of four neural experts is chosen among five settings by one inner split of

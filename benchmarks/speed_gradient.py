@@ -8,7 +8,7 @@ alternating repetitions, the ratio of these and that of the least CPU times (whi
 work on the machine touches less), and the loss after the same number of epochs as a
 check that both train.
 
-    pip install torch
+    pip install ".[bench,deep-rivals]"
     python benchmarks/speed_gradient.py [--threads 1 2] [--repeats 3]
 """
 
