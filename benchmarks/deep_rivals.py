@@ -80,7 +80,7 @@ def told(model):
     encoding = model.expert_features or (
         "periodic" if network.n_frequencies else "standardised"
     )
-    return f"{len(network.hidden_layer_sizes)} layers, {encoding}"
+    return f"{' × '.join(map(str, network.hidden_layer_sizes))}, {encoding}"
 
 
 def real_mlp(fit, classify, seed, seconds):

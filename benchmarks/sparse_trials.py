@@ -2,11 +2,11 @@
 
     python benchmarks/sparse_trials.py --data DIR [--tables kin8nm ...] [--splits 2]
 
-Four linear experts per mixture; DIR and rows are those of ``sparse_defaults.py``.  The
-last 20 % of the rows are never looked at: mixtures are fitted to 64 % and judged on
-16 %, by RMSE or log-loss relative to the dense mixture trained by gradient.  ``within
-one`` routes each row to one expert, in training as at prediction; ``EM`` is the default
-trainer with and without that router.
+Linear experts, as many as each mixture finds that pay, at most four; DIR and rows are
+those of ``sparse_defaults.py``.  The last 20 % of the rows are never looked at:
+mixtures are fitted to 64 % and judged on 16 %, by RMSE or log-loss relative to the
+dense mixture trained by gradient.  ``within one`` has one expert per row (``router=1``,
+trained soft first, as by default); ``EM`` is the default trainer with and without it.
 """
 
 import argparse

@@ -369,7 +369,7 @@ def test_deep_rivals_have_the_time_of_the_mixture(tmp_path, monkeypatch, capsys)
     # Unlimited on the first fold only.
     assert limits.count(None) == 2
     assert len(rows) == 2 * (2 * 2 + 1)
-    assert set(ours.what) == {"1 layers, standardised"}
+    assert set(ours.what) == {"4, standardised"}
     deep_rivals.main()
     assert len(limits) == 6
     monkeypatch.setattr(sys, "argv", ["deep_rivals.py", "report", *command[-2:]])
@@ -381,6 +381,21 @@ def test_deep_rivals_have_the_time_of_the_mixture(tmp_path, monkeypatch, capsys)
     line = next(own for own in shown.split("\n") if own.startswith("| sides"))
     assert f" | {ratio:.3f} | " in line
     assert "all: mixture / TabM, in its time" in shown
+
+
+def test_documented_deep_rivals_are_those_stored(monkeypatch, capsys):
+    import deep_rivals
+
+    documented = (FOLDER.parent / "docs" / "measurements.md").read_text()
+    out = str(FOLDER / "results" / "deep_rivals.parquet")
+    monkeypatch.setattr(sys, "argv", ["deep_rivals.py", "report", "--out", out])
+    deep_rivals.main()
+    blocks = [b for b in capsys.readouterr().out.split("\n\n") if b.startswith("|")]
+    # Losses, seconds and pairs.
+    assert len(blocks) == 3
+    for block in blocks:
+        table = "\n".join(line for line in block.split("\n") if line.startswith("|"))
+        assert table in documented
 
 
 def test_tabm_stops_in_time_or_by_held_out_rows(monkeypatch):
