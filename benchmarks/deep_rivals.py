@@ -172,7 +172,7 @@ def report(arguments):
     """Print ratios of losses and of times by table, and what they come to."""
     rows = Stored(arguments.out, KEYS).rows
     ours = rows[rows.model == OURS]
-    table = compared(rows, "loss").map("{:.3f}".format)
+    table = compared(rows, "loss").map("{:.3f}".format).replace("nan", "")
     table.insert(0, "mixture's loss", ours.groupby("table").loss.mean().round(4))
     chosen_ones = ours.groupby("table").what.agg(
         lambda own: "; ".join(sorted(set(own)))
@@ -180,12 +180,16 @@ def report(arguments):
     table["chosen"] = chosen_ones
     print(markdown("loss of the mixture over that of each", table))
     seconds = rows.groupby(["table", "model"]).seconds.mean().unstack("model")
-    print(markdown("CPU seconds of a fit", seconds.map("{:.1f}".format)))
-    times = np.exp(np.log(compared(rows, "seconds")).mean())
+    seconds = seconds.map("{:.1f}".format).replace("nan", "")
+    print(markdown("CPU seconds of a fit", seconds))
     found = {}
     for task, own in [("all", rows), *rows.groupby("task")]:
-        for model in times.index:
-            told_of = pair(own, OURS, model) | {"time": f"{times[model]:.2f}"}
+        times = compared(own, "seconds")
+        tables = times.count()
+        for model in tables.index[tables > 1]:
+            told_of = pair(own, OURS, model) | {
+                "time": f"{np.exp(np.log(times[model]).mean()):.2f}"
+            }
             found[f"{task}: mixture / {model}"] = told_of
     print(markdown("pairs", pd.DataFrame(found).T))
 
