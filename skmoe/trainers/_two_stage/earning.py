@@ -20,11 +20,11 @@ from .out_of_fold import OutOfFold, arguments, check_finite
 
 # Share of the loss that a member has to save for each unit of its price: to be fitted
 # to more folds than the first, and to be kept.
-FIRST_GAIN, LAST_GAIN = 5e-4, 2.5e-4
+FIRST_GAIN, LAST_GAIN = 1e-3, 2.5e-4
 # Rows that a first look trains on, and is judged by, at most.
 MOST_LOOKED_AT = 5000
 # Rows left out by which a gate is fitted well, and folds that this takes at least.
-ENOUGH_ROWS, FEWEST_FOLDS = 1200, 2
+ENOUGH_ROWS, FEWEST_FOLDS = 1800, 2
 # Share of a budget of time that is left for the gate.
 RESERVE = 0.1
 # Boosted trees that correct an answer, over those that give one, in CPU time.
