@@ -6,8 +6,9 @@ FILES are results of tables.py or tables_autogluon.py, each with the baseline, b
 trees at their defaults, on the same folds.  Losses (RMSE, log-loss) are relative to the
 baseline's, and so are CPU seconds of a fit, since machines and days differ in speed;
 both are geometric means over tables, of means over folds.  Seconds are then those of
-the file in which the baseline was fastest.  Models that lack a table are left out of
-the picture and named.  The line is the least loss of a mixture for its time or less.
+the file, of all tables, in which the baseline was fastest.  Models that lack a table
+are left out of the picture and named.  The line is the least loss of a mixture for so
+much time or less.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 
 HERE = Path(__file__).parent
-FILES = [HERE / "results" / f"{name}.parquet" for name in ("tables", "additive")]
+NAMES = ("tables", "additive", "autogluon")
 PICTURE = HERE.parent / "docs" / "frontier.png"
 BASELINE, OURS = "HistGradientBoosting", "skmoe "
 LOSS, SECONDS = "loss", "fit_seconds"
@@ -80,12 +81,12 @@ def points(files):
         Seconds of the baseline.
     """
     ratios = [beside_baseline(own) for own in files]
-    base = [own.xs(BASELINE, level="model")["own seconds"] for own in ratios]
-    speed = min(map(geometric, base))
     # The first file that has a model counts.
     every = pd.concat(ratios)
     every = every[~every.index.duplicated()].reset_index()
     n_tables = every.table.nunique()
+    base = [own.xs(BASELINE, level="model")["own seconds"] for own in ratios]
+    speed = min(geometric(own) for own in base if len(own) == n_tables)
     shown, left = {}, []
     for model, own in every.groupby("model"):
         if len(own) < n_tables:
@@ -96,11 +97,8 @@ def points(files):
             "seconds": speed * geometric(own[SECONDS]),
             "ours": model.startswith(OURS),
         }
-    return (
-        pd.DataFrame.from_dict(shown, orient="index").sort_values("seconds"),
-        left,
-        speed,
-    )
+    shown = pd.DataFrame.from_dict(shown, orient="index").sort_values("seconds")
+    return shown, left, speed
 
 
 def envelope(shown):
@@ -188,13 +186,30 @@ def draw(shown, n_tables, speed):
     return figure
 
 
+def stored():
+    """Results that are kept."""
+    paths = [HERE / "results" / f"{name}.parquet" for name in NAMES]
+    return [path for path in paths if path.exists()]
+
+
+def read(path):
+    """Results of a file; stops where nothing tells how fast its machine was."""
+    found = pd.read_parquet(path)
+    if not (found.model == BASELINE).any():
+        raise SystemExit(
+            f"frontier.py got {path}, but expected results of {BASELINE} there, by "
+            "which files compare; run it on the same folds into the same file."
+        )
+    return found
+
+
 def main():
     """Print the figures, and save the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, nargs="*", default=FILES)
+    parser.add_argument("--results", type=Path, nargs="*", default=stored())
     parser.add_argument("--out", type=Path, default=PICTURE)
     arguments = parser.parse_args()
-    files = [pd.read_parquet(path) for path in arguments.results]
+    files = [read(path) for path in arguments.results]
     shown, left, speed = points(files)
     print(shown[["loss", "seconds"]].round(3).to_string())
     print(f"\nThe line: {', '.join(envelope(shown).index)}")
