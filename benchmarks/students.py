@@ -14,6 +14,7 @@ of several.  The goal: at most 2 % more loss at a hundredth of the cost.
 import argparse
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 
 # Before numerical libraries are loaded: one thread for each job.
@@ -75,6 +76,12 @@ def measured(task, model, fit_seconds, X, y, classes):
     return {**row, "error": None}
 
 
+def chosen_of(student):
+    """Name of a student that was chosen, or None."""
+    found = getattr(student, "distilled_", None)
+    return found and found.chosen.name
+
+
 def run_table(arguments, name, students):
     """Rows of results of the pool, of its students, and of those without a teacher."""
     warnings.simplefilter("ignore")
@@ -91,6 +98,7 @@ def run_table(arguments, name, students):
         try:
             fitted, seconds = timed(fit, *given)
             row |= measured(task, fitted, seconds, X_test, y_test, classes)
+            row["chosen"] = chosen_of(fitted)
         except Exception as error:  # One that breaks must not stop the others.
             fitted, row["error"] = None, repr(error)[:300]
         rows.append(row)
@@ -100,7 +108,8 @@ def run_table(arguments, name, students):
     pool = tell(POOL, pool.fit, X, y)
     for own in students if pool is not None else ():
         student = STUDENTS[own](classify)
-        tell(own, lambda *given: distill(pool, *given, y=y), X, student)
+        options = {"random_state": seed} if isinstance(student, str) else {}
+        tell(own, partial(distill, y=y, **options), pool, X, student)
         if not isinstance(student, str):
             tell(own + ALONE, clone(student).fit, X, y)
     return rows
@@ -132,6 +141,12 @@ def report(results):
     rows = {}
     for model in by_model.index.unique("model").drop(POOL, errors="ignore"):
         rows[model] = beside(by_model.loc[model] / by_model.loc[POOL])
+    chosen = results.reindex(columns=["model", "chosen"]).dropna()
+    for model, own in chosen.groupby("model"):
+        counts = own.chosen.value_counts().items()
+        parts.append(
+            f"{model} chose {', '.join(f'{n} x {name}' for name, n in counts)}"
+        )
     if rows:
         parts.append(markdown("students over the pool", pd.DataFrame(rows).T))
     return "\n".join(parts)

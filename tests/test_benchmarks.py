@@ -496,7 +496,8 @@ def test_students_stand_beside_the_pool_and_alone(two_tables, monkeypatch):
     rows = pd.DataFrame(students.run_table(asked, "line", [*known]))
     assert rows.model.tolist() == ["pool", "mean", "mean, no teacher", "none"]
     assert rows.error.isna().tolist() == [True, True, True, False]
-    shown = students.report(rows)
+    shown = students.report(rows.assign(chosen=[None, "short", None, None]))
+    assert "mean chose 1 x short" in shown
     assert "none failed on line: " in shown
     loss = rows.set_index("model").loss
     assert f"| mean | {loss['mean'] / loss['pool']:.3f} | line" in shown
