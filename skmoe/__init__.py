@@ -20,7 +20,15 @@ from ._stamp import public
 from ._tables.features import PiecewiseLinear
 from ._tables.flat import FlatColumns
 from ._version import __version__
-from .experts import AutoPool, PoolMember, TablePipeline, TreesOnTables
+from .experts import (
+    AutoPool,
+    ExtremeTrees,
+    LightTrees,
+    ObliviousTrees,
+    PoolMember,
+    TablePipeline,
+    TreesOnTables,
+)
 
 __all__ = [
     "HierarchicalMoEClassifier",
@@ -52,7 +60,16 @@ public(
     View,
     Views,
 )
-public("skmoe.experts", AutoPool, PoolMember, TablePipeline, TreesOnTables)
+public(
+    "skmoe.experts",
+    AutoPool,
+    ExtremeTrees,
+    LightTrees,
+    ObliviousTrees,
+    PoolMember,
+    TablePipeline,
+    TreesOnTables,
+)
 
 
 def __getattr__(name):

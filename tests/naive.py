@@ -476,3 +476,12 @@ def penalties(theta, ridge, bounds, touched, due, scaled, n_outputs):
             gradient[where] -= 0.5 * pull.sum(axis=0)
         gradient[at] += own.ravel()
     return gradient
+
+
+def forest_mean(trees, X):
+    """Mean over trees of scikit-learn of the leaf that each row falls into."""
+    X = X.astype(np.float32)
+    leaves = [tree.value[tree.apply(X)] for tree in trees]
+    return np.mean(
+        [own[:, 0] if own.shape[2] > 1 else own[:, :, 0] for own in leaves], axis=0
+    )

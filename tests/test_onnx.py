@@ -6,6 +6,7 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -27,7 +28,7 @@ from skmoe import (
     MoERegressor,
 )
 from skmoe.exceptions import OnnxExportError
-from skmoe.experts import AdditiveExpert, AutoPool, MLPExpert
+from skmoe.experts import AdditiveExpert, AutoPool, CompactForest, MLPExpert
 from skmoe.export import offload, onnx_inputs, to_onnx
 from skmoe.gates import ClassifierGate, GaussianGate, GroupGate, MLPGate
 from skmoe.likelihoods import (
@@ -192,6 +193,12 @@ CASES = {
     "grown": (tree(branching="grow", max_leaf_nodes=3), X, Y, VALUES),
     "two stages": (flat(Ridge(), BOOSTED, trainer="two-stage"), X, Y, VALUES),
     "forests": (flat(FOREST, ExtraTreesRegressor(4), router=1), GAPS[:, :2], Y, VALUES),
+    "forest as arrays": (
+        flat(CompactForest(ExtraTreesRegressor(4, random_state=0)), FOREST),
+        GAPS[:, :2],
+        Y,
+        VALUES,
+    ),
     "categories": (
         flat(
             HistGradientBoostingRegressor(categorical_features=[0], **SMALL),
@@ -251,6 +258,7 @@ CASES = {
             experts=[
                 RandomForestClassifier(4, max_depth=3, random_state=0),
                 HistGradientBoostingClassifier(**SMALL),
+                CompactForest(ExtraTreesClassifier(4, random_state=0)),
             ],
             trainer="two-stage",
         ),
@@ -268,7 +276,15 @@ CASES = {
     ),
 }
 # Those whose parts onnxruntime computes in single precision, in part.
-SINGLE = {"two stages", "forests", "categories", "constant column", "encoded", "pool"}
+SINGLE = {
+    "two stages",
+    "forests",
+    "forest as arrays",
+    "categories",
+    "constant column",
+    "encoded",
+    "pool",
+}
 SINGLE |= {"class trees", "tree gate", "variance by trees"}
 
 # Those that repeat what others show, of further families and combinations.

@@ -1,5 +1,6 @@
 """experts="auto": different experts for tables as they come."""
 
+import importlib.util
 import warnings
 
 import numpy as np
@@ -8,16 +9,19 @@ import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.model_selection import KFold
 from sklearn.utils import estimator_html_repr
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
-from skmoe._estimators.pool import MEMBERS
+from skmoe._estimators.pool_members import MEMBERS, OPTIONAL, USUAL
 from skmoe.datasets import make_regimes
 from skmoe.experts import AutoPool
 from skmoe.gates import GroupGate
 from skmoe.trainers import EM, TwoStage
 from skmoe.trainers._em.experts import ExpertFits
 from skmoe.trainers._em.refit import RefitMixture
+from skmoe.trainers._two_stage import earning
+from skmoe.trainers._two_stage.out_of_fold import OutOfFold
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -47,7 +51,7 @@ def raw_table(n_rows=200, seed=0):
 
 @pytest.mark.parametrize(
     "name",
-    [own for own in MEMBERS if own != "smooth_network"]
+    [own for own in MEMBERS if own not in ("smooth_network", *OPTIONAL)]
     + [pytest.param("smooth_network", marks=pytest.mark.thorough)],
 )
 @pytest.mark.parametrize(
@@ -273,9 +277,10 @@ def test_what_is_left_out_and_why():
     X, y = raw_table(40)
     model = MoERegressor("auto", trainer=TRAINER, random_state=0).fit(X, y)
     reasons = {m.name: m.dropped for m in model.expert_pool_}
-    assert list(reasons) == list(MEMBERS)
+    assert list(reasons) == list(USUAL)
     assert reasons["neighbours"] == "needs at least 125 rows"
-    assert list(model.named_experts_) == ["linear", "forest"]
+    assert reasons["boosting"] == "needs at least 50 rows"
+    assert set(model.named_experts_) <= {"linear", "forest"}
     assert "left out: neighbours (needs at least 125 rows)" in estimator_html_repr(
         model
     )
@@ -290,7 +295,6 @@ def test_one_class_is_predicted():
     reasons = {m.name: m.dropped for m in model.expert_pool_}
     assert reasons["linear"] == reasons["boosting"] == "needs at least 2 classes"
     assert list(model.named_experts_) == [n for n in reasons if reasons[n] is None]
-    assert "neighbours" in model.named_experts_
     assert model.predict_proba(X).shape == (150, 1)
     with pytest.raises(ValueError, match="linear needs at least 2 classes"):
         MoEClassifier(AutoPool(include=["linear"]), trainer=TRAINER).fit(
@@ -298,16 +302,126 @@ def test_one_class_is_predicted():
         )
 
 
-def test_time_budget(monkeypatch):
+def reasons_of(model):
+    """Why members were left out, by name."""
+    return {m.name: m.dropped for m in model.expert_pool_ if m.dropped}
+
+
+BUDGETED = ["linear", "boosting", "forest"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "unit"),
+    [("max_time", "s a fit"), ("max_memory", "MB"), ("max_latency", "ms")],
+)
+def test_budgets_leave_out_what_is_no_part_of_them(budget, unit):
     X, y = raw_table()
-    pool = AutoPool(include=["linear", "neighbours"], max_time=1e-9)
+    y = y + np.sin(3 * X["size"])
+    pool = AutoPool(include=BUDGETED, **{budget: 1e-9})
+    with pytest.warns(UserWarning, match="left out forest and .* was not kept"):
+        model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
+    assert list(model.named_experts_) == ["linear", "boosting"]
+    assert "LocallyCorrected" not in repr(model.experts_)
+    assert f"{budget}=1e-09" in reasons_of(model)["forest"]
+    assert unit in reasons_of(model)["forest"]
+    pool.set_params(**{budget: 1e6})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
+    assert set(reasons_of(model).values()) <= {"adds nothing to the others"}
+
+
+@pytest.mark.filterwarnings("ignore:.*gives credit to the members:UserWarning")
+def test_budgets_are_for_two_stages():
+    X, y = raw_table()
+    model = MoERegressor(AutoPool(max_time=5), trainer="em")
+    with pytest.raises(ValueError, match="keeps no budgets; use trainer='two-stage'"):
+        model.fit(X, y)
+
+
+@pytest.mark.parametrize("budget", ["max_time", "max_memory", "max_latency"])
+@pytest.mark.parametrize("value", [0, -1.0, np.inf, np.nan, "60"])
+def test_budgets_that_make_no_sense(budget, value):
+    X, y = raw_table()
+    model = MoERegressor(AutoPool(**{budget: value}), trainer=TRAINER)
+    with pytest.raises(ValueError, match=f"AutoPool got {budget}="):
+        model.fit(X, y)
+
+
+def test_packages_that_are_not_there():
+    X, y = raw_table()
+    pool = AutoPool(include=["linear", "catboost"])
+    if importlib.util.find_spec("catboost") is not None:
+        pytest.skip("catboost is there")
+    with pytest.raises(ValueError, match='pip install "catboost", or leave it out'):
+        MoERegressor(pool, trainer=TRAINER).fit(X, y)
+
+
+def test_members_that_add_nothing_are_left_out():
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    pool = AutoPool(include=["linear", "boosting", "forest", "neighbours"])
     model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
-    dropped = [m.dropped for m in model.expert_pool_ if m.dropped]
-    assert len(dropped) == 1
-    assert "max_time" in dropped[0]
-    pool.set_params(max_time=1e6)
+    assert "linear" in model.named_experts_
+    assert reasons_of(model)["forest"] == "adds nothing to the others"
+    assert model.predict(X).shape == (300,)
+
+
+def test_a_first_look_and_folds_until_there_are_rows_enough(monkeypatch):
+    seen = []
+
+    def counted(self, numbers):
+        seen.append((self.task.recipe.n_experts, *numbers))
+        return fit(self, numbers)
+
+    fit = OutOfFold.fit
+    monkeypatch.setattr(OutOfFold, "fit", counted)
+    monkeypatch.setattr(earning, "ENOUGH_ROWS", 50)
+    monkeypatch.setattr(earning, "MOST_LOOKED_AT", 60)
+    X, y = raw_table()
+    model = MoERegressor(QUICK, trainer="two-stage", random_state=0).fit(X, y)
+    # The first fold is a look; with the second, of 40 rows each, there are enough.
+    assert [numbers for _, *numbers in seen] == [[1]]
+    assert model.score(X, y) > 0.8
+    seen.clear()
+    splitter = TwoStage(cv=KFold(4, shuffle=True, random_state=0))
+    MoERegressor(QUICK, trainer=splitter, random_state=0).fit(X, y)
+    assert [numbers for _, *numbers in seen] == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("target", ["values", "two", "labels"])
+def test_trees_stop_where_rows_they_have_not_seen_say(target):
+    X, y = raw_table(300)
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, 100)
+    made = MEMBERS["boosting"](target == "labels").set_params(estimator__max_iter=60)
+    y = {"values": y, "two": np.column_stack([y, -3 * y**2])}.get(target, y)
+    y = np.where(y > 1, "high", "low") if target == "labels" else y
+    fitted = clone(made).set_params(estimator__random_state=0).fit(X[:200], y[:200])
+    settled = fitted.settled(X[200:], y[200:], weight)
+    losses = []
+    for n_iter in range(1, 61):
+        own = clone(made).set_params(
+            estimator__random_state=0, estimator__max_iter=n_iter
+        )
+        own.fit(X[:200], y[:200])
+        if target == "labels":
+            proba = own.predict_proba(X[200:])
+            came = proba[np.arange(100), (y[200:] == "low").astype(int)]
+            losses.append(np.average(-np.log(came), weights=weight))
+        else:
+            unit = np.average(y[200:] ** 2, weights=weight, axis=0) - (
+                np.average(y[200:], weights=weight, axis=0) ** 2
+            )
+            error = np.average((y[200:] - own.predict(X[200:])) ** 2, 0, weight)
+            losses.append(np.sum(error / unit))
+    assert settled.estimator.max_iter == max(np.argmin(losses) + 1, 20)
+
+
+def test_networks_are_averages_in_the_fit_to_all_rows():
+    X, y = raw_table()
+    pool = AutoPool(include=["network"])
     model = MoERegressor(pool, trainer=TRAINER, random_state=0).fit(X, y)
-    assert model.n_experts_ == 2
+    assert "n_members=3" in repr(model.named_experts_["network"])
 
 
 def test_parameters_reach_the_pool():

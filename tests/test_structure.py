@@ -120,6 +120,7 @@ ORDERS = {
         "regressor",
         "classifier",
         "hierarchical",
+        "pool_members",
         "pool",
     ],
 }

@@ -5,7 +5,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from skmoe._estimators.pool import TreesOnTables
+from skmoe._estimators.pool_members import TreesOnTables
 
 NAME = "HistGradientBoosting"
 

@@ -32,7 +32,6 @@ from .._warnings import quietly, tells_once
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning, did_you_mean
 from ..experts._base import seed_experts, traits
-from ..trainers import TwoStage
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
 from .choice import sized
@@ -395,14 +394,16 @@ def first_batch(model, parts, given, reading, freeze, counts, size):
 
 def screened(parts, given):
     """All members of a pool, with the reasons of those that do not suit the data."""
-    asked, two_stage = parts.asked, isinstance(parts.trainer, TwoStage)
+    asked = parts.asked
+    if asked.pool.terms().is_bounded and not parts.trainer.keeps_budgets:
+        raise ValueError(
+            f"{asked.owner} got {asked.pool!r} and trainer={parts.trainer!r}, which "
+            "keeps no budgets; use trainer='two-stage'."
+        )
     rows = np.flatnonzero(given.weight > 0)
     X = safe_indexing(given.table.raw, rows)
     apart = [name for name in parts.names if asked.features_of(name) is not None]
-    correction = parts.trainer.correction(asked.classify) if two_stage else None
-    return asked.pool.screen(
-        parts.names, parts.experts, X, given.labels[rows], apart, correction
-    )
+    return asked.pool.screen(parts.names, parts.experts, X, given.labels[rows], apart)
 
 
 def completed(model, task, parts, given, views, sizes, fit_params, split_params):

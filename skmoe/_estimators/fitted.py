@@ -284,6 +284,18 @@ def _total(counts):
     return whole if abs(total - whole) < 1e-9 else total
 
 
+def tell_idle(model, fits, names):
+    """Say in ``expert_pool_`` which members no fit has kept, and why."""
+    used = {names[k] for fit in fits for k in fit.kept}
+    reasons = {name: why for fit in fits for name, why in fit.reasons.items()}
+    model.expert_pool_ = [
+        member
+        if member.dropped or member.name in used
+        else member._replace(dropped=reasons.get(member.name, "lost all its rows"))
+        for member in model.expert_pool_
+    ]
+
+
 def fit_and_commit(model, parts, task, previous, learned, X, y):
     """Train all members and set what becomes of it; returns the model.
 
@@ -296,7 +308,9 @@ def fit_and_commit(model, parts, task, previous, learned, X, y):
     call = train, model, parts, task, previous, reporter
     fits = quietly(*call, kinds=kinds)
     commit(model, learned, task, fits)
-    if not task.recipe.pooled:
+    if task.recipe.pooled:
+        tell_idle(model, fits, task.recipe.names)
+    else:
         warn_of_floors(model, task.rows, fits, task.recipe.names)
         n_columns = max(view.shape[1] for view in task.rows.expert_views)
         if np.count_nonzero(task.rows.weight) <= n_columns:

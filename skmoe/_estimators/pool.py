@@ -1,170 +1,119 @@
-"""A pool of different experts for tables as they come."""
+"""Experts of different kinds for raw tables: what ``experts="auto"`` stands for."""
 
 from __future__ import annotations
 
 import numbers
-import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-)
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.multioutput import MultiOutputRegressor
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
-from sklearn.utils import get_tags
 
-from .._sklearn import available_if, safe_indexing
-from .._stamp import Stamped
 from .._tables.columns import text_positions
-from .._warnings import heard
-from ..experts._encoding import numeric_encoding, ordinal_encoding
-from ..experts._foreign import fit_expert, weight_arguments
-from ..experts._linear import LinearExpert
-from ..experts._mlp import MLPExpert
-from ..gates import SoftmaxGate
-from .classifier import MoEClassifier
+from ..exceptions import did_you_mean
+from ..experts._encoding import numeric_encoding
+from ..trainers._two_stage.earning import PoolTerms
+from .pool_members import MEMBERS, OPTIONAL, USUAL
 from .presets import Pool, PoolMember
-from .regressor import MoERegressor
 
-# Rows of the pilot fits by which a time budget is shared out.
-PILOT_ROWS = 1000
-# Fits that a member costs: five folds, and all rows.
-FITS_PER_MEMBER = 6
+# CPU time of a fit in units of boosted trees, median of eleven tables of 2000 rows,
+# and a fifth of it for what any member adds to the time of a row.
+PRICES = {
+    "linear": 0.2,
+    "boosting": 1.0,
+    "forest": 0.5,
+    "neighbours": 0.3,
+    "network": 1.3,
+    "smooth_network": 1.5,
+    "additive": 1.5,
+    "mixture": 2.0,
+}
+# Networks differ from fit to fold: those of all rows are averages.
+FINALS = dict.fromkeys(("network", "smooth_network"), {"network__n_members": 3})
+# Members that no budget leaves out.
+ALWAYS = ("linear", "boosting")
 # Rows, and rows per column, below which a member is left out.
 FEWEST_ROWS = {
     "boosting": 50,
     "neighbours": 125,
     "network": 50,
     "smooth_network": 50,
+    "additive": 100,
     "mixture": 100,
+    **dict.fromkeys(OPTIONAL, 50),
 }
 FEWEST_PER_COLUMN = {"mixture": 50}
-FEWEST_CLASSES = {"linear": 2, "boosting": 2}
+FEWEST_CLASSES = {
+    "linear": 2,
+    "boosting": 2,
+    "additive": 2,
+    **dict.fromkeys(OPTIONAL, 2),
+}
 MOST_ROWS = {"neighbours": 200_000}
-MOST_COLUMNS = {"mixture": 300, "neighbours": 300}
-
-
-class TablePipeline(Stamped, Pipeline):
-    """A pipeline that lets gaps in where its first step does."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = get_tags(self.steps[0][1]).input_tags.allow_nan
-        return tags
-
-
-def _has_proba(model):
-    if not hasattr(model.estimator, "predict_proba"):
-        raise AttributeError(
-            f"TreesOnTables has no predict_proba with estimator={model.estimator!r}; "
-            "use a classifier that has."
-        )
-
-
-class TreesOnTables(Stamped):
-    """Histogram-based boosted trees that split raw categories as categories.
-
-    Parameters
-    ----------
-    estimator : HistGradientBoostingRegressor or HistGradientBoostingClassifier
-    text : list of int, default=None
-        Positions of the text columns, see :class:`TableEncoder`.
-    """
-
-    def __init__(self, estimator, text=None):
-        self.estimator = estimator
-        self.text = text
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.estimator_type = inner.estimator_type
-        tags.regressor_tags, tags.classifier_tags = (
-            inner.regressor_tags,
-            inner.classifier_tags,
-        )
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def fit(self, X, y, sample_weight=None):
-        """Fit the encoder and the trees, one model per output; returns self."""
-        self.encoder_ = ordinal_encoding(np.nan).set_params(text=self.text).fit(X)
-        encoded = self.encoder_.transform(X)
-        categories = list(range(len(self.encoder_.text_)))
-        trees = clone(self.estimator).set_params(categorical_features=categories)
-        if np.ndim(y) == 2:
-            trees = MultiOutputRegressor(trees)
-        given = sample_weight is not None
-        weights = weight_arguments(trees, sample_weight) if given else {}
-        self.estimator_ = trees.fit(encoded, y, **weights)
-        if is_classifier(trees):
-            self.classes_ = trees.classes_
-        return self
-
-    def predict(self, X):
-        """Predictions of the trees."""
-        return self.estimator_.predict(self.encoder_.transform(X))
-
-    @available_if(_has_proba)
-    def predict_proba(self, X):
-        """Class probabilities of the trees."""
-        return self.estimator_.predict_proba(self.encoder_.transform(X))
+MOST_COLUMNS = {"mixture": 300, "neighbours": 300, "additive": 150}
 
 
 class AutoPool(Pool):
     """Experts of different kinds, each in the pipeline that a raw table needs.
 
-    What ``experts="auto"`` stands for; made for ``trainer="two-stage"``.  Categories
-    (columns that are no numbers) and missing values may stay in the table.
+    What ``experts="auto"`` stands for; made for ``trainer="two-stage"``, which keeps
+    those members that earn their cost: all look at one fold of the rows (at most 5000);
+    those without which the best blend would err hardly more, given what they cost, are
+    left out.  Categories (columns that are no numbers) and missing values may stay in
+    the table.
 
     ==============  =====================================================
     member          estimator
     ==============  =====================================================
     linear          ridge with its penalty by cross-validation; logistic
-    boosting        histogram-based boosted trees on raw categories
-    forest          extremely randomised trees
+    boosting        histogram-based boosted trees on raw categories, stopped
+                    where the first fold says
+    forest          60 extremely randomised trees, kept as arrays
     neighbours      ten nearest neighbours on columns made normal
-    network         average of three two-layer perceptrons
+    network         perceptron with two hidden layers, of all rows three
     smooth_network  the same, with a stronger penalty
-    mixture         mixture of linear experts
+    additive        mixture of two additive experts; of classes a single one
+    mixture         mixture of linear experts; by name only
+    catboost        boosted trees of these packages with their own
+    lightgbm        settings and categories; by name only, so that results
+    xgboost         do not depend on what is installed
     ==============  =====================================================
 
     Parameters
     ----------
     include : list of str, default=None
-        Members to consider; None for all of them.
+        Members to consider; None for all that need not be asked for by name.
     max_time : float, default=None
-        Seconds that fitting all members and their local corrections may take on one
-        core, with five folds, estimated by pilot fits on up to 1000 rows, which are
-        part of it; the cheapest members come first, and the first one always stays.
-        Results then depend on the machine.
+        CPU seconds that ``fit`` may take, over all cores.  Members come in the order of
+        their price, as long as there is time; then folds.  Results then depend on the
+        machine.
+    max_memory : float, default=None
+        Megabytes that the fitted experts may take as a pickle.
+    max_latency : float, default=None
+        CPU milliseconds that the experts may take for a row that is asked by itself.
 
     Notes
     -----
+    ``linear`` and ``boosting`` stay whatever the budgets are; a warning names what had
+    to go, and budgets that are not kept all the same.  Where memory or the time of a
+    row are bounded, members are not corrected by trees.
+
     Only ratios of ``sample_weight`` count; neighbours, which take no weights, are
     fitted to rows drawn in proportion to them.  Members keep their warnings back:
     whether one has converged shows in the loss of its predictions.
 
     A fitted mixture lists all members in ``expert_pool_``, with the reason for those
-    that it left out: too few rows (boosting and networks need 50, neighbours 125, the
-    mixture 100, and 50 per column), too many rows (neighbours: 200 000) or columns
-    (neighbours and mixture: 300), a single class (linear, boosting), or the time.
+    that it left out: too few rows (boosting and networks need 50, neighbours 125,
+    mixtures 100, linear ones 50 per column), too many rows (neighbours: 200 000) or
+    columns (neighbours and mixture: 300, additive: 150), a single class, a budget, or
+    that they add nothing to the others.
 
     Examples
     --------
     >>> from skmoe import MoERegressor
     >>> from skmoe.datasets import make_regimes
     >>> from skmoe.experts import AutoPool
-    >>> X, y = make_regimes(60, random_state=0)
+    >>> X, y = make_regimes(200, random_state=0)
     >>> pool = AutoPool(include=["linear", "neighbours"])
     >>> model = MoERegressor(pool, trainer="two-stage", random_state=0).fit(X, y)
     >>> [member.name for member in model.expert_pool_]
@@ -172,10 +121,16 @@ class AutoPool(Pool):
     """
 
     def __init__(
-        self, include: Sequence[str] | None = None, max_time: float | None = None
+        self,
+        include: Sequence[str] | None = None,
+        max_time: float | None = None,
+        max_memory: float | None = None,
+        max_latency: float | None = None,
     ) -> None:
         self.include = include
         self.max_time = max_time
+        self.max_memory = max_memory
+        self.max_latency = max_latency
 
     def check(self):
         """Raise ``ValueError`` for parameters that make no sense."""
@@ -184,14 +139,24 @@ class AutoPool(Pool):
         if include is not None and not (listed and include):
             raise ValueError(
                 f"AutoPool got include={self.include!r}, but expected None or some of "
-                f"{known}."
+                f"{known}" + _meant(include, known)
             )
-        is_number = isinstance(self.max_time, numbers.Real)
-        if self.max_time is not None and not (is_number and self.max_time > 0):
-            raise ValueError(
-                f"AutoPool got max_time={self.max_time!r}, but expected None or "
-                "seconds > 0."
-            )
+        for name in OPTIONAL:
+            if name in (include or ()) and find_spec(name) is None:
+                raise ValueError(
+                    f"AutoPool got include={self.include!r}, but the package {name!r} "
+                    f'is not installed; install it by pip install "{name}", or leave '
+                    "it out."
+                )
+        units = {"max_time": "seconds", "max_memory": "MB", "max_latency": "ms"}
+        for name, unit in units.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, numbers.Real) or not 0 < value < np.inf:
+                raise ValueError(
+                    f"AutoPool got {name}={value!r}, but expected None or {unit} > 0."
+                )
 
     def encoding(self):
         """Unfitted transformer from raw columns to numbers, for the gate."""
@@ -199,11 +164,17 @@ class AutoPool(Pool):
 
     def members(self, classify):
         """Names and unfitted estimators, of classifiers or of regressors."""
-        names = [n for n in MEMBERS if self.include is None or n in self.include]
+        include = USUAL if self.include is None else self.include
+        names = [name for name in MEMBERS if name in include]
         return names, [MEMBERS[name](classify) for name in names]
 
-    def screen(self, names, experts, X, y, apart=(), correction=None):
-        """All members, with the reasons of those that are left out.
+    def terms(self):
+        """What members cost, and may cost together."""
+        budgets = self.max_time, self.max_memory, self.max_latency
+        return PoolTerms(PRICES, FINALS, ALWAYS, *budgets)
+
+    def screen(self, names, experts, X, y, apart=()):
+        """All members, with the reasons of those that do not suit the table.
 
         Parameters
         ----------
@@ -214,8 +185,6 @@ class AutoPool(Pool):
         apart : container of str, default=()
             Members that see other columns than those of X, whose places say nothing
             to them.
-        correction : (estimator, int), default=None
-            What is fitted beside each member, and how often, by a budget of time.
 
         Returns
         -------
@@ -228,10 +197,6 @@ class AutoPool(Pool):
         """
         n_classes = len(np.unique(y)) if is_classifier(experts[0]) else None
         text = text_positions(X)
-        experts = [
-            expert if name in apart else _with_text(expert, text)
-            for name, expert in zip(names, experts, strict=True)
-        ]
         reasons = {name: _misfit(name, *X.shape, n_classes) for name in names}
         if all(reasons.values()):
             why = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
@@ -240,51 +205,21 @@ class AutoPool(Pool):
                 f"{X.shape[1]}, for which none of its members is made ({why}); include "
                 "more of them."
             )
-        if self.max_time is not None:
-            named = zip(names, experts, strict=True)
-            fits = {n: _with_text(e, text) for n, e in named if not reasons[n]}
-            reasons |= self._too_slow(fits, X, y, correction)
         return [
-            PoolMember(name, expert, reasons[name])
+            PoolMember(
+                name,
+                expert if name in apart else _with_text(expert, text),
+                reasons[name],
+            )
             for name, expert in zip(names, experts, strict=True)
         ]
 
-    def _too_slow(self, experts, X, y, correction):
-        """Reasons of the members that do not fit into the time, cheapest first."""
-        started, n_rows = time.perf_counter(), X.shape[0]
-        # In the order of y, so that rows of the first and the last class are there.
-        order = np.argsort(y if np.ndim(y) == 1 else y[:, 0], kind="stable")
-        places = np.linspace(0, n_rows - 1, min(n_rows, PILOT_ROWS)).astype(int)
-        rows = np.sort(order[places])
-        pilot, labels = safe_indexing(X, rows), y[rows]
-        scale = n_rows / len(rows)
-        seconds = {
-            name: scale * FITS_PER_MEMBER * _seconds_of_fit(expert, pilot, labels)
-            for name, expert in experts.items()
-        }
-        if correction is not None:
-            model, n_fits = correction
-            encoded = numeric_encoding().fit_transform(pilot)
-            outputs = labels.reshape(len(rows), -1).T
-            spent = sum(_seconds_of_fit(model, encoded, own) for own in outputs)
-            seconds = {k: own + scale * n_fits * spent for k, own in seconds.items()}
-        reasons, left = {}, self.max_time - (time.perf_counter() - started)
-        for position, name in enumerate(sorted(seconds, key=seconds.get)):
-            if position and seconds[name] > left:
-                reasons[name] = (
-                    f"would take about {seconds[name]:.3g} s of max_time="
-                    f"{self.max_time}"
-                )
-            else:
-                left -= seconds[name]
-        return reasons
 
-
-def _seconds_of_fit(expert, X, y):
-    started = time.perf_counter()
-    # The same is said again by the fits that count.
-    heard(fit_expert, expert, X, y, np.ones(len(y)), 0)
-    return time.perf_counter() - started
+def _meant(include, known):
+    """The end of a sentence about members: what a mistyped one may have meant."""
+    listed = isinstance(include, (list, tuple, set))
+    wrong = [name for name in (include if listed else ()) if name not in known]
+    return did_you_mean(wrong[0], known) if wrong else "."
 
 
 def _with_text(expert, text):
@@ -306,79 +241,3 @@ def _misfit(name, n_rows, n_columns, n_classes=None):
     if n_columns > MOST_COLUMNS.get(name, np.inf):
         return f"suits at most {MOST_COLUMNS[name]} columns"
     return None
-
-
-def _linear(classify):
-    last = LogisticRegression(max_iter=500)
-    last = last if classify else RidgeCV(tuple(np.logspace(-2, 4, 13)))
-    return TablePipeline([("encode", numeric_encoding()), ("linear", last)])
-
-
-def _boosting(classify):
-    # Early stopping would hold rows out, and cannot where a class has a single one.
-    # Classifiers are the more cautious: the log-loss punishes those too sure.
-    if classify:
-        trees = HistGradientBoostingClassifier(
-            max_leaf_nodes=15, l2_regularization=1.0, max_iter=300
-        )
-    else:
-        trees = HistGradientBoostingRegressor(max_features=0.5, max_iter=300)
-    return TreesOnTables(trees.set_params(learning_rate=0.05, early_stopping=False))
-
-
-def _forest(classify):
-    if classify:
-        last = ExtraTreesClassifier(n_estimators=200)
-    else:
-        # Forests stop splitting where variances are below 1e-16, whatever the unit.
-        last = TransformedTargetRegressor(
-            ExtraTreesRegressor(n_estimators=200),
-            transformer=StandardScaler().set_output(transform="default"),
-        )
-    return TablePipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
-
-
-def _neighbours(classify):
-    kind = KNeighborsClassifier if classify else KNeighborsRegressor
-    normal = QuantileTransformer(n_quantiles=100, output_distribution="normal")
-    last = kind(n_neighbors=10, weights="distance")
-    return TablePipeline([("encode", numeric_encoding(normal)), ("neighbours", last)])
-
-
-def _mixture_kind(classify):
-    return MoEClassifier if classify else MoERegressor
-
-
-def _networks(alpha, classify):
-    # A mixture of one expert is that expert; its members are the networks.
-    expert = MLPExpert((64, 64), alpha=alpha)
-    last = _mixture_kind(classify)(expert, n_experts=1, trainer="gradient", n_members=3)
-    return TablePipeline([("encode", numeric_encoding()), ("network", last)])
-
-
-def _network(classify):
-    return _networks(1.0, classify)
-
-
-def _smooth_network(classify):
-    return _networks(30.0, classify)
-
-
-def _mixture(classify):
-    last = MoERegressor(n_experts=8)
-    if classify:
-        last = MoEClassifier(
-            LinearExpert(alpha=1.0), n_experts=4, gate=SoftmaxGate(alpha=1.0)
-        )
-    return TablePipeline([("encode", numeric_encoding()), ("mixture", last)])
-
-
-MEMBERS = {
-    "linear": _linear,
-    "boosting": _boosting,
-    "forest": _forest,
-    "neighbours": _neighbours,
-    "network": _network,
-    "smooth_network": _smooth_network,
-    "mixture": _mixture,
-}

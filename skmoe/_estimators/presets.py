@@ -13,6 +13,7 @@ from ..gates import (
     SoftmaxGate,
 )
 from ..trainers import EM, Gradient, HardEM, TwoStage
+from ..trainers._two_stage.earning import PoolTerms
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {
@@ -63,6 +64,10 @@ class Pool(Stamped):
         """Names and unfitted estimators, of classifiers or of regressors."""
         raise NotImplementedError
 
-    def screen(self, names, experts, X, y, apart=(), correction=None):
+    def terms(self):
+        """``PoolTerms``: what members cost, and may cost together."""
+        return PoolTerms({})
+
+    def screen(self, names, experts, X, y, apart=()):
         """A ``PoolMember`` for each, with the reason of those that are left out."""
         raise NotImplementedError

@@ -142,7 +142,7 @@ def make_task(model, parts, given, views, resp=None):
         names=parts.names,
         n_jobs=model.n_jobs,
         has_shared=parts.shared is not None,
-        pooled=parts.asked.pool is not None,
+        pool=parts.asked.pool and parts.asked.pool.terms(),
         named=are_named(parts.asked.experts),
     )
     return Task(rows, recipe, Start(n_init=model.n_init, resp=resp))

@@ -34,6 +34,19 @@ def plain_table(estimator, X, allow_nan):
     return None
 
 
+def plain_numbers(X):
+    """The numbers of a float array, or a frame of pandas that holds nothing else.
+
+    None for anything else, integers that floats do not hold among it.
+    """
+    pandas = sys.modules.get("pandas")
+    if type(X) is np.ndarray:
+        return X if X.dtype in FLOATS else None
+    if pandas is None or type(X) is not pandas.DataFrame:
+        return None
+    return X.to_numpy() if all(own in FLOATS for own in X.dtypes.tolist()) else None
+
+
 def _frame_numbers(X, names):
     """The doubles of a frame of pandas with these columns, None for anything else."""
     pandas = sys.modules.get("pandas")

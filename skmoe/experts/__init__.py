@@ -20,6 +20,7 @@ from ._curved import Curve
 from ._curved_variance import VarianceCurves
 from ._curves import Column, CurveEncoding
 from ._encoding import TableEncoder
+from ._forest import CompactForest
 from ._glm import GeneralizedLinearExpert
 from ._linear import LinearExpert
 from ._linear_classes import LinearClassifierExpert
@@ -46,7 +47,15 @@ __all__ = [
 ]
 
 # A pool has mixtures among its members, and so stands above this package.
-POOL = ("AutoPool", "PoolMember", "TablePipeline", "TreesOnTables")
+POOL = {
+    "AutoPool": "pool",
+    "PoolMember": "presets",
+    "TablePipeline": "pool_members",
+    "TreesOnTables": "pool_members",
+    "LightTrees": "pool_members",
+    "ExtremeTrees": "pool_members",
+    "ObliviousTrees": "pool_members",
+}
 
 public(
     __name__,
@@ -73,6 +82,7 @@ public(
     LocallyCorrectedRegressor,
     LocallyCorrectedClassifier,
     TableEncoder,
+    CompactForest,
     # What a curve, or a batch, leaves.
     Basis,
     Bins,
@@ -88,6 +98,7 @@ public(
 
 def __getattr__(name):
     if name in POOL:
-        globals()[name] = vars(import_module("skmoe._estimators.pool"))[name]
+        home = import_module(f"skmoe._estimators.{POOL[name]}")
+        globals()[name] = vars(home)[name]
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -71,6 +71,9 @@ class ExpertTraits:
     #: at least so many rows, or owed to few.
     n_channels = 0
 
+    #: Whether a fitted one says, by rows that it has not seen, how long training serves
+    #: them: ``settled``.
+    settles = False
     #: Whether others are asked first, because it has to be fetched.
     waits = False
     #: Coefficients (K, d, p + 1) of all experts of its mixture, where these are linear

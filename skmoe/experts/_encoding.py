@@ -20,6 +20,7 @@ from .._tables.columns import (
     typed_kind,
 )
 from .._tables.frames import as_columns, column_names
+from .._tables.plain import plain_numbers
 from .._tables.values import Kind
 
 # Categories of a column that are told apart; rarer ones are taken together.
@@ -96,6 +97,9 @@ class TableEncoder(TransformerMixin, Stamped):
 
     def _parts(self, X):
         """Text columns and numeric ones, as two arrays."""
+        plain = plain_numbers(X) if {*self.kinds_} == {Kind.NUMBERS} else None
+        if plain is not None and not np.isinf(plain).any():
+            return np.empty((len(X), 0)), np.array(plain, dtype=float, order="F")
         text, n_text = [], self.kinds_.count(Kind.TEXT)
         # A column of Fortran's order is one piece, for who goes on column by column.
         numbers, k = np.empty((len(X), len(self.kinds_) - n_text), order="F"), 0

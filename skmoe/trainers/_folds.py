@@ -133,16 +133,29 @@ def predict_fold(expert, view, labels, weight, fold, *, classes, seed, fit_param
 
     ``fold`` is a pair of training and test rows; ``weight`` (n,) are row weights.
     """
-    train, test = fold
-    part = safe_indexing(view, test)
-    n_outputs = None if classes is not None else np.size(labels[0])
+    known = {"classes": classes, "seed": seed, "fit_params": fit_params}
+    fitted = fit_to_fold(expert, view, labels, weight, fold, **known)
+    return answer_of_fold(fitted, view, labels, fold, classes)
+
+
+def fit_to_fold(expert, view, labels, weight, fold, *, classes, seed, fit_params=None):
+    """The expert, fitted to the training rows; None if these are of one class."""
+    train = fold[0]
     if is_frozen(expert):
-        return predict_expert(expert, part, classes, n_outputs)
+        return expert
     if classes is not None and np.all(labels[train] == labels[train[0]]):
         # Most classifiers refuse a single class; the answer is known anyway.
-        only = np.asarray(classes == labels[train[0]], dtype=float)
-        return np.tile(only, (len(test), 1))
+        return None
     kept = np.zeros_like(weight)
     kept[train] = weight[train]
-    fitted = fit_expert(expert, view, labels, kept, seed, fit_params)
-    return predict_expert(fitted, part, classes, n_outputs)
+    return fit_expert(expert, view, labels, kept, seed, fit_params)
+
+
+def answer_of_fold(fitted, view, labels, fold, classes):
+    """What an expert of ``fit_to_fold`` says of the test rows, (m, d)."""
+    train, test = fold
+    if fitted is None:
+        only = np.asarray(classes == labels[train[0]], dtype=float)
+        return np.tile(only, (len(test), 1))
+    n_outputs = None if classes is not None else np.size(labels[0])
+    return predict_expert(fitted, safe_indexing(view, test), classes, n_outputs)

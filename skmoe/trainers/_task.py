@@ -30,7 +30,7 @@ class Recipe:
     expert_seeds : list of int, one per expert, independent of their order
     n_jobs : int or None
     has_shared : bool, whether the mixture has a shared expert
-    pooled : bool, whether the experts are members of a pool
+    pool : PoolTerms or None, what members of a pool cost, where the experts are some
     named : bool, whether the experts have names that the user gave
     common : tuple of int, columns of the experts whose coefficients all share
     """
@@ -44,7 +44,7 @@ class Recipe:
     expert_seeds: list = field(default_factory=list)
     n_jobs: int | None = None
     has_shared: bool = False
-    pooled: bool = False
+    pool: Any = None
     named: bool = False
     common: tuple = ()
 
@@ -52,6 +52,11 @@ class Recipe:
     def n_experts(self):
         """Number of experts asked for."""
         return len(self.experts)
+
+    @property
+    def pooled(self):
+        """Whether the experts are members of a pool."""
+        return self.pool is not None
 
     @property
     def has_bare(self):
@@ -246,6 +251,7 @@ class Fit:
     state : what the trainer needs to continue, or None
     before : experts and likelihoods at the maximum of the penalised objective, where
         those of the fit are without what the penalty put into them; or None
+    reasons : why members of a pool that are not kept were left out, by name
     """
 
     gate: Any
@@ -261,6 +267,7 @@ class Fit:
     router: Any = None
     state: Any = None
     before: Any = None
+    reasons: dict = field(default_factory=dict)
 
     @property
     def objective_parts(self):
@@ -326,6 +333,8 @@ class Trainer(Stamped):
     fits_masks = True
     #: Whether rows of a group stay together: in one expert, or in one fold.
     fits_groups = False
+    #: Whether it keeps the budgets of a pool.
+    keeps_budgets = False
     #: Whether they share one expert, so that the gate sees each group once.
     shares_experts = False
     #: Whether experts may have coefficients in common, which are fitted together.

@@ -11,7 +11,7 @@ from ..._estimators.hierarchical import (
     HierarchicalMoEClassifier,
     HierarchicalMoERegressor,
 )
-from ..._estimators.pool import TablePipeline, TreesOnTables
+from ..._estimators.pool_members import TablePipeline, TreesOnTables
 from ..._estimators.regressor import MoERegressor
 from ._experts import raw
 from ._mixture import mixture_in_graph

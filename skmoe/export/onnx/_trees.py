@@ -5,6 +5,7 @@ onnxruntime with the largest single number that is no larger than the threshold.
 """
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -18,6 +19,7 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
+from ...experts._forest import CompactForest, rounded_down
 from ._foreign import SINGLE
 from ._registry import refuse, register_expert
 
@@ -59,13 +61,6 @@ def ensemble(graph, X, nodes, leaves, n_targets):
     )
     graph.tolerance = max(graph.tolerance, SINGLE)
     return graph.double(sums)
-
-
-def rounded_down(thresholds):
-    """The largest single numbers that are no larger."""
-    single = np.asarray(thresholds, dtype=np.float64).astype(np.float32)
-    above = single.astype(np.float64) > thresholds
-    return np.where(above, np.nextafter(single, np.float32(-np.inf)), single)
 
 
 def _mean(trees, graph, inputs, values_of):
@@ -119,6 +114,31 @@ def _proba(estimator, graph, inputs):
     return _mean(_trees_of(estimator), graph, inputs, _shares)
 
 
+def _compact(forest, graph, inputs):
+    """A forest whose trees stand one after another in arrays."""
+    own, nodes, leaves = forest.nodes_, [], []
+    values = own.values.astype(float) / len(own.roots)
+    ends = [*own.roots[1:].tolist(), len(own.feature)]
+    for number, (root, end) in enumerate(zip(own.roots.tolist(), ends, strict=True)):
+        for node in range(root, end):
+            place, after = node - root, int(own.after[node])
+            if own.feature[node] < 0:
+                nodes.append((number, place, 0, "LEAF", 0.0, 0, 0, 0))
+                said = enumerate(values[after].tolist())
+                leaves += [(number, place, target, value) for target, value in said]
+                continue
+            limit, gap = float(own.threshold[node]), int(own.gap_first[node])
+            row = number, place, int(own.feature[node]), "BRANCH_LEQ", limit
+            nodes.append((*row, place + 1, after - root, gap))
+    X = graph.cast(inputs.numbers(), np.float32)
+    means = ensemble(graph, X, nodes, leaves, values.shape[1])
+    if is_classifier(forest):
+        return graph.op("Div", means, graph.sum(means))
+    scaled = graph.op("Mul", means, np.asarray(forest.scale_))
+    return graph.op("Add", scaled, np.asarray(forest.center_))
+
+
+register_expert(CompactForest, _compact)
 for _kind in (
     DecisionTreeRegressor,
     ExtraTreeRegressor,

@@ -74,6 +74,9 @@ class GateStage:
         Whether classes get offsets.
     """
 
+    #: Whether the gate can be made to say the same of every row, by ``alpha=inf``.
+    can_be_constant = False
+
     def __init__(self, task, predictions, calibrate, max_iter, offsets):
         self.task, self.calibrate, self.max_iter = task, calibrate, max_iter
         self.weight = task.rows.weight
@@ -158,6 +161,8 @@ class GateStage:
 class NetworkStage(GateStage):
     """Gates that are networks: L-BFGS on the loss of the combined prediction."""
 
+    can_be_constant = True
+
     def __init__(self, task, predictions, calibrate, max_iter, offsets):
         super().__init__(task, predictions, calibrate, max_iter, offsets)
         self.design = make_design(as_dense(task.rows.gate_view), self.weight)
@@ -187,11 +192,12 @@ class NetworkStage(GateStage):
     def solve(self, alpha, rows=slice(None), start=None):
         """Solution on some of the rows, from an earlier one."""
         alpha = self.network.alpha if alpha is None else alpha
-        own = alpha * self.unit * self.network.is_weight()
+        is_weight, is_constant = self.network.is_weight(), np.isinf(alpha)
+        own = (0.0 if is_constant else alpha) * self.unit * is_weight
         ridge = np.concatenate([own, self.corrections.alpha]) / self.weight[rows].sum()
         origin = self.origin(rows) if start is None else start.origin
         center = np.concatenate([np.zeros(self.n_gate), origin[1]])
-        free = np.full(self.n_gate, np.inf)
+        free = np.where(is_constant & (is_weight > 0), 0.0, np.inf)
 
         def penalised(theta):
             value, gradient = self.loss(theta, rows)

@@ -146,7 +146,12 @@ class Corrector:
             return answers, None
         encoder, encoded = encoding
         inputs = self.kind.inputs(encoded, answers)
-        opinion = self.unseen(inputs, answers, blocks)
+        opinion = np.zeros_like(answers)
+        for number, fold in enumerate(blocks):
+            opinion[fold[1]] = self.unseen(inputs, answers, fold)
+            # What gains nothing in the first block is spared the others.
+            if not number and not self.share(answers, opinion, fold[1]).any():
+                return answers, None
         share = self.share(answers, opinion)
         if not share.any():
             return answers, None
@@ -154,24 +159,21 @@ class Corrector:
         corrected = self.kind.mixed(answers, opinion, share)
         return corrected, LocalCorrection(encoder, models, share)
 
-    def unseen(self, inputs, answers, blocks):
-        """What models say of rows that they have not seen, of the shape of answers."""
-        found = np.empty_like(answers)
-        for fold in blocks:
-            parts = [
-                predict_fold(
-                    self.model,
-                    inputs,
-                    target,
-                    self.weight,
-                    fold,
-                    classes=self.task.rows.classes,
-                    seed=self.seed,
-                )
-                for target in self.targets(answers)
-            ]
-            found[fold[1]] = np.hstack(parts)
-        return found
+    def unseen(self, inputs, answers, fold):
+        """What models say of the rows that a fold leaves out, (m, d)."""
+        parts = [
+            predict_fold(
+                self.model,
+                inputs,
+                target,
+                self.weight,
+                fold,
+                classes=self.task.rows.classes,
+                seed=self.seed,
+            )
+            for target in self.targets(answers)
+        ]
+        return np.hstack(parts)
 
     def fitted(self, inputs, answers, share):
         """Models of all rows, None where they have no share."""
@@ -182,9 +184,9 @@ class Corrector:
             for target, own in zip(self.targets(answers), share, strict=True)
         ]
 
-    def share_that_pays(self, share, before, after):
-        """Shares (d,), zero where losses (n, d) fall by less than a standard error."""
-        mean, error = mean_and_error((before - after).T, self.weight)
+    def share_that_pays(self, share, before, after, rows):
+        """Shares (d,), zero where losses (m, d) fall by less than a standard error."""
+        mean, error = mean_and_error((before - after).T, self.weight[rows])
         return np.where(mean > error, share, 0.0)
 
 
@@ -197,13 +199,14 @@ class Residuals(Corrector):
         """Residuals (n,) of each output."""
         return list((self.task.rows.y - answers).T)
 
-    def share(self, answers, opinion):
+    def share(self, answers, opinion, rows=slice(None)):
         """Share (d,) of the predicted residuals by which squared errors are least."""
-        weight, residual = self.weight, self.task.rows.y - answers
+        weight, residual = self.weight[rows], (self.task.rows.y - answers)[rows]
+        opinion = opinion[rows]
         square, product = weight @ opinion**2, weight @ (opinion * residual)
         share = np.clip(product / np.where(square > 0, square, 1.0), 0.0, 1.0)
         left = residual - share * opinion
-        return self.share_that_pays(share, residual**2, left**2)
+        return self.share_that_pays(share, residual**2, left**2, rows)
 
 
 class Opinions(Corrector):
@@ -215,16 +218,17 @@ class Opinions(Corrector):
         """Class labels (n,), the one target."""
         return [self.task.rows.labels]
 
-    def share(self, answers, opinion):
+    def share(self, answers, opinion, rows=slice(None)):
         """Share (1,) in log-probabilities by which the log-loss is least."""
+        weight, y = self.weight[rows], self.task.rows.y[rows]
 
         def losses(share):
-            mixed = self.kind.mixed(answers, opinion, share)
-            return -np.log(mixed[np.arange(len(mixed)), self.task.rows.y])
+            mixed = self.kind.mixed(answers[rows], opinion[rows], share)
+            return -np.log(mixed[np.arange(len(mixed)), y])
 
         def total(share):
-            return self.weight @ losses(share)
+            return weight @ losses(share)
 
         found = optimize.minimize_scalar(total, bounds=(0.0, 1.0), method="bounded")
         before, after = losses(0.0)[:, None], losses(found.x)[:, None]
-        return self.share_that_pays(found.x, before, after)
+        return self.share_that_pays(found.x, before, after, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,16 +15,21 @@ from ..._warnings import warn
 from ...engines import single_threaded_blas
 from ...exceptions import did_you_mean
 from ...experts._base import traits
-from ...experts._foreign import fit_expert
 from ...likelihoods import Gaussian, HeteroscedasticGaussian
-from .._folds import draw_folds, is_splitter, predict_fold, shares_agree
+from .._folds import draw_folds, is_splitter, shares_agree
 from .._task import Task, Trainer, check_supported
 from .._variances import check_variances
-from .gate_stage import gate_stage
-from .local_corrections import check_local, corrected_locally, local_model
+from .earning import Grown, PoolGrowth
+from .gate_stage import gate_stage, mean_and_error
+from .local_corrections import check_local, corrected_locally
+from .out_of_fold import OutOfFold, fitted_to_all
 
 # Rows stay with an expert at least by this share, so that none loses a class.
 SMALLEST_SHARE = 1e-3
+# Penalties in a row that have to be worse before weaker ones are not tried.
+PATIENCE = 2
+# Share of the loss that makes it clear.
+CLEARLY = 1e-3
 
 
 class TwoStage(Trainer):
@@ -47,12 +53,16 @@ class TwoStage(Trainer):
         Whether answers are corrected: an affine function of each regressor's; a
         temperature of each classifier's, and an offset of each class (none if the folds
         differ much in the shares of the classes, as those of ordered rows may).
-    alphas : sequence of float or None, default=(1.0, 10.0, 100.0, 1000.0, 10000.0)
+    alphas : sequence of float or None, default=(1, 10, 100, 1000, 10000, inf)
         Penalties of the gate to choose from; the strongest of those within a standard
         error of the best is taken (half of one where the gate is trained for
-        ``router=1``).  The loss that they count against is in nats, or half the squared
-        error over the variance of y (where one expert serves a row, over that of the
-        best expert's errors), summed over rows.  None takes the gate's own.
+        ``router=1``).  By ``inf`` the gate says the same of every row, so that the
+        mixture is linear stacking; gates that are fitted to responsibilities do without
+        it.  Two in a row that are worse than a stronger one, by more than a standard
+        error, end the search.  The loss
+        that they count against is in nats, or half the squared error over the variance
+        of y (where one expert serves a row, over that of the best expert's errors),
+        summed over rows.  None takes the gate's own.
     gate_cv : int, default=3
         Parts of that choice; each leaves out whole folds of ``cv`` (random rows, where
         a splitter has a single fold).
@@ -107,7 +117,7 @@ class TwoStage(Trainer):
     continues, spreads = False, True
     likelihoods = Gaussian, HeteroscedasticGaussian
     fits_bare = False
-    fits_groups = True
+    fits_groups = keeps_budgets = True
     # Experts are fitted by themselves, as they are.
     fits_lasso = ("experts",)
 
@@ -115,7 +125,7 @@ class TwoStage(Trainer):
         self,
         cv: Any = 5,
         calibrate: bool = True,
-        alphas: Sequence[float] = (1.0, 10.0, 100.0, 1000.0, 10000.0),
+        alphas: Sequence[float] = (1.0, 10.0, 100.0, 1000.0, 10000.0, np.inf),
         gate_cv: int = 3,
         max_iter: int = 200,
         refine: int = 0,
@@ -155,10 +165,10 @@ class TwoStage(Trainer):
             )
         alphas = np.asarray([0.0] if self.alphas is None else self.alphas)
         listed = alphas.ndim == 1 and alphas.dtype.kind in "fiu" and len(alphas)
-        if not listed or not np.all((alphas >= 0) & (alphas < np.inf)):
+        if not listed or not np.all(alphas >= 0):
             raise ValueError(
-                f"TwoStage got alphas={self.alphas!r}, but expected finite numbers "
-                ">= 0, or None for the penalty of the gate."
+                f"TwoStage got alphas={self.alphas!r}, but expected numbers >= 0, or "
+                "None for the penalty of the gate."
             )
         model = self.local_correction
         named = model is None or (isinstance(model, str) and model in ("auto", "trees"))
@@ -182,6 +192,7 @@ class TwoStage(Trainer):
     def fit(self, rows, recipe, start, report):
         """Train the parts of a recipe on rows; returns a ``Fit``."""
         self.check()
+        begun = time.process_time()
         task = Task(rows, recipe, start, report)
         check_supported(task, self)
         _check_parts(task)
@@ -189,56 +200,83 @@ class TwoStage(Trainer):
         task, unit = relative_weights(task)
         if self._corrects_locally(task):
             check_local(self.local_correction, task)
-        folds = task.rows.folds
-        if folds is None:
-            folds = draw_folds(
-                task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
-            )
-        names = task.recipe.names
-        choice, shares, losses = self._refined(task, folds)
-        calls = [_expert_arguments(task, k, shares) for k in range(len(names))]
-        told = task.report.steps([f"{name} on all rows" for name in names])
-        fitted = task.recipe.run_fits(fit_expert, calls, told)
+        folds = self._folds(task)
+        task.report.expect(self._n_steps(task.recipe.n_experts, len(folds)))
+        grown = self._grown(OutOfFold(task, folds, None, self.cv), begun)
+        task = grown.seen.task
+        choice, shares, losses = self._refined(grown)
         fitted = [
-            expert
-            if correction is None
-            else correction.around(expert, task.rows.classes)
-            for expert, correction in zip(fitted, choice.local, strict=True)
+            expert if local is None else local.around(expert, task.rows.classes)
+            for expert, local in zip(
+                fitted_to_all(task, shares), choice.local, strict=True
+            )
         ]
         fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted)
+        fit.kept, fit.reasons = grown.kept, grown.reasons
         fit.history["validation_loss"] = losses
         fit.log_likelihood *= unit
         task.report.iteration(0, fit.lower_bounds[-1], lambda: fit)
+        self._warn(fit, grown, begun)
+        return fit
+
+    def _warn(self, fit, grown, begun):
+        """Warn of budgets that were not kept, and of a gate that was not finished."""
+        unkept = grown.unkept(fit.experts, begun)
+        if unkept is not None:
+            warn(unkept, UserWarning)
         # The losses by which the penalty was chosen are those of unfinished gates too.
-        if not fit.converged and not task.recipe.pooled:
+        if not fit.converged and grown.growth is None:
             warn(
                 f"The gate of TwoStage stopped after max_iter={self.max_iter} "
                 "iterations before it converged; raise it.",
                 ConvergenceWarning,
             )
-        return fit
 
     def _n_steps(self, n_experts, n_folds):
         """Experts by folds and a gate for each round; then all experts, and the end."""
         return (1 + self.refine) * (n_experts * n_folds + 1) + n_experts + 1
 
-    def _refined(self, task, folds):
+    def _folds(self, task):
+        """Training and test rows of each fold."""
+        if task.rows.folds is not None:
+            return task.rows.folds
+        return draw_folds(
+            task.rows.labels, task.rows.classes, self.cv, task.recipe.seed
+        )
+
+    def _grown(self, seen, begun):
+        """The experts that are trained, and what they say of unseen rows.
+
+        ``begun`` is the CPU time of the process when the fit began.
+        """
+        if seen.task.recipe.pooled:
+            return PoolGrowth(seen, begun).grown()
+        seen.fit(range(len(seen.folds)))
+        return Grown(list(range(seen.task.recipe.n_experts)), seen)
+
+    def _refined(self, grown):
         """The best choice, shares (n, K) of the rows of its experts, all losses."""
-        task.report.expect(self._n_steps(task.recipe.n_experts, len(folds)))
-        shares, choice = None, self._choose(task, folds, None)
+        seen, has_room = grown.seen, grown.has_room
+        task, shares, choice = seen.task, None, self._choose(seen, has_room)
         losses = [choice.loss]
         for _ in range(self.refine):
             refined = _responsibilities(choice, task)
-            proposed = self._choose(task, folds, refined)
+            again = OutOfFold(task, seen.folds, refined, self.cv)
+            again.fit(range(len(seen.folds)))
+            proposed = self._choose(again, has_room)
             losses.append(proposed.loss)
             if not proposed.loss < choice.loss:
                 break
             choice, shares = proposed, refined
         return choice, shares, losses
 
-    def _choose(self, task, folds, shares):
-        """The gate and its penalty, for experts fitted to shares of the rows."""
-        rows, predictions, fold_of = self._out_of_fold(task, folds, shares)
+    def _choose(self, seen, has_room):
+        """The gate and its penalty, given what experts say of rows left out.
+
+        Experts are corrected only where there is room for that.
+        """
+        task, folds, shares = seen.task, seen.folds, seen.shares
+        rows, predictions, fold_of = seen.answers()
         # Experts that learned from other shares of the classes would be put right
         # twice, once here and once when they are fitted to all rows.
         agree = task.rows.classes is None or shares_agree(
@@ -246,7 +284,7 @@ class TwoStage(Trainer):
         )
         warn_if_alike(predictions)
         known, local = task.on_rows(rows), [None] * task.recipe.n_experts
-        if agree and self._corrects_locally(task):
+        if agree and has_room and self._corrects_locally(task):
             predictions, local = corrected_locally(
                 known,
                 predictions,
@@ -269,73 +307,44 @@ class TwoStage(Trainer):
             task.report.step("gate")
         return Choice(rows, stage, solution, alpha, loss, local)
 
-    def correction(self, classify):
-        """What corrects a member of a pool and how often it is fitted, or None."""
-        self.check()
-        if self.local_correction is None or not self.calibrate:
-            return None
-        return local_model(self.local_correction, classify), self.gate_cv + 1
-
     def _corrects_locally(self, task):
         """Whether experts get corrections that depend on x."""
         model = self.local_correction
         is_auto = isinstance(model, str) and model == "auto"
         return self.calibrate and (task.recipe.pooled if is_auto else model is not None)
 
-    def _out_of_fold(self, task, folds, shares):
-        """Rows that were predicted, predictions (m, K, d), and folds of the rows."""
-
-        calls = [(k, fold) for k in range(task.recipe.n_experts) for fold in folds]
-        given = [_expert_arguments(task, k, shares) for k, _ in calls]
-        pairs = zip(calls, given, strict=True)
-        asked = [(fold, task.rows.classes, *own) for (_, fold), own in pairs]
-        numbered = [
-            (k, f) for k in range(task.recipe.n_experts) for f in range(len(folds))
-        ]
-        told = task.report.steps(
-            [
-                f"{task.recipe.names[k]} without fold {fold + 1} of {len(folds)}"
-                for k, fold in numbered
-            ]
-        )
-        parts = task.recipe.run_fits(_predict_left_out, asked, told)
-        for (k, _), part in zip(calls, parts, strict=True):
-            check_finite(part, task.recipe.names[k])
-        found = np.full(
-            (len(task.rows.y), task.recipe.n_experts, parts[0].shape[1]), np.nan
-        )
-        fold_of = np.zeros(len(task.rows.y), dtype=int)
-        for (k, (_, test)), part in zip(calls, parts, strict=True):
-            found[test, k] = part
-        for number, (_, test) in enumerate(folds):
-            fold_of[test] = number
-        rows = np.flatnonzero(np.isfinite(found).all(axis=(1, 2)))
-        if len(rows) < 2:
-            raise ValueError(
-                f"TwoStage got cv={self.cv!r}, by which {len(rows)} of {len(found)} "
-                "rows were predicted by experts that had not seen them; use more folds."
-            )
-        return rows, found[rows], fold_of[rows]
-
     def _choose_alpha(self, stage, fold_of):
         """Penalty for rows left out, and the mean loss of those rows.
 
         Rows are left out by whole folds, so that groups stay together.
         """
-        alphas = [None]
-        if self.alphas is not None and stage.has_penalty:
-            alphas = sorted(self.alphas, reverse=True)
+        alphas = self._penalties(stage)
         single = len(alphas) == 1 or stage.task.recipe.n_experts == 1
         if single and not self.refine:
             return alphas[0], np.nan
-        losses = np.empty((len(alphas), len(fold_of)))
-        for train, test in self._blocks(fold_of, stage.task.recipe.seed):
-            solution = None
-            for own, alpha in zip(losses, alphas, strict=True):
-                solution = stage.solve(alpha, train, solution)
+        blocks, losses = self._blocks(fold_of, stage.task.recipe.seed), []
+        solutions = [None] * len(blocks)
+        for alpha in alphas:
+            own = np.empty(len(fold_of))
+            for number, (train, test) in enumerate(blocks):
+                solution = stage.solve(alpha, train, solutions[number])
                 own[test] = stage.held_out(solution, test)
-        chosen = stage.chosen(losses)
+                # From weights of zero a network would not move.
+                solutions[number] = solution if np.isfinite(alpha or 0.0) else None
+            losses.append(own)
+            if _gets_worse(losses, stage.weight):
+                break
+        chosen = stage.chosen(np.array(losses))
         return alphas[chosen], float(np.average(losses[chosen], weights=stage.weight))
+
+    def _penalties(self, stage):
+        """Penalties that the gate of a stage is fitted with, the strongest first."""
+        if self.alphas is None or not stage.has_penalty:
+            return [None]
+        alphas = sorted(self.alphas, reverse=True)
+        if not stage.can_be_constant:
+            alphas = [alpha for alpha in alphas if np.isfinite(alpha)]
+        return alphas or [None]
 
     def _blocks(self, fold_of, seed):
         """Rows to train with and rows to leave out."""
@@ -349,6 +358,19 @@ class TwoStage(Trainer):
             (np.flatnonzero(block_of != b), np.flatnonzero(block_of == b))
             for b in np.unique(block_of)
         ]
+
+
+def _gets_worse(losses, weight):
+    """Whether the last losses (n,) are clearly above the best of those before them.
+
+    A network that a strong penalty holds at zero is a little worse than a constant.
+    """
+    if len(losses) <= PATIENCE:
+        return False
+    best = min(losses[:-PATIENCE], key=weight.dot)
+    mean, error = mean_and_error(np.array(losses[-PATIENCE:]) - best, weight)
+    slightly = CLEARLY * abs(np.average(best, weights=weight))
+    return bool(np.all(mean > np.maximum(error, slightly)))
 
 
 def relative_weights(task):
@@ -397,48 +419,12 @@ class Choice(NamedTuple):
     local: list
 
 
-def check_finite(prediction, name):
-    """Raise ``ValueError`` for predictions of the expert ``name`` that are none."""
-    if not np.isfinite(prediction).all():
-        raise ValueError(
-            f"Expert {name!r} predicted NaN or infinity for rows that it had not seen; "
-            "leave it out, or bound its predictions."
-        )
-
-
 def _responsibilities(choice, task):
     """Shares (n, K) of the rows; weights of the gate where a row was not predicted."""
     gate, _, log_gate, log_prob = choice.stage.posterior(choice.solution)
     shares = np.exp(gate.predict_log_proba(task.rows.gate_view))
     shares[choice.rows] = mixture.responsibilities(log_gate, log_prob)
     return np.maximum(shares, SMALLEST_SHARE)
-
-
-def _predict_left_out(fold, classes, expert, view, labels, weight, seed, fit_params):
-    """Predictions of the test rows of a fold, by ``_expert_arguments``."""
-    return predict_fold(
-        expert,
-        view,
-        labels,
-        weight,
-        fold,
-        classes=classes,
-        seed=seed,
-        fit_params=fit_params,
-    )
-
-
-def _expert_arguments(task, k, shares):
-    """Arguments of ``fit_expert`` for an expert of a task."""
-    weight = task.rows.weight if shares is None else shares[:, k] * task.rows.weight
-    return (
-        task.recipe.experts[k],
-        task.rows.expert_views[k],
-        task.rows.labels,
-        weight,
-        task.recipe.seed_of(k),
-        task.rows.fit_params[k] if task.rows.fit_params else None,
-    )
 
 
 def _check_parts(task):
