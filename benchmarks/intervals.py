@@ -40,7 +40,7 @@ from sklearn.preprocessing import StandardScaler
 from tables import load_parquet, prepared, splits
 
 from skmoe import MoERegressor
-from skmoe._estimators.pool import TreesOnTables
+from skmoe._estimators.pool_members import TreesOnTables
 from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
