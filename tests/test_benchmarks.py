@@ -162,6 +162,11 @@ def test_fits_are_remembered_and_credited():
     _memory.Remembered(Counting(alpha=2.0)).fit(X, y)
     _memory.Remembered(Counting()).fit(X[:40], y[:40])
     assert calls == [50, 50, 40]
+    # A pool gives members other parameters in the fit to all rows.
+    other = _memory.Remembered(Counting()).set_params(alpha=3.0)
+    assert other.fit(X, y).estimator_.alpha == 3.0
+    assert other.set_params(estimator__alpha=2.0).fit(X, y).estimator_.alpha == 2.0
+    assert calls == [50, 50, 40, 50]
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
