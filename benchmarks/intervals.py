@@ -2,6 +2,7 @@
 
     python benchmarks/intervals.py truth [--seeds 20]
     python benchmarks/intervals.py tables --data DIR [--jobs 2]
+    python benchmarks/intervals.py pool --data DIR [--likelihoods gaussian ...]
 
 ``truth``: data that a mixture generated, coverage of intervals of new rows, with the
 default penalty of experts and without.  ``tables``: numeric tables (DIR holds
@@ -9,11 +10,16 @@ NAME.parquet with the target in the last column), at most MAX_ROWS random rows, 
 folds.  Coverage of central intervals in percent; CRPS as twice the mean pinball loss
 over LEVELS, relative to the best on each table; negative log-likelihood in nats, for
 models that have a density.  "Either Gaussian" chooses by inner folds whether variances
-depend on the input.  Nothing is tuned per table.
+depend on the input.  ``pool``: every regression table as it comes, one fold of at most
+2000 training rows; intervals of 90 % of experts="auto" in two stages under each
+likelihood, beside those of boosted quantiles: percent of new rows within, by thirds of
+the midpoint too, mean width over that of boosted quantiles, and the interval score
+(width and misses as one price) over theirs.  Nothing is tuned per table.
 """
 
 import argparse
 import os
+import time
 import warnings
 from itertools import product
 from pathlib import Path
@@ -31,8 +37,10 @@ from sklearn.linear_model import QuantileRegressor
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tables import load_parquet, prepared, splits
 
 from skmoe import MoERegressor
+from skmoe._estimators.pool_members import TreesOnTables
 from skmoe.datasets import make_gated_regression, make_regimes
 from skmoe.experts import LinearExpert
 from skmoe.gates import SoftmaxGate
@@ -42,6 +50,9 @@ MAX_ROWS = 1000
 FOLDS = 5
 COVERAGES = (0.5, 0.8, 0.95)
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+# Of the pool: four of five rows train.
+POOL_ROWS, POOL_COVERAGE = 2500, 0.9
+THIRDS, QUANTILES = ["low", "middle", "high"], "boosted quantiles"
 
 
 class Mixture:
@@ -249,15 +260,126 @@ def truth(arguments):
     print("standard error, points\n", groups.sem().round(1).to_string())
 
 
+class Pool:
+    """The pool, whose likelihood says how its intervals are made."""
+
+    def __init__(self, likelihood):
+        self.model = MoERegressor(
+            "auto", trainer="two-stage", likelihood=likelihood, random_state=0
+        )
+
+    def fit(self, X, y):
+        self.model.fit(X, y)
+        return self
+
+    def interval(self, X):
+        """Ends (n, 2)."""
+        return self.model.predict_interval(X, POOL_COVERAGE)
+
+
+class TrimmedTrees:
+    """Boosted trees for both ends, on raw categories; sorted, so that they hold."""
+
+    def fit(self, X, y):
+        ends = (1 - POOL_COVERAGE) / 2, (1 + POOL_COVERAGE) / 2
+        self.models = [
+            TreesOnTables(
+                HistGradientBoostingRegressor(
+                    loss="quantile", quantile=level, random_state=0
+                )
+            ).fit(X, y)
+            for level in ends
+        ]
+        return self
+
+    def interval(self, X):
+        """Ends (n, 2)."""
+        return np.sort(np.column_stack([m.predict(X) for m in self.models]), axis=1)
+
+
+def interval_scores(ends, y):
+    """Percent within, by thirds of the midpoint too, mean width, and their price."""
+    low, high = ends.T
+    inside = 100.0 * ((y >= low) & (y <= high))
+    order = np.argsort(low + high, kind="stable")
+    thirds = [inside[rows].mean() for rows in np.array_split(order, 3)]
+    missed = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    price = high - low + 2 / (1 - POOL_COVERAGE) * missed
+    row = {"covers": inside.mean(), "width": np.mean(high - low)}
+    row |= dict(zip(THIRDS, thirds, strict=True))
+    return row | {"price": price.mean()}
+
+
+def raw_tables(folder, names):
+    """Names, and the rows of a fold, of regression tables."""
+    for path in sorted(Path(folder).glob("*.parquet")):
+        if names and path.stem not in names:
+            continue
+        task, X, y, n_rows = prepared(*load_parquet(folder, path.stem), POOL_ROWS, 0)
+        if task == "regression":
+            train, test = splits(task, X, y, n_rows, 0)[0]
+            yield path.stem, X, y, train, test
+
+
+def pool_fold(table, name, likelihood, X, y, train, test):
+    """Scores of one model on one table, or why there are none."""
+    warnings.simplefilter("ignore")
+    model = TrimmedTrees() if likelihood is None else Pool(likelihood)
+    begun = time.process_time()
+    try:
+        model.fit(X.iloc[train].reset_index(drop=True), y[train])
+        ends = model.interval(X.iloc[test].reset_index(drop=True))
+    except Exception as error:  # One that cannot must not stop the others.
+        return {"table": table, "model": name, "error": repr(error)[:200]}
+    row = {"table": table, "model": name, "seconds": time.process_time() - begun}
+    return {**row, **interval_scores(ends, y[test])}
+
+
+def pool(arguments):
+    """Intervals of the pool beside those of boosted quantiles, table by table."""
+    models = {QUANTILES: None} | {f"pool, {own}": own for own in arguments.likelihoods}
+    calls = [
+        delayed(pool_fold)(table, name, own, *rows)
+        for table, *rows in raw_tables(arguments.data, arguments.tables)
+        for name, own in models.items()
+    ]
+    found = pd.DataFrame(Parallel(n_jobs=arguments.jobs, verbose=1)(calls))
+    if "error" in found:
+        for _, own in found[found.error.notna()].iterrows():
+            print(f"{own.model} failed on {own.table}: {own.error}")
+        found = found[found.error.isna()].drop(columns="error")
+    print(pool_report(found))
+
+
+def pool_report(found):
+    """Figures of each table, and of all of them."""
+    found = found.set_index(["table", "model"])
+    base = found.xs(QUANTILES, level="model")
+    for name in ("width", "price"):
+        found[name] = found[name] / base[name].reindex(found.index, level="table")
+    found["off by"] = (found.covers - 100 * POOL_COVERAGE).abs()
+    found["thirds off by"] = (found[THIRDS] - 100 * POOL_COVERAGE).abs().mean(axis=1)
+    means = found.groupby("model").mean()
+    for name in ("width", "price"):
+        means[name] = np.exp(np.log(found[name]).groupby("model").mean())
+    tables = found[["covers", *THIRDS, "width", "price"]].round(2)
+    return f"{tables.to_string()}\n\n{means.round(3).T.to_string()}"
+
+
+PARTS = {"truth": truth, "tables": tables, "pool": pool}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("truth", "tables"))
+    parser.add_argument("part", choices=[*PARTS])
     parser.add_argument("--data")
+    parser.add_argument("--tables", nargs="*")
+    parser.add_argument("--likelihoods", nargs="*", default=["gaussian"])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    (truth if arguments.part == "truth" else tables)(arguments)
+    PARTS[arguments.part](arguments)
 
 
 if __name__ == "__main__":

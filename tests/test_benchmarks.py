@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -162,6 +163,11 @@ def test_fits_are_remembered_and_credited():
     _memory.Remembered(Counting(alpha=2.0)).fit(X, y)
     _memory.Remembered(Counting()).fit(X[:40], y[:40])
     assert calls == [50, 50, 40]
+    # A pool gives members other parameters in the fit to all rows.
+    other = _memory.Remembered(Counting()).set_params(alpha=3.0)
+    assert other.fit(X, y).estimator_.alpha == 3.0
+    assert other.set_params(estimator__alpha=2.0).fit(X, y).estimator_.alpha == 2.0
+    assert calls == [50, 50, 40, 50]
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
@@ -427,3 +433,196 @@ def test_trials_of_sparse_routing_are_relative_to_the_dense_mixture(tmp_path):
     assert len(found) == len(sparse_trials.TRIALS)
     # A line leaves nearly all of the spread; every trial finds the bend.
     assert (found < 0.7 * frame.target.std()).all()
+
+
+# What the harness asks of AutoGluon: shares of classes, or the mean.
+STAND_IN = """
+import pandas as pd
+
+__version__ = "0.stand-in"
+
+
+class TabularPredictor:
+    def __init__(self, label, problem_type, eval_metric, path, verbosity):
+        self.label, self.kind, self.metric = label, problem_type, eval_metric
+        self.path = path
+
+    def fit(self, train, presets, time_limit, num_cpus, **_):
+        assert (presets, time_limit, num_cpus) == ("best_quality", 5.0, 1)
+        right = "root_mean_squared_error" if self.kind == "regression" else "log_loss"
+        assert self.metric == right
+        self.y = train[self.label]
+        return self
+
+    def model_names(self):
+        return ["constant"]
+
+    def clone_for_deployment(self, path):
+        return path
+
+    def persist(self):
+        raise MemoryError
+
+    def predict(self, X):
+        assert self.label not in X
+        return pd.Series(self.y.mean(), index=X.index, name=self.label)
+
+    def predict_proba(self, X):
+        shares = self.y.value_counts(normalize=True).sort_index()
+        return pd.DataFrame([shares] * len(X), index=X.index)
+"""
+
+
+@pytest.fixture
+def two_tables(tmp_path):
+    """A folder with a table of each task."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"u": rng.normal(size=80), "kind": rng.choice(["p", "q"], 80)})
+    X["kind"] = X.kind.astype("category")
+    X.assign(y=X.u + rng.normal(size=80)).to_parquet(folder / "line.parquet")
+    labels = pd.Categorical(np.where(X.u > 0.3, "yes", "no"))
+    X.assign(y=labels).to_parquet(folder / "sides.parquet")
+    return folder
+
+
+def test_a_rival_of_another_environment_answers_by_files(
+    two_tables, tmp_path, monkeypatch, capsys
+):
+    import tables_autogluon
+
+    package = tmp_path / "autogluon" / "tabular"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    out = tmp_path / "out.parquet"
+    command = ["tables_autogluon.py", "run", "--out", str(out)]
+    options = ["--data", str(two_tables), "--seconds", "5"]
+    monkeypatch.setattr(sys, "argv", [*command, *options])
+    tables_autogluon.main()
+    found = pd.read_parquet(out)
+    assert found.error.isna().all(), found.error.tolist()
+    own = found[found.model == "AutoGluon, 5 s"].set_index("table")
+    assert set(own.version) == {"0.stand-in"}
+    assert (own[["peak_mb", "wall_seconds", "one_row_seconds"]] > 0).all(axis=None)
+    # Losses of constants: a standard deviation, and an entropy.
+    assert own.loss["line"] == pytest.approx(np.sqrt(2), rel=0.4)
+    assert own.loss["sides"] == pytest.approx(0.66, abs=0.05)
+    monkeypatch.setattr(tables_autogluon, "run_fold", None)
+    tables_autogluon.main()
+    trees = found[found.model == "HistGradientBoosting"]
+    trees.to_parquet(tmp_path / "beside.parquet")
+    beside = ["--beside", str(tmp_path / "beside.parquet")]
+    ours = ["--ours", "HistGradientBoosting"]
+    command[1] = "report"
+    monkeypatch.setattr(sys, "argv", [*command, *beside, *ours])
+    capsys.readouterr()
+    tables_autogluon.main()
+    shown = capsys.readouterr().out
+    ratio = own.loss["line"] / trees.set_index("table").loss["line"]
+    assert f"| line | {ratio:.3g} |" in shown
+    monkeypatch.setattr(sys, "argv", [*command, *beside, "--seed", "4"])
+    with pytest.raises(SystemExit):
+        tables_autogluon.main()
+    assert "no results of seed=4" in capsys.readouterr().err
+
+
+def test_an_interpreter_without_the_rival_is_refused(tmp_path, monkeypatch):
+    from tables_autogluon import version_of
+
+    monkeypatch.setenv("PYTHONPATH", "")
+    nowhere = str(tmp_path / "python")
+    for python in (nowhere, "/bin/false", str(FOLDER)):
+        with pytest.raises(SystemExit, match="install .*autogluon.tabular.* there"):
+            version_of(python)
+
+
+def test_frontier_compares_days_of_other_speeds_by_the_baseline(tmp_path):
+    pytest.importorskip("matplotlib")
+    import frontier
+
+    losses = results()
+    names = {"stacking": frontier.BASELINE, "ridge / logistic": "other"}
+    losses["model"] = losses.model.replace(names)
+    slow = losses.assign(fit_seconds=3.0)
+    slow.loc[slow.model == "other", "fit_seconds"] = 30.0
+    part = losses[(losses.table != "t0") & (losses.model == "other")]
+    part = part.assign(model="not everywhere")
+    shown, left, speed = frontier.points([slow, pd.concat([losses, part])])
+    assert speed == pytest.approx(1.0)
+    np.testing.assert_allclose(shown.seconds["other"], 10.0)
+    np.testing.assert_allclose(shown.loss["other"], 1.5)
+    np.testing.assert_allclose(shown.loss["skmoe two-stage"], 0.9)
+    assert left == ["not everywhere (5 of 6 tables)"]
+    part.to_parquet(tmp_path / "part.parquet")
+    with pytest.raises(SystemExit, match="expected results of HistGradientBoosting"):
+        frontier.read(tmp_path / "part.parquet")
+
+
+def test_frontier_is_drawn_without_labels_on_labels(tmp_path):
+    pytest.importorskip("matplotlib")
+    import frontier
+
+    rng = np.random.default_rng(0)
+    shown = pd.DataFrame(
+        {
+            "seconds": np.sort(10.0 ** rng.uniform(-1, 1, 14)),
+            "loss": np.exp(rng.uniform(-0.4, 0.2, 14)),
+            "ours": np.arange(14) % 2 == 0,
+        },
+        index=[f"{frontier.OURS if i % 2 == 0 else ''}model {i}" for i in range(14)],
+    )
+    best = frontier.envelope(shown)
+    assert best.ours.all()
+    assert best.loss.is_monotonic_decreasing
+    assert best.loss.min() == shown.loss[shown.ours].min()
+    figure = frontier.draw(shown, 3, 1.0)
+    figure.savefig(tmp_path / "picture.png")
+    (axes,) = figure.axes
+    renderer = figure.canvas.get_renderer()
+    found = [own.get_window_extent(renderer) for own in axes.texts]
+    assert len(found) == 14
+    assert not any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
+
+
+def test_students_stand_beside_the_pool_and_alone(two_tables, monkeypatch):
+    import students
+    from sklearn.dummy import DummyRegressor
+
+    known = {"mean": lambda classify: DummyRegressor(), "none": lambda classify: "none"}
+    monkeypatch.setattr(students, "STUDENTS", known)
+    asked = SimpleNamespace(data=two_tables, seed=0, max_rows=60, pool=[Ridge()])
+    frame = pd.read_parquet(two_tables / "line.parquet").drop(columns="kind")
+    frame.to_parquet(two_tables / "line.parquet")
+    rows = pd.DataFrame(students.run_table(asked, "line", [*known]))
+    assert rows.model.tolist() == ["pool", "mean", "mean, no teacher", "none"]
+    assert rows.error.isna().tolist() == [True, True, True, False]
+    shown = students.report(rows.assign(chosen=[None, "short", None, None]))
+    assert "mean chose 1 x short" in shown
+    assert "none failed on line: " in shown
+    loss = rows.set_index("model").loss
+    assert f"| mean | {loss['mean'] / loss['pool']:.3f} | line" in shown
+    ratios = pd.DataFrame({"loss": [1.01, 1.03, 0.9], "fit_seconds": 1.0})
+    costs = pd.DataFrame({"one row": [0.005, 0.005, 0.02], "1000 rows": 0.001})
+    met = students.beside(ratios.join(costs).set_axis(["a", "b", "c"]))
+    assert (met["goal, one row"], met["goal, 1000 rows"]) == ("1 of 3", "2 of 3")
+
+
+def test_intervals_have_one_price_for_width_and_misses():
+    from intervals import interval_scores, pool_fold, pool_report
+
+    y = np.array([0.0, 1.0, 2.0, 9.0, 4.0, 5.0])
+    ends = np.column_stack([np.arange(6.0) - 1, np.arange(6.0) + 1])
+    found = interval_scores(ends, y)
+    assert found["covers"] == pytest.approx(100 * 5 / 6)
+    assert [found[own] for own in ("low", "middle", "high")] == [100, 50, 100]
+    # Five above, at two over a tenth each.
+    assert found["price"] == pytest.approx(2 + 20 * 5 / 6)
+    X = pd.DataFrame({"u": np.linspace(0, 1, 60), "kind": ["p", "q"] * 30})
+    rows, target = np.arange(60), X.u.to_numpy()
+    given = X, target, rows[:40], rows[40:]
+    trees = pool_fold("t", "boosted quantiles", None, *given)
+    wide = {**trees, "model": "wide", "width": 2 * trees["width"]}
+    assert "2.00" in pool_report(pd.DataFrame([trees, wide]))
+    assert "nonsense" in pool_fold("t", "other", "nonsense", *given)["error"]

@@ -57,6 +57,14 @@ class Remembered(BaseEstimator):
     def __sklearn_tags__(self):
         return get_tags(self.estimator)
 
+    def set_params(self, **params):
+        """Parameters of the expert, too, by the names that they have there."""
+        own = {
+            name if name.partition("__")[0] == "estimator" else f"estimator__{name}": v
+            for name, v in params.items()
+        }
+        return super().set_params(**own)
+
     def fit(self, X, y, sample_weight=None):
         """Fit, or recall; returns self."""
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
