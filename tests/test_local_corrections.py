@@ -118,7 +118,7 @@ def test_shares_are_the_best_ones():
     y = rng.normal(size=(200, 2))
     said = 0.6 * y + rng.normal(size=(200, 2)) * [0.8, 1.0]
     task = task_of(y, weight)
-    share = Residuals(task, "trees", weight).share(np.zeros_like(y), said)
+    share = Residuals(task, local_model("trees", False), weight).share(np.zeros_like(y), said)
     squares = (y - grid[:, None, None] * said) ** 2
     best = grid[np.argmin(np.einsum("n,gnd->gd", weight, squares), axis=0)]
     assert np.all((best > 0.0) & (best < 1.0))
@@ -129,7 +129,7 @@ def test_shares_are_the_best_ones():
     opinion = (opinion + 0.7 * np.eye(3)[codes]) / 1.7
     answers = rng.dirichlet([5, 5, 5], size=200)
     task = task_of(codes, weight, np.arange(3))
-    share = Opinions(task, "trees", weight).share(answers, opinion)
+    share = Opinions(task, local_model("trees", True), weight).share(answers, opinion)
     logs = np.log(answers), np.log(opinion)
     mixed = (1 - grid)[:, None, None] * logs[0] + grid[:, None, None] * logs[1]
     mixed -= np.log(np.exp(mixed).sum(axis=2, keepdims=True))
@@ -142,7 +142,7 @@ def test_no_share_without_a_gain_beyond_error():
     y, said = rng.normal(size=(2, 100, 1))
     said = 0.02 * y + said
     ones = np.ones(100)
-    corrector = Residuals(task_of(y, ones), "trees", ones)
+    corrector = Residuals(task_of(y, ones), local_model("trees", False), ones)
     assert corrector.share(np.zeros_like(y), said) == 0.0
 
 
@@ -154,7 +154,7 @@ def test_a_weight_of_two_is_two_rows():
     for weight, times in ((2.0, 1), (1.0, 2)):
         own = np.full(100 * times, weight)
         target, opinion = (np.tile(part, (times, 1)) for part in (y, said))
-        corrector = Residuals(task_of(target, own), "trees", own)
+        corrector = Residuals(task_of(target, own), local_model("trees", False), own)
         found.append(corrector.share(np.zeros_like(target), opinion))
     assert found[0] > 0.0
     np.testing.assert_allclose(*found)

@@ -16,7 +16,7 @@ from sklearn.ensemble import (
 
 from ...experts._base import seed_unseeded
 from ...experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
-from ...experts._encoding import numeric_encoding
+from ...experts._encoding import numeric_encoding, ordinal_encoding
 from ...experts._foreign import fit_expert
 from .._folds import predict_fold
 from .gate_stage import mean_and_error
@@ -102,23 +102,36 @@ def corrected_locally(task, predictions, blocks, model, shares=None):
     encodings, calls = {}, []
     for k, view in enumerate(task.rows.expert_views):
         if not sparse.issparse(view) and id(view) not in encodings:
-            encoder = numeric_encoding().fit(view)
+            encoder = local_encoder(model).fit(view)
             encodings[id(view)] = encoder, encoder.transform(view)
         weight = task.rows.weight if shares is None else shares[:, k] * task.rows.weight
-        corrector = kind(task, model, weight, task.recipe.seed_of(k))
-        calls.append((corrector, predictions[:, k], encodings.get(id(view)), blocks))
+        encoding = encodings.get(id(view))
+        n_categories = 0 if encoding is None else len(encoding[0].text_)
+        own = local_model(model, task.rows.classes is not None, n_categories)
+        corrector = kind(task, own, weight, task.recipe.seed_of(k))
+        calls.append((corrector, predictions[:, k], encoding, blocks))
     parts = task.recipe.run_fits(Corrector.correct, calls)
     answers, found = zip(*parts, strict=True)
     return np.stack(answers, axis=1), list(found)
 
 
-def local_model(model, classify):
-    """The unfitted estimator that a ``local_correction`` stands for."""
+def local_encoder(model):
+    """Unfitted transformer, to numbers, of what an expert sees.
+
+    Trees split categories as such: one-hot columns would be many, and take long.
+    """
+    return ordinal_encoding(np.nan) if isinstance(model, str) else numeric_encoding()
+
+
+def local_model(model, classify, n_categories=0):
+    """The unfitted estimator that a ``local_correction`` stands for.
+
+    ``n_categories`` first columns are categories, to trees.
+    """
     if not isinstance(model, str):
         return clone(model)
-    if classify:
-        return HistGradientBoostingClassifier(**TREES)
-    return HistGradientBoostingRegressor(**TREES)
+    kind = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
+    return kind(**TREES, categorical_features=list(range(n_categories)))
 
 
 class Corrector:
@@ -127,14 +140,13 @@ class Corrector:
     Parameters
     ----------
     task : Task
-    model : str, or an unfitted regressor or classifier
+    model : an unfitted regressor or classifier
     weight : (n,)
     seed : int
     """
 
     def __init__(self, task, model, weight, seed=0):
         self.task, self.weight, self.seed = task, weight, seed
-        model = local_model(model, task.rows.classes is not None)
         self.model = seed_unseeded(model, np.random.RandomState(seed))
 
     def correct(self, answers, encoding, blocks):
