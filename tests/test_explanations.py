@@ -18,7 +18,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import estimator_html_repr
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe.gates import AdditiveGate
 from skmoe.inspection import (
+    CurveDisplay,
     ExpertUsageDisplay,
     ExplanationDisplay,
     GateDisplay,
@@ -335,3 +337,12 @@ def test_pictures_and_tables_say_how_an_expert_is_corrected():
     # The expert itself is named as the user knows it.
     assert "Ridge" in said["tree"]
     assert pickle.loads(pickle.dumps(found)).shown_names == [shown]
+
+
+def test_curves_of_a_constant_gate_say_so():
+    gate = AdditiveGate(alpha=1e14)
+    labels = [
+        CurveDisplay.from_estimator(own.fit(X, Y), part="gate", plot=False).ylabel
+        for own in (regressor(gate=gate), regressor(gate="additive"))
+    ]
+    assert ["linear stacking" in own for own in labels] == [True, False]

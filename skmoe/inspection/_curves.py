@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
-from .._estimators.shown import CONSTANT_GATE
 from .._sklearn import check_matplotlib_support
 from .._tables.columns import declared_levels
 from .._tables.frames import as_columns, column_names
@@ -314,7 +313,7 @@ def _found(model, own, part, output, level):
         for curve in map(_centred, gate.curves):
             own = (_of_set(curve, k) for k in range(len(names)))
             curves[curve.name] = dict(zip(names, own, strict=True))
-        note = f"\n({CONSTANT_GATE})" if model.only_stacks else ""
+        note = "\n(constant: linear stacking)" if model.only_stacks else ""
         return _Found(curves, loads, {}, f"adds to gate logit{note}")
     parts = curved_experts(model, own)
     if not parts:
