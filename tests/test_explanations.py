@@ -10,14 +10,28 @@ import polars as pl
 import pytest
 from scipy import sparse
 from scipy.special import softmax
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils import estimator_html_repr
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
-from skmoe.inspection import ExplanationDisplay, explain, explain_text
-from skmoe.trainers import EM
+from skmoe.gates import AdditiveGate
+from skmoe.inspection import (
+    CurveDisplay,
+    ExpertUsageDisplay,
+    ExplanationDisplay,
+    GateDisplay,
+    expert_usage,
+    explain,
+    explain_text,
+    export_text,
+    regimes,
+    report,
+)
+from skmoe.trainers import EM, TwoStage
 
 mpl.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -229,3 +243,106 @@ def test_words_end_with_what_the_mixture_answers(n_members):
         )
         assert float(last) == pytest.approx(answer, rel=0.01, abs=0.01)
     assert any("the mixture answers" in own for own in explain_text(model, X[:40]))
+
+
+STACKS = "the gate is constant: predictions are linear stacking"
+PAIR = [("line", Ridge()), ("tree", TREE)]
+STACKED = {
+    "two stages": lambda: MoERegressor(
+        PAIR, trainer=TwoStage(cv=2, alphas=[np.inf]), random_state=0
+    ),
+    "network": lambda: MoERegressor(
+        PAIR, gate="mlp", trainer=TwoStage(cv=2, alphas=[np.inf]), random_state=0
+    ),
+    "members": lambda: MoERegressor(
+        PAIR, trainer=TwoStage(cv=2, alphas=[np.inf]), n_members=2, random_state=0
+    ),
+    "heavy penalty": lambda: MoERegressor(
+        PAIR, trainer=TwoStage(cv=2, alphas=[1e9]), random_state=0
+    ),
+    "by kind": lambda: regressor(gate="constant"),
+}
+
+
+def places(model):
+    """Where people read of a gate, by place."""
+    found = explain(model, X[:3], X, n_draws=2)
+    picture = ExplanationDisplay.from_explanation(found, part="gate", plot=False)
+    along = GateDisplay.from_estimator(model, X, "hour", n_values=3)
+    tree = "" if model.n_members > 1 else export_text(model)
+    said = {
+        "repr": " ".join(repr(model).split()),
+        "html": estimator_html_repr(model),
+        "explanation": repr(found),
+        "words": " ".join(found.to_text()),
+        "waterfall": picture.title,
+        "gate": along.ax_.get_title(),
+        "report": report(model, X[:60]).html,
+        "tree": tree,
+    }
+    plt.close("all")
+    return {place: text.lower() for place, text in said.items()}
+
+
+@pytest.mark.parametrize("kind", STACKED)
+def test_a_constant_gate_is_told_of_wherever_people_read(kind):
+    said = places(STACKED[kind]().fit(X, Y))
+    if kind == "members":
+        del said["tree"]
+    assert [place for place, text in said.items() if STACKS not in text] == []
+    assert "gate: constant, linear stacking" in said["html"]
+    assert "moves the gate" not in said["report"]
+
+
+def test_a_gate_that_tells_rows_apart_is_none():
+    model = regressor().fit(X, Y)
+    assert [place for place, text in places(model).items() if STACKS in text] == []
+    alone = regressor(gate="constant").set_params(n_experts=1).fit(X, Y)
+    assert STACKS not in repr(alone)
+    # Given weights are not those of the gate.
+    stacked = regressor(gate="constant").fit(X, Y)
+    found = explain(stacked, X[:2], weights=[[1.0, 0.0], [0.0, 1.0]])
+    assert STACKS not in repr(found) + str(found.to_text())
+
+
+def test_pictures_and_tables_say_how_an_expert_is_corrected():
+    trainer = TwoStage(cv=2, local_correction="trees")
+    wide = pd.concat([X, X], ignore_index=True)
+    target = np.r_[Y, Y] + 30 * (wide["wind"] > 12)
+    model = MoERegressor([("line", Ridge())], trainer=trainer, random_state=0)
+    model.fit(wide, target)
+    assert list(model.named_experts_) == ["line"]
+    found = explain(model, X[:3], X, n_draws=2)
+    assert found["expert"].tolist() == ["line"] * 3
+    assert list(found["terms"]) == ["line"]
+    (shown,) = found.shown_names
+    usage = ExpertUsageDisplay.from_estimator(model, X)
+    said = {
+        "words": found.to_text()[0],
+        "frame": found.to_frame()["expert"][0],
+        "waterfall": ExplanationDisplay.from_explanation(found, plot=False).title,
+        "usage": expert_usage(model, X)["expert"][0],
+        "axis": usage.ax_.get_yticklabels()[0].get_text(),
+        "regimes": regimes(model, X)["expert"][0],
+        "gate": GateDisplay.from_estimator(model, X, 0, plot=False).names[0],
+        "tree": export_text(model),
+        "report": report(model, X[:60]).html,
+    }
+    plt.close("all")
+    assert shown.startswith("line + trees (")
+    assert [place for place, text in said.items() if shown not in text] == []
+    # Behind the name that stands for parameters.
+    beside = shown.removeprefix("line ")
+    assert f"line: {beside}, 100%" in estimator_html_repr(model)
+    # The expert itself is named as the user knows it.
+    assert "Ridge" in said["tree"]
+    assert pickle.loads(pickle.dumps(found)).shown_names == [shown]
+
+
+def test_curves_of_a_constant_gate_say_so():
+    gate = AdditiveGate(alpha=1e14)
+    labels = [
+        CurveDisplay.from_estimator(own.fit(X, Y), part="gate", plot=False).ylabel
+        for own in (regressor(gate=gate), regressor(gate="additive"))
+    ]
+    assert ["linear stacking" in own for own in labels] == [True, False]

@@ -357,6 +357,10 @@ def test_summary_prints_what_it_knows(rows, gaussian):
     assert (frame["lower"] < frame["estimate"]).all()
     assert (frame[frame["part"] == "dispersion"]["lower"] > 0).all()
     text = str(table)
+    assert "the gate is constant" not in text.lower()
+    stacked = flat(gate="constant", trainer=EM(max_iter=100)).fit(X, y)
+    said = str(summary(stacked, X, y)).splitlines()[1]
+    assert said == "The gate is constant: predictions are linear stacking."
     half = gaussian.log_density(X[::2], y[::2]).sum()
     with pytest.warns(UserWarning, match="maximum"):
         assert f"{half:.6g}" in str(summary(gaussian, X[::2], y[::2]))

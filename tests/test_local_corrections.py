@@ -20,14 +20,22 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
+from skmoe._estimators.shown import shown_names
 from skmoe.experts import AutoPool, LinearExpert
+from skmoe.experts._base import called
 from skmoe.experts._corrected import (
+    CorrectedClassifier,
+    CorrectedRegressor,
     LocallyCorrectedClassifier,
     LocallyCorrectedRegressor,
 )
 from skmoe.trainers import Recipe, Rows, TwoStage
 from skmoe.trainers._task import Task
-from skmoe.trainers._two_stage.local_corrections import Opinions, Residuals
+from skmoe.trainers._two_stage.local_corrections import (
+    Opinions,
+    Residuals,
+    part_of_variance,
+)
 
 LOCAL = (LocallyCorrectedRegressor, LocallyCorrectedClassifier)
 
@@ -118,7 +126,9 @@ def test_shares_are_the_best_ones():
     y = rng.normal(size=(200, 2))
     said = 0.6 * y + rng.normal(size=(200, 2)) * [0.8, 1.0]
     task = task_of(y, weight)
-    share = Residuals(task, local_model("trees", False), weight).share(np.zeros_like(y), said)
+    share = Residuals(task, local_model("trees", False), weight).share(
+        np.zeros_like(y), said
+    )
     squares = (y - grid[:, None, None] * said) ** 2
     best = grid[np.argmin(np.einsum("n,gnd->gd", weight, squares), axis=0)]
     assert np.all((best > 0.0) & (best < 1.0))
@@ -328,3 +338,77 @@ def test_corrections_of_the_other_task_are_named(steps, corners):
         model = kind([expert], trainer=TwoStage(local_correction=wrong))
         with pytest.raises(ValueError, match="local_correction=.*as the experts are"):
             model.fit(X, y)
+
+
+def test_names_say_how_much_of_the_answers_is_a_correction(steps, corners):
+    model = MoERegressor([("line", Ridge())], trainer=with_trees(), random_state=0)
+    model.fit(*steps)
+    (shown,) = shown_names(model)
+    # The step has a variance of 9 / 4 beside the one of the slope; Ridge has some.
+    part = int(re.fullmatch(r"line \+ trees \((\d+)%\)", shown)[1])
+    assert 20 < part < 75
+    assert list(model.named_experts_) == ["line"]
+    experts = [("line", LogisticRegression())]
+    model = MoEClassifier(experts, trainer=with_trees(), random_state=0).fit(*corners)
+    part = int(re.fullmatch(r"line \+ trees \((\d+)%\)", shown_names(model)[0])[1])
+    # A line knows nothing of opposite corners.
+    assert part > 60
+    trainer = TwoStage(local_correction=DecisionTreeRegressor(max_depth=3))
+    model = MoERegressor([("line", Ridge())], trainer=trainer, random_state=0)
+    model.fit(*steps)
+    assert shown_names(model)[0].startswith("line + DecisionTreeRegressor (")
+    # Files of before know no part.
+    del vars(model.experts_[0].estimator)["part"]
+    again = pickle.loads(pickle.dumps(model))
+    assert shown_names(again) == ["line + DecisionTreeRegressor"]
+    np.testing.assert_array_equal(again.predict(steps[0]), model.predict(steps[0]))
+
+
+def test_parts_of_a_variance():
+    rng = np.random.default_rng(0)
+    kept, added = np.linalg.qr(rng.normal(size=(50, 3)))[0].T[:2]
+    kept, added = kept[:, None], added[:, None]
+    weight = np.ones(50)
+    center = lambda x: x - x.mean()  # noqa: E731
+    own, whole = center(added), center(kept + added)
+    expected = np.sum(own * whole) / np.sum(whole**2)
+    assert part_of_variance(kept, added, weight) == pytest.approx(expected)
+    both = part_of_variance(kept, added, weight), part_of_variance(added, kept, weight)
+    assert sum(both) == pytest.approx(1.0)
+    # In any unit, around any level; a weight of two is two rows.
+    moved = part_of_variance(7 + 3 * kept, 3 * added - 2, weight)
+    assert moved == pytest.approx(expected)
+    twice = np.r_[np.arange(50), np.arange(9)]
+    weight[:9] = 2.0
+    assert part_of_variance(kept, added, weight) == pytest.approx(
+        part_of_variance(kept[twice], added[twice], np.ones(59))
+    )
+    assert part_of_variance(kept, -kept, weight) == 0.0
+    assert part_of_variance(kept, 0.0 * kept, weight) == 0.0
+    several = part_of_variance(np.c_[kept, kept], np.c_[added, 0 * kept], weight)
+    assert several == pytest.approx(part_of_variance(kept, added, weight) / 2)
+
+
+@pytest.mark.parametrize(
+    ("slope", "part", "shown"),
+    [
+        ([1.0], 0.4, "line + Ridge (40%)"),
+        ([-0.5], 0.4, "line + Ridge (40%, reversed)"),
+        ([0.5], None, "line + Ridge"),
+        ([-0.5, 2.0], 0.001, "line + Ridge (<1%, partly reversed)"),
+    ],
+)
+def test_corrections_in_words(slope, part, shown):
+    local = LocallyCorrectedRegressor(Ridge(), None, [Ridge(), None], [0.5], part)
+    assert called("line", CorrectedRegressor(local, slope, [0.0])) == shown
+    bare = called("line", CorrectedRegressor(Ridge(), slope, [0.0]))
+    assert ("reversed" in bare) == (min(slope) < 0)
+    assert called("line", Ridge()) == "line"
+
+
+def test_classifiers_that_are_silenced_say_so():
+    shown = {
+        temperature: called("line", CorrectedClassifier(Ridge(), temperature, 0, [0]))
+        for temperature in (2.0, 1e6)
+    }
+    assert shown == {2.0: "line", 1e6: "line (constant)"}

@@ -24,11 +24,13 @@ from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
+from skmoe._estimators.shown import shown_names
 from skmoe.data import RowSource
 from skmoe.datasets import make_gated_regression
 from skmoe.export import OffloadedClassifier, OffloadedRegressor, offload
 from skmoe.gates import GroupGate
 from skmoe.routers import BudgetRouter, TopPRouter
+from skmoe.trainers import TwoStage
 
 X, Y = make_gated_regression(150, 3, 3, random_state=0)
 LABELS = np.array(["low", "mid", "high"])[np.digitize(Y, np.quantile(Y, [0.3, 0.7]))]
@@ -415,3 +417,15 @@ def test_folders_of_something_else_are_told(tmp_path, text):
     for own in (OffloadedRegressor, OffloadedClassifier):
         with pytest.raises(kind, match=r"contents\.json"):
             own(tmp_path).predict(X)
+
+
+def test_names_of_corrected_experts_travel(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = X[:, 0] + 3.0 * (X[:, 1] > 0)
+    trainer = TwoStage(cv=2, local_correction="trees")
+    model = MoERegressor([("line", Ridge())], trainer=trainer, random_state=0)
+    on_disk = offload(model.fit(X, y), tmp_path / "folder")
+    assert "trees" in shown_names(model)[0]
+    assert shown_names(on_disk.mixture_) == shown_names(model)
+    assert on_disk.statistics_.loads == 0

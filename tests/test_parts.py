@@ -10,22 +10,27 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from skmoe import MoERegressor, mixture
+from skmoe._estimators.members import MembersGate
 from skmoe._numerics.linalg import (
     curvature_columns,
     n_pairs,
     newton_direction,
     solve_symmetric,
 )
+from skmoe._numerics.tree import flat
 from skmoe._tables.features import PiecewiseLinear
 from skmoe.experts import LinearExpert
 from skmoe.experts._foreign import fit_expert
 from skmoe.gates import (
+    AdditiveGate,
     ClassifierGate,
     ConstantGate,
     GaussianGate,
     GroupGate,
+    MLPGate,
     SoftmaxGate,
 )
+from skmoe.gates._tree import TreeGate
 from skmoe.likelihoods import Gaussian
 from skmoe.routers import DenseRouter, TopKRouter
 from skmoe.testing import check_gate, check_router
@@ -50,6 +55,28 @@ CODES = (X[:, 0] + RNG.normal(size=200) > 0).astype(int) + (X[:, 1] > 12)
 )
 def test_gates_keep_the_protocol(gate):
     check_gate(gate)
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        SoftmaxGate(),
+        MLPGate((4,)),
+        AdditiveGate(),
+        ClassifierGate(LogisticRegression()),
+        TreeGate(SoftmaxGate(), flat(2)),
+        MembersGate([SoftmaxGate(), MLPGate((4,))]),
+    ],
+)
+def test_a_gate_knows_whether_it_is_constant(gate):
+    members = gate.gates if isinstance(gate, MembersGate) else [gate]
+    share = 0.2 + 0.6 * (X[:, :1] > 0)
+    for given, expected in ((np.full((200, 1), 0.3), True), (share, False)):
+        for own in members:
+            own.fit(X, np.hstack([given, 1.0 - given]))
+        assert gate.is_constant(X) is expected
+    assert ConstantGate().fit(X, np.full((200, 2), 0.5)).is_constant()
+    assert ConstantGate().fit(X, np.full((200, 2), 0.5)).is_constant(X)
 
 
 def test_group_gate_keeps_the_protocol():

@@ -17,6 +17,7 @@ from skmoe._estimators.pool_members import MEMBERS, OPTIONAL, USUAL
 from skmoe.datasets import make_regimes
 from skmoe.experts import AutoPool
 from skmoe.gates import GroupGate
+from skmoe.inspection import report
 from skmoe.trainers import EM, TwoStage
 from skmoe.trainers._em.experts import ExpertFits
 from skmoe.trainers._em.refit import RefitMixture
@@ -281,9 +282,15 @@ def test_what_is_left_out_and_why():
     assert reasons["neighbours"] == "needs at least 125 rows"
     assert reasons["boosting"] == "needs at least 50 rows"
     assert set(model.named_experts_) <= {"linear", "forest"}
-    assert "left out: neighbours (needs at least 125 rows)" in estimator_html_repr(
-        model
-    )
+    shown = estimator_html_repr(model)
+    assert "left out: neighbours (needs at least 125 rows)" in shown
+    # Those with the same reason stand together.
+    few = "boosting, network, smooth_network (each needs at least 50 rows)"
+    assert f"left out: {few}" in shown
+    assert few in report(model, X).html
+    said = repr(model.expert_pool_)
+    assert "PoolMember(boosting: left out, needs at least 50 rows)" in said
+    assert "TablePipeline" not in said
     with pytest.raises(ValueError, match="neighbours needs at least 125 rows"):
         MoERegressor(AutoPool(include=["neighbours"]), trainer=TRAINER).fit(X, y)
 

@@ -31,7 +31,8 @@ from .._typing import Method, Table
 from .._warnings import quietly, tells_once
 from ..data import RowSource
 from ..exceptions import ExpertCollapseWarning, did_you_mean
-from ..experts._base import seed_experts, traits
+from ..experts._base import traits
+from ..experts._foreign import seed_experts
 from ..trainers._task import Trainer
 from .answers import fitted_mixture
 from .choice import sized
@@ -63,7 +64,7 @@ from .parts import (
 )
 from .presets import EXPERTS, TRAINERS
 from .shared import fit_shared
-from .shown import block_of, few_of
+from .shown import CONSTANT_GATE, block_of, few_of, only_stacks
 from .sources import fit_source
 from .splits import splitting, with_judges
 from .start import read_start
@@ -226,7 +227,10 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
 
     def __repr__(self, N_CHAR_MAX=700):
         text, few = super().__repr__(N_CHAR_MAX), few_of(self)
-        return text if few is None else f"{text}  # {few} of at most {BOUND} experts"
+        notes = [] if few is None else [f"{few} of at most {BOUND} experts"]
+        if self._learned is not None and only_stacks(self):
+            notes.append(CONSTANT_GATE)
+        return f"{text}  # {'; '.join(notes)}" if notes else text
 
     def _sk_visual_block_(self):
         return block_of(self)

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from .. import mixture
 from .._warnings import quietly, warn
 from ..exceptions import ExpertCollapseWarning
-from ..experts._base import BuiltInExpert
+from ..experts._base import BuiltInExpert, called
 from ..experts._foreign import holds_frozen
 from ..gates._base import BaseGate
 from ..gates._tree import NoiseTreeGate
@@ -47,6 +47,7 @@ class Learned(NamedTuple):
     n_groups : groups of rows that were given, or None
     beside : names of what else was given of rows, ``offset`` or ``trials``
     lean : bool, whether what only training needs has been left out
+    constant_gate : bool, whether weights were seen to be the same for every row
     """
 
     # Files hold fields by their places, so those that are new come last.
@@ -62,6 +63,7 @@ class Learned(NamedTuple):
     n_groups: int | None = None
     beside: tuple = ()
     lean: bool = False
+    constant_gate: bool = False
 
     def after(self, task, fit):
         """The same after training, for the experts that are left."""
@@ -285,15 +287,21 @@ def _total(counts):
 
 
 def tell_idle(model, fits, names):
-    """Say in ``expert_pool_`` which members no fit has kept, and why."""
-    used = {names[k] for fit in fits for k in fit.kept}
+    """Say in ``expert_pool_`` which members no fit has kept, and why, and what has
+    become of the others."""
+    pairs = [own for fit in fits for own in zip(fit.kept, fit.experts, strict=True)]
+    used = {}
+    for k, expert in pairs:
+        used.setdefault(names[k], []).append(called(names[k], expert))
     reasons = {name: why for fit in fits for name, why in fit.reasons.items()}
-    model.expert_pool_ = [
-        member
-        if member.dropped or member.name in used
-        else member._replace(dropped=reasons.get(member.name, "lost all its rows"))
-        for member in model.expert_pool_
-    ]
+    for place, own in enumerate(model.expert_pool_):
+        if own.name in used:
+            # Members of an average may be corrected in different ways.
+            news = {"called": " / ".join(dict.fromkeys(used[own.name]))}
+        else:
+            lost = reasons.get(own.name, "lost all its rows")
+            news = {"dropped": own.dropped or lost}
+        model.expert_pool_[place] = own._replace(**news)
 
 
 def fit_and_commit(model, parts, task, previous, learned, X, y):
@@ -324,7 +332,12 @@ def commit(model, learned, task, fits):
     owner = type(model).__name__
     for fit in fits:
         check_finite(fit, task.recipe.names, owner)
-    attributes = [attributes_of(model, learned, task, fit) for fit in fits]
+    view = task.rows.gate_view
+    seen = [learned._replace(constant_gate=fit.gate.is_constant(view)) for fit in fits]
+    attributes = [
+        attributes_of(model, own, task, fit)
+        for own, fit in zip(seen, fits, strict=True)
+    ]
     if len(fits) == 1:
         vars(model).pop("members_", None)
         vars(model).update(attributes[0])

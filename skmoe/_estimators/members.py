@@ -32,6 +32,10 @@ class MembersGate(BaseGate):
         counts = [gate.n_parameters_ for gate in self.gates]
         return None if None in counts else sum(counts)
 
+    def is_constant(self, X=None):
+        """Whether all members' gates are."""
+        return all(gate.is_constant(X) for gate in self.gates)
+
     def predict_log_proba(self, X):
         parts = [gate.predict_log_proba(X) for gate in self.gates]
         return np.hstack(parts) - np.log(len(parts))

@@ -43,11 +43,18 @@ class PoolMember(NamedTuple):
     estimator : unfitted estimator
     dropped : str or None
         Why it was left out; None if it is an expert of the mixture.
+    called : str or None
+        What it is called where people read it: its name, and its correction.
     """
 
     name: str
     estimator: Any
     dropped: str | None
+    called: str | None = None
+
+    def __repr__(self):
+        said = f"left out, {self.dropped}" if self.dropped else "in use"
+        return f"PoolMember({self.called or self.name}: {said})"
 
 
 class Pool(Stamped):

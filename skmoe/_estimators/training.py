@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 
 from .._numerics.design import counted_weights
 from .._warnings import warn
-from ..experts._base import is_frozen, seed_experts, traits
-from ..experts._foreign import warn_without_weight
+from ..experts._base import is_frozen, traits
+from ..experts._foreign import seed_experts, warn_without_weight
 from ..trainers._folds import check_whole, draw_folds
 from ..trainers._rows import Rows
 from ..trainers._task import Recipe, Report, Start, Task

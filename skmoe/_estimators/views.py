@@ -12,10 +12,10 @@ from .._tables import features
 from .._tables.flat import FlatColumns, find_flat
 from .._tables.plain import plain_table
 from .._tables.table import has_text, opened, read_table, refuse_text
-from ..experts._base import FOREIGN, reads_numbers, reads_sparse, seed_experts, traits
+from ..experts._base import FOREIGN, reads_numbers, reads_sparse, traits
 from ..experts._curves import CurveEncoding
 from ..experts._encoding import numeric_encoding, weighted_median
-from ..experts._foreign import holds_frozen, needs_values
+from ..experts._foreign import holds_frozen, needs_values, seed_experts
 from .parts import SHARED, resolve_gate
 
 # Who reads numbers, and what says of which columns, where it is not known.

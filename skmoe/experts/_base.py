@@ -5,7 +5,6 @@ from contextlib import nullcontext
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state, murmurhash3_32
 
 from .._stamp import Stamped
 
@@ -77,6 +76,8 @@ class ExpertTraits:
     settles = False
     #: Whether others are asked first, because it has to be fetched.
     waits = False
+    #: For people: what a correction adds to its answers, and other marks of these.
+    added, marks = "", ()
     #: Coefficients (K, d, p + 1) of all experts of its mixture, where these are linear
     #: regressions that are not at hand themselves.
     stack = None
@@ -425,39 +426,33 @@ def _are_finite(value):
     return numbers.ndim <= 1 and numbers.size > 0 and bool(np.isfinite(numbers).all())
 
 
-class CorrectedExpert(Stamped):
-    """Base of fitted experts whose answers are corrected."""
+class CorrectedExpert(ExpertTraits, Stamped):
+    """Base of fitted experts whose answers are corrected.
+
+    ``added`` and ``marks`` are those of the expert within, and a subclass's own.
+    """
+
+    @property
+    def added(self):
+        """What is added to its answers, in words."""
+        return traits(self.estimator).added
+
+    @property
+    def marks(self):
+        """What else there is to say of its answers, in words."""
+        return traits(self.estimator).marks
+
+
+def called(name, expert):
+    """What an expert is called where people read it: its name, and its correction."""
+    own = traits(expert)
+    said = f"{name} + {own.added}" if own.added else name
+    return f"{said} ({', '.join(own.marks)})" if own.marks else said
 
 
 def is_frozen(expert):
     """Whether an expert is taken as fitted and only gated."""
     return isinstance(expert, FrozenEstimator)
-
-
-def seed_unseeded(estimator, rng):
-    """Draw each ``random_state`` of an estimator and its parts that is None."""
-    unseeded = [
-        key
-        for key, value in sorted(estimator.get_params(deep=True).items())
-        if key.split("__")[-1] == "random_state" and value is None
-    ]
-    return estimator.set_params(
-        **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
-    )
-
-
-def seed_experts(random_state, names, experts, member=0):
-    """Seed unseeded experts by name, so that neither order nor chance matters.
-
-    Returns the seeds of the resamples of experts that take no weights.
-    """
-    rng = check_random_state(random_state)
-    base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
-    seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
-    for seed, expert in zip(seeds, experts, strict=True):
-        if not is_frozen(expert):
-            seed_unseeded(expert, np.random.RandomState(seed))
-    return [int(seed) for seed in seeds]
 
 
 def reads_numbers(expert):

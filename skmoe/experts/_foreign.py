@@ -29,6 +29,7 @@ from sklearn.multioutput import (
 )
 from sklearn.pipeline import Pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.utils import check_random_state, murmurhash3_32
 from sklearn.utils.validation import has_fit_parameter
 
 from .._sklearn import own_request, routing_enabled, safe_indexing, taken_params
@@ -333,3 +334,29 @@ def check_names(names, parameters, owner):
                 f"{owner} got an expert named {name!r}; names must be strings "
                 "without '__' that are no parameter of the mixture."
             )
+
+
+def seed_unseeded(estimator, rng):
+    """Draw each ``random_state`` of an estimator and its parts that is None."""
+    unseeded = [
+        key
+        for key, value in sorted(estimator.get_params(deep=True).items())
+        if key.split("__")[-1] == "random_state" and value is None
+    ]
+    return estimator.set_params(
+        **{key: int(rng.randint(np.iinfo(np.int32).max)) for key in unseeded}
+    )
+
+
+def seed_experts(random_state, names, experts, member=0):
+    """Seed unseeded experts by name, so that neither order nor chance matters.
+
+    Returns the seeds of the resamples of experts that take no weights.
+    """
+    rng = check_random_state(random_state)
+    base = int(rng.randint(np.iinfo(np.int32).max, size=member + 1)[-1])
+    seeds = [murmurhash3_32(name, seed=base, positive=True) for name in names]
+    for seed, expert in zip(seeds, experts, strict=True):
+        if not is_frozen(expert):
+            seed_unseeded(expert, np.random.RandomState(seed))
+    return [int(seed) for seed in seeds]

@@ -28,11 +28,15 @@ class Stored(NamedTuple):
     file : str
     names : list of str, of the experts that it is
     size : int, bytes
+    added : str, what a correction adds to its answers, for people
+    marks : tuple of str, what else there is to say of these
     """
 
     file: str
     names: list
     size: int
+    added: str = ""
+    marks: tuple = ()
 
 
 def write_folder(folder, write):
@@ -79,7 +83,7 @@ def write_contents(folder, kind, experts):
     ----------
     folder : Path
     kind : str, class of the mixture
-    experts : list of (str, list of str), files of experts and their names
+    experts : list of dict, ``file``, ``names``, ``added`` and ``marks`` of each
     """
     files = {
         path.name: {"size": path.stat().st_size, "crc32": check_sum(path)}
@@ -89,7 +93,7 @@ def write_contents(folder, kind, experts):
         "format": FORMAT,
         "kind": kind,
         "versions": VERSIONS,
-        "experts": [{"file": file, "names": names} for file, names in experts],
+        "experts": experts,
         "files": files,
     }
     (folder / CONTENTS).write_text(json.dumps(contents, indent=1))
@@ -122,7 +126,14 @@ def stored_experts(contents):
     """``Stored`` of each file of an expert."""
     sizes = contents["files"]
     return [
-        Stored(own["file"], own["names"], sizes[own["file"]]["size"])
+        Stored(
+            own["file"],
+            own["names"],
+            sizes[own["file"]]["size"],
+            # Folders of before have neither.
+            own.get("added", ""),
+            tuple(own.get("marks", ())),
+        )
         for own in contents["experts"]
     ]
 

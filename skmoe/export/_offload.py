@@ -21,6 +21,7 @@ from .._estimators.regressor import MoERegressor
 from .._estimators.routed import are_linear, stacked_coefficients
 from .._stamp import Stamped
 from .._typing import Table
+from ..experts._base import traits
 from ..routers import Routing
 from ._folder import (
     MIXTURE,
@@ -122,11 +123,13 @@ def _write(folder, model, budget):
         number = numbers_of.setdefault(id(expert), len(experts))
         if number < len(experts):
             # One that serves in several places is stored once.
-            experts[number][1].append(name)
+            experts[number]["names"].append(name)
             continue
         file = f"expert-{number:04d}.joblib"
         joblib.dump(expert, folder / file)
-        experts.append((file, [name]))
+        own = traits(expert)
+        said = {"added": own.added, "marks": own.marks}
+        experts.append({"file": file, "names": [name], **said})
     if are_linear(model.experts_):
         np.save(folder / STACK, stacked_coefficients(model.experts_))
     with (folder / MIXTURE).open("wb") as stream:

@@ -155,6 +155,16 @@ class StoredExpert(ExpertTraits):
         """Coefficients of all experts, where these are linear regressions."""
         return self.shelf.stack
 
+    @property
+    def added(self):
+        """What a correction adds to its answers, in words."""
+        return self.shelf.stored[self.number].added
+
+    @property
+    def marks(self):
+        """What else there is to say of its answers, in words."""
+        return self.shelf.stored[self.number].marks
+
     def lent(self, expert):
         """A context that gives the expert, loaded if need be."""
         return self.shelf.lent(self.number)

@@ -8,11 +8,14 @@ from sklearn.base import clone
 
 from .._numerics.linalg import Penalty
 from .._numerics.tree import flat
+from .._sklearn import safe_indexing
 from .._stamp import Stamped
 from ..routers._base import SUM_TOLERANCE, routed, stacked
 
 # Rows that are routed at a time, so that the weights of all experts stay in cache.
 BLOCK_ROWS = 4096
+# Weights that vary by less are the same for all rows, and rows that this is told by.
+SAME_WEIGHT, MOST_COMPARED = 1e-3, 1000
 
 
 class LinearForm(NamedTuple):
@@ -50,6 +53,8 @@ class BaseGate(Stamped):
         for a gate that knows how EM should start.
     ``exchangeable``, ``reordered``
         for a gate whose experts may change places.
+    ``is_constant``
+        for a gate that knows without rows that it says the same of each of them.
     ``reads_segments``, ``text_columns``
         for a gate that reads known segments from a column.
     ``columns_read``
@@ -268,6 +273,21 @@ class BaseGate(Stamped):
             if (np.abs(weights.sum(axis=-1) - 1.0) <= SUM_TOLERANCE).all():
                 return weights
         return self.route(X, router).dense()
+
+    def is_constant(self, X=None):
+        """Whether a fitted gate says the same of every row, so that it only stacks.
+
+        Parameters
+        ----------
+        X : its view of some rows, default=None
+            By which weights are seen to vary by less than 0.001, at most a thousand
+            of them.  Without any it says what it knows by itself, here nothing.
+        """
+        if X is None or not X.shape[0]:
+            return False
+        rows = np.linspace(0, X.shape[0] - 1, min(X.shape[0], MOST_COMPARED))
+        weights = np.exp(self.predict_log_proba(safe_indexing(X, rows.astype(int))))
+        return bool(np.ptp(weights, axis=0).max() < SAME_WEIGHT)
 
     def count(self, columns):
         """Free parameters, given the ``Columns`` that the gate was fitted to."""

@@ -130,6 +130,10 @@ class MLPGate(NetworkPart, BaseGate):
         theta, _ = fit_network(network, design, slope, theta, self.alpha, max_iter)
         return self.set_network(network, theta, design)
 
+    def is_constant(self, X=None):
+        """Without rows: whether a layer passes nothing on."""
+        return not all(map(np.any, self.coefs_)) or super().is_constant(X)
+
     def reordered(self, order):
         gate, theta = copy.copy(self), self._theta.copy()
         weights, bias = self._network.layers(theta)[-1]

@@ -28,7 +28,7 @@ from .._numerics.multinomial import (
 )
 from .._numerics.network import Network
 from .._sklearn import check_fitted
-from ._base import BaseGate, LinearForm
+from ._base import SAME_WEIGHT, BaseGate, LinearForm
 from ._sums import SoftmaxSums
 
 
@@ -254,6 +254,12 @@ class SoftmaxGate(RidgePart, BaseGate):
         """Set what penalties refer to, of standardised slopes (K, p)."""
         self._squared_norm = float(np.sum(slopes**2))
         self._absolute_norm = float(np.sum(np.abs(slopes)))
+
+    def is_constant(self, X=None):
+        """By its coefficients: whether columns move no logit by as much as 0.001, all
+        together and each by its standard deviation."""
+        slopes = (self.coef_ - self.coef_.mean(axis=0)) * self.scale_
+        return bool(np.abs(slopes).sum(axis=1).max() < SAME_WEIGHT)
 
     def reordered(self, order):
         gate = copy.copy(self)

@@ -116,6 +116,11 @@ class TreeGate(BaseGate):
         """Fitted gates of the nodes, the root first."""
         return self.gates_
 
+    def is_constant(self, X=None):
+        """Without rows: whether the gates of all nodes are."""
+        alone = all(gate.is_constant() for gate in self.gates_)
+        return alone or super().is_constant(X)
+
     def tree_for(self, n_experts):
         """The tree, whatever the number of experts."""
         return self.tree

@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 from scipy import stats
 from sklearn.base import BaseEstimator
 
-from .._estimators.shown import counted, experts_in_words
+from .._estimators.shown import (
+    CONSTANT_GATE,
+    counted,
+    experts_in_words,
+    only_stacks,
+)
 from .._typing import Table
 from ..inspection._unwrap import unwrap
 from ._effects import mean_effects
@@ -37,6 +42,8 @@ class Summary(NamedTuple):
         First line of the table.
     reference : str
         Component that the gate's coefficients are relative to.
+    only_stacks : bool
+        Whether the gate says the same of every row.
     """
 
     found: StandardErrors
@@ -46,6 +53,7 @@ class Summary(NamedTuple):
     coverage: float
     title: str
     reference: str
+    only_stacks: bool = False
 
     def to_frame(self):
         """A pandas frame with a row per parameter.
@@ -61,6 +69,8 @@ class Summary(NamedTuple):
 
     def __str__(self):
         lines = [self.title]
+        if self.only_stacks:
+            lines.append(f"{CONSTANT_GATE.capitalize()}.")
         for part, title in TITLES.items():
             rows = [i for i, own in enumerate(self.found.terms) if own.part == part]
             if rows:
@@ -196,4 +206,5 @@ def summary(
     )
     reference = next(iter(own.named_experts_))
     interval = found.interval(coverage)
-    return Summary(found, z, p, interval, coverage, title, reference)
+    lines = title, reference, only_stacks(own)
+    return Summary(found, z, p, interval, coverage, *lines)

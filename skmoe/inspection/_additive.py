@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from .._estimators.shown import kind_name
 from .._numerics.curves import CurveRows
 from .._tables.frames import column_labels, column_names, one_column
 from .._tables.table import relative_weights
@@ -117,7 +118,7 @@ def missing(model, part):
         what = f"the gate {type(model.gate_).__name__}"
         remedy = "fit a flat mixture with gate='additive'"
     else:
-        kinds = sorted({type(expert).__name__ for expert in model.experts_})
+        kinds = sorted({kind_name(expert) for expert in model.experts_})
         what = f"the experts {', '.join(kinds)}"
         remedy = "fit with experts='additive' and trainer='em'"
     if model.n_members > 1 and part == "gate":

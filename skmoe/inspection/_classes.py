@@ -121,7 +121,8 @@ class ClassProbabilityDisplay:
         answer = _answer(model, expert, owner)
         place = along(model, X, feature, owner, n_values, (0.01, 0.99))
         proba = np.stack([answer(own).mean(axis=0) for own in place.tables(X)])
-        who = "" if expert is None else f" by {expert}"
+        shown = dict(zip(model.named_experts_, model.shown_names, strict=True))
+        who = "" if expert is None else f" by {shown[expert]}"
         title = f"Classes of {model.target_name()} along {place.name}{who}"
         axis = place.values, proba, model.mixture.classes_.tolist(), place.name
         display = cls(*axis, title, place.levels, place.is_time)
@@ -256,11 +257,12 @@ class ExpertCalibrationDisplay:
         weight = relative_weights(proba, sample_weight)
         leader = model.gate_proba(X).argmax(axis=1)
         curves = {"all rows": binned(said, came, weight, n_bins)}
-        for k, name in enumerate(model.named_experts_):
+        names = model.shown_names
+        for k, name in enumerate(names):
             own = weight * (leader == k)
             if own.sum() > 0:
                 curves[name] = binned(said, came, own, n_bins)
-        display = cls(curves, label, list(model.named_experts_))
+        display = cls(curves, label, names)
         return display.plot(ax=ax, **line_kw) if plot else display
 
     def plot(self, ax: Any = None, **line_kw: Any) -> Self:

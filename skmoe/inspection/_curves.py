@@ -313,7 +313,8 @@ def _found(model, own, part, output, level):
         for curve in map(_centred, gate.curves):
             own = (_of_set(curve, k) for k in range(len(names)))
             curves[curve.name] = dict(zip(names, own, strict=True))
-        return _Found(curves, loads, {}, "adds to gate logit")
+        note = "\n(constant: linear stacking)" if model.only_stacks else ""
+        return _Found(curves, loads, {}, f"adds to gate logit{note}")
     parts = curved_experts(model, own)
     if not parts:
         raise missing(model, part)

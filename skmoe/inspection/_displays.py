@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from .._estimators.shown import CONSTANT_GATE
 from .._typing import Table
 from ._palette import PALETTE, colour, line
 from ._plots import (
@@ -208,6 +209,8 @@ class GateDisplay:
     categories : list of str, length n_values, default=None
         Of a column that is drawn by bars.
     is_time : bool, default=False
+    is_constant : bool, default=False
+        Whether the gate says the same of every row, which the title tells.
 
     Attributes
     ----------
@@ -239,6 +242,7 @@ class GateDisplay:
         feature: int | str,
         categories: Sequence[str] | None = None,
         is_time: bool = False,
+        is_constant: bool = False,
     ) -> None:
         self.values = np.asarray(values)
         self.proba = np.asarray(proba)
@@ -246,6 +250,7 @@ class GateDisplay:
         self.feature = feature
         self.categories = categories
         self.is_time = is_time
+        self.is_constant = is_constant
 
     @classmethod
     def from_estimator(
@@ -266,9 +271,13 @@ class GateDisplay:
         estimator, X = unwrap(estimator), rows_of(X, cls.__name__)
         place = along(estimator, X, feature, cls.__name__, n_values, (0.01, 0.99))
         proba = [estimator.gate_proba(own).mean(axis=0) for own in place.tables(X)]
-        names = list(estimator.named_experts_)
-        axis = place.values, np.stack(proba), names, place.name
-        display = cls(*axis, categories=place.levels, is_time=place.is_time)
+        axis = place.values, np.stack(proba), estimator.shown_names, place.name
+        display = cls(
+            *axis,
+            categories=place.levels,
+            is_time=place.is_time,
+            is_constant=estimator.only_stacks,
+        )
         return display.plot(ax=ax, **line_kw) if plot else display
 
     def plot(self, ax: Any = None, **line_kw: Any) -> Self:
@@ -277,7 +286,9 @@ class GateDisplay:
         self.figure_ = self.ax_.figure
         styles = [line(k) for k in range(len(self.names))]
         self.lines_ = shares_along(self, self.ax_, self.names, styles, line_kw)
-        self.ax_.set(ylabel="mean gate weight", title=f"Gate along {self.feature}")
+        title = f"Gate along {self.feature}"
+        title = f"{title}\n({CONSTANT_GATE})" if self.is_constant else title
+        self.ax_.set(ylabel="mean gate weight", title=title)
         return self
 
 

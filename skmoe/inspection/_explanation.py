@@ -10,7 +10,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .._estimators.shown import counted
+from .._estimators.shown import CONSTANT_GATE, counted, kind_name
 from .._typing import Table
 from ._numbers import without_dust
 from ._sentences import Writer
@@ -33,10 +33,15 @@ class Explanation(dict):
         Labels, of a classifier.
     targets : list of str
         Of the outputs, or of the one that has classes.
+    shown_names : list of str, default=None
+        What the experts are called in sentences, tables and pictures, which tells of
+        corrections; ``names`` by default.
+    only_stacks : bool, default=False
+        Whether the gate says the same of every row.
 
     Attributes
     ----------
-    names, classes, targets : as given
+    names, classes, targets, shown_names, only_stacks : as given
 
     Examples
     --------
@@ -58,17 +63,23 @@ class Explanation(dict):
         names: Sequence[str],
         classes: Any,
         targets: list[str],
+        shown_names: Sequence[str] | None = None,
+        only_stacks: bool = False,
     ) -> None:
         super().__init__(arrays)
         self.names, self.classes, self.targets = names, classes, targets
+        self.shown_names = names if shown_names is None else shown_names
+        self.only_stacks = only_stacks
 
     def __reduce__(self):
-        return Explanation, (dict(self), self.names, self.classes, self.targets)
+        own = self.names, self.classes, self.targets, self.shown_names
+        return Explanation, (dict(self), *own, self.only_stacks)
 
     def __repr__(self):
         rows, experts = self["gate"].shape
         n_rows, n_experts = counted(rows, "row"), counted(experts, "expert")
-        return f"Explanation of {n_rows} by {n_experts}"
+        note = f"; {CONSTANT_GATE}" if self.only_stacks else ""
+        return f"Explanation of {n_rows} by {n_experts}{note}"
 
     @property
     def has_terms(self) -> bool:
@@ -90,10 +101,10 @@ class Explanation(dict):
         Returns
         -------
         pandas.DataFrame
-            ``row``, counted from 0; ``expert``, its gate ``weight``; ``output``, name
-            or label, where there are several; ``term``, with the ``cell`` of its
-            column, and ``value``, whose sum is on the ``scale``.  An expert without
-            terms has one line, whose term is ``"prediction"``.
+            ``row``, counted from 0; ``expert``, as in pictures, its gate ``weight``;
+            ``output``, name or label, where there are several; ``term``, with the
+            ``cell`` of its column, and ``value``, whose sum is on the ``scale``.  An
+            expert without terms has one line, whose term is ``"prediction"``.
 
         Raises
         ------
@@ -154,7 +165,7 @@ class Explanation(dict):
         outputs = list(outputs) if len(outputs) == n_outputs else [None] * n_outputs
         return {
             "row": at[0],
-            "expert": self.names[k],
+            "expert": self.shown_names[k],
             "weight": self["gate"][at[0], k],
             "output": [outputs[j] for j in at[1]],
             "term": [names[j] for j in at[2]],
@@ -224,7 +235,8 @@ def explain(
         expert; ``contribution`` (n, K, ...) gate weight times prediction, whose sum
         over experts is the mixture's prediction (with the noise component, if any,
         which ``predict`` leaves out); ``disagreement`` (n,) gate-weighted spread of the
-        experts around the mixture.
+        experts around the mixture.  Sentences, tables and pictures say of an expert how
+        it is corrected, too: ``"linear + trees (40%)"``.
 
         With additive or linear experts, and of all with a background, also ``terms``:
         for each of these, by name, a dict of ``term``, the names of its columns behind
@@ -263,6 +275,7 @@ def explain(
     model, X = unwrap(model), rows_of(X, "explain")
     if background is not None:
         background = rows_of(background, "explain with background")
+    only_stacks = weights is None and model.only_stacks
     gate = _weights_of(model, X, weights)
     prediction = model.predict_experts(X)
     weights = gate.reshape(gate.shape + (1,) * (prediction.ndim - 2))
@@ -286,7 +299,8 @@ def explain(
     classes = model.mixture.classes_ if model.is_classifier else None
     outputs = 1 if model.is_classifier or prediction.ndim == 2 else prediction.shape[2]
     targets = [model.target_name(j) for j in range(outputs)]
-    return Explanation(found, names, classes, targets)
+    own = model.shown_names, only_stacks
+    return Explanation(found, names, classes, targets, *own)
 
 
 def explain_text(
@@ -336,7 +350,7 @@ def explain_text(
     """
     found = explain(model, X, background)
     if not found.has_terms:
-        kinds = {type(own).__name__ for own in unwrap(model).named_experts_.values()}
+        kinds = {kind_name(own) for own in unwrap(model).named_experts_.values()}
         raise ValueError(
             without_terms(f"None of the experts {', '.join(sorted(kinds))}")
         )

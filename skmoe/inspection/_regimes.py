@@ -101,7 +101,7 @@ def told(model, X, weighted, columns, n_columns=2):
     """
     found = [_told(columns, weighted, k, n_columns) for k in range(len(weighted.T))]
     return {
-        "expert": list(model.named_experts_),
+        "expert": model.shown_names,
         "regime": _told_apart(found),
         "load": shares(weighted.sum(axis=0)),
         "answer": _answers(model, X, weighted),

@@ -138,7 +138,7 @@ class RootogramDisplay:
         if is_open:
             shares = (weight @ components.weights) - expected[:-1].sum(axis=0)
             expected[-1] = np.maximum(shares, 0.0)
-        names = list(model.named_experts_)
+        names = model.shown_names
         display = cls(observed, expected, names, model.target_name(), is_open)
         return display.plot(ax=ax, **bar_kw) if plot else display
 
@@ -309,7 +309,7 @@ class PosteriorDisplay:
         weight = row_weights(X, sample_weight)
         subjects = answers.given_subjects(model.mixture, weight, groups, weight)
         unit = "rows" if groups is None else "groups"
-        display = cls(resp, list(model.named_experts_), subjects.weight, unit)
+        display = cls(resp, model.shown_names, subjects.weight, unit)
         return display.plot(ax=ax, **bar_kw) if plot else display
 
     def plot(self, ax: Any = None, **bar_kw: Any) -> Self:

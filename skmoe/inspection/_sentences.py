@@ -4,6 +4,7 @@ import numbers
 
 import numpy as np
 
+from .._estimators.shown import CONSTANT_GATE
 from .._tables.values import is_gap
 from ._numbers import number, signed
 from ._terms import LEVEL
@@ -36,6 +37,7 @@ class Writer:
         self.own, self.terms = explanation, explanation.get("terms", {})
         self.gate_terms = explanation.get("gate_terms")
         self.classes, self.names = explanation.classes, explanation.names
+        self.shown_names = explanation.shown_names
         self.n_terms, self.precision = n_terms, precision
 
     def sentence(self, row):
@@ -43,10 +45,13 @@ class Writer:
         gate = self.own["gate"][row]
         k = int(gate.argmax())
         name, prediction = self.names[k], self.own["prediction"][row, k]
-        said = f"{name} ({gate[k]:.2f}) predicts {self.answer(name, prediction, row)}"
+        answer, shown = self.answer(name, prediction, row), self.shown_names[k]
+        said = f"{shown} ({gate[k]:.2f}) predicts {answer}"
         if len(self.names) == 1:
             return said
-        if self.gate_terms is not None:
+        if self.own.only_stacks:
+            said += f"; {CONSTANT_GATE}"
+        elif self.gate_terms is not None:
             value = of_place(self.gate_terms, self.gate_terms["value"][row], k)
             said += f"; chosen for {self.listed(self.gate_terms, value, row)}"
         whole = answer_in_words(self.own, row, precision=self.precision)

@@ -73,7 +73,7 @@ def expert_usage(
     )
     certainty = np.divide(sure, top, out=np.zeros(n_experts), where=top > 0)
     table = {
-        "expert": list(model.named_experts_),
+        "expert": model.shown_names,
         "load": shares(weight @ proba),
         "top": shares(top),
         "certainty": shares(certainty),

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from ._palette import colour, tint
 from ._plots import axes_for
 from ._trees import described, notes_of
+from ._unwrap import unwrap
 
 # Room between boxes of one level, and between levels, in heights of letters.
 BESIDE, BETWEEN = 1.0, 3.0
@@ -66,7 +67,8 @@ def plot_tree(
     >>> boxes = plot_tree(model)  # doctest: +SKIP
     """
     root = described(model, feature_names, n_features, precision).only(max_depth)
-    return drawn(root, notes_of(root), ax, FONT if fontsize is None else fontsize)
+    notes = notes_of(root, unwrap(model).only_stacks)
+    return drawn(root, notes, ax, FONT if fontsize is None else fontsize)
 
 
 def drawn(root, notes, ax=None, fontsize=FONT):

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._estimators.answers import fitted_mixture
+from .._estimators.shown import CONSTANT_GATE, kind_name
 from ..experts import AdditiveExpert
 from ..experts._base import traits
 from ..gates import AdditiveGate, ConstantGate, SoftmaxGate
@@ -109,7 +110,7 @@ class _Describer:
         if self.below[slot] >= 0:
             return self.node(self.below[slot])._replace(cut=cut)
         leaf = int(-1 - self.below[slot])
-        name, load = list(self.model.named_experts_)[leaf], float(self.load[slot])
+        name, load = self.own.shown_names[leaf], float(self.load[slot])
         return Node(name, load, cut, self.formulas(leaf), [], leaf)
 
     def cut(self, gate, place):
@@ -151,7 +152,7 @@ class _Describer:
             names = map(self.renamed, moving(expert.curves_, self.n_features))
             return [[f"curves of {', '.join(names)}"]]
         if not traits(expert).is_linear:
-            return [[type(expert).__name__]]
+            return [[kind_name(expert)]]
         coef, intercept = np.atleast_2d(expert.coef_), np.atleast_1d(expert.intercept_)
         names = self.names(self.parts.views.experts[leaf], coef.shape[1])
         found = []
@@ -226,9 +227,10 @@ def _renamed(own, feature_names):
     return renamed
 
 
-def notes_of(root):
+def notes_of(root, only_stacks):
     """What a reader of a tree needs to know of it, line by line."""
-    text, notes, units = root.text, [], "units of the columns that the mixture sees"
+    text, units = root.text, "units of the columns that the mixture sees"
+    notes = [f"{CONSTANT_GATE.capitalize()}."] if only_stacks else []
     if "(±" in text:
         notes.append(f"Cuts are in {units}; within ± weights are 10 to 90 %.")
     if "score " in text:
@@ -295,7 +297,7 @@ def export_text(
     lines: list[str] = []
     root = described(model, feature_names, n_features, precision).only(max_depth)
     _write(root, 0, lines)
-    return "\n".join([*lines, *notes_of(root)])
+    return "\n".join([*lines, *notes_of(root, unwrap(model).only_stacks)])
 
 
 def _write(node, depth, lines):

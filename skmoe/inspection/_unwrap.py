@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimators.answers import fitted_mixture, read
+from .._estimators.shown import only_stacks, shown_names
 from .._tables.frames import as_table, column_labels, is_frame
 from ..data import RowSource
 
@@ -32,6 +33,16 @@ class Unwrapped(NamedTuple):
     def named_experts_(self):
         """Experts of the mixture by name."""
         return self.mixture.named_experts_
+
+    @property
+    def shown_names(self):
+        """What the experts are called where people read it."""
+        return shown_names(self.mixture)
+
+    @property
+    def only_stacks(self):
+        """Whether the gate says the same of every row."""
+        return only_stacks(self.mixture)
 
     @property
     def is_classifier(self):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from .._estimators.shown import CONSTANT_GATE
 from .._typing import Table
 from ._explanation import Explanation, explain, without_terms
 from ._numbers import number, signed
@@ -264,7 +265,8 @@ class _Chosen:
             raise _wrong("expert", expert, f"one of {explanation.names}")
         self.k = explanation.names.index(self.name)
         weight = explanation["gate"][row, self.k]
-        self.who = f"row {row}: {self.name} (weight {weight:.2f})"
+        shown = explanation.shown_names[self.k]
+        self.who = f"row {row}: {shown} (weight {weight:.2f})"
 
     def answer(self):
         """Names and values of the terms of the prediction, with title and label."""
@@ -308,7 +310,9 @@ class _Chosen:
         terms = self.own.gate_terms()
         value = of_place(terms, terms["value"][self.row], self.k)
         label = GATE_SCALES[terms.scale]
-        return self.named(terms), value, f"gate of {self.who}", label
+        said = f"gate of {self.who}"
+        said = f"{said}; {CONSTANT_GATE}" if self.own.only_stacks else said
+        return self.named(terms), value, said, label
 
     def named(self, terms):
         """Terms with the values of their columns."""

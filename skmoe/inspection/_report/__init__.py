@@ -13,7 +13,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from ..._estimators.shown import experts_in_words
+from ..._estimators.shown import CONSTANT_GATE, experts_in_words, left_out
 from ..._typing import Table
 from .._numbers import number
 from ._chosen import chosen_section
@@ -228,6 +228,11 @@ def _summary(given):
         ("Rows", f"{count}{drawn}"),
         ("Columns", str(rows.X.shape[1])),
     ]
+    if given.own.only_stacks:
+        found.append(("Gate", CONSTANT_GATE.removeprefix("the gate is ")))
+    lost = left_out(model)
+    if lost:
+        found.append(("Left out", "; ".join(lost)))
     if given.own.before:
         steps = [name for own in given.own.before for name, _ in own.steps]
         found.insert(1, ("After", ", ".join(steps)))

@@ -2,10 +2,9 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 
-from ...experts._base import CorrectedExpert, traits
+from ..._estimators.shown import kind_name
+from ...experts._base import traits
 from .._additive import curved_experts
 from .._curves import CurveDisplay
 from .._numbers import number
@@ -54,21 +53,13 @@ def expert_section(given):
 def _kinds(given):
     shown = given.keys.order
     experts = given.own.named_experts_.values()
-    kinds = [_kind(expert) for expert in experts]
+    kinds = [kind_name(expert) for expert in experts]
     if len(set(kinds)) == 1:
         return Words(f"Kind of all experts: {kinds[0]}.")
     each = (f"{given.keys.names[k]}: {kinds[k]}" for k in shown[:MOST_NAMED])
     return Words(
         "Kinds: " + ", ".join(each) + ("." if len(shown) <= MOST_NAMED else " …")
     )
-
-
-def _kind(expert):
-    """Class of an expert, as the user knows it."""
-    while isinstance(expert, (CorrectedExpert, FrozenEstimator)):
-        expert = expert.estimator
-    expert = expert[-1] if isinstance(expert, Pipeline) else expert
-    return type(expert).__name__
 
 
 # -- curves ----------------------------------------------------------------------

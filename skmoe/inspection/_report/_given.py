@@ -162,7 +162,7 @@ class Given:
     def keys(self):
         """Names, order and colours of the experts."""
         order = np.argsort(-self.load, kind="stable").tolist()
-        return Keys([str(name) for name in self.own.named_experts_], order)
+        return Keys(self.own.shown_names, order)
 
     @property
     def outputs(self):

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from ..._estimators.shown import CONSTANT_GATE
 from .._numbers import in_order, number
 from .._regimes import EVERYWHERE, N_REPEATS, telling_columns, told
 from .._tables import expert_usage, gate_importance
@@ -29,6 +30,10 @@ OWN_ERRORS = (
     "is responsible: the root of its mean squared error, or a share of rows. An expert "
     "takes the rows that fit it, so that this is mostly less than the error of the "
     "mixture where the expert leads, which stands in the next section."
+)
+STACKS = (
+    f"{CONSTANT_GATE.capitalize()}. The weights of the experts are the same for every "
+    "row, so that no row has an expert of its own."
 )
 WIDE = (
     "The table is sparse, or has more columns than regimes are told by, so that they "
@@ -127,10 +132,12 @@ def answer_of(given, k):
 
 def serving_section(given, telling):
     """Who serves whom: loads, and gate weights along the columns that matter."""
-    parts = [_usage(given)]
+    parts = [Words(STACKS)] if given.own.only_stacks else []
+    parts.append(_usage(given))
     if given.rows.y is not None:
         parts.append(Words(OWN_ERRORS))
-    if not telling.is_wide and len(given.keys.names) > 1:
+    single = len(given.keys.names) == 1 or given.own.only_stacks
+    if not telling.is_wide and not single:
         parts += _along(telling)
     if len(given.model.gate_.nodes()) > 1 and given.model.n_members == 1:
         parts += [

@@ -14,10 +14,9 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from ...experts._base import seed_unseeded
 from ...experts._corrected import LocallyCorrectedClassifier, LocallyCorrectedRegressor
 from ...experts._encoding import numeric_encoding, ordinal_encoding
-from ...experts._foreign import fit_expert
+from ...experts._foreign import fit_expert, seed_unseeded
 from .._folds import predict_fold
 from .gate_stage import mean_and_error
 
@@ -45,17 +44,35 @@ class LocalCorrection(NamedTuple):
     models : list of a fitted classifier, or of a regressor per output
         None where its share is zero.
     share : (1,), or (d,), by which the models count
+    part : float, of the variance of corrected answers, that the models have
     """
 
     encoder: Any
     models: list
     share: np.ndarray
+    part: float
 
     def around(self, expert, classes):
         """The fitted expert with its correction."""
+        own = {"part": self.part}
         if classes is None:
-            return LocallyCorrectedRegressor(expert, *self)
-        return LocallyCorrectedClassifier(expert, *self, classes)
+            return LocallyCorrectedRegressor(expert, *self[:3], **own)
+        return LocallyCorrectedClassifier(expert, *self[:3], classes, **own)
+
+
+def part_of_variance(kept, added, weight):
+    """Of the variance of ``kept + added`` (n, d), the part that ``added`` has.
+
+    By covariances with the sum, so that the parts of both add up to one.
+    """
+    weight = weight / weight.sum()
+    own, whole = (x - weight @ x for x in (added, kept + added))
+    total = weight @ whole**2
+    moves = total > 0
+    if not moves.any():
+        return 0.0
+    parts = (weight @ (own * whole))[moves] / total[moves]
+    return float(np.clip(parts.mean(), 0.0, 1.0))
 
 
 def check_local(model, task):
@@ -169,7 +186,9 @@ class Corrector:
             return answers, None
         models = self.fitted(inputs, answers, share)
         corrected = self.kind.mixed(answers, opinion, share)
-        return corrected, LocalCorrection(encoder, models, share)
+        parts = self.kind.parts(answers, opinion, share)
+        part = part_of_variance(*parts, self.weight)
+        return corrected, LocalCorrection(encoder, models, share, part)
 
     def unseen(self, inputs, answers, fold):
         """What models say of the rows that a fold leaves out, (m, d)."""
