@@ -34,6 +34,7 @@ from skmoe.trainers._task import Task
 from skmoe.trainers._two_stage.local_corrections import (
     Opinions,
     Residuals,
+    local_model,
     part_of_variance,
 )
 
