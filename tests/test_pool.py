@@ -383,7 +383,7 @@ def test_a_first_look_and_folds_until_there_are_rows_enough(monkeypatch):
 
     fit = OutOfFold.fit
     monkeypatch.setattr(OutOfFold, "fit", counted)
-    monkeypatch.setattr(earning, "ENOUGH_ROWS", 50)
+    monkeypatch.setattr(earning, "ENOUGH_VALUES", 50)
     monkeypatch.setattr(earning, "MOST_LOOKED_AT", 60)
     X, y = raw_table()
     model = MoERegressor(QUICK, trainer="two-stage", random_state=0).fit(X, y)

@@ -23,8 +23,9 @@ from .out_of_fold import OutOfFold, arguments, check_finite
 FIRST_GAIN, LAST_GAIN = 1e-3, 2.5e-4
 # Rows that a first look trains on, and is judged by, at most.
 MOST_LOOKED_AT = 5000
-# Rows left out by which a gate is fitted well, and folds that this takes at least.
-ENOUGH_ROWS, FEWEST_FOLDS = 1800, 2
+# Rows left out by which gate and corrections are fitted well: of values, and of classes,
+# which say less; and folds that this takes at least.
+ENOUGH_VALUES, ENOUGH_CLASSES, FEWEST_FOLDS = 1800, 4000, 2
 # Share of a budget of time that is left for the gate.
 RESERVE = 0.1
 # Boosted trees that correct an answer, over those that give one, in CPU time.
@@ -311,7 +312,9 @@ class PoolGrowth:
             one_more = self._to_come(self.looks) / FEWEST_FOLDS
             if self._time_left() < one_more + self._to_come(self.looks):
                 return True
-        return sum(len(test) for _, test in folds) >= ENOUGH_ROWS
+        classes = self.seen.task.rows.classes
+        enough = ENOUGH_VALUES if classes is None else ENOUGH_CLASSES
+        return sum(len(test) for _, test in folds) >= enough
 
     def has_room(self, n_experts):
         """Whether budgets leave room for corrections by trees."""
