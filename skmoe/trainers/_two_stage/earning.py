@@ -23,8 +23,8 @@ from .out_of_fold import OutOfFold, arguments, check_finite
 FIRST_GAIN, LAST_GAIN = 1e-3, 2.5e-4
 # Rows that a first look trains on, and is judged by, at most.
 MOST_LOOKED_AT = 5000
-# Rows left out by which gate and corrections are fitted well: of values, and of classes,
-# which say less; and folds that this takes at least.
+# Rows left out by which gate and corrections are fitted well: of values, and of
+# classes, which say less; and folds that this takes at least.
 ENOUGH_VALUES, ENOUGH_CLASSES, FEWEST_FOLDS = 1800, 4000, 2
 # Share of a budget of time that is left for the gate.
 RESERVE = 0.1
