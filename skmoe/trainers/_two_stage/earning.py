@@ -27,7 +27,7 @@ MOST_LOOKED_AT = 5000
 # classes, which say less; and folds that this takes at least.
 ENOUGH_VALUES, ENOUGH_CLASSES, FEWEST_FOLDS = 1800, 4000, 2
 # Share of a budget of time that is left for the gate.
-RESERVE = 0.1
+RESERVE = 0.15
 # Boosted trees that correct an answer, over those that give one, in CPU time.
 CORRECTION_PRICE = 0.5
 IDLE = "adds nothing to the others"
@@ -129,7 +129,7 @@ class Grown(NamedTuple):
     @property
     def has_room(self):
         """Whether budgets bear corrections by trees."""
-        return self.growth is None or self.growth.has_room(len(self.kept))
+        return self.growth is None or self.growth.has_room(self.kept)
 
     def unkept(self, experts, begun):
         """What became of budgets, in a sentence, or None; see ``PoolGrowth``."""
@@ -169,10 +169,8 @@ class PoolGrowth:
         self._look_at_members()
         kept = self._worth_it(self._of_looks(), list(self.looks), FIRST_GAIN)
         kept = self._small_enough(kept)
-        seen = self._settled(kept)
-        self._fit_folds(seen, kept)
-        again = self._worth_it(seen, kept, LAST_GAIN)
-        seen = seen.of_experts([kept.index(k) for k in again])
+        seen, kept = self._fit_folds(self._settled(kept), kept)
+        seen, again = self._left(seen, kept, LAST_GAIN)
         self._latency = sum(self.looks[k].latency for k in again)
         return Grown(again, seen, self)
 
@@ -297,34 +295,45 @@ class PoolGrowth:
         return own
 
     def _fit_folds(self, seen, kept):
-        """Folds one after another, until the gate has rows enough."""
+        """Folds one after another, until the gate has rows enough.
+
+        Returns the ``OutOfFold`` and the numbers of the members that go through all.
+        """
         for number in range(1, len(seen.folds)):
-            if self._has_enough(seen.folds[:number]):
+            if self._has_enough(seen.folds[:number], kept):
                 seen.folds = seen.folds[:number]
                 break
+            if number > 1:
+                seen, kept = self._left(seen, kept, FIRST_GAIN)
             seen.fit([number])
             self.charged += sum(map(self._seconds, kept))
+        return seen, kept
 
-    def _has_enough(self, folds):
+    def _left(self, seen, kept, gain):
+        """The same of the members that earn their cost."""
+        again = self._worth_it(seen, kept, gain)
+        return seen.of_experts([kept.index(k) for k in again]), again
+
+    def _has_enough(self, folds, kept):
         if is_splitter(self.seen.cv) or len(folds) < FEWEST_FOLDS:
             return False
         if self.terms.max_time is not None:
-            one_more = self._to_come(self.looks) / FEWEST_FOLDS
-            if self._time_left() < one_more + self._to_come(self.looks):
+            # Another fold, and all rows, which are more than those of a fold.
+            if self._time_left() < 1.5 * self._to_come(kept):
                 return True
         classes = self.seen.task.rows.classes
         enough = ENOUGH_VALUES if classes is None else ENOUGH_CLASSES
         return sum(len(test) for _, test in folds) >= enough
 
-    def has_room(self, n_experts):
+    def has_room(self, kept):
         """Whether budgets leave room for corrections by trees."""
         if self.terms.is_small:
             return False
         if self.terms.max_time is None:
             return True
         unit = self._unit() * self._growth()
-        price = 4 * CORRECTION_PRICE * n_experts * unit
-        return price + self._to_come(self.looks) / FEWEST_FOLDS < self._time_left()
+        price = 4 * CORRECTION_PRICE * len(kept) * unit
+        return price + self._to_come(kept) / FEWEST_FOLDS < self._time_left()
 
     def _price(self, k):
         return self.terms.prices.get(self.names[k], 1.0)
