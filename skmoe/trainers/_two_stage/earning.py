@@ -317,10 +317,10 @@ class PoolGrowth:
     def _has_enough(self, folds, kept):
         if is_splitter(self.seen.cv) or len(folds) < FEWEST_FOLDS:
             return False
-        if self.terms.max_time is not None:
-            # Another fold, and all rows, which are more than those of a fold.
-            if self._time_left() < 1.5 * self._to_come(kept):
-                return True
+        # Another fold, and all rows, which are more than those of a fold.
+        is_bounded, to_come = self.terms.max_time is not None, 1.5 * self._to_come(kept)
+        if is_bounded and self._time_left() < to_come:
+            return True
         classes = self.seen.task.rows.classes
         enough = ENOUGH_VALUES if classes is None else ENOUGH_CLASSES
         return sum(len(test) for _, test in folds) >= enough
