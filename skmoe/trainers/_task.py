@@ -252,6 +252,7 @@ class Fit:
     before : experts and likelihoods at the maximum of the penalised objective, where
         those of the fit are without what the penalty put into them; or None
     reasons : why members of a pool that are not kept were left out, by name
+    calibration : Calibration of the levels of the mixture's distribution, or None
     """
 
     gate: Any
@@ -268,6 +269,7 @@ class Fit:
     state: Any = None
     before: Any = None
     reasons: dict = field(default_factory=dict)
+    calibration: Any = None
 
     @property
     def objective_parts(self):

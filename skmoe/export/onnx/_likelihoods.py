@@ -102,7 +102,7 @@ def _row_cdf(own, graph, prediction, inputs, y):
 
 def _row_quantile(own, graph, prediction, inputs, level):
     sigma = _row_sigma(own, graph, prediction, inputs)
-    return _located(graph, prediction, float(special.ndtri(level)), sigma)
+    return _located(graph, prediction, special.ndtri(level), sigma)
 
 
 # -- heavy tails --------------------------------------------------------------
