@@ -87,6 +87,8 @@ class Predictive:
 
         The distribution function of the mixture is inverted row by row; it lies
         between those of its experts, so that the root is bracketed from the start.
+        After training in two stages the levels are those that came true for rows left
+        out, see :class:`~skmoe.trainers.TwoStage`.
 
         Parameters
         ----------

@@ -405,7 +405,8 @@ classifier, default="softmax"
             For a source the answer is an iterator over its batches.
         return_std : bool, default=False
             Also return the standard deviation of the mixture: the spread of each
-            expert and the disagreement between them.
+            expert and the disagreement between them; after training in two stages
+            scaled to the errors of rows left out.
         offset, trials : array-like of shape (n,), default=None
             As in :meth:`fit`; without them the mean is a rate, or a chance.
 

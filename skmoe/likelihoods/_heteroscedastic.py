@@ -54,8 +54,8 @@ class HeteroscedasticGaussian(Likelihood):
         additive experts no other model will do, and it has the knots of theirs.  None
         is that, with the parameters of the expert, around an additive expert, and
         around others ``LinearExpert(alpha=p)`` for p columns, by which the log-variance
-        differs by about one between rows a priori, however many columns there are; it
-        reads finite numbers.
+        differs by about one between rows a priori, however many columns there are.  It
+        reads any table: text is one-hot encoded, gaps are filled and marked.
     floor : float, default=1e-6
         Smallest variance of a row, as a fraction of the variance of y.
 

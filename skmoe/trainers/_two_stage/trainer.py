@@ -53,7 +53,9 @@ class TwoStage(Trainer):
     calibrate : bool, default=True
         Whether answers are corrected: an affine function of each regressor's; a
         temperature of each classifier's, and an offset of each class (none if the folds
-        differ much in the shares of the classes, as those of ordered rows may).
+        differ much in the shares of the classes, as those of ordered rows may).  Of
+        regressors also the levels of quantiles and intervals, and the standard
+        deviation, by 50 rows left out or more.
     alphas : sequence of float or None, default=(1, 10, 100, 1000, 10000, inf)
         Penalties of the gate to choose from; the strongest of those within a standard
         error of the best is taken (half of one where the gate is trained for
