@@ -338,6 +338,15 @@ def test_gaps_that_come_later_count_as_the_mean():
     np.testing.assert_allclose(own.at(later).sigma_, own.at(filled).sigma_)
 
 
+@pytest.mark.parametrize("expert", [LinearExpert(), "additive"])
+def test_rows_far_out_have_a_spread_of_the_training_rows(expert):
+    X, y, _ = made(200)
+    model = two(experts=expert, n_experts=1).fit(X, y)
+    _, known = model.predict(X, return_std=True)
+    _, far = model.predict([[1e3, 0.0], [-1e3, 0.0]], return_std=True)
+    assert 0.999 * known.min() < far.min() < far.max() < 1.001 * known.max()
+
+
 def test_warm_starts_keep_their_model_of_the_variance():
     X, y, _ = made(200)
     model = two(warm_start=True).fit(X, y)
