@@ -11,6 +11,7 @@ import time
 import warnings
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 
 from skmoe import MoERegressor
@@ -66,27 +67,36 @@ def site(n_rows, cut, seed):
 def transfer():
     """R squared on a new site with 80 rows of its own; means of five of them."""
     trainer = Gradient(objective="prediction")
-    model = MoERegressor(MLPExpert((32,)), 3, trainer=trainer, random_state=0)
-    old = model.fit(*site(3000, 0.0, 0))
-    found = {}
-    for seed in range(1, N_SEEDS + 1):
-        few, test = site(80, 0.7, seed), site(2000, 0.7, seed + 100)
-        fresh = MoERegressor(MLPExpert((32,)), 3, trainer=trainer, random_state=0)
-        models = {
-            "old model": old,
-            "new model of 80 rows": fresh.fit(*few),
-            "all parameters go on": fine_tune(old, *few),
-            "all, pulled back (l2_sp=10)": fine_tune(old, *few, l2_sp=10.0),
-            "only the gate goes on": fine_tune(old, *few, freeze="experts"),
-            "only the gate, pulled back": fine_tune(
-                old, *few, freeze="experts", l2_sp=1.0
-            ),
-        }
-        for name, own in models.items():
-            found.setdefault(name, []).append(own.score(*test))
+    mixtures = {
+        "networks, by gradient": MoERegressor(
+            MLPExpert((32,)), 3, trainer=trainer, random_state=0
+        ),
+        "piecewise-linear, by EM": MoERegressor(
+            None, 3, expert_features="piecewise-linear", random_state=0
+        ),
+    }
     print("\ngeneralisation and transfer: R squared at the new site")
-    for name, scores in found.items():
-        print(f"{name}: {np.mean(scores):.3f} (least {min(scores):.3f})")
+    for kind, model in mixtures.items():
+        found = {}
+        old = model.fit(*site(3000, 0.0, 0))
+        for seed in range(1, N_SEEDS + 1):
+            few, test = site(80, 0.7, seed), site(2000, 0.7, seed + 100)
+            models = {
+                "old model": old,
+                "new model of 80 rows": clone(model).fit(*few),
+                "all parameters go on": fine_tune(old, *few),
+                "all, pulled back (l2_sp=10)": fine_tune(old, *few, l2_sp=10.0),
+                "all, hardly pulled (l2_sp=0.1)": fine_tune(old, *few, l2_sp=0.1),
+                "only the gate goes on": fine_tune(old, *few, freeze="experts"),
+                "only the gate, pulled back": fine_tune(
+                    old, *few, freeze="experts", l2_sp=1.0
+                ),
+            }
+            for name, own in models.items():
+                found.setdefault(name, []).append(own.score(*test))
+        for name, scores in found.items():
+            mean, least = np.mean(scores), min(scores)
+            print(f"{kind}, {name}: {mean:.3f} (least {least:.3f})")
 
 
 def interpretation():

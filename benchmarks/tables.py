@@ -35,7 +35,7 @@ from tables_report import report
 MAX_ROWS = 4000
 REPEATED_BELOW = 5000
 FOLDS = 5
-SLOW = ("EBM",)
+SLOW = ("EBM", "RealMLP", "TabM")
 
 
 def load_parquet(folder, name):

@@ -12,25 +12,18 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ._estimators.answers import fitted_mixture
-from ._estimators.base import BaseMoE, check_freeze
-from ._estimators.fitted import commit
+from ._estimators.base import BaseMoE, after_fit, check_freeze
+from ._estimators.common import with_common
+from ._estimators.fitted import commit, settled
 from ._estimators.parts import adapt_expert
-from ._estimators.training import (
-    given_rows,
-    make_task,
-    positive_rows,
-    training_size,
-    with_shared,
-)
-from ._estimators.views import training_views
+from ._estimators.training import given_rows, training_size
 from ._sklearn import safe_indexing
 from ._stamp import public
 from ._tables.table import row_weights
 from ._typing import Table
 from ._warnings import heard, tell
 from .engines import run_calls
-from .experts._base import reads_numbers
+from .experts._base import reads_numbers, traits
 from .experts._foreign import fit_expert, warn_without_weight
 
 __all__ = ["fine_tune", "pretrain_experts"]
@@ -139,14 +132,21 @@ def fine_tune(
 ) -> BaseEstimator:
     """Train a fitted mixture on further rows, from where it is.
 
-    All epochs of its trainer, with early stopping, from the parameters that it has:
-    for another site, machine or season that has few rows of its own.  Parts may stay
-    as they are, to the last bit, and the others may be held near what they were.
+    All iterations of EM, or all epochs of a gradient with early stopping, from the
+    parameters that it has: for another site, machine or season that has few rows of its
+    own.  Parts may stay as they are, to the last bit, and the others may be held near
+    what they were.
+
+    Under EM any part may stay, and linear experts and softmax gates may be held near;
+    where either is asked for, penalties by evidence stay as they were chosen, and no
+    expert is removed.  Without both it is a plain fit that starts where the old one
+    ended.
 
     Parameters
     ----------
     model : fitted MoERegressor or MoEClassifier
-        Trained by gradient, with experts that are networks.  It is left as it is.
+        Trained by EM or hard EM, or by gradient with experts that are networks.  It is
+        left as it is.
     X : array-like or data frame of shape (n, p)
         Rows with the columns that the mixture was fitted to.
     y : array-like of shape (n,) or (n, n_outputs)
@@ -154,7 +154,8 @@ def fine_tune(
         What stays: all experts, the gate, or experts of these names.
     l2_sp : float, default=0.0
         Penalty of the squared distance of the parameters from where they start, in
-        units of rows, as ``alpha`` of the parts is one of their distance from zero.
+        units of rows, as ``alpha`` of the parts is one of their distance from zero:
+        those of columns that are standardised as in the first fit, intercepts too.
     sample_weight : array-like of shape (n,), default=None
 
     Returns
@@ -164,8 +165,8 @@ def fine_tune(
     Raises
     ------
     ValueError
-        If the mixture was trained in another way, has several members, or ``freeze``
-        or ``l2_sp`` make no sense.
+        If the mixture was trained in another way, has several members, ``freeze`` or
+        ``l2_sp`` make no sense, or a part that moves cannot be held near.
 
     See Also
     --------
@@ -192,23 +193,24 @@ def fine_tune(
     """
     _check_tuned(model, l2_sp)
     own = copy.deepcopy(model)
-    parts = own._resolve()
+    parts, _ = settled(own, own._resolve(), goes_on=True)
     check_freeze(freeze, parts.names, "fine_tune")
     (previous,) = own._previous(parts)
     learned = own._learned
     table = learned.views.read(own, X)
     read = own._target.read_batch(y, table, sample_weight, own, learned.target, None)
     given = given_rows(table, *read)
-    views = learned.views.spread(previous.kept, len(parts.experts))
-    seen = training_views(views, table, parts)
-    task = make_task(own, parts, given, seen)
-    task = task.with_rows(size=training_size(parts, given, {}))
-    task = positive_rows(with_shared(task, fitted_mixture(own).offset(table)))
+    size = training_size(parts, given, {})
+    parts, task, learned = after_fit(own, parts, previous, given, size)
+    if any(traits(expert).shares for expert in parts.experts):
+        task = with_common(own, task, parts.experts, learned.views.experts)
     rng = check_random_state(own.random_state)
     task = task.with_recipe(seed=int(rng.randint(2**31 - 1)))
-    task = task.with_start(freeze=freeze, pull=float(l2_sp)).going_on(previous)
-    fit = parts.trainer.fit(task.rows, task.recipe, task.start, task.report)
-    commit(own, learned._replace(views=views), task, [task.numbered(fit)])
+    task = task.with_start(freeze=freeze, pull=float(l2_sp))
+    # Of those that are left, where some experts were lost.
+    left = task.going_on(previous)
+    fit = parts.trainer.fit(left.rows, left.recipe, left.start, left.report)
+    commit(own, learned, task, [left.numbered(fit)])
     return own
 
 
@@ -228,8 +230,8 @@ def _check_tuned(model, l2_sp):
         raise ValueError(
             f"fine_tune got a mixture with trainer={model.trainer!r} and "
             f"n_members={model.n_members}, but expected one member that was trained by "
-            "gradient; fit it so, or wrap its experts in FrozenEstimator and fit a new "
-            "gate to them."
+            "EM or by gradient; fit it so, or wrap its experts in FrozenEstimator and "
+            "fit a new gate to them."
         )
 
 

@@ -350,6 +350,7 @@ TRAINERS = {
         early_stopping=pick(rng, [True, False]),
         objective=pick(rng, ["likelihood", "prediction"]),
         losses=pick(rng, [(), (LoadBalancingLoss(),), (ImportanceLoss(),)]),
+        min_load=pick(rng, [None, None, 0.3]),
     ),
     "two-stage": lambda rng: TwoStage(
         cv=2,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 if not FOLDER.exists():
@@ -330,3 +331,99 @@ def test_partitions_of_the_cluster_hold_all_rows():
     for n_parts in PARTITIONS:
         sizes = uneven(1000, n_parts)
         assert (len(sizes), sum(sizes), sizes[1]) == (n_parts, 1000, 0)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_deep_rivals_have_the_time_of_the_mixture(tmp_path, monkeypatch, capsys):
+    import deep_rivals
+    import network_experts
+
+    from skmoe.experts import MLPExpert
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 2))
+    for name, y in (("smooth", X[:, 0] ** 2), ("sides", (X[:, 0] > 0).astype(int))):
+        frame = pd.DataFrame({"u": X[:, 0], "v": X[:, 1], "y": y})
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    limits = []
+
+    def tree(fit, classify, seed, seconds):
+        limits.append(seconds)
+        kind = DecisionTreeClassifier if classify else DecisionTreeRegressor
+        return kind(max_depth=2, random_state=seed)
+
+    def small(classify, seed):
+        yield network_experts.mixture(classify, seed, MLPExpert((4,)))
+
+    monkeypatch.setattr(deep_rivals, "settings", small)
+    monkeypatch.setattr(deep_rivals, "N_MEMBERS", 1)
+    monkeypatch.setattr(deep_rivals, "CLASSES", ("sides",))
+    monkeypatch.setattr(deep_rivals, "RIVALS", {"TabM": tree})
+    command = ["deep_rivals.py", "run", "--data", str(tmp_path), "--folds", "2"]
+    command += ["--tables", "smooth", "sides", "--out", str(tmp_path / "out.parquet")]
+    monkeypatch.setattr(sys, "argv", command)
+    deep_rivals.main()
+    rows = pd.read_parquet(tmp_path / "out.parquet")
+    ours = rows[rows.model == "mixture"]
+    assert sorted(set(limits) - {None}) == sorted(ours.seconds)
+    # Unlimited on the first fold only.
+    assert limits.count(None) == 2
+    assert len(rows) == 2 * (2 * 2 + 1)
+    assert set(ours.what) == {"4, standardised"}
+    deep_rivals.main()
+    assert len(limits) == 6
+    monkeypatch.setattr(sys, "argv", ["deep_rivals.py", "report", *command[-2:]])
+    capsys.readouterr()
+    deep_rivals.main()
+    shown = capsys.readouterr().out
+    first = rows[rows.fold == 0].pivot(index="table", columns="model", values="loss")
+    ratio = first.loc["sides", "mixture"] / first.loc["sides", "TabM"]
+    line = next(own for own in shown.split("\n") if own.startswith("| sides"))
+    assert f" | {ratio:.3f} | " in line
+    assert "all: mixture / TabM, in its time" in shown
+
+
+def test_documented_deep_rivals_are_those_stored(monkeypatch, capsys):
+    import deep_rivals
+
+    documented = (FOLDER.parent / "docs" / "measurements.md").read_text()
+    out = str(FOLDER / "results" / "deep_rivals.parquet")
+    monkeypatch.setattr(sys, "argv", ["deep_rivals.py", "report", "--out", out])
+    deep_rivals.main()
+    blocks = [b for b in capsys.readouterr().out.split("\n\n") if b.startswith("|")]
+    # Losses, seconds and pairs.
+    assert len(blocks) == 3
+    for block in blocks:
+        table = "\n".join(line for line in block.split("\n") if line.startswith("|"))
+        assert table in documented
+
+
+def test_tabm_stops_in_time_or_by_held_out_rows(monkeypatch):
+    pytest.importorskip("tabm")
+    from rivals import tab_m
+
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(150, 2)), np.ones(150)])
+    brief = tab_m.TabMRegressor(seconds=0.01).fit(X, X[:, 0])
+    assert brief.n_epochs_ <= 1
+    assert brief.predict(X).shape == (150,)
+    # Whatever the first epoch brings, no later one is better.
+    monkeypatch.setattr(tab_m, "PATIENCE", 2)
+    monkeypatch.setattr(tab_m, "RATE", 0.0)
+    model = tab_m.TabMClassifier().fit(X, np.where(X[:, 0] > 0, "b", "a"))
+    assert model.n_epochs_ == pytest.approx(4)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
+
+
+@pytest.mark.thorough
+def test_trials_of_sparse_routing_are_relative_to_the_dense_mixture(tmp_path):
+    import sparse_trials
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(150, 2)), columns=["a", "b"])
+    frame["target"] = np.abs(frame.a) + 0.1 * rng.normal(size=150)
+    frame.to_parquet(tmp_path / "bend.parquet")
+    found = sparse_trials.losses(tmp_path, "bend", 1)
+    assert len(found) == len(sparse_trials.TRIALS)
+    # A line leaves nearly all of the spread; every trial finds the bend.
+    assert (found < 0.7 * frame.target.std()).all()

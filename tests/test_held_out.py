@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.linear_model import Ridge
+from sklearn.compose import make_column_transformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from skmoe import MoEClassifier, MoERegressor
 from skmoe.datasets import make_gated_regression
+from skmoe.experts import LinearExpert
 from skmoe.trainers import Gradient
 from skmoe.trainers._gradient.record import Record, joined
 from skmoe.trainers._gradient.validation import drawn
@@ -147,10 +154,67 @@ def test_what_cannot_be_held_out_is_refused(data):
     X, y = data
     with pytest.raises(ValueError, match="early_stopping=False"):
         fitted(X, y, validation=0.2, early_stopping=False)
-    trainer = Gradient(validation=(X, y), **SHORT)
-    model = MoERegressor(Ridge(), n_experts=2, trainer=trainer)
-    with pytest.raises(ValueError, match="give a mask"):
-        model.fit(X, y)
+
+
+FOREIGN = {
+    "ridge": Ridge(),
+    "tree": DecisionTreeRegressor(max_depth=3, random_state=0),
+    "neighbours": KNeighborsRegressor(7),
+    "pipeline": make_pipeline(StandardScaler(), Ridge()),
+    "mixed": [LinearExpert(), DecisionTreeRegressor(max_depth=3, random_state=0)],
+    "frozen": FrozenEstimator(LinearRegression()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.NoSampleWeightWarning")
+@pytest.mark.parametrize("start", ["linear", "random"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_rows_of_their_own_judge_experts_that_are_no_networks(data, name, start):
+    X, y = data
+    own, others = slice(0, 200), slice(200, 300)
+    experts = FOREIGN[name]
+    if name == "frozen":
+        fits = [LinearRegression().fit(X[rows], y[rows]) for rows in (own, others)]
+        experts = [FrozenEstimator(fit) for fit in fits]
+
+    def fit(max_refits, **given):
+        trainer = Gradient(max_epochs=8, max_refits=max_refits, start=start, **given)
+        model = MoERegressor(experts, 2, trainer=trainer, random_state=0)
+        return model.fit(X[own], y[own])
+
+    judged = fit(2, validation=(X[others], y[others]))
+    held, kept = (judged.history_[name] for name in ("held_out_loss", "kept"))
+    density = judged.log_density(X[own], y[own])
+    np.testing.assert_allclose(judged.log_likelihood_, density.sum())
+    found = -judged.log_density(X[others], y[others]).mean()
+    np.testing.assert_allclose(held[kept.index(True)], found)
+    # All else of the first round is as if they were not there.
+    judged = fit(1, validation=(X[others], y[others]))
+    whole = fit(1, early_stopping=False)
+    for one, other in zip(judged.experts_, whole.experts_, strict=True):
+        np.testing.assert_array_equal(one.predict(X), other.predict(X))
+    first, other = (own.history_["bound"][0] for own in (judged, whole))
+    np.testing.assert_allclose(first, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_rows_of_their_own_are_tables_too(data, kind):
+    frames = pytest.importorskip(kind)
+    X, y = data
+    town = np.where(X[:, 0] > 0, "north", "south")
+    table = frames.DataFrame({"a": X[:, 0], "b": X[:, 1], "town": town})
+    labels = np.where(y > 0, "up", "down")
+    reads = make_column_transformer(
+        (OneHotEncoder(), ["town"]), remainder="passthrough"
+    )
+    expert = make_pipeline(reads, LogisticRegression())
+    trainer = Gradient(validation=(table[:60], labels[:60]), max_refits=2, **SHORT)
+    model = MoEClassifier(
+        expert, 2, gate_features=["a", "b"], trainer=trainer, random_state=0
+    ).fit(table[60:], labels[60:])
+    kept = model.history_["kept"].index(True)
+    found = -model.log_density(table[:60], labels[:60]).mean()
+    np.testing.assert_allclose(model.history_["held_out_loss"][kept], found)
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "max_epochs", "temperature"])

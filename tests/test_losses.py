@@ -3,8 +3,17 @@
 import naive
 import numpy as np
 import pytest
+from sklearn.base import clone
 
+from skmoe import (
+    HierarchicalMoERegressor,
+    MoERegressor,
+    losses,
+    routers,
+    trainers,
+)
 from skmoe._numerics.tree import Tree
+from skmoe.datasets import make_regimes
 from skmoe.losses import (
     EntropyLoss,
     GateBatch,
@@ -25,7 +34,10 @@ from skmoe.routers import (
     TopPRouter,
 )
 from skmoe.routers._base import active_mask, among, make_routing
+from skmoe.trainers import Gradient, Recipe, Rows
 from skmoe.trainers._gradient import objectives
+from skmoe.trainers._gradient.task import GradientTask, Phase
+from skmoe.trainers._task import Task
 
 N, K = 12, 4
 LOSSES = {
@@ -442,3 +454,107 @@ def test_balancing_loss_acts_while_all_experts_are_active(router):
     assert value > 0.02
     assert np.all(slopes.logits[:, 0] > 0)
     assert np.all(slopes.logits[:, 1:] < 0)
+
+
+# -- what has an effect --------------------------------------------------------
+
+ALL = [vars(losses)[name] for name in losses.__all__ if name.endswith("Loss")]
+ALL.remove(losses.BaseLoss)
+ROUTERS = [
+    vars(routers)[name]()
+    for name in routers.__all__
+    if name.endswith("Router") and name != "BaseRouter"
+]
+ROUTERS += [NoisyTopKRouter(k) for k in (1, 3, 4)]
+ROUTERS += [NoisyTopKRouter(noise=0.0), TopKRouter(4), TopPRouter(training="sparse")]
+DATA = make_regimes(40, random_state=0)
+
+
+def of_size(kind, n_experts):
+    sized = kind is ParameterPenaltyLoss
+    return kind(np.arange(1.0, n_experts + 1)) if sized else kind()
+
+
+def gate_slope(parts, added):
+    """Gradient of the gate's parameters in a batch, as the main stage has it."""
+    X, y = DATA
+    views = [X] * len(parts.experts)
+    rows = Rows(X, views, y[:, None], y, None, np.ones(len(y)))
+    recipe = Recipe(
+        parts.gate, parts.router, parts.likelihood, parts.experts, parts.names
+    )
+    problem = GradientTask(Task(rows, recipe), "likelihood")
+    theta, every = problem.start(), np.arange(len(y))
+    theta += np.random.default_rng(1).normal(size=len(theta))
+    if parts.router.fits_first:
+        parts.router.fit(np.zeros((len(y), len(parts.experts))), X=X)
+    phase = Phase(1.0, dense=parts.router.soft_share == 1.0)
+    slope = np.zeros(len(theta))
+    rng = np.random.default_rng(2)
+    problem.gradient(theta, every, rng, phase, added, slope)
+    return slope[: problem.gate.n_parameters]
+
+
+def models(router, n_experts):
+    flat = MoERegressor(n_experts=n_experts, router=router.resized(n_experts))
+    if n_experts < 4:
+        return [flat]
+    tree = HierarchicalMoERegressor(branching=(2, 2), router=clone(flat.router))
+    return [flat, clone(flat).set_params(gate="sigmoid"), tree]
+
+
+@pytest.mark.parametrize(
+    "n_experts", [*(pytest.param(n, marks=pytest.mark.thorough) for n in (1, 2)), 4]
+)
+@pytest.mark.parametrize("router", ROUTERS, ids=repr)
+def test_a_loss_has_an_effect_or_says_why_not(router, n_experts):
+    for model in models(router, n_experts):
+        model.set_params(trainer=Gradient(), random_state=0)
+        parts = model._resolve()
+        plain = gate_slope(parts, [])
+        for kind in ALL:
+            loss = of_size(kind, n_experts)
+            found = loss.no_effect(parts.gate, parts.router, n_experts)
+            if found is None:
+                moved = np.abs(gate_slope(parts, [loss]) - plain).max()
+                assert moved > 1e-6, (loss, parts.gate)
+                continue
+            model.set_params(trainer=Gradient(losses=[loss], max_epochs=1))
+            says = rf"{kind.__name__}.* with .+; .+"
+            if found.by_size:
+                # One expert has all rows, wherever the logits of its gate go.
+                moved = np.abs(gate_slope(parts, [loss]) - plain).max()
+                assert moved == 0.0 or n_experts == 1, (loss, parts.gate)
+                with pytest.warns(UserWarning, match=says):
+                    model.fit(*DATA)
+                continue
+            with pytest.raises(ValueError, match=says):
+                model.fit(*DATA)
+
+
+def test_only_training_by_gradient_has_losses():
+    """So that no other trainer passes them over in silence."""
+    named = [
+        name
+        for name in trainers.__all__
+        if "losses" in getattr(vars(trainers)[name], "_get_param_names", list)()
+    ]
+    assert named == ["Gradient"]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_one_expert_has_nothing_to_share_out(kind):
+    trainer = Gradient(losses=[of_size(kind, 1)], max_epochs=1)
+    router = NoisyTopKRouter(1)
+    model = MoERegressor(n_experts=1, router=router, trainer=trainer)
+    said = f"{kind.__name__}, which has no effect with one expert.*; .*more experts"
+    with pytest.warns(UserWarning, match=said):
+        model.fit(*DATA)
+
+
+def test_even_loads_are_told_with_the_remedy():
+    trainer = Gradient(losses=[LoadLoss()], max_epochs=1)
+    model = MoERegressor(n_experts=2, router=NoisyTopKRouter(2), trainer=trainer)
+    said = r"no effect with router=NoisyTopKRouter\(\), .* all 2 experts.*; use k < 2"
+    with pytest.warns(UserWarning, match=said):
+        model.fit(*DATA)

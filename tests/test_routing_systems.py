@@ -8,6 +8,7 @@ import pytest
 from scipy.optimize import linprog
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.linear_model import Ridge
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe._kernels.routing import row_keys
@@ -380,3 +381,83 @@ def test_a_shared_expert_is_trained_jointly(regression):
     np.testing.assert_allclose(
         same.fit(X, y).predict(X), clone(model).fit(X, y).predict(X)
     )
+
+
+# -- equal parts ---------------------------------------------------------------
+
+
+class Seen(BalancedRouter):
+    """A balanced router that notes the routings of training and of prediction."""
+
+    seen = ([], [])
+
+    def route(self, log_gate, *, X=None, rng=None, training=False):
+        routing = super().route(log_gate, X=X, rng=rng, training=training)
+        self.seen[training].append(routing)
+        return routing
+
+
+def noted(call):
+    """Routings of prediction, and of training, of what is called."""
+    Seen.seen = ([], [])
+    call()
+    return Seen.seen
+
+
+BALANCED = {
+    "em": MoERegressor(n_experts=3),
+    "hard em": MoERegressor(n_experts=3, trainer="hard-em"),
+    "stepwise": MoERegressor(Ridge(), 3, trainer=EM(max_refits=4)),
+    "networks": MoERegressor(MLPExpert((4,)), 3, trainer=Gradient(max_epochs=25)),
+    "random": MoERegressor(
+        n_experts=3, trainer=Gradient(max_epochs=10, batch_size=50, start="random")
+    ),
+    "no networks": MoERegressor(
+        Ridge(), 3, trainer=Gradient(max_epochs=10, max_refits=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_balanced_training_is_even_in_every_batch(regression, name):
+    X, y = regression
+    model = clone(BALANCED[name]).set_params(router=Seen(), random_state=0)
+    weight = np.random.default_rng(0).uniform(0.1, 3.0, size=len(y))
+    predicted, trained = noted(lambda: model.fit(X, y, weight))
+    sizes = {len(own.indices) for own in trained}
+    whole = name in ("em", "hard em", "stepwise")
+    assert trained
+    assert sizes == {len(y)} if whole else max(sizes) <= 0.9 * len(y)
+    for routing in trained:
+        assert (routing.indices >= 0).all()
+        assert np.ptp(routing.load) <= 1
+    if not whole:
+        # Held-out rows are judged as they would be predicted.
+        assert max(np.ptp(own.load) for own in predicted) > 1
+        sparse = [own == "sparse" for own in model.history_["phase"]]
+        guided = model.trainer.start == "linear"
+        assert all(sparse) != guided
+    if name == "no networks":
+        # Experts are fitted to all training rows at once.
+        assert max(sizes) > model.trainer.batch_size
+    best = model.gate_.predict_log_proba(X).argmax(axis=1)
+    np.testing.assert_array_equal(model.route(X).indices[:, 0], best)
+
+
+def test_batches_that_go_on_are_balanced(regression):
+    X, y = regression
+    trainer = Gradient(max_epochs=5, batch_size=50)
+    model = MoERegressor(n_experts=3, router=Seen(), trainer=trainer, random_state=0)
+    model.partial_fit(X[:120], y[:120])
+    predicted, trained = noted(lambda: model.partial_fit(X[120:240], y[120:240]))
+    assert [len(own.indices) for own in trained] == [50, 50, 20]
+    assert max(np.ptp(own.load) for own in trained) <= 1
+
+
+@pytest.mark.parametrize("n_rows", [1025, 2500, 3071])
+def test_parts_of_large_batches_are_balanced_together(n_rows):
+    log_gate = np.log(np.random.default_rng(1).dirichlet([2.0, 0.2, 0.1], size=n_rows))
+    load = BalancedRouter().route(log_gate, training=True).load
+    assert load.sum() == n_rows
+    assert np.ptp(load) <= 1
+    assert np.ptp(BalancedRouter().route(log_gate).load) > n_rows / 3

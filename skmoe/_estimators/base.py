@@ -297,7 +297,6 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
                 f"partial_fit got n_members={self.n_members}, but expected 1; train "
                 "the members one by one and average their predictions."
             )
-        before = read_before(self)
         parts, counts = settled(self, self._resolve(), goes_on=True)
         check_freeze(freeze, parts.names)
         (previous,) = self._previous(parts) or (None,)
@@ -312,16 +311,7 @@ class BaseMoE(CallbackSupportMixin, TransformerMixin, Evaluation, ExpertParamete
         size = training_size(parts, given, sizes or {})
         if previous is None:
             return first_batch(self, parts, given, reading, freeze, counts, size)
-        n_outputs = {"n_outputs": given.target.n_outputs}
-        check_same(before, n_outputs, type(self).__name__)
-        shared, offset = self._learned.shared, fitted_mixture(self).offset(table)
-        views = views.spread(previous.kept, len(parts.experts))
-        parts = placed(self, parts, views, table)
-        seen = training_views(views, table, parts)
-        task = make_task(self, parts, given, seen).with_rows(size=size)
-        task = positive_rows(with_shared(task, offset))
-        widths, choice = widths_of(parts.names, seen), self._learned.choice
-        learned = Learned(views, given.target, shared, widths, choice=choice)
+        parts, task, learned = after_fit(self, parts, previous, given, size)
         fit = train_batch(self, parts, task, previous, freeze)
         commit(self, learned, task, [fit])
         return self
@@ -369,6 +359,21 @@ def check_groups(model, X, y, sample_weight, groups):
     given = given_rows(table, *rows, known)
     views = fit_views(reading, parts.by_name(), given, model.random_state)
     check_constant(parts, given, views.gate, model)
+
+
+def after_fit(model, parts, previous, given, size):
+    """Placed parts, the task of rows that come after a fit, and what is ``Learned``."""
+    table, before = given.table, model._learned
+    n_outputs = {"n_outputs": given.target.n_outputs}
+    check_same(read_before(model), n_outputs, type(model).__name__)
+    views = before.views.spread(previous.kept, len(parts.experts))
+    parts = placed(model, parts, views, table)
+    seen = training_views(views, table, parts)
+    task = make_task(model, parts, given, seen).with_rows(size=size)
+    task = positive_rows(with_shared(task, fitted_mixture(model).offset(table)))
+    widths = widths_of(parts.names, seen)
+    known = views, given.target, before.shared, widths
+    return parts, task, Learned(*known, choice=before.choice)
 
 
 def first_batch(model, parts, given, reading, freeze, counts, size):

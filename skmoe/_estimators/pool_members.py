@@ -28,6 +28,7 @@ from ..experts._forest import CompactForest
 from ..experts._linear import LinearExpert
 from ..experts._mlp import MLPExpert
 from ..gates import SoftmaxGate
+from ..trainers import Gradient
 from .classifier import MoEClassifier
 from .regressor import MoERegressor
 
@@ -222,7 +223,7 @@ def _forest(classify):
     if classify:
         trees = ExtraTreesClassifier(n_estimators=60)
     else:
-        trees = ExtraTreesRegressor(n_estimators=60, min_samples_leaf=2)
+        trees = ExtraTreesRegressor(n_estimators=60)
     last = CompactForest(trees)
     return TablePipeline([("encode", ordinal_encoding(-1)), ("forest", last)])
 
@@ -241,7 +242,8 @@ def _mixture_kind(classify):
 def _networks(alpha, classify):
     # A mixture of one expert is that expert.
     expert = MLPExpert((64, 64), alpha=alpha)
-    last = _mixture_kind(classify)(expert, n_experts=1, trainer="gradient")
+    trainer = Gradient(batch_size=256)
+    last = _mixture_kind(classify)(expert, n_experts=1, trainer=trainer)
     return TablePipeline([("encode", numeric_encoding()), ("network", last)])
 
 

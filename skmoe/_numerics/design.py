@@ -247,6 +247,13 @@ def make_design(X, weight, standardize=True, scales=None):
     return Design(X, center, inverse)
 
 
+def known_design(X, fitted):
+    """Design of columns (n, p) that are standardised as those of a ``fitted`` part."""
+    scale = fitted.scale_
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    return Design(read_only(X), fitted.center_, inverse)
+
+
 def canonical_rows(X):
     """A sparse matrix as a CSR array of doubles without entries that are doubled."""
     rows = sparse.csr_array(X, dtype=np.float64)

@@ -56,7 +56,12 @@ def unpack_grams(grams, n_channels):
 
 
 def ridge_diagonal(n_channels, alpha):
-    """Penalty per coefficient; the last channel is the intercept, unpenalised."""
+    """Penalty per coefficient; the last channel is the intercept, unpenalised.
+
+    Or ``alpha`` (q,) as it is, where it is given for each.
+    """
+    if np.ndim(alpha):
+        return np.asarray(alpha, dtype=float)
     diagonal = np.full(n_channels, float(alpha))
     diagonal[-1] = 0.0
     return diagonal
@@ -337,7 +342,7 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     grams : (pairs, m * columns) curvature as accumulated by ``multinomial_curvature``.
     coef : (K, q) or (m, K, q)
         Current coefficients, last channel the intercept.
-    alpha : ridge penalty per row unit, a number or (m,).
+    alpha : ridge penalty per row unit, a number or (m,), or (m, q) by channel.
     lasso : penalty of absolute values, in nats.
 
     Returns
@@ -348,7 +353,9 @@ def newton_direction(gradient, grams, coef, alpha, lasso=0.0):
     if n_classes == 1:
         return np.zeros_like(coef)
     shape = -1, n_classes, n_channels
-    penalty = ridge_diagonals(n_channels, np.atleast_1d(alpha))
+    penalty = np.asarray(alpha)
+    if penalty.ndim < 2:
+        penalty = ridge_diagonals(n_channels, np.atleast_1d(alpha))
     slope = gradient.reshape(shape) - penalty[:, None] * coef.reshape(shape)
     n_blocks = curvature_columns(n_classes, n_channels)
     blocks = unpack_grams(grams, n_channels)

@@ -87,7 +87,8 @@ class ByGrams:
 
     def direction(self, state, coef, alpha, lasso):
         """Newton direction."""
-        return newton_direction(*state, coef, alpha, lasso)
+        penalty = ridge_diagonal(coef.shape[1], alpha)[None]
+        return newton_direction(*state, coef, penalty, lasso)
 
 
 class ByProducts:
@@ -175,8 +176,8 @@ def fit_multinomial(
     targets : (n, K) non-negative, C-contiguous; rows need not sum to one.
     weight : (n,) row weights.
     coef : (K, q) start, on the standardised scale, last channel the intercept.
-    alpha : float
-        Ridge penalty, in units of rows; the intercept is not penalised.
+    alpha : float or (q,)
+        Ridge penalty, in units of rows; a number is not for the intercept.
     lasso : float, default=0.0
         Penalty of absolute values, in nats.
     offset : (n, K), C-contiguous, default=None
@@ -192,7 +193,7 @@ def fit_multinomial(
     converged : bool
     """
     penalty = ridge_diagonal(coef.shape[1], alpha)
-    if alpha == 0.0 and lasso == 0.0:
+    if np.ndim(alpha) == 0 and alpha == 0.0 and lasso == 0.0:
         # Nothing pulls at a column that became flat.
         coef = without_flat(coef, design, weight)
     if use_products(design.X, len(coef)):
@@ -221,6 +222,36 @@ def fit_multinomial(
         if gain <= tol * mass:
             return coef, True
     return coef, False
+
+
+def fit_near(design, targets, weight, start, anchor, ridge, pull, offset=0.0, **how):
+    """As :func:`fit_multinomial`, with a second penalty of the way from ``anchor``.
+
+    Parameters
+    ----------
+    design, targets, weight
+        As in :func:`fit_multinomial`.
+    start, anchor : (K, q)
+        The second penalty is that of all coefficients, intercepts too.
+    ridge, pull : float
+        The penalties, in units of rows; the second is positive.
+    offset : (n, K), default=0.0
+    **how : ``max_iter`` and ``tol``
+
+    Returns
+    -------
+    coef : (K, q)
+    converged : bool
+    """
+    both = ridge_diagonal(anchor.shape[1], ridge) + pull
+    # Two squares are one around a point between their centres.
+    center = anchor * (pull / both)
+    logits = np.ascontiguousarray(linear(design, center) + offset)
+    own = {"offset": logits, **how}
+    coef, converged = fit_multinomial(
+        design, targets, weight, start - center, both, **own
+    )
+    return coef + center, converged
 
 
 def softmax_parameters(coef, rank, intercept=True):

@@ -213,6 +213,18 @@ class Adam:
             vars(self)[name] = copy.deepcopy(vars(other)[name])
         self.moments = tuple(own.astype(self.decay.dtype) for own in other.moments)
 
+    def only(self, places, bounds, segments):
+        """A copy for some of the parameters, by number, of some of the segments.
+
+        ``bounds`` (S, 2) are where these start and stop then.
+        """
+        other = copy.copy(self)
+        other.decay, other.bounds = self.decay[places], bounds
+        other.moments = tuple(own[places] for own in self.moments)
+        for name in ("rates", "steps", "last"):
+            setattr(other, name, vars(self)[name][segments])
+        return other
+
     def forget(self, where):
         """Let some parameters (mask) be as they were before the first step."""
         for own in self.moments:

@@ -18,6 +18,7 @@ from .values import (
     Kind,
     as_float,
     as_time,
+    has_na,
     is_gap,
     is_missing,
     is_number,
@@ -205,13 +206,33 @@ def without_na(X):
     if not is_frame(X) or is_polars(X):
         return X
     objects = [name for name, dtype in X.dtypes.items() if dtype == np.dtype(object)]
-    filled = {name: without_na(X[name].to_numpy()) for name in objects}
-    if not filled:
+    return with_columns(X, {name: without_na(X[name].to_numpy()) for name in objects})
+
+
+def with_columns(X, found):
+    """A pandas frame with other columns in place of some, by name."""
+    if not found:
         return X
     X = X.copy()
-    for name, values in filled.items():
+    for name, values in found.items():
         X[name] = values
     return X
+
+
+def passable(X):
+    """X with NaN for the gaps in columns of pandas' types that have a word of their
+    own for them: scikit-learn does not pass these through."""
+    if not is_frame(X) or is_polars(X):
+        return X
+    found = {}
+    for name, dtype in X.dtypes.items():
+        if isinstance(dtype, np.dtype) or not (has_na(dtype) and X[name].hasnans):
+            continue
+        if kind_of(dtype) == "f":
+            found[name] = X[name].to_numpy(dtype=float, na_value=np.nan)
+        else:
+            found[name] = without_na(X[name].to_numpy(dtype=object))
+    return with_columns(X, found)
 
 
 def column_numbers(column):

@@ -13,7 +13,7 @@ from .._numerics.bisection import bounded
 from .._numerics.design import as_dense, column_units, counting_rows, weighted_moments
 from .._stamp import Stamped
 from ..exceptions import did_you_mean
-from .columns import ContainerError, no_number
+from .columns import ContainerError, no_number, passable
 from .frames import column_names, is_frame
 from .values import is_single
 
@@ -158,7 +158,7 @@ def fit_features(transformer, X, y, sample_weight, name):
     )
     arguments = {"sample_weight": sample_weight} if weighted else {}
     try:
-        return transformer.fit(X, y, **arguments)
+        return transformer.fit(as_passed(transformer, X), y, **arguments)
     except (TypeError, ValueError) as error:
         found = no_number(X, str(error)) if np.ndim(X) == 2 else None
         where = "X" if found is None else f"column {found[0]!r} of X"
@@ -197,7 +197,15 @@ def view(transformer, X):
     """The columns that a part sees; float arrays where the data are numbers."""
     if transformer is None:
         return X
-    return as_numbers(transformer.transform(X))
+    return as_numbers(transformer.transform(as_passed(transformer, X)))
+
+
+def as_passed(transformer, X):
+    """X as a transformer is given it: one that only chooses columns reads any gaps."""
+    chooses = type(transformer) is ColumnTransformer and all(
+        own == "passthrough" for _, own, _ in transformer.transformers
+    )
+    return passable(X) if chooses else X
 
 
 def as_numbers(X):

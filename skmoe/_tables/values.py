@@ -68,7 +68,7 @@ def is_number(value):
     """Whether a value, or what it spells, is a number."""
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False
     return True
 
@@ -77,6 +77,11 @@ def periods():
     """The class of pandas' periods, of which there are none before it is imported."""
     pandas = sys.modules.get("pandas")
     return () if pandas is None else (pandas.Period,)
+
+
+def has_na(dtype):
+    """Whether gaps in a column of a type of pandas are its NA, which is no NaN."""
+    return dtype.na_value is sys.modules["pandas"].NA
 
 
 def kind_of_value(value):

@@ -56,6 +56,8 @@ class ExpertTraits:
     biased_by_ridge = False
     #: Whether class probabilities stay away from zero by themselves.
     is_smooth = False
+    #: Whether it is fitted near to what it was: ``fit_near``, ``way_from``.
+    stays_near = False
     #: How much weight of rows the penalty outweighs: for a network, its ridge penalty.
     penalty_rows = 0.0
     #: Whether a share of the penalty is a lasso, which only EM fits.
@@ -70,7 +72,6 @@ class ExpertTraits:
     #: Columns with some spread, and intercept, of a fitted linear expert; its fit is to
     #: at least so many rows, or owed to few.
     n_channels = 0
-
     #: Whether a fitted one says, by rows that it has not seen, how long training serves
     #: them: ``settled``.
     settles = False
@@ -95,6 +96,14 @@ class ExpertTraits:
             Of each output, to which a lasso refers.
         """
         return 0.0
+
+    def fit_near(self, anchor, pull, previous, X, y, weight, **given):
+        """Fit to rows under a penalty of the way from a fitted expert; returns self."""
+        raise NotImplementedError
+
+    def way_from(self, anchor):
+        """Squared distances (n_outputs,) of its parameters from a fitted expert's."""
+        raise NotImplementedError
 
     def of_squares(self):
         """The form in which it models variances, or None for itself."""

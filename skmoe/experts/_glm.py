@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from .._numerics.design import column_scale, from_data_scale, target_scales
+from .._numerics.design import (
+    column_scale,
+    from_data_scale,
+    known_design,
+    target_scales,
+)
 from .._numerics.evidence import probed, ridge_of_slopes
 from .._numerics.given import Given
 from .._numerics.grams import flat_columns, weighted_grams, without_flat
@@ -13,6 +18,7 @@ from .._numerics.linalg import (
     ridge_diagonal,
     solve_centred,
     solve_lasso,
+    solve_symmetric,
     use_products,
 )
 from .._numerics.products import gather, linear, regress
@@ -324,6 +330,49 @@ class Newton:
         return coef
 
 
+class NearNewton(Newton):
+    """Newton steps under a second penalty, of the way from an earlier expert.
+
+    It is in units of rows, as the ridge, and that of all coefficients, of columns that
+    are standardised as they were for that expert.  So a column without spread in the
+    new rows keeps its coefficient.
+
+    Parameters
+    ----------
+    expert : LinearExpert
+    anchor : the same, fitted before
+    pull : float
+    X, y, weight, size, unit
+        As for :class:`Newton`; X are columns (n, p).
+    """
+
+    def __init__(self, expert, anchor, pull, X, y, weight, size, unit):
+        design = known_design(X, anchor)
+        y = np.asarray(y, dtype=float).reshape(len(weight), -1)
+        super().__init__(expert, design, y, weight, size, unit)
+        self.anchor, self.pull = anchor.standardised(design), pull
+
+    def from_(self, previous, likelihood):
+        """Coefficients after some steps from those of the last M-step."""
+        return self.run(previous.standardised(self.design), likelihood, WARM_STEPS)
+
+    def value(self, coef, likelihood):
+        variance = likelihood.penalty_variance(len(coef))
+        away = np.sum((coef - self.anchor) ** 2, axis=1) / variance
+        return super().value(coef, likelihood) - 0.5 * self.pull * away.sum()
+
+    def target(self, coef, likelihood):
+        grams, slope, share = self.system(coef, likelihood)
+        variance = np.reshape(likelihood.penalty_variance(len(coef)), (-1, 1))
+        ridge = np.append(np.full(coef.shape[1] - 1, self.penalty.ridge), 0.0)
+        slope = slope - share / variance * (
+            ridge * coef + self.pull * (coef - self.anchor)
+        )
+        both = share / variance * (ridge + self.pull)
+        np.einsum("dii->di", grams)[:] += both
+        return coef + solve_symmetric(grams, slope[:, :, None])[:, :, 0]
+
+
 def given_to(expert, design, n_outputs):
     """Standardised coefficients that are given to an expert."""
     n_columns = design.X.shape[1]
@@ -341,3 +390,4 @@ def target_units(likelihood, y, weight):
 
 
 LinearExpert._generalized = GeneralizedLinearExpert
+LinearExpert._near = NearNewton

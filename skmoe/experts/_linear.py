@@ -123,6 +123,8 @@ class LinearExpert(FixedCoefficients, RidgePart, BuiltInExpert):
     is_linear = is_smooth = reads_sparse = scales_ridge = True
     #: The form of likelihoods whose M-step is no least squares; set beside it.
     _generalized = None
+    #: What fits it near to an earlier one; set beside it.
+    _near = None
     #: The form without an intercept; set beside it.
     _origin = None
 
@@ -177,6 +179,30 @@ class LinearExpert(FixedCoefficients, RidgePart, BuiltInExpert):
     def is_plain(self):
         """Whether all of its coefficients, and an intercept, are fitted by itself."""
         return self.fit_intercept and not self.shares and not self.holds
+
+    @property
+    def stays_near(self):
+        """Whether it is fitted near to what it was: all of it, and not by a lasso."""
+        return self.is_plain and not self.has_lasso
+
+    def way_from(self, anchor):
+        """Squared distances (n_outputs,), on columns standardised as the anchor's."""
+        slopes = np.atleast_2d(self.coef_) - np.atleast_2d(anchor.coef_)
+        levels = np.atleast_1d(self.intercept_) - np.atleast_1d(anchor.intercept_)
+        levels = levels + slopes @ anchor.center_
+        return np.sum((slopes * anchor.scale_) ** 2, axis=1) + levels**2
+
+    def _family(self):
+        """The likelihood that it maximises: other forms have others."""
+        return Gaussian()
+
+    def fit_near(
+        self, anchor, pull, previous, X, y, weight, *, likelihood, size=None, unit=1.0
+    ):
+        """By Newton steps, of which squares need one."""
+        self.with_penalty_of(previous)
+        steps = self._near(self, anchor, pull, X, y, weight, size, unit)
+        return self.set_standardised(steps.from_(previous, likelihood), steps.design)
 
     def check(self):
         """Raise ``ValueError`` for penalties that make no sense."""

@@ -6,12 +6,13 @@ import copy
 
 import numpy as np
 
-from .._numerics.design import make_design, read_only
+from .._numerics.design import known_design, make_design, read_only
 from .._numerics.evidence import probed_softmax, ridge_of_softmax
 from .._numerics.linalg import Penalty, use_products
 from .._numerics.multinomial import (
     ByProducts,
     fit_multinomial,
+    fit_near,
     multinomial_statistics,
     softmax_parameters,
 )
@@ -100,6 +101,27 @@ class LinearClassifierExpert(LinearExpert):
             offset=offset,
         )
         return self.set_standardised(coef, design)
+
+    def fit_near(self, anchor, pull, previous, X, y, weight, *, classes, offset=None):
+        """By Newton steps, on columns that are standardised as the anchor's."""
+        self.with_penalty_of(previous)
+        self.classes_, design = classes, known_design(X, anchor)
+        codes, n_rows = np.searchsorted(classes, y), weight.sum()
+        own = [
+            expert.with_classes(classes, n_rows).standardised(design)
+            for expert in (previous, anchor)
+        ]
+        targets = read_only(np.eye(len(classes))[codes])
+        rows = design, targets, read_only(weight, float)
+        ridge, pull = self.class_penalty()[0], pull * self._mirrored()
+        offset = 0.0 if offset is None else offset
+        coef, self.converged_ = fit_near(*rows, *own, ridge, pull, offset)
+        return self.set_standardised(coef, design)
+
+    def way_from(self, anchor):
+        """Squared distances (n_classes,), where all of them are known to both."""
+        anchor = anchor.with_classes(self.classes_, 2.0)
+        return self._mirrored() * super().way_from(anchor)
 
     def predict_proba(self, X):
         """Class probabilities (n, n_classes)."""

@@ -88,6 +88,8 @@ class BaseGate(Stamped):
     has_lasso = False
     #: Whether it gains from sums over rows that come in blocks: ``sums``.
     streams = False
+    #: Whether it is fitted near to what it was: ``update_near``, ``way_from``.
+    stays_near = False
     #: Estimator of another library that it is made of, if it is.
     foreign = None
     #: Free parameters of a fitted gate; None if they have no count.
@@ -197,6 +199,17 @@ class BaseGate(Stamped):
     def update(self, X, resp, sample_weight=None):
         """One M-step from the current state; by default a full ``fit``."""
         return self.fit(X, resp, sample_weight)
+
+    def update_near(self, anchor, pull, X, resp, sample_weight):
+        """One M-step under a penalty of the way from a fitted gate; returns self.
+
+        Asked for where the gate ``stays_near``.
+        """
+        raise NotImplementedError
+
+    def way_from(self, anchor):
+        """Squared distance of its parameters from those of another fitted gate."""
+        raise NotImplementedError
 
     def same_kind(self, fitted):
         """Whether a fitted gate can go on with the parameters of this one."""

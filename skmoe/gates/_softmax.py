@@ -10,6 +10,7 @@ import numpy as np
 from .._numerics.design import (
     column_scale,
     from_data_scale,
+    known_design,
     make_design,
     read_only,
     to_data_scale,
@@ -20,6 +21,7 @@ from .._numerics.linalg import Penalty, check_penalty, use_products
 from .._numerics.multinomial import (
     ByProducts,
     fit_multinomial,
+    fit_near,
     log_weights,
     multinomial_statistics,
     softmax_parameters,
@@ -194,6 +196,27 @@ class SoftmaxGate(RidgePart, BaseGate):
     def update(self, X, resp, sample_weight=None):
         """One damped Newton step from the current coefficients."""
         return self._newton(X, resp, sample_weight, 1)
+
+    @property
+    def stays_near(self):
+        """Whether it is fitted near to what it was: not by a lasso."""
+        return not self.has_lasso
+
+    def update_near(self, anchor, pull, X, resp, sample_weight):
+        """One damped Newton step, on columns that are standardised as the anchor's."""
+        design, ridge = known_design(X, anchor), Penalty.of(self).ridge
+        own = [
+            from_data_scale(gate.coef_, gate.intercept_, design)
+            for gate in (self, anchor)
+        ]
+        rows = design, read_only(resp, float), read_only(sample_weight, float)
+        coef, _ = fit_near(*rows, *own, ridge, pull, max_iter=1)
+        return self.set_standardised(coef, design)
+
+    def way_from(self, anchor):
+        slopes, levels = self.coef_ - anchor.coef_, self.intercept_ - anchor.intercept_
+        levels = levels + slopes @ anchor.center_
+        return np.sum((slopes * anchor.scale_) ** 2) + np.sum(levels**2)
 
     def _newton(self, X, resp, sample_weight, max_iter):
         self.check()

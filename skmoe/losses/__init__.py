@@ -5,7 +5,7 @@ published ones.  A loss sees a :class:`GateBatch` and returns its value and slop
 """
 
 from .._stamp import public
-from ._base import BaseLoss, GateBatch, Slopes
+from ._base import BaseLoss, GateBatch, NoEffect, Slopes
 from ._gate import EntropyLoss, MutualInformationLoss, RouterZLoss
 from ._load import ImportanceLoss, LoadBalancingLoss, LoadLoss
 from ._shares import (
@@ -23,6 +23,7 @@ __all__ = [
     "LoadBalancingLoss",
     "LoadLoss",
     "MutualInformationLoss",
+    "NoEffect",
     "ParameterPenaltyLoss",
     "RouterZLoss",
     "Slopes",
@@ -33,6 +34,7 @@ public(
     __name__,
     BaseLoss,
     GateBatch,
+    NoEffect,
     Slopes,
     EntropyLoss,
     HierarchicalBalancingLoss,

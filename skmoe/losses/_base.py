@@ -47,8 +47,28 @@ class Slopes(NamedTuple):
     weights: np.ndarray | None = None
 
 
+class NoEffect(NamedTuple):
+    """Why a loss changes nothing, in words that follow "with", and what to do.
+
+    Attributes
+    ----------
+    why : str
+    remedy : str
+    by_size : bool
+        Whether that is so by numbers only, of experts or of those of a row, by which
+        a search may pass: training warns.  What can never act is refused.
+    """
+
+    why: str
+    remedy: str
+    by_size: bool = False
+
+
 class BaseLoss(Stamped):
     """Base of auxiliary losses; subclasses give ``value_and_slopes``.
+
+    A loss that has no effect on some gates and routers says so in ``no_effect``, which
+    training asks before it begins.
 
     Parameters
     ----------
@@ -66,6 +86,25 @@ class BaseLoss(Stamped):
                 f"{type(self).__name__} got weight={self.weight!r}, but expected a "
                 "finite number >= 0."
             )
+
+    def no_effect(self, gate, router, n_experts):
+        """The :class:`NoEffect` of the loss beside these parts; None if it has some.
+
+        By default losses act on any gate that is asked, among more than one expert.
+        """
+        if not router.gated:
+            return NoEffect(
+                f"router={router!r}, which asks no gate, so that the loss has nothing "
+                "to change",
+                "leave the loss out, or use another router",
+            )
+        if n_experts == 1:
+            return NoEffect(
+                "one expert, which has all rows whatever the gate says",
+                "leave the loss out, or use more experts",
+                by_size=True,
+            )
+        return None
 
     def value_and_slopes(self, batch):
         """Value of the loss of a :class:`GateBatch`, and its :class:`Slopes`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax
 
-from ._base import BaseLoss, Slopes, through_softmax
+from ._base import BaseLoss, NoEffect, Slopes, through_softmax
 
 
 class RouterZLoss(BaseLoss):
@@ -29,6 +29,15 @@ class RouterZLoss(BaseLoss):
 
     def __init__(self, weight: float = 0.001) -> None:
         super().__init__(weight)
+
+    def no_effect(self, gate, router, n_experts):
+        if gate.follows_paths:
+            return NoEffect(
+                "a tree of gates, whose log-weights are normalised at every node, so "
+                "that it has nothing to bound",
+                "leave it out, or use a flat mixture",
+            )
+        return super().no_effect(gate, router, n_experts)
 
     def value_and_slopes(self, batch):
         log_proba = log_softmax(batch.logits, axis=1)

@@ -7,7 +7,7 @@ from scipy.special import expit, log_softmax
 
 from ..routers._base import best_first
 from ..routers._noisy import load_probability
-from ._base import BaseLoss, Slopes, through_softmax
+from ._base import BaseLoss, NoEffect, Slopes, through_softmax
 
 
 def squared_variation(amounts):
@@ -51,7 +51,9 @@ class LoadLoss(BaseLoss):
     """Squared coefficient of variation of the expected numbers of rows.
 
     A smooth count: the probability that an expert stays in the top k when its own
-    noise is drawn anew.  Needs :class:`skmoe.routers.NoisyTopKRouter` with noise.
+    noise is drawn anew.  Needs :class:`skmoe.routers.NoisyTopKRouter` with noise, and
+    fewer active experts than there are: loads of all are even whatever the gate says,
+    of which training warns.
 
     Parameters
     ----------
@@ -71,13 +73,28 @@ class LoadLoss(BaseLoss):
     def __init__(self, weight: float = 0.1) -> None:
         super().__init__(weight)
 
+    def no_effect(self, gate, router, n_experts):
+        if not router.noise:
+            return NoEffect(
+                f"router={router!r}, but it counts rows by the noise of "
+                "NoisyTopKRouter(noise=...)",
+                "use LoadBalancingLoss with other routers",
+            )
+        k = router.n_active(n_experts)
+        if 1 < n_experts == k:
+            return NoEffect(
+                f"router={router!r}, which sends every row to all {n_experts} experts, "
+                "so that their loads are even whatever the gate says",
+                f"use k < {n_experts}, or ImportanceLoss, which evens out weights",
+                by_size=True,
+            )
+        return super().no_effect(gate, router, n_experts)
+
     def value_and_slopes(self, batch):
         router, n_experts = batch.router, batch.logits.shape[1]
         if not router.noise:
-            raise ValueError(
-                f"LoadLoss got router={router!r}, but expected NoisyTopKRouter with "
-                "noise > 0; use LoadBalancingLoss with other routers."
-            )
+            found = self.no_effect(None, router, n_experts)
+            raise ValueError(f"LoadLoss got {found.why}; {found.remedy}.")
         k = router.n_active(n_experts)
         if k == n_experts:
             return 0.0, Slopes()

@@ -15,10 +15,20 @@ LEAST_SCORE = -1e6
 class BalancedRouter(BaseRouter):
     """Every expert serves the same number of rows in training; greedy at prediction.
 
-    The rows of a batch are assigned so that the sum of the gate's log-weights is the
-    largest of all assignments in which the experts' numbers of rows differ by one at
-    most.  Batches of more than 1024 rows are assigned in parts of about that size,
-    which are alike whatever the order of the rows.
+    In training the rows of a batch are assigned so that the sum of the gate's
+    log-weights is the largest of all assignments in which the experts' numbers of rows
+    differ by one at most, whatever the weights of the rows.  Batches of more than 1024
+    rows are assigned in parts of about that size, which are alike whatever the order of
+    the rows.
+
+    Under EM all rows are one batch.  By gradient batches are balanced one by one, those
+    of ``partial_fit`` too, but not in the epochs that follow a start from linear
+    experts (``"guided"`` in ``history_["phase"]``), which have all experts; experts
+    that are no networks are fitted to the assignment of all training rows.
+
+    At prediction a row goes to the expert with its largest weight, so that its answer
+    depends on no other row.  Nothing balances loads there, nor on rows that are held
+    out: ``history_["load"]`` has those of training, ``route(X).load`` those of rows X.
 
     References
     ----------

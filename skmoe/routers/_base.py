@@ -142,6 +142,13 @@ class BaseRouter(Stamped):
         k = own.get_params(deep=False).get("k")
         return own if k is None else own.set_params(k=min(k, n_experts))
 
+    def only(self, kept):
+        """A copy for the experts at these positions, the others being gone.
+
+        With what it has learned of them; by default what ``resized`` leaves of that.
+        """
+        return self.resized(len(kept))
+
     def of_experts(self, names):
         """The router of experts of these names, where some may be lost.
 

@@ -66,6 +66,11 @@ class BiasBalancedRouter(BaseRouter):
             own.bias_ = None
         return own
 
+    def only(self, kept):
+        own = super().only(kept)
+        own.bias_ = None if self.bias_ is None else self.bias_[list(kept)]
+        return own
+
     def observe(self, routing):
         load = routing.load
         if self.bias_ is None:

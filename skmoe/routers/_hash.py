@@ -9,17 +9,23 @@ from scipy.sparse import issparse
 
 from .._kernels.routing import hash_to_experts
 from .._numerics.curves import CurveRows
-from .._tables.values import is_gap, is_number
+from .._tables.values import Kind, as_float, is_gap, is_number, kind_of_value
 from ._base import BaseRouter, Routing, check_k, is_integer
+
+# In a second: times are whole numbers of them.
+MICROSECONDS = 1e6
 
 
 class HashRouter(BaseRouter):
     """The experts of a row are fixed by a hash of its columns: nothing is learned.
 
     The hash reads what the gate sees; choose its columns by ``gate_features``.  Equal
-    rows meet the same experts in any process, on any platform, in any order.  Numbers
-    are equal that are so in single precision, text and categories that are spelled
-    alike.
+    rows meet the same experts in any process, on any platform, in any order, alone or
+    among others, and whatever holds them: a value is the same in a column of its type,
+    of objects, of categories or of text.  Whole numbers are equal that are so, others
+    that are so in single precision; times that are the same microsecond, with UTC for
+    those without a zone; text that is spelled alike.  Missing values are one value of
+    their own, and a level that training has not seen is one like others.
 
     Parameters
     ----------
@@ -88,7 +94,7 @@ def bits_of(X):
         return _number_bits(columns)
     table = None
     if not (isinstance(X, CurveRows) or issparse(X)):
-        table = np.asarray(X, dtype=object)
+        table = _cells(X)
     if table is None or table.ndim != 2:
         raise ValueError(
             "HashRouter got a gate that sees curves or a sparse table, but expected "
@@ -109,15 +115,26 @@ def _numbers(X):
     return np.ascontiguousarray(own, dtype=np.float64)
 
 
+def _cells(X):
+    """The values of a table (n, p), as objects."""
+    own = np.asarray(X)
+    if own.dtype.kind in "mM":
+        # As they are, finer ones would become integers.
+        own = own.astype(f"{own.dtype.kind}8[us]")
+    return np.asarray(own, dtype=object)
+
+
 def _number_bits(values):
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         single = values.astype(np.float32).astype(np.float64)
+        # Numbers of customers and the like are not to meet their neighbours.
+        single = np.where(values == np.floor(values), values, single)
     # Adding zero makes -0.0 and 0.0 the same bits, and there are many NaNs.
     return np.where(np.isnan(single), np.nan, single + 0.0).view(np.uint64)
 
 
 def _column_bits(column):
-    """Bits of text and categories by their spelling; of numbers as numbers."""
+    """Bits of text by its spelling; of numbers and times by what they are."""
     codes, values = _distinct(column)
     return np.array([_value_bits(value) for value in values], dtype=np.uint64)[codes]
 
@@ -125,9 +142,14 @@ def _column_bits(column):
 def _value_bits(value):
     if is_gap(value):
         value = np.nan
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     # By itself, whatever stands in other rows.
     if is_number(value):
         return _number_bits(np.array([float(value)]))[0]
+    if kind_of_value(value) in (Kind.TIMES, Kind.SPANS, Kind.CLOCKS):
+        when = np.round(as_float(value) * MICROSECONDS)
+        return _number_bits(np.array([when]))[0]
     digest = hashlib.blake2b(str(value).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 

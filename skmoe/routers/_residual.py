@@ -64,6 +64,11 @@ class ResidualRouter(BaseRouter):
         shared = min(own.n_shared, n_experts)
         return own.set_params(n_shared=shared, k=min(own.k, max(n_experts - shared, 1)))
 
+    def only(self, kept):
+        shared = sum(own < self.n_shared for own in kept)
+        own = super().only(kept)
+        return own.set_params(n_shared=max(shared, 1)).resized(len(kept))
+
     def route(self, log_gate, *, X=None, rng=None, training=False):
         shared = min(self.n_shared, log_gate.shape[1])
         kept = np.zeros(log_gate.shape, dtype=bool)

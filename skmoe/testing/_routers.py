@@ -47,6 +47,13 @@ def check_router(router: BaseEstimator, n_experts: int = 5) -> None:
         smaller.check(n)
         own = log_softmax(log_gate[:, :n], axis=1)
         _check_prediction(_fitted(smaller, own, X), own, X)
+    # Those that are left of experts that it has learned of.
+    kept = list(range(1, n_experts, 2)) or [0]
+    left = _fitted(router, log_gate, X).only(kept)
+    left.check(len(kept))
+    own = log_softmax(log_gate[:, kept], axis=1)
+    left = left.fit(own, X=X) if left.learns else left
+    _check_prediction(left, own, X)
 
 
 def _fitted(router, log_gate, X):

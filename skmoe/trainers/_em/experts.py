@@ -135,6 +135,24 @@ class ExpertFits:
         own = clone(expert).with_penalty_of(previous)
         return own.fit_design(design, task.rows.labels, weight, **more)
 
+    def fit_near(self, number, share, previous, likelihood, anchor, pull):
+        """One linear expert under a penalty of the way from a fitted one, ``anchor``.
+
+        Parameters
+        ----------
+        number, share, previous, likelihood
+            As in ``fit``.
+        anchor : fitted expert
+        pull : float, the penalty in units of rows
+        """
+        task = self.task
+        view, more = self._for_step(number, likelihood)
+        if task.rows.classes is None:
+            more["unit"] = self.units
+        own, weight = clone(task.recipe.experts[number]), share * task.rows.weight
+        labels = task.rows.labels
+        return own.fit_near(anchor, pull, previous, view, labels, weight, **more)
+
     def _can_fit(self, weight):
         """Whether the weighted rows suffice: some, and two classes to tell apart."""
         rows = weight > 0

@@ -23,6 +23,7 @@ from .prediction import for_prediction, pays_for_mean
 from .streamed import StreamedDriver
 from .streamed_parts import PartsDriver
 from .streamed_subjects import SubjectDriver
+from .tuned import TunedDriver
 
 # Gains in nats per row that end a run, of other parts and of curves.
 DEFAULT_TOL, CURVED_TOL = 1e-6, 1e-4
@@ -105,7 +106,7 @@ class EM(Trainer):
     """
 
     hard = False
-    starts_anywhere = takes_batches = fits_first_batch = True
+    starts_anywhere = takes_batches = fits_first_batch = tunes = True
     limit = "max_iter"
     keeps_sparse = True
     fits_groups = shares_experts = fits_common = True
@@ -183,6 +184,8 @@ class EM(Trainer):
         if rows.are_grouped and self.objective is None:
             # Rows of a group have one expert, and no mean of their own.
             trainer.objective = "likelihood"
+        if start.is_bound:
+            driver, trainer.objective = TunedDriver, self.objective
         fit = driver(trainer, task).fit()
         if trainer.objective == "prediction" and not rows.streamed:
             n_active = task_active(task, len(fit.kept))

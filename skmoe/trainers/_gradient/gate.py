@@ -94,6 +94,16 @@ class GateNetwork:
         """Mask of the parameters that decay."""
         return self.network.is_weight()
 
+    def places(self, kept):
+        """Numbers of the parameters that are those of the gate of some experts."""
+        numbers = np.arange(self.n_parameters)
+        weights, bias = self.network.layers(numbers)[-1]
+        columns = np.arange(len(bias))
+        columns = columns[np.isin(columns % self.n_experts, kept)]
+        last = weights[:, columns].ravel(), bias[columns]
+        before = self.n_parameters - weights.size - bias.size
+        return np.concatenate([numbers[:before], *last])
+
     def start(self, seed, draws, spread=None):
         """Nearly equal weights at first: the experts decide who is good at what.
 

@@ -1,5 +1,6 @@
 """The parameters of a mixture of networks as one vector: what is where, and back."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -261,6 +262,23 @@ class ParameterLayout:
         self.n_parameters = self.variances.stop
         self.bounds = self.segments()
         self.scaled_by = self._scaled_by()
+
+    def of_experts(self, kept):
+        """The same problem for some of the experts, by number.
+
+        Returns it, the numbers of its parameters among those of this one, and of its
+        segments.
+        """
+        other, segments = copy.copy(self), self.touched(np.asarray(kept))
+        task = self.task.of_experts(kept)
+        other.task = task.with_recipe(router=task.recipe.router.only(kept))
+        other.n_experts, n_views = len(kept), len(self._views())
+        first, *views = self.seen[:n_views]
+        views = [views[k] for k in kept] if views else []
+        other.seen = [first, *views, *self.seen[n_views:]]
+        other._lay_out()
+        places = [np.arange(*self.bounds[own]) for own in segments[1:]]
+        return other, np.concatenate([self.gate.places(kept), *places]), segments
 
     def networks(self):
         """Network of each expert."""

@@ -86,8 +86,23 @@ def in_rounds(histories, best):
     return found
 
 
+def of_experts(history, kept, removed):
+    """A history with the loads of some of the experts, by number, and who is gone."""
+    found = dict(history)
+    for name in ("load", "gate_load"):
+        # Of a run before, loads may not be known.
+        found[name] = [
+            np.take(own, kept) if np.ndim(own) else own for own in found[name]
+        ]
+    return {**found, "removed": removed}
+
+
 def joined(earlier, later):
-    """The history of two runs; what only one has is not known of the other."""
+    """The history of two runs; what only one has is not known of the other.
+
+    Experts that the earlier one has removed are none of the later's.
+    """
+    earlier = {name: own for name, own in earlier.items() if name != "removed"}
     sizes = len(earlier.get("bound", ())), len(later["bound"])
     lists = {name: own for name, own in earlier.items() if _by_epoch(own, sizes[0])}
     found = {}

@@ -344,6 +344,21 @@ class GradientRun:
         self._restore(now)
         return fit
 
+    def of_experts(self, kept):
+        """The same run at its best epoch, with some of the experts, by number."""
+        other, router = copy.copy(self), copy.deepcopy(vars(self.task.recipe.router))
+        self._restore(self.best.router)
+        other.problem, places, segments = self.problem.of_experts(kept)
+        self._restore(router)
+        other.task = other.problem.task
+        bounds = other.problem.bounds
+        other.best = self.best._replace(
+            theta=self.best.theta[places],
+            optimizer=self.best.optimizer.only(places, bounds, segments),
+            router=copy.deepcopy(vars(other.task.recipe.router)),
+        )
+        return other
+
     def _fit(self):
         problem, task = self.problem, self.task
         theta, phase = self._final()

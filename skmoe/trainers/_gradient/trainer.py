@@ -13,9 +13,10 @@ from sklearn.base import clone
 from ..._warnings import warn
 from ...exceptions import ExpertCollapseWarning
 from ...likelihoods import Gaussian
-from ...losses import BaseLoss, RouterZLoss
+from ...losses import BaseLoss
 from .._task import Task, Trainer, check_supported
 from .refit import AlternatingRun
+from .removal import without_idle
 from .revival import idle_names
 from .run import GradientRun, State, generator
 from .task import GradientTask, Phase, check_gate, is_differentiable
@@ -84,6 +85,10 @@ RANGES = {
     "revive": (
         lambda value: value is None or _counts(value),
         "None or an integer >= 1",
+    ),
+    "min_load": (
+        lambda value: value is None or 0 < value < 1,
+        "None or a number in (0, 1)",
     ),
     "expert_dropout": (_is_share, "a number in [0, 1)"),
     "validation_fraction": (_is_share, "a number in [0, 1)"),
@@ -164,6 +169,12 @@ class Gradient(Trainer):
         Every so many epochs an expert that serves next to no row is started anew as a
         copy of the busiest one, and the gate parts the rows of that between the two.
         Without, experts that serve no row in the end are told by a warning.
+    min_load : float or None, default=None
+        An expert that is responsible for a smaller share of the rows in the end (or
+        less than a tenth of an equal share) is removed, with a warning;
+        ``history_["removed"]`` says who, and the loads there are those of the others.
+        ``warm_start`` and ``partial_fit`` go on without it.  For routers that ask the
+        gate, outside of trees, and in place of ``revive``.
 
     References
     ----------
@@ -184,6 +195,8 @@ class Gradient(Trainer):
     """
 
     kind = "gradient"
+    # Of trainers that were saved before there was one.
+    min_load = None
     starts_anywhere = takes_batches = tunes = True
     limit = "max_epochs"
     likelihoods = Gaussian
@@ -213,6 +226,7 @@ class Gradient(Trainer):
         max_refits: int = 5,
         validation: Any = None,
         revive: int | None = None,
+        min_load: float | None = None,
     ) -> None:
         self.objective = objective
         self.losses = losses
@@ -232,6 +246,7 @@ class Gradient(Trainer):
         self.max_refits = max_refits
         self.validation = validation
         self.revive = revive
+        self.min_load = min_load
 
     @property
     def splitter(self):
@@ -267,6 +282,10 @@ class Gradient(Trainer):
                 self._refuse(name, expected)
         if self.validation is not None and not self.early_stopping:
             self._refuse("early_stopping", "True with validation, which is for it")
+        if self.revive is not None and self.min_load is not None:
+            self._refuse(
+                "min_load", "None with revive, which brings back whom it removes"
+            )
         self._check_losses()
 
     def _check_losses(self):
@@ -280,12 +299,19 @@ class Gradient(Trainer):
         for loss in losses:
             loss.check()
 
-    def _check_gated(self, router):
-        if self.losses and not router.gated:
-            raise ValueError(
-                f"Gradient got {type(self.losses[0]).__name__} with router={router!r}, "
-                "which asks no gate, so that the loss has nothing to change; leave "
-                "the loss out, or use another router."
+    def _check_effect(self, recipe):
+        """Raise ``ValueError`` for losses that can never act, and warn of those that
+        do not among so many experts."""
+        for loss in self.losses:
+            found = loss.no_effect(recipe.gate, recipe.router, recipe.n_experts)
+            if found is None:
+                continue
+            said = f"with {found.why}; {found.remedy}."
+            if not found.by_size:
+                raise ValueError(f"Gradient got {type(loss).__name__} {said}")
+            warn(
+                f"Gradient got {type(loss).__name__}, which has no effect {said}",
+                UserWarning,
             )
 
     def _refuse(self, name, expected):
@@ -314,14 +340,17 @@ class Gradient(Trainer):
         run.earlier = start.warm.history if goes_on else None
         with run.told():
             run.train()
-            return self._told(run.to_fit(), task)
+            return self._told(without_idle(self, run, run.to_fit()), task)
 
     def _told(self, fit, task):
         """The fit, after a warning of experts that serve nobody."""
-        idle = idle_names(task.recipe.names, fit.load, len(task.rows))
+        names = [task.recipe.names[k] for k in fit.kept]
+        idle = idle_names(names, fit.load, len(task.rows))
         # Who keeps parts as they are knows that new rows may not ask for all of them.
         if idle and not task.recipe.pooled and task.start.freeze is None:
             remedies = [] if self.revive or self._never_revives(task) else ["revive=10"]
+            if not (self.revive or self.min_load or self._has_places(task)):
+                remedies.append("min_load=0.005")
             if task.recipe.router.gated and not self.losses:
                 remedies.append("losses=[LoadBalancingLoss()]")
             remedies.append("fewer experts")
@@ -337,6 +366,10 @@ class Gradient(Trainer):
         """Why experts are not started anew, and the remedy; None if they may be."""
         if not is_differentiable(task):
             return "experts that are no networks, which are fitted anew anyway"
+        return self._has_places(task)
+
+    def _has_places(self, task):
+        """Why experts have places that no other can take, or None if they have not."""
         if task.recipe.gate.follows_paths:
             return "a tree of gates, where experts have places; use a flat mixture"
         if not task.recipe.router.gated:
@@ -372,28 +405,23 @@ class Gradient(Trainer):
                 "trainer='em'."
             )
         check_gate(task)
-        self._check_gated(task.recipe.router)
-        never = self._never_revives(task) if self.revive else None
-        if never:
-            raise ValueError(
-                f"Gradient got revive={self.revive!r} with {never}; leave revive out."
-            )
-        if task.recipe.gate.follows_paths:
-            self._check_tree()
+        self._check_effect(task.recipe)
+        for name, asked in (
+            ("revive", self._never_revives),
+            ("min_load", self._has_places),
+        ):
+            value = vars(self)[name]
+            never = None if value is None else asked(task)
+            if never:
+                raise ValueError(
+                    f"Gradient got {name}={value!r} with {never}; leave {name} out."
+                )
         state = _state_of(task.start.warm)
         router = clone(task.recipe.router)
         if state is not None and repr(router) == repr(state.router):
             # What it learned, such as biases, counts on.
             router = copy.deepcopy(state.router)
         return task.with_recipe(router=router), state
-
-    def _check_tree(self):
-        if any(isinstance(loss, RouterZLoss) for loss in self.losses):
-            raise ValueError(
-                "Gradient got RouterZLoss with a tree of gates, whose log-weights are "
-                "normalised at every node, so that it has nothing to bound; leave it "
-                "out, or use a flat mixture."
-            )
 
     def phase(self, epoch, router, guided=False):
         """Temperature, and whether all experts are active, in an epoch."""

@@ -119,9 +119,10 @@ def split_rows(trainer, task, rng):
     """The task with all rows that training sees, and its :class:`Split`."""
     rows, n_own = task.rows, len(task.rows)
     if rows.judges is not None:
-        task = with_judges(task)
-        everything = np.arange(len(task.rows))
-        return task, Split(everything[:n_own], everything[n_own:], n_own)
+        everything = np.arange(n_own + len(rows.judges))
+        split = Split(everything[:n_own], everything[n_own:], n_own)
+        # Experts that are no networks are fitted to, and asked of, either apart.
+        return with_judges(task) if is_differentiable(task) else task, split
     if rows.folds:
         # The last is the latest one of splits in time.
         training, held_out = rows.folds[-1]
@@ -160,18 +161,19 @@ def _spread_over(codes, order, n_held):
     return held if alone.all() else held[~alone]
 
 
-def with_judges(task):
-    """The task with the rows that only judge behind its own."""
+def with_judges(task, experts=True):
+    """The task with the rows that only judge behind its own, if there are any.
+
+    Without ``experts`` these keep what they see of their own rows.
+    """
     rows, judges = task.rows, task.rows.judges
-    pair = [rows.gate_view, *rows.expert_views]
-    if not (is_differentiable(task) and isinstance(pair[0], np.ndarray)):
-        raise ValueError(
-            f"Gradient got validation as rows of their own with experts "
-            f"{task.recipe.experts!r}, which are no networks on numeric columns; give "
-            "a mask, or the numbers of rows of X."
-        )
-    others, made = [judges.gate_view, *judges.expert_views], {}
-    for own, other in zip(pair, others, strict=True):
+    if judges is None:
+        return task
+    pairs = [(rows.gate_view, judges.gate_view)]
+    if experts:
+        pairs += zip(rows.expert_views, judges.expert_views, strict=True)
+    made = {}
+    for own, other in pairs:
         if id(own) not in made:
             made[id(own)] = np.concatenate([own, other])
     parts = {
@@ -179,10 +181,11 @@ def with_judges(task):
         for name in ("y", "labels", "weight", "log_prior")
         if vars(rows)[name] is not None
     }
+    views = rows.expert_views
     whole = replace(
         rows,
-        gate_view=made[id(pair[0])],
-        expert_views=[made[id(view)] for view in pair[1:]],
+        gate_view=made[id(rows.gate_view)],
+        expert_views=[made[id(view)] for view in views] if experts else views,
         columns={},
         judges=None,
         **parts,

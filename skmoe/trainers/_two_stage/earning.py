@@ -9,11 +9,13 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 
 from ..._numerics.blend import log_losses, square_losses
 from ..._sklearn import safe_indexing
 from ...experts._base import traits
 from .._folds import answer_of_fold, fit_to_fold, is_splitter
+from .corrections import corrections_for
 from .out_of_fold import OutOfFold, arguments, check_finite
 
 # Share of the loss that a member has to save for each unit of its price: to be fitted
@@ -36,7 +38,7 @@ class PoolTerms(NamedTuple):
     Attributes
     ----------
     prices : dict of str to float, CPU time of a fit, in units of boosted trees
-    finals : dict of str to dict, parameters of members in their fit to all rows
+    finals : dict of str to dict, parameters of members after the first look
     always : tuple of str, members that no budget leaves out
     max_time : float or None, CPU seconds of the whole fit
     max_memory : float or None, megabytes of the experts, pickled
@@ -159,7 +161,7 @@ class PoolGrowth:
         self.looks, self.reasons = {}, {}
         self.charged = self._latency = 0.0
         self.fold = _thinned(seen.folds[0], self.recipe.seed)
-        self.is_whole = self.fold is seen.folds[0]
+        self.is_whole, self.is_settled = self.fold is seen.folds[0], False
 
     def grown(self):
         """The members that stay, as ``Grown``."""
@@ -180,11 +182,11 @@ class PoolGrowth:
             key=lambda k: (self.names[k] not in self.terms.always, self._price(k)),
         )
         if self.terms.max_time is None:
-            self._look(order)
+            self.looks = self._look(order, self.fold)
             return
         for k in order:
             if self._has_time_for(k):
-                self._look([k])
+                self.looks |= self._look([k], self.fold)
             else:
                 self.reasons[self.names[k]] = (
                     f"would take about {self._seconds(k):.2g} s a fit, more than "
@@ -197,19 +199,19 @@ class PoolGrowth:
             return True
         return self._to_come([*self.looks, k]) <= self._time_left()
 
-    def _look(self, numbers):
-        task = self.seen.task
-        calls = [
-            (self.terms.is_small, self.fold, task.rows.classes, *arguments(task, k))
-            for k in numbers
-        ]
+    def _look(self, numbers, fold, experts=None):
+        """A ``Look`` at a fold of each of some members, by number."""
+        task, calls = self.seen.task, []
+        for k in numbers:
+            own = arguments(task, k)
+            given = own if experts is None else (experts[k], *own[1:])
+            calls.append((self.terms.is_small, fold, task.rows.classes, *given))
         told = task.report.steps([f"{self.names[k]} on fold 1" for k in numbers])
-        for k, look in zip(
-            numbers, task.recipe.run_fits(looked, calls, told), strict=True
-        ):
+        found = task.recipe.run_fits(looked, calls, told)
+        for k, look in zip(numbers, found, strict=True):
             check_finite(look.answer, self.names[k])
-            self.looks[k] = look
             self.charged += look.seconds
+        return dict(zip(numbers, found, strict=True))
 
     def _of_looks(self):
         """The ``OutOfFold`` of what members make of the first fold."""
@@ -280,17 +282,18 @@ class PoolGrowth:
 
     def _settled(self, kept):
         """An ``OutOfFold`` of members, with what they make of the first fold."""
-        seen = self.seen.of_experts(kept)
-        if not self.is_whole:
-            again = PoolGrowth(seen, self.begun)
-            again.fold = seen.folds[0]
-            again._look(range(len(kept)))
-            looks = again.looks
-        else:
-            looks = {place: self.looks[k] for place, k in enumerate(kept)}
-        seen = seen.with_experts([looks[j].expert for j in range(len(kept))])
-        seen.parts = {(j, 0): look.answer for j, look in looks.items()}
-        return seen
+        finals = {k: self.terms.finals.get(self.names[k]) for k in kept}
+        final = [k for k in kept if finals[k] or not self.is_whole]
+        experts = {k: self.looks[k].expert for k in kept}
+        for k in final:
+            experts[k] = clone(experts[k]).set_params(**finals[k] or {})
+        whole = self._look(final, self.seen.folds[0], experts) if final else {}
+        self.looks |= whole
+        self.fold, self.is_settled = self.seen.folds[0], True
+        looks = [self.looks[k] for k in kept]
+        own = self.seen.of_experts(kept).with_experts([look.expert for look in looks])
+        own.parts = {(j, 0): look.answer for j, look in enumerate(looks)}
+        return own
 
     def _fit_folds(self, seen, kept):
         """Folds one after another, until the gate has rows enough."""
@@ -327,8 +330,13 @@ class PoolGrowth:
         """CPU seconds of a price of one on the rows looked at."""
         if not self.looks:
             return 0.0
-        seconds = sum(look.seconds for look in self.looks.values())
-        return seconds / sum(self._price(k) for k in self.looks)
+        told = [k for k in self.looks if self._tells(k)]
+        seconds = sum(self.looks[k].seconds for k in told)
+        return seconds / max(sum(map(self._price, told)), 1e-9)
+
+    def _tells(self, k):
+        """Whether a look at a member tells what later fits of it take."""
+        return self.is_settled or self.names[k] not in self.terms.finals
 
     def _growth(self):
         """Rows of a fold over those looked at."""
@@ -336,7 +344,7 @@ class PoolGrowth:
 
     def _seconds(self, k):
         """CPU seconds of a fit of a member to a fold."""
-        if k in self.looks:
+        if k in self.looks and self._tells(k):
             return self.looks[k].seconds * self._growth()
         return self._price(k) * self._unit() * self._growth()
 
@@ -382,7 +390,10 @@ class Blend:
 
     def __init__(self, seen):
         rows, self.answers, _ = seen.answers()
-        self.rows, self.known = seen.task.on_rows(rows).rows, {}
+        task, self.known = seen.task.on_rows(rows), {}
+        self.rows = task.rows
+        if task.rows.classes is not None:
+            self.answers = tempered(task, self.answers)
 
     def loss(self, numbers):
         """Mean loss of the blend of experts, by number."""
@@ -399,6 +410,17 @@ class Blend:
             came = answers[np.arange(len(rows.y)), :, rows.y]
             losses = log_losses(came, rows.weight)
         return float(np.average(losses, weights=rows.weight))
+
+
+def tempered(task, answers):
+    """Class probabilities (n, K, C), each member's as sure as it has reason to be.
+
+    Forests and neighbours are less sure than they could be, and would earn too little.
+    """
+    corrections = corrections_for(task, answers, offsets=False)
+    weight = np.tile(task.rows.weight[:, None], answers.shape[1])
+    best = corrections.best(weight, slice(None), corrections.identity)
+    return corrections.predictions(best, slice(None))
 
 
 def _thinned(fold, seed):

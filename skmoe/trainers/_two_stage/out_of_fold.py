@@ -1,7 +1,6 @@
 """What experts say of rows that they have not seen."""
 
 import numpy as np
-from sklearn.base import clone
 
 from ...experts._foreign import fit_expert
 from .._folds import predict_fold
@@ -121,11 +120,7 @@ def arguments(task, k, shares=None):
 
 def fitted_to_all(task, shares):
     """All experts of a task, fitted to shares of all rows."""
-    names, pool = task.recipe.names, task.recipe.pool
-    if pool is not None:
-        own = zip(task.recipe.experts, names, strict=True)
-        experts = [clone(e).set_params(**pool.finals.get(k, {})) for e, k in own]
-        task = task.with_recipe(experts=experts)
+    names = task.recipe.names
     calls = [arguments(task, k, shares) for k in range(len(names))]
     told = task.report.steps([f"{name} on all rows" for name in names])
     return task.recipe.run_fits(fit_expert, calls, told)
