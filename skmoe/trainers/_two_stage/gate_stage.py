@@ -115,10 +115,11 @@ class GateStage:
         likelihoods, log_prob = dispersions(self.task, predictions, log_gate)
         return gate, likelihoods, log_gate, log_prob
 
-    def to_fit(self, solution, alpha, fitted):
-        """Fitted parts; ``fitted`` are the experts on all rows."""
+    def to_fit(self, solution, alpha, fitted, posterior):
+        """Fitted parts; ``fitted`` are the experts on all rows, ``posterior`` that of
+        the solution."""
         task = self.task
-        gate, likelihoods, log_gate, log_prob = self.posterior(solution)
+        gate, likelihoods, log_gate, log_prob = posterior
         density = mixture.log_density(log_gate, log_prob)
         resp = mixture.responsibilities(log_gate, log_prob)
         load = task.rows.weight @ resp / task.rows.weight.sum()

@@ -5,13 +5,14 @@ import numpy as np
 from ... import mixture
 from ..._numerics.calibration import calibration
 from ...routers._base import weights_at
-from .gate_stage import dispersions
+from .._variances import Designs
+from .gate_stage import fit_likelihoods
 
 # Rows below which levels stay as they are: so few do not say where the ends are.
 FEWEST_ROWS = 50
 
 
-def calibrated_levels(stage, solution, blocks):
+def calibrated_levels(stage, solution, posterior, blocks):
     """The ``Calibration`` of a mixture, or None where rows are few.
 
     Experts have not seen the rows that they predicted, and neither have the spreads by
@@ -22,35 +23,35 @@ def calibrated_levels(stage, solution, blocks):
     ----------
     stage : GateStage
     solution : Solution
+    posterior : what ``stage.posterior`` makes of it
     blocks : list of pairs of training and test rows
     """
-    weight = stage.weight
-    if len(weight) < FEWEST_ROWS:
+    rows, recipe = stage.task.rows, stage.task.recipe
+    if len(rows.y) < FEWEST_ROWS:
         return None
-    reached = np.full(stage.task.rows.y.shape, np.nan)
-    ratio = reached.copy()
+    gate, _, log_gate, log_prob = posterior
+    resp = mixture.responsibilities(log_gate, log_prob)
+    router = recipe.fitted_router(gate, rows.gate_view)
+    weights = weights_at(rows.gate_view, gate, router, recipe.n_experts)
+    predictions = stage.corrected(solution.correction)
+    reached, ratio = np.full((2, *rows.y.shape), np.nan)
     for train, test in blocks:
-        reached[test], ratio[test] = _judged(stage, solution, train, test)
-    rows = np.isfinite(reached).all(axis=1)
-    return calibration(reached[rows], weight[rows], ratio[rows])
+        known, own = stage.task.on_rows(train), rows.on_rows(test)
+        at = [prediction[train] for prediction in predictions]
+        found = fit_likelihoods(known, at, resp[train], Designs(known.rows.weight))
+        components = mixture.Components(
+            weights[test],
+            np.stack([prediction[test] for prediction in predictions], axis=1),
+            mixture.at_views(found, own.expert_views),
+        )
+        reached[test], ratio[test] = _judged(components, own.y)
+    tested = np.isfinite(reached).all(axis=1)
+    return calibration(reached[tested], rows.weight[tested], ratio[tested])
 
 
-def _judged(stage, solution, train, test):
-    """Distribution functions (m, d) at y of test rows, and squared errors in variances,
-    by what was fitted to training rows."""
-    gate, known = stage.gate_of(solution), stage.task.on_rows(train)
-    log_gate = gate.predict_log_proba(known.rows.gate_view)
-    likelihoods, _ = dispersions(
-        known, stage.corrected(solution.correction, train), log_gate
-    )
-    router = known.recipe.fitted_router(gate, known.rows.gate_view)
-    rows = stage.task.rows.on_rows(test)
-    components = mixture.Components(
-        weights_at(rows.gate_view, gate, router, len(likelihoods)),
-        np.stack(stage.corrected(solution.correction, test), axis=1),
-        mixture.at_views(likelihoods, rows.expert_views),
-    )
+def _judged(components, y):
+    """Distribution functions (n, d) at y, and squared errors in variances."""
     weights, means = components.weights, components.means()
-    error = rows.y - mixture.mean(weights, means)
+    error = y - mixture.mean(weights, means)
     variance = mixture.variance(weights, means, components.variances())
-    return mixture.cdf(rows.y, components), error**2 / variance
+    return mixture.cdf(y, components), error**2 / variance

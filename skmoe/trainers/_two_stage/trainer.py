@@ -214,13 +214,13 @@ class TwoStage(Trainer):
                 fitted_to_all(task, shares), choice.local, strict=True
             )
         ]
-        fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted)
+        posterior = choice.stage.posterior(choice.solution)
+        fit = choice.stage.to_fit(choice.solution, choice.alpha, fitted, posterior)
         fit.kept, fit.reasons = grown.kept, grown.reasons
         if self.calibrate and task.rows.classes is None:
+            known = choice.stage, choice.solution, posterior, choice.blocks
             with single_threaded_blas():
-                fit.calibration = calibrated_levels(
-                    choice.stage, choice.solution, choice.blocks
-                )
+                fit.calibration = calibrated_levels(*known)
         fit.history["validation_loss"] = losses
         fit.log_likelihood *= unit
         task.report.iteration(0, fit.lower_bounds[-1], lambda: fit)
