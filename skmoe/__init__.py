@@ -16,6 +16,7 @@ from ._estimators.regressor import MoERegressor
 from ._estimators.shared import SharedExpert
 from ._estimators.target import ClassTarget, ValueTarget
 from ._estimators.views import Allowed, View, Views
+from ._numerics.calibration import Calibration
 from ._stamp import public
 from ._tables.features import PiecewiseLinear
 from ._tables.flat import FlatColumns
@@ -52,6 +53,7 @@ public(
     PiecewiseLinear,
     # What a fitted mixture holds.
     Allowed,
+    Calibration,
     ClassTarget,
     FlatColumns,
     Learned,

@@ -202,8 +202,10 @@ def marginal_density(t: NDArray, components: Any) -> NDArray:
     return sum(parts)
 
 
-def quantile(level: float, components: Any) -> NDArray:
+def quantile(level: float | NDArray, components: Any) -> NDArray:
     """Where the distribution function of each output reaches ``level``, (n, d).
+
+    ``level`` is a number, one per output, or one per row and output.
 
     The distribution function at the smallest of the experts' own quantiles is at most
     ``level``, at the largest at least: counts are found by halving this bracket, other
@@ -223,19 +225,22 @@ def quantile(level: float, components: Any) -> NDArray:
         # A value of some probability may be the quantile of many levels.
         there = cdf(low, components) >= level * (1.0 - 4.0 * np.finfo(float).eps)
         high, t = np.where(there, low, high), np.where(there, low, t)
+    level = np.broadcast_to(level, t.shape)
     # To rounding: relative in either tail, where the sum of weights allows it.
-    tolerance = 1e-13 * min(level, 1.0 - level) + 2.0 * np.finfo(float).eps * level
+    tolerance = 1e-13 * np.minimum(level, 1.0 - level)
+    tolerance += 2.0 * np.finfo(float).eps * level
     open_rows = np.arange(len(t))
     for number in range(MOST_STEPS):
         halfway = _halfway if number < FIRST_STEPS else middle
-        excess, slope = _newton(level, t[open_rows], components.on_rows(open_rows))
+        block = components.on_rows(open_rows)
+        excess, slope = _newton(level[open_rows], t[open_rows], block)
         low[open_rows], high[open_rows], t[open_rows], done = narrowed(
             low[open_rows],
             high[open_rows],
             t[open_rows],
             excess,
             slope,
-            tolerance,
+            tolerance[open_rows],
             halfway,
         )
         open_rows = open_rows[~done]
@@ -267,7 +272,7 @@ def _halfway(low, high):
 
 def _newton(level, t, components):
     """Excess of the distribution function over ``level``, and its slope, at ``t``."""
-    excess, slope = np.full(t.shape, -level), np.zeros(t.shape)
+    excess, slope = -level, np.zeros(t.shape)
     for w, own, at in components.each():
         excess += w[:, None] * own.cdf(t, at, components.size)
         slope += w[:, None] * own.marginal_density(t, at, components.size)

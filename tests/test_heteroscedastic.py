@@ -1,15 +1,21 @@
 """Variances that depend on x: optima, all methods, and any model of them."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from records import never_falls
 from scipy import optimize, sparse, stats
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
 from skmoe import HierarchicalMoERegressor, MoERegressor
 from skmoe.experts import AdditiveExpert, LinearExpert, MLPExpert
+from skmoe.experts._encoding import numeric_encoding
 from skmoe.gates import SoftmaxGate
 from skmoe.likelihoods import HeteroscedasticGaussian
 from skmoe.model_selection import MoERegressorCV
@@ -271,7 +277,8 @@ def test_frames_of_any_numbers_beside_foreign_experts(kind):
 
 
 @pytest.mark.parametrize("kind", ["text", "gaps"])
-def test_columns_that_the_model_cannot_read(kind):
+def test_tables_with_text_and_gaps(kind):
+    """The log-linear model reads them encoded, or any other as its expert does."""
     X, y, _ = made(200)
     frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     if kind == "text":
@@ -282,14 +289,62 @@ def test_columns_that_the_model_cannot_read(kind):
         max_iter=5, categorical_features="from_dtype", loss="squared_error"
     )
     options = {"experts": expert, "gate": "constant"}
-    with pytest.raises(ValueError, match="text or missing values"):
-        two(**options).fit(frame, y)
+    own = two(**options).fit(frame, y)
+    assert np.isfinite(own.log_density(frame, y)).all()
     model = HistGradientBoostingRegressor(
         max_iter=5, categorical_features="from_dtype", loss="poisson"
     )
     two(HeteroscedasticGaussian(model), **options).fit(frame, y)
     curves = two(HeteroscedasticGaussian(AdditiveExpert()), **options).fit(frame, y)
     assert np.isfinite(curves.log_density(frame, y)).all()
+
+
+@pytest.mark.parametrize(
+    "holds",
+    [
+        "objects",
+        pytest.param("frame", marks=pytest.mark.thorough),
+        pytest.param("polars", marks=pytest.mark.thorough),
+    ],
+)
+def test_text_tells_spreads_apart(holds):
+    rng = np.random.default_rng(0)
+    town = rng.choice(["a", "b", "c"], 600)
+    frame = pd.DataFrame({"x": rng.normal(size=600), "town": town})
+    frame.loc[::7, "x"] = np.nan
+    spread = np.where(town == "c", 2.0, 0.5) * np.where(frame["x"].isna(), 3.0, 1.0)
+    y = spread * rng.normal(size=600)
+    X = {
+        "frame": lambda: frame,
+        "objects": lambda: frame.to_numpy(dtype=object),
+        "polars": lambda: pl.from_pandas(frame),
+    }[holds]()
+    experts = [DummyRegressor(), make_pipeline(numeric_encoding(), Ridge())]
+    model = two(experts=experts, trainer="two-stage").fit(X, y)
+    model = pickle.loads(pickle.dumps(model))
+    _, std = model.predict(X, return_std=True)
+    np.testing.assert_allclose(np.median(std / spread), 1.0, atol=0.15)
+    assert np.corrcoef(np.log(std), np.log(spread))[0, 1] > 0.95
+
+
+def test_gaps_that_come_later_count_as_the_mean():
+    X, y, _ = made(200)
+    model = two(experts=HistGradientBoostingRegressor(max_iter=5), gate="constant")
+    model.fit(X, y)
+    later = X[:3].copy()
+    later[:, 0] = np.nan
+    filled = np.where(np.isnan(later), X.mean(axis=0), later)
+    own = model.likelihoods_[0]
+    np.testing.assert_allclose(own.at(later).sigma_, own.at(filled).sigma_)
+
+
+@pytest.mark.parametrize("expert", [LinearExpert(), "additive"])
+def test_rows_far_out_have_a_spread_of_the_training_rows(expert):
+    X, y, _ = made(200)
+    model = two(experts=expert, n_experts=1).fit(X, y)
+    _, known = model.predict(X, return_std=True)
+    _, far = model.predict([[1e3, 0.0], [-1e3, 0.0]], return_std=True)
+    assert 0.999 * known.min() < far.min() < far.max() < 1.001 * known.max()
 
 
 def test_warm_starts_keep_their_model_of_the_variance():

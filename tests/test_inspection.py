@@ -181,6 +181,20 @@ def test_quantiles_drawn_are_those_of_the_mixture():
         np.testing.assert_allclose(display.quantiles.T, exact, rtol=1e-9)
         if likelihood != "heteroscedastic":
             assert display.targets.min() >= 0
+    # Levels that rows left out have put right are drawn so, and densities with them.
+    y = X[:, 0] + rng.exponential(size=400)
+    model = MoERegressor([Ridge(), Ridge(1e3)], trainer="two-stage").fit(X, y)
+    display = PredictiveDensityDisplay.from_estimator(model, X, 0, n_values=5)
+    exact = model.predict_quantile(display.values[:, None], display.levels)
+    np.testing.assert_allclose(display.quantiles.T, exact, rtol=1e-9)
+    step = display.targets[1] - display.targets[0]
+    below = step * np.cumsum(display.density, axis=0)
+    for level, ends in zip(display.levels, display.quantiles, strict=True):
+        at = [
+            np.interp(t, display.targets + step / 2, own)
+            for t, own in zip(ends, below.T, strict=True)
+        ]
+        np.testing.assert_allclose(at, level, atol=0.02)
 
 
 @pytest.mark.parametrize("kind", ["position", "integer names", "sparse", "list"])

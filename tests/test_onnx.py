@@ -244,6 +244,20 @@ CASES = {
         Y,
         ("prediction", "gate"),
     ),
+    "pool spreads": (
+        flat(trainer="two-stage", likelihood="heteroscedastic").set_params(
+            experts=AutoPool(include=["linear", "neighbours"])
+        ),
+        TABLE,
+        Y,
+        ("std", "quantile:0.9"),
+    ),
+    "calibrated": (
+        flat(Ridge(), Ridge(1e3), trainer="two-stage"),
+        X,
+        np.column_stack([Y, np.exp(Y / np.abs(Y).max())]),
+        ("std", "quantile:0.9"),
+    ),
     "far": (flat(), X + 1e4, Y, VALUES),
     "classes": (classes(), X, LABEL, PROBA),
     "class curves": (
@@ -284,6 +298,7 @@ SINGLE = {
     "constant column",
     "encoded",
     "pool",
+    "pool spreads",
 }
 SINGLE |= {"class trees", "tree gate", "variance by trees"}
 
@@ -309,6 +324,7 @@ THOROUGH = {
     "ordinal",
     "poisson",
     "pool",
+    "pool spreads",
     "process",
     "segments",
     "student",

@@ -220,6 +220,28 @@ def test_units_of_y_change_nothing(unit):
     )
 
 
+def test_spreads_of_raw_tables():
+    """Weights, groups and units go with them, and intervals hold what they say."""
+    X, y = raw_table(500)
+    rng = np.random.default_rng(1)
+    wide = np.where(X["town"] == "x", 4.0, 1.0) * np.where(X["gaps"].isna(), 2.0, 1.0)
+    y = y + wide * rng.uniform(-1, 1, len(y))
+    pool = AutoPool(include=["linear", "neighbours"])
+    model = MoERegressor(
+        pool, trainer=TRAINER, likelihood="heteroscedastic", random_state=0
+    )
+    weight, groups = rng.integers(1, 3, 300) * 1e3, np.arange(300) // 2
+    model.fit(X[:300], y[:300], weight, groups=groups)
+    ends = model.predict_interval(X[300:], 0.8)
+    assert 0.72 < np.mean((ends[:, 0] < y[300:]) & (y[300:] < ends[:, 1])) < 0.88
+    _, std = model.predict(X[300:], return_std=True)
+    assert np.corrcoef(np.log(std), np.log(wide[300:]))[0, 1] > 0.9
+    unit = clone(model).fit(X[:300], 2.0**40 * y[:300], weight, groups=groups)
+    np.testing.assert_allclose(
+        unit.predict_interval(X[300:], 0.8) / 2.0**40, ends, atol=1e-3
+    )
+
+
 def test_members_keep_their_warnings_back():
     X, y = raw_table(60)
     many = np.arange(60) % 25

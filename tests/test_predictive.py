@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 from scipy import optimize, stats
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsRegressor
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor, mixture
+from skmoe._numerics.calibration import calibration
 from skmoe.likelihoods import Gamma, Gaussian, NegativeBinomial, Poisson
 from skmoe.mixture import Components
+from skmoe.trainers import TwoStage
 
 MODELS = {
     "one expert": MoERegressor(n_experts=1),
@@ -17,7 +21,7 @@ MODELS = {
     "members": MoERegressor(n_experts=2, n_members=2),
     "shared expert": MoERegressor(n_experts=2, shared_expert=Ridge()),
     "two stages": MoERegressor(
-        [("a", Ridge()), ("b", Ridge(1e4))], trainer="two-stage"
+        [("a", Ridge()), ("b", Ridge(1e4))], trainer=TwoStage(calibrate=False)
     ),
     "tree": HierarchicalMoERegressor(branching=(2, 2)),
 }
@@ -55,6 +59,95 @@ def test_quantiles_invert_the_distribution_function(name, regression):
     np.testing.assert_allclose(alone, model.predict_quantile(X[:4], 0.3), rtol=1e-12)
     ends = model.predict_interval(X, 0.9)
     np.testing.assert_allclose(ends, model.predict_quantile(X, [0.05, 0.95]))
+
+
+def skewed(n, seed):
+    """Rows whose noise is skewed, and wide where the first column is large."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(size=(n, 2))
+    spread = np.exp(1.5 * X[:, 0])
+    return X, X[:, 1] + spread * rng.beta(1.5, 6.0, size=n)
+
+
+TWO_STAGES = MoERegressor(
+    [("line", Ridge()), ("near", KNeighborsRegressor(30))],
+    trainer="two-stage",
+    random_state=0,
+)
+STAGED = {
+    "one spread": {},
+    "spreads": {"likelihood": "heteroscedastic"},
+    "sparse": {"router": 1},
+    "members": {"n_members": 2},
+    "densities": {"trainer": TwoStage(objective="likelihood")},
+}
+
+
+@pytest.mark.filterwarnings("ignore::skmoe.exceptions.NoSampleWeightWarning")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one spread",
+        "spreads",
+        "sparse",
+        pytest.param("members", marks=pytest.mark.thorough),
+        pytest.param("densities", marks=pytest.mark.thorough),
+    ],
+)
+def test_levels_of_two_stages_come_true(name):
+    """By rows that were left out, whatever the noise; at either end by itself."""
+    X, y = skewed(900, 0)
+    new, there = skewed(4000, 1)
+    model = clone(TWO_STAGES).set_params(**STAGED[name]).fit(X, y)
+    ends = model.predict_interval(new, 0.9)
+    beyond = [np.mean(there < ends[:, 0]), np.mean(there > ends[:, 1])]
+    np.testing.assert_allclose(beyond, 0.05, atol=0.02)
+    mean, std = model.predict(new, return_std=True)
+    assert np.mean(((there - mean) / std) ** 2) == pytest.approx(1.0, abs=0.15)
+    plain = clone(model).set_params(trainer=TwoStage(calibrate=False)).fit(X, y)
+    as_if = plain.predict_interval(new, 0.9)
+    assert np.mean(there < as_if[:, 0]) < 0.02
+    # Draws are from the distribution whose quantiles these are.
+    drawn = model.sample_y(new[:300], 60, random_state=0)
+    below = np.mean(drawn < model.predict_quantile(new[:300], 0.2)[:, None])
+    assert below == pytest.approx(0.2, abs=0.02)
+
+
+def test_levels_of_several_outputs_and_of_weighted_rows():
+    """Each output has its own, and rows count by their weights."""
+    X, y = skewed(1200, 0)
+    Y = np.column_stack([y, -y])
+    model = clone(TWO_STAGES).set_params(experts=[Ridge(), Ridge(1e3)])
+    both = clone(model).fit(X, Y).predict_interval(X, 0.8)
+    np.testing.assert_allclose(both[:, 0], -both[:, 1, ::-1], rtol=1e-6)
+    # Of one half of the rows the noise is the other way round, and counts for little.
+    odd = np.arange(len(y)) % 2 == 1
+    turned = np.where(odd, 2.0 * X[:, 1] - y, y)
+    weight = np.where(odd, 1e-6, 1.0)
+    own = clone(model).fit(X, turned, weight).predict_quantile(X, [0.05, 0.95])
+    alone = clone(model).fit(X[~odd], y[~odd]).predict_quantile(X, [0.05, 0.95])
+    np.testing.assert_allclose(own, alone, atol=0.1)
+
+
+def test_levels_by_ranks():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(5000, 1))
+    found = calibration(stats.norm.cdf(2.0 * z), np.ones(5000), 4.0 * z**2)
+    assert found.levels(0.9)[0] == pytest.approx(stats.norm.cdf(2.0 * 1.2816), abs=0.01)
+    assert found.scale[0] == pytest.approx(2.0, rel=0.05)
+    levels = np.array([[1e-4], [0.01], [0.5], [0.97], [1 - 1e-4]])
+    back = found.probabilities(found.levels_of(levels))
+    np.testing.assert_allclose(back, levels, rtol=1e-6)
+    # The row to come is as likely below the least of 19 as between any two.
+    ranks = np.arange(-9.0, 10.0)[:, None] / 2
+    few = calibration(stats.norm.cdf(ranks), np.ones(19), ranks**2)
+    assert stats.norm.ppf(few.levels(0.05)[0]) == pytest.approx(-4.5, abs=0.1)
+    assert stats.norm.ppf(few.levels(0.5)[0]) == pytest.approx(0.0, abs=1e-9)
+    # A row of weight two counts as two.
+    own = calibration(stats.norm.cdf(z), np.repeat([1.0, 2.0], 2500), z**2)
+    twice = np.vstack([z, z[2500:]])
+    again = calibration(stats.norm.cdf(twice), np.ones(7500), twice**2)
+    np.testing.assert_allclose(own.scores[:, 8:-8], again.scores[:, 8:-8], atol=0.01)
 
 
 def test_shapes(regression):

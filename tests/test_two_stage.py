@@ -542,19 +542,14 @@ def test_a_spread_nobody_is_responsible_for():
     assert np.isfinite(model.log_likelihood_)
 
 
-def test_spreads_say_early_what_they_cannot_do(regression):
+def test_models_of_spreads_that_take_no_weights_are_named(regression):
     X, y = regression
-    frame = pd.DataFrame(X, columns=list("abcd")).assign(town="a")
     model = MoERegressor(
         [("a", Column(0)), ("b", Column(1))],
         gate="constant",
-        likelihood="heteroscedastic",
+        likelihood=HeteroscedasticGaussian(KNeighborsRegressor(20)),
         trainer="two-stage",
     )
-    with pytest.raises(ValueError, match="text or missing"):
-        model.fit(frame, y)
-    neighbours = HeteroscedasticGaussian(KNeighborsRegressor(20))
-    model.set_params(likelihood=neighbours)
     with pytest.warns(NoSampleWeightWarning, match="likelihood"):
         model.fit(X, y)
 

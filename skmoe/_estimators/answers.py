@@ -6,13 +6,14 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import mixture
+from .._numerics.calibration import Calibration
 from .._sklearn import safe_indexing
 from .._tables.table import row_weights
 from .._warnings import warn
 from ..engines import run_calls
 from ..experts._answers import predict_expert
 from ..experts._base import traits
-from ..routers._base import routed
+from ..routers._base import routed_by, weights_at
 from ..trainers._rows import subjects_of
 from . import routed as routed_linear
 from .shared import SharedExpert
@@ -58,6 +59,7 @@ class FittedMixture(NamedTuple):
     shared : SharedExpert or None
     target : ValueTarget or ClassTarget
     n_jobs : int or None
+    calibration : Calibration or None, of the levels of its distribution
     """
 
     gate: object
@@ -68,6 +70,7 @@ class FittedMixture(NamedTuple):
     shared: SharedExpert | None
     target: object
     n_jobs: int | None
+    calibration: Calibration | None = None
 
     @property
     def n_experts(self):
@@ -99,17 +102,11 @@ class FittedMixture(NamedTuple):
 
     def route(self, gate_view):
         """Active experts of each row, and their weights."""
-        if self.router.gated:
-            return self.gate.route(gate_view, self.router)
-        shape = (gate_view.shape[0], self.n_experts)
-        log_gate = np.broadcast_to(-np.log(shape[1]), shape)
-        return routed(self.router, log_gate, X=gate_view)
+        return routed_by(gate_view, self.gate, self.router, self.n_experts)
 
     def weights(self, gate_view):
         """Weights (n, K) of all experts, zero for those that do not serve a row."""
-        if self.router.gated:
-            return self.gate.weights(gate_view, self.router)
-        return self.route(gate_view).dense()
+        return weights_at(gate_view, self.gate, self.router, self.n_experts)
 
     def each(self, seen):
         """Prediction (n, d) of every expert, the shared one's part included."""
@@ -138,6 +135,30 @@ class FittedMixture(NamedTuple):
         weights = self.weights(seen.gate)
         own = self._likelihoods_at(seen)
         return mixture.Components(weights, predictions, own, seen.size)
+
+    def level(self, level):
+        """What its distribution is asked for, so that a level comes true."""
+        return level if self.calibration is None else self.calibration.levels(level)
+
+    def cdf(self, t, components):
+        """P(Y <= t) of each output by itself, (n, d)."""
+        reached = mixture.cdf(t, components)
+        if self.calibration is None:
+            return reached
+        return self.calibration.probabilities(reached)
+
+    def calibrated(self, drawn, components):
+        """Draws (n, d) from components, moved to where their levels come true."""
+        if self.calibration is None:
+            return drawn
+        level = self.calibration.levels_of(mixture.cdf(drawn, components))
+        return mixture.quantile(level, components)
+
+    def std(self, components):
+        """Standard deviations (n, d) of components, about their common mean."""
+        weights, means = components.weights, components.means()
+        std = np.sqrt(mixture.variance(weights, means, components.variances()))
+        return std if self.calibration is None else std * self.calibration.scale
 
     def _likelihoods_at(self, seen):
         return mixture.at_views(self.likelihoods, seen.experts)
@@ -222,6 +243,7 @@ def fitted_mixture(model):
         learned.shared,
         learned.target,
         model.n_jobs,
+        learned.calibration,
     )
 
 

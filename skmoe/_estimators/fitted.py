@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import mixture
+from .._numerics.calibration import Calibration, averaged
 from .._warnings import quietly, warn
 from ..exceptions import ExpertCollapseWarning
 from ..experts._base import BuiltInExpert, called
@@ -48,6 +49,7 @@ class Learned(NamedTuple):
     beside : names of what else was given of rows, ``offset`` or ``trials``
     lean : bool, whether what only training needs has been left out
     constant_gate : bool, whether weights were seen to be the same for every row
+    calibration : Calibration of the levels of the distribution, or None
     """
 
     # Files hold fields by their places, so those that are new come last.
@@ -64,6 +66,7 @@ class Learned(NamedTuple):
     beside: tuple = ()
     lean: bool = False
     constant_gate: bool = False
+    calibration: Calibration | None = None
 
     def after(self, task, fit):
         """The same after training, for the experts that are left."""
@@ -73,6 +76,7 @@ class Learned(NamedTuple):
             n_asked=task.recipe.n_experts,
             state=fit.state,
             before=fit.before,
+            calibration=fit.calibration,
         )
 
 
@@ -428,7 +432,11 @@ def joined(members, attributes, views):
         "converged_": all(m.converged_ for m in members),
         "n_parameters_": None if None in counts else _total(counts),
         "members_": members,
-        "_learned": best["_learned"]._replace(views=views.only(kept), kept=kept),
+        "_learned": best["_learned"]._replace(
+            views=views.only(kept),
+            kept=kept,
+            calibration=averaged([m._learned.calibration for m in members]),
+        ),
     }
 
 

@@ -87,6 +87,8 @@ class Predictive:
 
         The distribution function of the mixture is inverted row by row; it lies
         between those of its experts, so that the root is bracketed from the start.
+        After training in two stages the levels are those that came true for rows left
+        out, see :class:`~skmoe.trainers.TwoStage`.
 
         Parameters
         ----------
@@ -129,7 +131,7 @@ class Predictive:
             rows = slice(start, start + BLOCK_ROWS)
             block = components.on_rows(rows)
             for i, level in enumerate(levels.flat):
-                out[rows, :, i] = mixture.quantile(level, block)
+                out[rows, :, i] = mixture.quantile(own.level(level), block)
         # Where spreads are near rounding, neighbours may end a bit apart.
         order = np.argsort(levels, axis=None)
         out[:, :, order] = np.maximum.accumulate(out[:, :, order], axis=2)
@@ -230,7 +232,8 @@ class Predictive:
         out = np.empty((n, d, n_samples))
         for sample in range(n_samples):
             expert = chosen(components.weights, rng.uniform(size=n))
-            out[:, :, sample] = drawn(components, expert, rng)
+            found = drawn(components, expert, rng)
+            out[:, :, sample] = mixed.calibrated(found, components)
         return mixed.target.shaped(out)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self, overload
 
-import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -406,7 +405,8 @@ classifier, default="softmax"
             For a source the answer is an iterator over its batches.
         return_std : bool, default=False
             Also return the standard deviation of the mixture: the spread of each
-            expert and the disagreement between them.
+            expert and the disagreement between them; after training in two stages
+            scaled to the errors of rows left out.
         offset, trials : array-like of shape (n,), default=None
             As in :meth:`fit`; without them the mean is a rate, or a chance.
 
@@ -421,12 +421,8 @@ classifier, default="softmax"
         if not return_std and not own.has_noise:
             return shaped(own.mean(seen))
         components = own.explained(seen)
-        weights, means = components.weights, components.means()
-        mean = shaped(mixture.mean(weights, means))
-        if not return_std:
-            return mean
-        variance = mixture.variance(weights, means, components.variances())
-        return mean, shaped(np.sqrt(variance))
+        mean = shaped(mixture.mean(components.weights, components.means()))
+        return (mean, shaped(own.std(components))) if return_std else mean
 
     def score(
         self,

@@ -182,7 +182,9 @@ def _weigh(filled, numbers, weight):
         [weighted_median(column[there], weight[there]) for column, there in columns]
     )
     if has_fit_parameter(scaler, "sample_weight"):
-        scaler.fit(imputer.transform(numbers), sample_weight=weight)
+        # The variance of a constant may be rounded below zero; its scale is one.
+        with np.errstate(invalid="ignore"):
+            scaler.fit(imputer.transform(numbers), sample_weight=weight)
 
 
 def weighted_median(values, weight):

@@ -5,6 +5,7 @@ from scipy import sparse
 
 from ..likelihoods import Gamma
 from ._base import traits
+from ._encoding import numeric_encoding
 from ._glm import FIRST_STEPS, WARM_STEPS, GeneralizedLinearExpert, Newton
 from ._linear import LinearExpert
 
@@ -34,12 +35,16 @@ class VarianceExpert(GeneralizedLinearExpert):
     def _family(self):
         return Gamma()
 
+    #: Transformer of rows that hold more than finite numbers, or None.
+    encoder_ = None
+
     def check_view(self, view):
         """Raise ``ValueError`` for a view that it cannot read."""
-        finite_numbers(view)
+        as_numbers(view)
 
     def rows_of(self, designs, view):
-        """What ``fit_squares`` is given of a view."""
+        """What ``fit_squares`` is given of a view, whose encoder it keeps."""
+        self.encoder_ = designs.encoder_of(view)
         return designs.of_numbers(view, self.standardize)
 
     def renewed_squares(self, rows, weight):
@@ -51,8 +56,14 @@ class VarianceExpert(GeneralizedLinearExpert):
         return self
 
     def predict(self, X):
-        """Variances of rows, whatever holds their numbers."""
-        X = X if sparse.issparse(X) else np.asarray(X, dtype=float)
+        """Variances of rows, whatever holds them."""
+        if self.encoder_ is not None:
+            X = self.encoder_.transform(X)
+        elif not sparse.issparse(X):
+            X = np.asarray(X, dtype=float)
+            # Rows that come later may have gaps where those of the fit had none.
+            gaps = np.isnan(X)
+            X = np.where(gaps, self.center_, X) if gaps.any() else X
         return super().predict(X)
 
     def fit_squares(self, design, squares, weight, prior, unit, start=None, **rest):
@@ -124,46 +135,53 @@ class SquaresNewton(Newton):
         return grams, gradient, share
 
 
-def finite_numbers(view):
-    """What an expert sees as finite numbers, for a log-linear model of its variance.
+def as_numbers(view, weight=None):
+    """What an expert sees as finite numbers, for models of its variance.
+
+    Parameters
+    ----------
+    view : array, sparse matrix or data frame of n rows
+    weight : (n,), default=None
+
+    Returns
+    -------
+    numbers : array or sparse matrix of n rows
+    encoder : fitted transformer of text and gaps, or None where there are none
 
     Raises
     ------
     ValueError
-        For text, and for missing values.
+        For columns that hold infinity, or complex numbers.
     """
     if sparse.issparse(view):
-        return view
+        return view, None
     try:
         numbers = np.asarray(view)
         numbers = (
             numbers if numbers.dtype.kind == "f" else np.asarray(view, dtype=float)
         )
-        finite = bool(np.isfinite(numbers).all())
+        if np.isfinite(numbers).all():
+            return numbers, None
     except (TypeError, ValueError):
-        finite = False
-    if not finite:
-        raise ValueError(
-            "HeteroscedasticGaussian got columns with text or missing values, but its "
-            "log-linear model reads finite numbers; give it one that reads them, such "
-            "as model=AdditiveExpert()."
-        )
-    return numbers
+        # Text, times, or gaps of pandas.
+        pass
+    encoder = numeric_encoding().fit(view, None, weight)
+    return encoder.transform(view), encoder
 
 
-def variance_model(asked, expert, n_columns):
+def variance_model(asked, expert, count):
     """What models the variance around an expert.
 
     Parameters
     ----------
     asked : regressor, or None for what goes with the expert
     expert : the expert
-    n_columns : int, of what it sees
+    count : callable, the number of columns that it sees, as numbers
     """
     if asked is None:
         # However many columns there are, the logarithm varies by about one a priori.
-        linear = LinearExpert(alpha=max(n_columns, 1))
-        asked = expert if traits(expert).lends_form else linear
+        lends = traits(expert).lends_form
+        asked = expert if lends else LinearExpert(alpha=max(count(), 1))
     own = traits(asked).of_squares()
     return asked if own is None else own
 

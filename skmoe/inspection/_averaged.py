@@ -23,12 +23,13 @@ class Averaged:
 
     Parameters
     ----------
+    own : FittedMixture
     components : Components of all rows, value after value
     n_values, output : int
     """
 
-    def __init__(self, components, n_values, output):
-        self.components, self.output = components, output
+    def __init__(self, own, components, n_values, output):
+        self.own, self.components, self.output = own, components, output
         self.n_values, self.shape = n_values, components.predictions[:, 0].shape
 
     def _mean(self, rows):
@@ -42,7 +43,9 @@ class Averaged:
     def densities(self, targets):
         """Densities (n_targets, n_values), without stripes of single rows."""
         widths = self._widths()
-        if self.components.discrete or not widths.any():
+        # Where levels were put right, only they are known.
+        known = self.own.calibration is None and not widths.any()
+        if self.components.discrete or known:
             found = np.array([self.density(target) for target in targets])
         else:
             # Peaks that are narrower than cells count in full, wherever they lie.
@@ -70,7 +73,7 @@ class Averaged:
     def _below(self, target):
         """Distribution function (n_values,) at a number."""
         t = np.full(self.shape, target)
-        return self._mean(mixture.cdf(t, self.components))
+        return self._mean(self.own.cdf(t, self.components))
 
     def _reaches(self, t, level):
         """Whether the distribution function at ``t`` (n_values,) reaches a level."""
@@ -78,12 +81,12 @@ class Averaged:
         t = np.repeat(t, n_rows)[:, None] * np.ones(self.shape[1])
         # Rounding of the weights' sum must not push a level out of reach.
         least = level * (1.0 - 4.0 * np.finfo(float).eps)
-        return self._mean(mixture.cdf(t, self.components)) >= least
+        return self._mean(self.own.cdf(t, self.components)) >= least
 
     def _own(self, level):
         """Quantiles (n_values, n_rows) of the rows by themselves."""
-        found = mixture.quantile(level, self.components)[:, self.output]
-        return found.reshape(self.n_values, -1)
+        found = mixture.quantile(self.own.level(level), self.components)
+        return found[:, self.output].reshape(self.n_values, -1)
 
     def quantile(self, level):
         """Where the averaged distribution function (n_values,) reaches a level."""

@@ -155,7 +155,7 @@ class PredictiveDensityDisplay:
         }
         own, seen = see(model.mixture, model.seen(every), **sizes)
         _check_output(output, own.target.n_outputs)
-        averaged = Averaged(own.components(seen), len(place.values), output)
+        averaged = Averaged(own, own.components(seen), len(place.values), output)
         targets = averaged.targets(n_targets)
         density = averaged.densities(targets)
         quantiles = [averaged.quantile(level) for level in levels]

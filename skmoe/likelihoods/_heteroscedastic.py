@@ -54,8 +54,8 @@ class HeteroscedasticGaussian(Likelihood):
         additive experts no other model will do, and it has the knots of theirs.  None
         is that, with the parameters of the expert, around an additive expert, and
         around others ``LinearExpert(alpha=p)`` for p columns, by which the log-variance
-        differs by about one between rows a priori, however many columns there are; it
-        reads finite numbers.
+        differs by about one between rows a priori, however many columns there are.  It
+        reads any table: text is one-hot encoded, gaps are filled and marked.
     floor : float, default=1e-6
         Smallest variance of a row, as a fraction of the variance of y.
 
@@ -72,6 +72,9 @@ class HeteroscedasticGaussian(Likelihood):
         Those of the model of the variance; None if it has no count.
     floored_ : bool
         Whether the floor holds more than a hundredth of the expert's rows.
+    range_ : ndarray of shape (2, n_outputs)
+        Least and largest variance of the training rows, within which those of all other
+        rows are held: an exponential of columns far out would be anything.
 
     References
     ----------
@@ -93,6 +96,7 @@ class HeteroscedasticGaussian(Likelihood):
 
     models_variance = scales_ridge = is_parabola = True
     _penalty = 0.0
+    range_ = np.array([[0.0], [np.inf]])
 
     def __init__(self, model: BaseEstimator | None = None, floor: float = 1e-6) -> None:
         self.model = model
@@ -175,6 +179,7 @@ class HeteroscedasticGaussian(Likelihood):
         floored = np.any(variance < least, axis=1)
         fitted.floored_ = bool(np.average(floored, weights=weight) > MOST_FLOORED)
         variance = np.maximum(variance, least)
+        fitted.range_ = np.stack([variance.min(axis=0), variance.max(axis=0)])
         if reference is None:
             logarithm = np.average(np.log(variance), axis=0, weights=all_weight)
             fitted.reference_ = np.exp(logarithm)
@@ -208,7 +213,8 @@ class HeteroscedasticGaussian(Likelihood):
         if self.model_ is None:
             return self
         bound = copy.copy(self)
-        bound.sigma_ = np.sqrt(np.maximum(self._variances(view), self._least()))
+        variance = np.clip(self._variances(view), *self.range_)
+        bound.sigma_ = np.sqrt(np.maximum(variance, self._least()))
         return bound
 
     def on_rows(self, rows):

@@ -284,6 +284,22 @@ def _wrong(routing, n_experts, training):
     }[fault]()
 
 
+def routed_by(view, gate, router, n_experts):
+    """``Routing`` of rows by a fitted gate, which not every router asks."""
+    if router.gated:
+        return gate.route(view, router)
+    shape = (view.shape[0], n_experts)
+    log_gate = np.broadcast_to(-np.log(shape[1]), shape)
+    return routed(router, log_gate, X=view)
+
+
+def weights_at(view, gate, router, n_experts):
+    """Weights (n, K) of all experts, zero for those that do not serve a row."""
+    if router.gated:
+        return gate.weights(view, router)
+    return routed_by(view, gate, router, n_experts).dense()
+
+
 def _outside(index, n_experts):
     return (
         f"{index!r} as an expert, but expected integers from 0 to {n_experts - 1}, or "

@@ -231,9 +231,8 @@ class Task:
         found.setdefault("n_iter", len(bounds))
         found.setdefault("history", {})
         if "router" not in found:
-            view, weight = self.rows.gate_rows, self.rows.subjects.weight
-            own = self.recipe.fitted_router(gate, view, found["kept"], weight)
-            found["router"] = own
+            known = self.rows.gate_rows, found["kept"], self.rows.subjects.weight
+            found["router"] = self.recipe.fitted_router(gate, *known)
         found["log_likelihood"] = float(found["log_likelihood"])
         return Fit(gate, experts, likelihoods, lower_bounds=bounds, **found)
 
@@ -249,14 +248,14 @@ class Fit:
     log_likelihood : float, weighted, over the training rows, on the scale of y
     lower_bounds : penalised objective per unit of weight, per iteration
     load : (K,) share of the rows per expert
-    n_iter : int
-    converged : bool
+    n_iter, converged : int and bool
     history : dict of per-iteration lists
     router : the router with what it learned
     state : what the trainer needs to continue, or None
     before : experts and likelihoods at the maximum of the penalised objective, where
-        those of the fit are without what the penalty put into them; or None
+        the fit is without what the penalty put into them; or None
     reasons : why members of a pool that are not kept were left out, by name
+    calibration : Calibration of the levels of the mixture's distribution, or None
     """
 
     gate: Any
@@ -273,6 +272,7 @@ class Fit:
     state: Any = None
     before: Any = None
     reasons: dict = field(default_factory=dict)
+    calibration: Any = None
 
     @property
     def objective_parts(self):

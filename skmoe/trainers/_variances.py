@@ -7,7 +7,7 @@ from .._numerics.design import make_design
 from ..experts._base import traits
 from ..experts._counts import expert_parameters
 from ..experts._foreign import fit_expert
-from ..experts._variance import finite_numbers, variance_model
+from ..experts._variance import as_numbers, variance_model
 
 # Share of all rows below which an expert has none.
 NO_ROWS = 1e-10
@@ -34,9 +34,20 @@ class Designs:
 
     def of_numbers(self, view, standardize):
         """Columns of a view whatever holds them, for the log-linear variance."""
+        return self.of(self.numbers(view), standardize)
+
+    def numbers(self, view):
+        """What a view holds as finite numbers, text and gaps encoded."""
+        return self._encoded(view)[0]
+
+    def encoder_of(self, view):
+        """What makes them of a view, or None."""
+        return self._encoded(view)[1]
+
+    def _encoded(self, view):
         if id(view) not in self._numbers:
-            self._numbers[id(view)] = finite_numbers(view)
-        return self.of(self._numbers[id(view)], standardize)
+            self._numbers[id(view)] = as_numbers(view, self.weight)
+        return self._numbers[id(view)]
 
     def of_curves(self, view, curves):
         """Bins of a view on curves, its own or those given."""
@@ -53,18 +64,20 @@ def check_variances(task):
     if not task.recipe.likelihood.models_variance:
         return
     found = {}
+    designs = Designs(task.rows.weight)
     for number, view in enumerate(task.rows.expert_views):
-        model = _model_of(task, number)
+        model = _model_of(task, number, designs)
         found[id(view), type(model)] = model, view
     for model, view in found.values():
         if traits(model).fits_squares:
             model.check_view(view)
 
 
-def _model_of(task, number):
+def _model_of(task, number, designs):
     """Unfitted model of the variance around an expert."""
     asked, expert = task.recipe.likelihood.model, task.recipe.experts[number]
-    return variance_model(asked, expert, task.rows.expert_views[number].shape[1])
+    view = task.rows.expert_views[number]
+    return variance_model(asked, expert, lambda: designs.numbers(view).shape[1])
 
 
 def fit_variances(
@@ -123,7 +136,7 @@ def _fit_variance(
 ):
     if not weight.any():
         return likelihood
-    view, model = task.rows.expert_views[number], _model_of(task, number)
+    view, model = task.rows.expert_views[number], _model_of(task, number, designs)
     reference = None
     squares = likelihood.squares(task.rows.y, prediction)
     if traits(model).fits_squares:

@@ -86,7 +86,9 @@ def _row_variance(own, graph, prediction, inputs):
     if own.model_ is None:
         return constant(graph, prediction, np.square(own.sigma_))
     variance = raw(own.model_, graph, inputs, "the model of a variance")
-    return graph.op("Max", variance, own._least())
+    low, high = own.range_
+    held = graph.op("Min", graph.op("Max", variance, low), high)
+    return graph.op("Max", held, own._least())
 
 
 def _row_sigma(own, graph, prediction, inputs):
@@ -102,7 +104,7 @@ def _row_cdf(own, graph, prediction, inputs, y):
 
 def _row_quantile(own, graph, prediction, inputs, level):
     sigma = _row_sigma(own, graph, prediction, inputs)
-    return _located(graph, prediction, float(special.ndtri(level)), sigma)
+    return _located(graph, prediction, special.ndtri(level), sigma)
 
 
 # -- heavy tails --------------------------------------------------------------

@@ -16,6 +16,7 @@ from ...experts._variance import VarianceExpert
 from ...likelihoods._links import LARGEST_PREDICTOR
 from ._foreign import foreign
 from ._registry import register_expert
+from ._transformers import transformed
 
 
 def linear(graph, matrix, coef, intercept):
@@ -74,6 +75,16 @@ def _means(expert, graph, inputs):
     return INVERSE[link_of(expert)](graph, _values(expert, graph, inputs))
 
 
+def _variances(model, graph, inputs):
+    """What a log-linear model of a variance predicts, of text and gaps, too."""
+    if model.encoder_ is not None:
+        who = "the encoder of a variance"
+        return _means(model, graph, transformed(model.encoder_, graph, inputs, who))
+    X = inputs.numbers()
+    filled = graph.op("Where", graph.op("IsNaN", X), model.center_, X)
+    return exponential(graph, linear(graph, filled, *_stacked([model])))
+
+
 def _means_together(experts, graph, inputs):
     links = {link_of(own) for own in experts}
     if len(links) > 1:
@@ -110,8 +121,8 @@ register_expert(LogisticRegression, _logistic)
 for _kind in (LinearRegression, Ridge, RidgeCV):
     register_expert(_kind, _values)
 register_expert(LinearExpert, _values, together=_values_together, cheap=True)
-for _kind in (GeneralizedLinearExpert, VarianceExpert):
-    register_expert(_kind, _means, together=_means_together, cheap=True)
+register_expert(GeneralizedLinearExpert, _means, together=_means_together, cheap=True)
+register_expert(VarianceExpert, _variances)
 register_expert(
     LinearClassifierExpert, _classes, together=_classes_together, cheap=True
 )

@@ -91,6 +91,8 @@ def _std(name, parts, model, X, _):
     serves = graph.op("Unsqueeze", graph.op("Greater", weights, 0.0), np.array([2]))
     spread = graph.op("Where", serves, spread, 0.0)
     tensor = graph.op("Sqrt", parts.weighed(weights, spread))
+    if parts.own.calibration is not None:
+        tensor = graph.op("Mul", tensor, parts.own.calibration.scale)
     tensor, shape = _shaped(parts, tensor)
     _, expected = model.predict(X, return_std=True)
     return Output(name, tensor, np.float64, shape, expected, squared=True)
@@ -119,7 +121,7 @@ def _quantile(name, parts, model, X, level):
         convert = likelihood_converter(own)
         if convert.cdf is None or convert.quantile is None or own.discrete:
             _no_function(own, "distribution function", name)
-    tensor, shape = _shaped(parts, _halved(parts, level))
+    tensor, shape = _shaped(parts, _halved(parts, parts.own.level(level)))
     expected = model.predict_quantile(X, level)
     return Output(name, tensor, np.float64, shape, expected, level)
 
@@ -244,4 +246,4 @@ def reached(model, X, found, level):
     own, seen = answers.see(model, X)
     components = own.components(seen)
     at = np.asarray(found, dtype=float).reshape(len(found), -1)
-    return np.abs(mixture.cdf(at, components) - level).max(axis=1)
+    return np.abs(mixture.cdf(at, components) - own.level(level)).max(axis=1)

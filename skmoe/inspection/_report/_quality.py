@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ... import mixture
 from .._classes import binned
 from .._numbers import number
 from ._parts import Pictures, Section, Table, Words
@@ -103,8 +102,8 @@ def _covered(given, coverage):
 def _heights(given):
     own, seen = given.parts
     components = own.components(seen)
-    high = mixture.cdf(given.target, components)
-    low = mixture.cdf(given.target - 1.0, components) if components.discrete else high
+    high = own.cdf(given.target, components)
+    low = own.cdf(given.target - 1.0, components) if components.discrete else high
     effective = 1.0 / np.sum(given.weight**2)
     margin = 1.96 * np.sqrt((N_HEIGHTS - 1) / effective)
     return [

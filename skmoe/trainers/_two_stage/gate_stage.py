@@ -107,35 +107,19 @@ class GateStage:
             return start
         return self.corrections.best(resp * self.weight[rows, None], rows, start)
 
-    def dispersions(self, predictions, log_gate):
-        """Likelihoods, and log-densities (n, K), of the out-of-fold predictions."""
-        task, resp, likelihoods = self.task, np.exp(log_gate), None
-        designs, before = Designs(task.rows.weight), None
-        for _ in range(DISPERSION_ROUNDS):
-            if before is not None and np.abs(resp - before).max() < SAME_SHARE:
-                break
-            before = resp
-            likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
-            log_prob = mixture.log_prob(
-                mixture.at_views(likelihoods, task.rows.expert_views),
-                task.rows.y,
-                predictions,
-            )
-            resp = mixture.responsibilities(log_gate, log_prob)
-        return likelihoods, log_prob
-
     def posterior(self, solution):
         """Fitted gate, likelihoods, log-weights and log-densities (n, K)."""
         gate = self.gate_of(solution)
         log_gate = gate.predict_log_proba(self.task.rows.gate_view)
         predictions = self.corrected(solution.correction)
-        likelihoods, log_prob = self.dispersions(predictions, log_gate)
+        likelihoods, log_prob = dispersions(self.task, predictions, log_gate)
         return gate, likelihoods, log_gate, log_prob
 
-    def to_fit(self, solution, alpha, fitted):
-        """Fitted parts; ``fitted`` are the experts on all rows."""
+    def to_fit(self, solution, alpha, fitted, posterior):
+        """Fitted parts; ``fitted`` are the experts on all rows, ``posterior`` that of
+        the solution."""
         task = self.task
-        gate, likelihoods, log_gate, log_prob = self.posterior(solution)
+        gate, likelihoods, log_gate, log_prob = posterior
         density = mixture.log_density(log_gate, log_prob)
         resp = mixture.responsibilities(log_gate, log_prob)
         load = task.rows.weight @ resp / task.rows.weight.sum()
@@ -370,6 +354,24 @@ class ResponsibilityStage(GateStage):
         at_rows = mixture.at_views(solution.likelihoods, task.rows.expert_views)
         log_prob = mixture.log_prob(at_rows, task.rows.y, predictions)
         return -mixture.log_density(log_gate, log_prob)
+
+
+def dispersions(task, predictions, log_gate):
+    """Likelihoods, and log-densities (n, K), of out-of-fold predictions."""
+    resp, likelihoods = np.exp(log_gate), None
+    designs, before = Designs(task.rows.weight), None
+    for _ in range(DISPERSION_ROUNDS):
+        if before is not None and np.abs(resp - before).max() < SAME_SHARE:
+            break
+        before = resp
+        likelihoods = fit_likelihoods(task, predictions, resp, designs, likelihoods)
+        log_prob = mixture.log_prob(
+            mixture.at_views(likelihoods, task.rows.expert_views),
+            task.rows.y,
+            predictions,
+        )
+        resp = mixture.responsibilities(log_gate, log_prob)
+    return likelihoods, log_prob
 
 
 def fit_likelihoods(task, predictions, resp, designs, before=None):
