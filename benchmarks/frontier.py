@@ -23,7 +23,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 
 HERE = Path(__file__).parent
-NAMES = ("tables", "additive", "autogluon")
+NAMES = ("tables", "additive", "pool", "autogluon")
 PICTURE = HERE.parent / "docs" / "frontier.png"
 BASELINE, OURS = "HistGradientBoosting", "skmoe "
 LOSS, SECONDS = "loss", "fit_seconds"

@@ -1,11 +1,14 @@
-"""skmoe: the pool of different experts, as it comes."""
+"""skmoe: a dense mixture of the pool's experts."""
 
 from skmoe import MoEClassifier, MoERegressor
+from skmoe.trainers import TwoStage
+
+from ._experts import folds
 
 NAME = "skmoe two-stage"
 
 
 def make(classify, seed, pool):
-    """The mixture that ``experts="auto"`` makes; it settles its members by itself."""
+    """The mixture with the folds of stacking."""
     kind = MoEClassifier if classify else MoERegressor
-    return kind("auto", trainer="two-stage", random_state=seed)
+    return kind(pool, trainer=TwoStage(cv=folds(classify, seed)), random_state=seed)
