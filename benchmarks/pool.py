@@ -52,7 +52,8 @@ def summary(found):
             "lower on": (found < 1).sum(),
             "of": found.notna().sum(),
             "worst": found.max().round(3),
-        }
+        },
+        dtype=object,
     )
 
 

@@ -389,6 +389,18 @@ def test_deep_rivals_have_the_time_of_the_mixture(tmp_path, monkeypatch, capsys)
     assert "all: mixture / TabM, in its time" in shown
 
 
+def test_documented_losses_of_the_pool_are_those_stored(monkeypatch, capsys):
+    import pool
+
+    monkeypatch.setattr(sys, "argv", ["pool.py"])
+    pool.main()
+    documented = (FOLDER.parent / "docs" / "measurements.md").read_text()
+    blocks = capsys.readouterr().out.split("\n\n")
+    tables = [block.strip() for block in blocks if block.strip().startswith("|")]
+    assert len(tables) == 3
+    assert all(table in documented for table in tables)
+
+
 def test_documented_deep_rivals_are_those_stored(monkeypatch, capsys):
     import deep_rivals
 
