@@ -544,10 +544,18 @@ def test_trials_are_rows_put_together():
     ("name", "expert"),
     [
         ("poisson", HistGradientBoostingRegressor(loss="poisson", max_iter=20)),
-        ("gamma", HistGradientBoostingRegressor(loss="gamma", max_iter=20)),
+        pytest.param(
+            "gamma",
+            HistGradientBoostingRegressor(loss="gamma", max_iter=20),
+            marks=pytest.mark.thorough,
+        ),
         ("negative-binomial", PoissonRegressor()),
         ("heteroscedastic", LinearRegression()),
-        ("heteroscedastic", HistGradientBoostingRegressor(max_iter=20)),
+        pytest.param(
+            "heteroscedastic",
+            HistGradientBoostingRegressor(max_iter=20),
+            marks=pytest.mark.thorough,
+        ),
         ("student-t", LinearRegression()),
         ("laplace", HistGradientBoostingRegressor(loss="absolute_error", max_iter=20)),
         ("binomial", DecisionTreeRegressor(max_depth=3)),

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.filterwarnings(
 )
 QUICK = AutoPool(include=["linear", "neighbours", "boosting"])
 TRAINER = TwoStage(cv=3, alphas=[10.0])
+# One of them is fitted to a raw table below.
+NETWORKS = ("network", "smooth_network")
 
 
 def raw_table(n_rows=200, seed=0):
@@ -52,8 +54,8 @@ def raw_table(n_rows=200, seed=0):
 
 @pytest.mark.parametrize(
     "name",
-    [own for own in MEMBERS if own not in ("smooth_network", *OPTIONAL)]
-    + [pytest.param("smooth_network", marks=pytest.mark.thorough)],
+    [own for own in MEMBERS if own not in (*NETWORKS, *OPTIONAL)]
+    + [pytest.param(own, marks=pytest.mark.thorough) for own in NETWORKS],
 )
 @pytest.mark.parametrize(
     "classify", [False, pytest.param(True, marks=pytest.mark.thorough)]
@@ -422,13 +424,13 @@ def test_a_first_look_and_folds_until_there_are_rows_enough(monkeypatch):
 def test_trees_stop_where_rows_they_have_not_seen_say(target):
     X, y = raw_table(300)
     weight = np.random.default_rng(0).uniform(0.5, 2.0, 100)
-    made = MEMBERS["boosting"](target == "labels").set_params(estimator__max_iter=60)
+    made = MEMBERS["boosting"](target == "labels").set_params(estimator__max_iter=30)
     y = {"values": y, "two": np.column_stack([y, -3 * y**2])}.get(target, y)
     y = np.where(y > 1, "high", "low") if target == "labels" else y
     fitted = clone(made).set_params(estimator__random_state=0).fit(X[:200], y[:200])
     settled = fitted.settled(X[200:], y[200:], weight)
     losses = []
-    for n_iter in range(1, 61):
+    for n_iter in range(1, 31):
         own = clone(made).set_params(
             estimator__random_state=0, estimator__max_iter=n_iter
         )

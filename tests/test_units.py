@@ -60,7 +60,17 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+# What others of the kind show, and take long.
+REPEATED = {"student", "grown"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.thorough) if name in REPEATED else name
+        for name in MODELS
+    ],
+)
 def test_units_change_nothing_but_units(name):
     model = MODELS[name].set_params(random_state=0)
     X, y = rows()
