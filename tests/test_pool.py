@@ -388,6 +388,19 @@ def test_packages_that_are_not_there():
         MoERegressor(pool, trainer=TRAINER).fit(X, y)
 
 
+@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("target", ["values", "two", "labels"])
+def test_members_of_other_packages(name, target):
+    pytest.importorskip(name)
+    X, y = raw_table(120)
+    y = {"values": y, "two": np.column_stack([y, -y])}.get(target, y)
+    y = np.where(y > 1, "high", "low") if target == "labels" else y
+    kind = MoEClassifier if target == "labels" else MoERegressor
+    model = kind(AutoPool(include=[name]), trainer=TRAINER, random_state=0)
+    model.fit(X, y, sample_weight=np.arange(120) % 2 + 1.0)
+    assert model.score(X, y) > 0.8
+
+
 def test_members_that_add_nothing_are_left_out():
     X = np.random.default_rng(0).normal(size=(300, 3))
     y = X @ [1.0, -2.0, 0.5]

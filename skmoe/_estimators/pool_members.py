@@ -91,7 +91,7 @@ class TreesOnTables(ExpertTraits, Stamped):
             trees = MultiOutputRegressor(trees)
         given = sample_weight is not None
         weights = weight_arguments(trees, sample_weight) if given else {}
-        self.estimator_ = trees.fit(encoded, y, **weights)
+        self.estimator_ = trees.fit(encoded, y, **weights, **self._fit_params())
         if is_classifier(trees):
             self.classes_ = trees.classes_
         return self
@@ -105,6 +105,10 @@ class TreesOnTables(ExpertTraits, Stamped):
         """The trees, which know that columns are categories."""
         categories = list(range(self._n_categories))
         return clone(self.estimator).set_params(categorical_features=categories)
+
+    def _fit_params(self):
+        """What the trees are told of the columns when they are fitted."""
+        return {}
 
     def _encoded(self, X):
         return self.encoder_.transform(X)
@@ -165,10 +169,10 @@ class LightTrees(TreesOnTables):
     settles = False
 
     def _unfitted(self, n_columns):
-        trees = clone(self.estimator)
-        if not self._n_categories:
-            return trees
-        return trees.set_params(categorical_feature=[*range(self._n_categories)])
+        return clone(self.estimator)
+
+    def _fit_params(self):
+        return {"categorical_feature": [*range(self._n_categories)]}
 
 
 class ExtremeTrees(TreesOnTables):
@@ -182,6 +186,20 @@ class ExtremeTrees(TreesOnTables):
             enable_categorical=True, feature_types=kinds
         )
 
+    def fit(self, X, y, sample_weight=None):
+        """Fit the encoder and the trees, which take classes by their numbers."""
+        if not is_classifier(self.estimator):
+            return super().fit(X, y, sample_weight)
+        classes, codes = np.unique(y, return_inverse=True)
+        super().fit(X, codes, sample_weight)
+        self.classes_ = classes
+        return self
+
+    def predict(self, X):
+        """Predictions of the trees, or the most probable labels."""
+        answers = super().predict(X)
+        return self.classes_[answers] if is_classifier(self.estimator) else answers
+
 
 class ObliviousTrees(TreesOnTables):
     """The same for the trees of CatBoost."""
@@ -189,9 +207,11 @@ class ObliviousTrees(TreesOnTables):
     settles = False
 
     def _unfitted(self, n_columns):
-        return clone(self.estimator).set_params(
-            cat_features=[*range(self._n_categories)]
-        )
+        return clone(self.estimator)
+
+    def _fit_params(self):
+        # As a parameter of theirs it would keep them from being cloned.
+        return {"cat_features": [*range(self._n_categories)]}
 
     def _encoded(self, X):
         # Categories have to be whole numbers, and may not have gaps.
