@@ -15,7 +15,7 @@ from sklearn.utils import estimator_html_repr
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
 from skmoe._estimators.pool_members import MEMBERS, OPTIONAL, USUAL
 from skmoe.datasets import make_regimes
-from skmoe.experts import AutoPool
+from skmoe.experts import AutoPool, TreesOnTables
 from skmoe.gates import GroupGate
 from skmoe.inspection import report
 from skmoe.trainers import EM, TwoStage
@@ -418,8 +418,15 @@ def test_a_first_look_and_folds_until_there_are_rows_enough(monkeypatch):
         seen.append((self.task.recipe.n_experts, *numbers))
         return fit(self, numbers)
 
-    fit = OutOfFold.fit
+    def noted(*given):
+        own = given[3]
+        if type(own) is TreesOnTables:
+            lengths.append(own.estimator.max_iter)
+        return looked(*given)
+
+    fit, looked, lengths = OutOfFold.fit, earning.looked, []
     monkeypatch.setattr(OutOfFold, "fit", counted)
+    monkeypatch.setattr(earning, "looked", noted)
     monkeypatch.setattr(earning, "ENOUGH_VALUES", 50)
     monkeypatch.setattr(earning, "MOST_LOOKED_AT", 60)
     X, y = raw_table()
@@ -427,6 +434,8 @@ def test_a_first_look_and_folds_until_there_are_rows_enough(monkeypatch):
     # The first fold is a look; with the second, of 40 rows each, there are enough.
     assert [numbers for _, *numbers in seen] == [[1]]
     assert model.score(X, y) > 0.8
+    # Trees that stopped early on some rows get all their time on all of them.
+    assert set(lengths) == {300}
     seen.clear()
     splitter = TwoStage(cv=KFold(4, shuffle=True, random_state=0))
     MoERegressor(QUICK, trainer=splitter, random_state=0).fit(X, y)

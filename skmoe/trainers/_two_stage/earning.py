@@ -283,9 +283,11 @@ class PoolGrowth:
         """An ``OutOfFold`` of members, with what they make of the first fold."""
         finals = {k: self.terms.finals.get(self.names[k]) for k in kept}
         final = [k for k in kept if finals[k] or not self.is_whole]
-        experts = {k: self.looks[k].expert for k in kept}
-        for k in final:
-            experts[k] = clone(experts[k]).set_params(**finals[k] or {})
+        # What some of the rows say of the length of training is too little for all.
+        experts = {
+            k: clone(self.recipe.experts[k]).set_params(**finals[k] or {})
+            for k in final
+        }
         whole = self._look(final, self.seen.folds[0], experts) if final else {}
         self.looks |= whole
         self.fold, self.is_settled = self.seen.folds[0], True
