@@ -30,7 +30,7 @@ from rivals._loss import loss_of
 from stored import Stored
 from tables import MAX_ROWS, check_same_run, load_parquet, prepared, splits
 from tables import run_fold as tables_fold
-from tables_report import OURS, markdown, pair
+from tables_report import markdown, pair
 
 NAME, BASELINE = "AutoGluon", "HistGradientBoosting"
 VERSION = "1.6.3"
@@ -243,7 +243,7 @@ def main():
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--seconds-of", metavar="MODEL")
     parser.add_argument("--beside", type=Path, metavar="TABLES")
-    parser.add_argument("--ours", default=OURS)
+    parser.add_argument("--ours", default="skmoe pool")
     parser.add_argument("--preset", default="best_quality")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--max-rows", type=int, default=MAX_ROWS)
