@@ -174,6 +174,17 @@ def raw_rows(n_rows):
     return pd.DataFrame({"size": size, "kind": pd.Categorical(kind)}), y
 
 
+def test_a_teacher_without_mistakes_has_a_ratio():
+    def compared(student, teacher):
+        prices = 1e-3, 1e-4, None
+        own = Candidate("linear", student, *prices)
+        return Distilled(own, Candidate("teacher", teacher, *prices), "RMSE", 0.02, [])
+
+    assert compared(0.0, 0.0).loss_ratio == 1
+    assert compared(0.1, 0.0).loss_ratio == np.inf
+    assert "inf" in str(compared(0.1, 0.0))
+
+
 def test_a_student_of_a_raw_table_is_chosen(monkeypatch):
     X, y = raw_rows(120)
     only_student(monkeypatch, students(X, False, 0)["small_trees"])

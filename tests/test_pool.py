@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, LeaveOneOut, TimeSeriesSplit
 from sklearn.utils import estimator_html_repr
 
 from skmoe import HierarchicalMoERegressor, MoEClassifier, MoERegressor
@@ -429,6 +429,7 @@ def test_a_first_look_and_folds_until_there_are_rows_enough(monkeypatch):
     monkeypatch.setattr(earning, "looked", noted)
     monkeypatch.setattr(earning, "ENOUGH_VALUES", 50)
     monkeypatch.setattr(earning, "MOST_LOOKED_AT", 60)
+    monkeypatch.setattr(earning, "FEWEST_JUDGED", 2)
     X, y = raw_table()
     model = MoERegressor(QUICK, trainer="two-stage", random_state=0).fit(X, y)
     # The first fold is a look; with the second, of 40 rows each, there are enough.
@@ -440,6 +441,31 @@ def test_a_first_look_and_folds_until_there_are_rows_enough(monkeypatch):
     splitter = TwoStage(cv=KFold(4, shuffle=True, random_state=0))
     MoERegressor(QUICK, trainer=splitter, random_state=0).fit(X, y)
     assert [numbers for _, *numbers in seen] == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    "cv", [LeaveOneOut(), TimeSeriesSplit(4), TimeSeriesSplit(6, test_size=1)]
+)
+def test_folds_of_any_size_judge_no_more_than_they_can_tell(cv):
+    X, y = raw_table(60)
+    pool = AutoPool(include=["linear", "forest"], max_memory=100)
+    trainer = TwoStage(cv=cv, alphas=[10.0], local_correction=None)
+    model = MoERegressor(pool, trainer=trainer, random_state=0).fit(X, y)
+    assert "linear" in model.named_experts_
+    assert model.score(X, y) > 0.8
+
+
+def test_the_fold_with_most_rows_is_looked_at_first():
+    X, y = raw_table(200)
+    labels = np.where(y > 1, "high", "low")
+    # The first fold trains on rows of one class, of which every member says the same.
+    low = np.flatnonzero(labels == "low")[:60]
+    order = np.concatenate([low, np.setdiff1d(np.arange(200), low)])
+    X, labels = X.iloc[order].reset_index(drop=True), labels[order]
+    pool = AutoPool(include=["linear", "boosting", "forest"])
+    trainer = TwoStage(cv=TimeSeriesSplit(4), alphas=[10.0])
+    model = MoEClassifier(pool, trainer=trainer, random_state=0).fit(X, labels)
+    assert model.score(X, labels) > 0.9
 
 
 @pytest.mark.parametrize("target", ["values", "two", "labels"])

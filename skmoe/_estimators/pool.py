@@ -12,7 +12,7 @@ from sklearn.base import clone, is_classifier
 from .._tables.columns import text_positions
 from ..exceptions import did_you_mean
 from ..experts._encoding import numeric_encoding
-from ..trainers._two_stage.earning import PoolTerms
+from ..trainers._two_stage.looks import PoolTerms
 from .pool_members import MEMBERS, OPTIONAL, USUAL
 from .presets import Pool, PoolMember
 
@@ -97,6 +97,9 @@ class AutoPool(Pool):
     ``linear`` and ``boosting`` stay whatever the budgets are; a warning names what had
     to go, and budgets that are not kept all the same.  Where memory or the time of a
     row are bounded, members are not corrected by trees.
+
+    Budgets are those of each member of an average (``n_members``).  Trees stop early,
+    networks are averages and members are left out under ``trainer="two-stage"`` only.
 
     Only ratios of ``sample_weight`` count; neighbours, which take no weights, are
     fitted to rows drawn in proportion to them.  Members keep their warnings back:

@@ -163,22 +163,24 @@ class TreesOnTables(ExpertTraits, Stamped):
         return np.array([np.average(own, weights=weight) for own in losses])
 
 
-class LightTrees(TreesOnTables):
-    """The same for the trees of LightGBM."""
+class PackageTrees(TreesOnTables):
+    """The same for trees of other packages, which train as long as these say."""
 
     settles = False
 
     def _unfitted(self, n_columns):
         return clone(self.estimator)
 
+
+class LightTrees(PackageTrees):
+    """The same for the trees of LightGBM."""
+
     def _fit_params(self):
         return {"categorical_feature": [*range(self._n_categories)]}
 
 
-class ExtremeTrees(TreesOnTables):
+class ExtremeTrees(PackageTrees):
     """The same for the trees of XGBoost."""
-
-    settles = False
 
     def _unfitted(self, n_columns):
         kinds = ["c"] * self._n_categories + ["q"] * (n_columns - self._n_categories)
@@ -201,13 +203,8 @@ class ExtremeTrees(TreesOnTables):
         return self.classes_[answers] if is_classifier(self.estimator) else answers
 
 
-class ObliviousTrees(TreesOnTables):
+class ObliviousTrees(PackageTrees):
     """The same for the trees of CatBoost."""
-
-    settles = False
-
-    def _unfitted(self, n_columns):
-        return clone(self.estimator)
 
     def _fit_params(self):
         # As a parameter of theirs it would keep them from being cloned.

@@ -13,7 +13,7 @@ from ..gates import (
     SoftmaxGate,
 )
 from ..trainers import EM, Gradient, HardEM, TwoStage
-from ..trainers._two_stage.earning import PoolTerms
+from ..trainers._two_stage.looks import PoolTerms
 
 EXPERTS = {"linear": LinearExpert, "additive": AdditiveExpert, "mlp": MLPExpert}
 GATES = {

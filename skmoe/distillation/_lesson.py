@@ -126,7 +126,8 @@ def make_lesson(teacher, X, y, weight, misses, hard_share, rng):
         kept = soft > LEAST_PROBA
         rows, targets, soft = rows[kept], targets[kept], soft[kept]
     else:
-        answers, own = np.asarray(teacher.predict(made)), misses[first]
+        own = misses[first]
+        answers = np.reshape(teacher.predict(made), own.shape)
         rows, soft = np.tile(np.arange(len(first)), 2), np.ones(2 * len(first))
         targets = np.concatenate([answers - own, answers + own])
     # In all they count as many rows as there are, of the mean weight.

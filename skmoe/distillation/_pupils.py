@@ -60,7 +60,7 @@ class Pupils(NamedTuple):
     def losses(self, model):
         """Loss of each row (n,): squared error, or minus the log-probability."""
         if not self.classify:
-            return (np.asarray(model.predict(self.X)) - self.y) ** 2
+            return (np.reshape(model.predict(self.X), self.y.shape) - self.y) ** 2
         proba, known = model.predict_proba(self.X), np.asarray(model.classes_)
         own = (proba * (self.y[:, None] == known)).sum(axis=1) / proba.sum(axis=1)
         return -np.log(np.maximum(own, TINY))

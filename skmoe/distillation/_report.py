@@ -64,7 +64,12 @@ class Distilled(NamedTuple):
 
     @property
     def loss_ratio(self) -> float:
-        """Loss of the student over that of the teacher, both on rows held out."""
+        """Loss of the student over that of the teacher, both on rows held out.
+
+        Infinite where only the teacher makes no mistake.
+        """
+        if self.teacher.loss == 0:
+            return 1.0 if self.chosen.loss == 0 else float("inf")
         return self.chosen.loss / self.teacher.loss
 
     @property

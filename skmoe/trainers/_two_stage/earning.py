@@ -11,11 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ..._numerics.blend import log_losses, square_losses
-from ..._sklearn import safe_indexing
-from ...experts._base import traits
-from .._folds import answer_of_fold, fit_to_fold, is_splitter
-from .corrections import corrections_for
+from .._folds import is_splitter
+from .looks import Blend, looked
 from .out_of_fold import OutOfFold, arguments, check_finite
 
 # Share of the loss that a member has to save for each unit of its price: to be fitted
@@ -26,85 +23,13 @@ MOST_LOOKED_AT = 5000
 # Rows left out by which gate and corrections are fitted well: of values, and of
 # classes, which say less; and folds that this takes at least.
 ENOUGH_VALUES, ENOUGH_CLASSES, FEWEST_FOLDS = 1800, 4000, 2
+# Rows left out by which members are judged: fewer say too little.
+FEWEST_JUDGED = 25
 # Share of a budget of time that is left for the gate.
 RESERVE = 0.15
 # Boosted trees that correct an answer, over those that give one, in CPU time.
 CORRECTION_PRICE = 0.5
 IDLE = "adds nothing to the others"
-
-
-class PoolTerms(NamedTuple):
-    """What members of a pool cost, and what they may cost together.
-
-    Attributes
-    ----------
-    prices : dict of str to float, CPU time of a fit, in units of boosted trees
-    finals : dict of str to dict, parameters of members after the first look
-    always : tuple of str, members that no budget leaves out
-    max_time : float or None, CPU seconds of the whole fit
-    max_memory : float or None, megabytes of the experts, pickled
-    max_latency : float or None, CPU milliseconds of a row that is asked by itself
-    """
-
-    prices: dict
-    finals: dict = {}
-    always: tuple = ()
-    max_time: float | None = None
-    max_memory: float | None = None
-    max_latency: float | None = None
-
-    @property
-    def is_bounded(self):
-        """Whether there is any budget."""
-        return self.is_small or self.max_time is not None
-
-    @property
-    def is_small(self):
-        """Whether what is kept has to be small, or quick."""
-        return self.max_memory is not None or self.max_latency is not None
-
-
-class Look(NamedTuple):
-    """What a member makes of one fold.
-
-    Attributes
-    ----------
-    answer : (m, d), of the test rows
-    expert : the unfitted expert, which trains as long as serves the test rows
-    seconds : float, CPU time of the fit
-    memory : float, megabytes of the fitted expert
-    latency : float, CPU milliseconds of a row by itself
-    """
-
-    answer: np.ndarray
-    expert: Any
-    seconds: float
-    memory: float = 0.0
-    latency: float = 0.0
-
-
-def looked(is_small, fold, classes, expert, view, labels, weight, seed, fit_params):
-    """A ``Look`` of one member, whose size is measured where it ``is_small``."""
-    begun = time.process_time()
-    known = {"classes": classes, "seed": seed, "fit_params": fit_params}
-    fitted = fit_to_fold(expert, view, labels, weight, fold, **known)
-    seconds = time.process_time() - begun
-    look = Look(answer_of_fold(fitted, view, labels, fold, classes), expert, seconds)
-    if fitted is None:
-        return look
-    if traits(expert).settles:
-        test = fold[1]
-        own = fitted.settled(safe_indexing(view, test), labels[test], weight[test])
-        look = look._replace(expert=own)
-    if not is_small:
-        return look
-    alone = fold[0], fold[1][:1]
-    times = []
-    for _ in range(3):
-        begun = time.process_time()
-        answer_of_fold(fitted, view, labels, alone, classes)
-        times.append(1e3 * (time.process_time() - begun))
-    return look._replace(memory=1e-6 * len(pickle.dumps(fitted)), latency=min(times))
 
 
 class Grown(NamedTuple):
@@ -161,15 +86,25 @@ class PoolGrowth:
         self.terms, self.names = self.recipe.pool, self.recipe.names
         self.looks, self.reasons = {}, {}
         self.charged = self._latency = 0.0
+        self.seen = seen = seen.with_folds(_most_telling_first(seen))
         self.fold = _thinned(seen.folds[0], self.recipe.seed)
         self.is_whole, self.is_settled = self.fold is seen.folds[0], False
+        # So few rows say nothing of who is missed.
+        self.judges = len(self.fold[1]) >= FEWEST_JUDGED
 
     def grown(self):
         """The members that stay, as ``Grown``."""
         self._look_at_members()
-        kept = self._worth_it(self._of_looks(), list(self.looks), FIRST_GAIN)
-        kept = self._small_enough(kept)
-        seen, kept = self._fit_folds(self._settled(kept), kept)
+        kept, looked_at = list(self.looks), self._of_looks()
+        if self.judges:
+            kept = self._worth_it(looked_at, kept, FIRST_GAIN)
+            kept = self._small_enough(kept, looked_at, list(self.looks))
+        seen = self._settled(kept)
+        if self.judges:
+            # Averages, and members that grow with the rows, are larger than they were.
+            small = self._small_enough(kept, seen, kept)
+            seen, kept = seen.of_experts([kept.index(k) for k in small]), small
+        seen, kept = self._fit_folds(seen, kept)
         seen, again = self._left(seen, kept, LAST_GAIN)
         self._latency = sum(self.looks[k].latency for k in again)
         return Grown(again, seen, self)
@@ -205,8 +140,15 @@ class PoolGrowth:
             own = arguments(task, k)
             given = own if experts is None else (experts[k], *own[1:])
             calls.append((self.terms.is_small, fold, task.rows.classes, *given))
-        told = task.report.steps([f"{self.names[k]} on fold 1" for k in numbers])
-        found = task.recipe.run_fits(looked, calls, told)
+        told = [task.report.steps([f"{self.names[k]} on fold 1"]) for k in numbers]
+        if self.terms.is_bounded:
+            # Beside others a member would be charged with what these take.
+            pairs = zip(calls, told, strict=True)
+            found = [
+                task.recipe.run_fits(looked, [own], tell)[0] for own, tell in pairs
+            ]
+        else:
+            found = task.recipe.run_fits(looked, calls, _each(told))
         for k, look in zip(numbers, found, strict=True):
             check_finite(look.answer, self.names[k])
             self.charged += look.seconds
@@ -244,10 +186,12 @@ class PoolGrowth:
         """Whether a member stays whatever it earns: where budgets decide, some do."""
         return self.terms.is_bounded and self.names[k] in self.terms.always
 
-    def _small_enough(self, kept):
-        """Members that memory and time of a row have room for together."""
-        blend, numbers = Blend(self._of_looks()), list(self.looks)
-        kept = list(kept)
+    def _small_enough(self, kept, seen, numbers):
+        """Members that memory and time of a row have room for together.
+
+        ``seen`` is of the members ``numbers``, those that are kept among them.
+        """
+        blend, kept = Blend(seen), list(kept)
         while len(kept) > 1 and self._over(kept) > 1:
             optional = [k for k in kept if not self._stays(k)]
             if not optional:
@@ -305,7 +249,7 @@ class PoolGrowth:
             if self._has_enough(seen.folds[:number], kept):
                 seen.folds = seen.folds[:number]
                 break
-            if number > 1:
+            if self.judges and number > 1:
                 seen, kept = self._left(seen, kept, FIRST_GAIN)
             seen.fit([number])
             self.charged += sum(map(self._seconds, kept))
@@ -317,12 +261,14 @@ class PoolGrowth:
         return seen.of_experts([kept.index(k) for k in again]), again
 
     def _has_enough(self, folds, kept):
-        if is_splitter(self.seen.cv) or len(folds) < FEWEST_FOLDS:
+        if len(folds) < FEWEST_FOLDS:
             return False
         # Another fold, and all rows, which are more than those of a fold.
         is_bounded, to_come = self.terms.max_time is not None, 1.5 * self._to_come(kept)
         if is_bounded and self._time_left() < to_come:
             return True
+        if is_splitter(self.seen.cv):
+            return False
         classes = self.seen.task.rows.classes
         enough = ENOUGH_VALUES if classes is None else ENOUGH_CLASSES
         return sum(len(test) for _, test in folds) >= enough
@@ -379,62 +325,47 @@ class PoolGrowth:
         experts : list of fitted experts
         seconds : float, CPU time of the fit in this process
         """
-        took = {
-            "max_time": (max(seconds, self.charged), "CPU seconds"),
-            "max_memory": (1e-6 * len(pickle.dumps(experts)), "MB"),
-            "max_latency": (self._latency, "ms a row"),
-        }
+        terms, size = self.terms, 0.0
+        if terms.max_memory is not None:
+            size = 1e-6 * len(pickle.dumps(experts))
+        took = [
+            ("max_time", terms.max_time, max(seconds, self.charged), "CPU seconds"),
+            ("max_memory", terms.max_memory, size, "MB"),
+            ("max_latency", terms.max_latency, self._latency, "ms a row"),
+        ]
         over = [
-            f"{name}={getattr(self.terms, name):g} was not kept ({spent:.2g} {unit})"
-            for name, (spent, unit) in took.items()
-            if spent > (getattr(self.terms, name) or np.inf)
+            f"{name}={most:g} was not kept ({spent:.2g} {unit})"
+            for name, most, spent, unit in took
+            if most is not None and spent > most
         ]
         left = [name for name, why in self.reasons.items() if why != IDLE]
         said = [f"left out {', '.join(left)}"] if left else []
         if not said + over:
             return None
+        always = [name for name in terms.always if name in self.names]
+        stay = f"{' and '.join(always)} stay whatever they take, so " if always else ""
         return (
-            f"AutoPool {' and '.join(said + over)}; {' and '.join(self.terms.always)} "
-            "always stay, so raise what it may take, or fit to fewer rows."
+            f"AutoPool {' and '.join(said + over)}; {stay}raise what it may take, or "
+            "fit to fewer rows."
         )
 
 
-class Blend:
-    """The loss of the best blend of some experts, on rows that were left out."""
-
-    def __init__(self, seen):
-        rows, self.answers, _ = seen.answers()
-        task, self.known = seen.task.on_rows(rows), {}
-        self.rows = task.rows
-        if task.rows.classes is not None:
-            self.answers = tempered(task, self.answers)
-
-    def loss(self, numbers):
-        """Mean loss of the blend of experts, by number."""
-        numbers = tuple(numbers)
-        if numbers not in self.known:
-            self.known[numbers] = self._loss(self.answers[:, list(numbers)])
-        return self.known[numbers]
-
-    def _loss(self, answers):
-        rows = self.rows
-        if rows.classes is None:
-            losses = square_losses(answers, rows.y, rows.weight)
-        else:
-            came = answers[np.arange(len(rows.y)), :, rows.y]
-            losses = log_losses(came, rows.weight)
-        return float(np.average(losses, weights=rows.weight))
+def _each(told):
+    """One callback of a number, of callbacks of nothing else, or None."""
+    return None if None in told else lambda number: told[number](0)
 
 
-def tempered(task, answers):
-    """Class probabilities (n, K, C), each member's as sure as it has reason to be.
+def _most_telling_first(seen):
+    """The folds, that with the most training rows, of several classes, in front."""
+    labels, classes = seen.task.rows.labels, seen.task.rows.classes
 
-    Forests and neighbours are less sure than they could be, and would earn too little.
-    """
-    corrections = corrections_for(task, answers, offsets=False)
-    weight = np.tile(task.rows.weight[:, None], answers.shape[1])
-    best = corrections.best(weight, slice(None), corrections.identity)
-    return corrections.predictions(best, slice(None))
+    def tells(fold):
+        train, test = fold
+        several = classes is None or np.any(labels[train] != labels[train[0]])
+        return several, len(test) >= FEWEST_JUDGED, len(train)
+
+    first = max(range(len(seen.folds)), key=lambda f: tells(seen.folds[f]))
+    return [seen.folds[first], *seen.folds[:first], *seen.folds[first + 1 :]]
 
 
 def _thinned(fold, seed):

@@ -31,7 +31,8 @@ def calibrated_levels(stage, solution, posterior, blocks):
         return None
     gate, _, log_gate, log_prob = posterior
     resp = mixture.responsibilities(log_gate, log_prob)
-    router = recipe.fitted_router(gate, rows.gate_view)
+    weight = rows.subjects.weight
+    router = recipe.fitted_router(gate, rows.gate_rows, weight=weight)
     weights = weights_at(rows.gate_view, gate, router, recipe.n_experts)
     predictions = stage.corrected(solution.correction)
     reached, ratio = np.full((2, *rows.y.shape), np.nan)

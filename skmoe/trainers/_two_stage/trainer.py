@@ -94,8 +94,10 @@ class TwoStage(Trainer):
 
     Notes
     -----
-    Where the experts are a pool, weights of rows are divided by their mean, and a gate
-    that stops after ``max_iter`` is not warned of.
+    Where the experts are a pool, weights of rows are divided by their mean, a gate that
+    stops after ``max_iter`` is not warned of, members that add nothing to the others
+    are left out, and a number of folds is the most there are: they end once 1800 rows,
+    4000 with classes, have been predicted.
 
     References
     ----------
