@@ -55,6 +55,13 @@ POOL_ROWS, POOL_COVERAGE = 2500, 0.9
 THIRDS, QUANTILES = ["low", "middle", "high"], "boosted quantiles"
 
 
+def boosted(level):
+    """Unfitted boosted trees for a quantile."""
+    return HistGradientBoostingRegressor(
+        loss="quantile", quantile=level, random_state=0
+    )
+
+
 class Mixture:
     """Linear experts, piecewise-linear columns, five members.
 
@@ -92,12 +99,7 @@ class Boosting:
     """A gradient-boosted model per quantile; sorted, so that they do not cross."""
 
     def fit(self, X, y):
-        self.models = [
-            HistGradientBoostingRegressor(
-                loss="quantile", quantile=level, random_state=0
-            ).fit(X, y)
-            for level in LEVELS
-        ]
+        self.models = [boosted(level).fit(X, y) for level in LEVELS]
         return self
 
     def quantiles(self, X):
@@ -282,14 +284,7 @@ class TrimmedTrees:
 
     def fit(self, X, y):
         ends = (1 - POOL_COVERAGE) / 2, (1 + POOL_COVERAGE) / 2
-        self.models = [
-            TreesOnTables(
-                HistGradientBoostingRegressor(
-                    loss="quantile", quantile=level, random_state=0
-                )
-            ).fit(X, y)
-            for level in ends
-        ]
+        self.models = [TreesOnTables(boosted(level)).fit(X, y) for level in ends]
         return self
 
     def interval(self, X):

@@ -81,14 +81,13 @@ class PoolGrowth:
     """
 
     def __init__(self, seen, begun):
-        self.seen, self.begun = seen, begun
+        self.seen, self.begun = seen.with_folds(_most_telling_first(seen)), begun
         self.recipe = seen.task.recipe
         self.terms, self.names = self.recipe.pool, self.recipe.names
         self.looks, self.reasons = {}, {}
         self.charged = self._latency = 0.0
-        self.seen = seen = seen.with_folds(_most_telling_first(seen))
-        self.fold = _thinned(seen.folds[0], self.recipe.seed)
-        self.is_whole, self.is_settled = self.fold is seen.folds[0], False
+        self.fold = _thinned(self.seen.folds[0], self.recipe.seed)
+        self.is_whole, self.is_settled = self.fold is self.seen.folds[0], False
         # So few rows say nothing of who is missed.
         self.judges = len(self.fold[1]) >= FEWEST_JUDGED
 
@@ -135,24 +134,28 @@ class PoolGrowth:
 
     def _look(self, numbers, fold, experts=None):
         """A ``Look`` at a fold of each of some members, by number."""
-        task, calls = self.seen.task, []
-        for k in numbers:
-            own = arguments(task, k)
-            given = own if experts is None else (experts[k], *own[1:])
-            calls.append((self.terms.is_small, fold, task.rows.classes, *given))
-        told = [task.report.steps([f"{self.names[k]} on fold 1"]) for k in numbers]
-        if self.terms.is_bounded:
-            # Beside others a member would be charged with what these take.
-            pairs = zip(calls, told, strict=True)
-            found = [
-                task.recipe.run_fits(looked, [own], tell)[0] for own, tell in pairs
+        task, found = self.seen.task, {}
+        experts = self.recipe.experts if experts is None else experts
+        # Beside others a member would be charged with what these take.
+        groups = [[k] for k in numbers] if self.terms.is_bounded else [numbers]
+        for group in groups:
+            calls = [
+                (
+                    self.terms.is_small,
+                    fold,
+                    task.rows.classes,
+                    experts[k],
+                    *arguments(task, k)[1:],
+                )
+                for k in group
             ]
-        else:
-            found = task.recipe.run_fits(looked, calls, _each(told))
-        for k, look in zip(numbers, found, strict=True):
+            told = task.report.steps([f"{self.names[k]} on fold 1" for k in group])
+            looks = task.recipe.run_fits(looked, calls, told)
+            found |= dict(zip(group, looks, strict=True))
+        for k, look in found.items():
             check_finite(look.answer, self.names[k])
             self.charged += look.seconds
-        return dict(zip(numbers, found, strict=True))
+        return found
 
     def _of_looks(self):
         """The ``OutOfFold`` of what members make of the first fold."""
@@ -191,6 +194,8 @@ class PoolGrowth:
 
         ``seen`` is of the members ``numbers``, those that are kept among them.
         """
+        if self._over(kept) <= 1:
+            return kept
         blend, kept = Blend(seen), list(kept)
         while len(kept) > 1 and self._over(kept) > 1:
             optional = [k for k in kept if not self._stays(k)]
@@ -350,11 +355,6 @@ class PoolGrowth:
         )
 
 
-def _each(told):
-    """One callback of a number, of callbacks of nothing else, or None."""
-    return None if None in told else lambda number: told[number](0)
-
-
 def _most_telling_first(seen):
     """The folds, that with the most training rows, of several classes, in front."""
     labels, classes = seen.task.rows.labels, seen.task.rows.classes
@@ -370,10 +370,10 @@ def _most_telling_first(seen):
 
 def _thinned(fold, seed):
     """The fold, or so many of its rows as a first look takes."""
-    draw = np.random.RandomState(seed)
-    parts = [
+    draw, most = np.random.RandomState(seed), MOST_LOOKED_AT
+    if max(map(len, fold)) <= most:
+        return fold
+    return tuple(
         part if len(part) <= most else np.sort(draw.choice(part, most, replace=False))
-        for part, most in zip(fold, (MOST_LOOKED_AT, MOST_LOOKED_AT), strict=True)
-    ]
-    whole = all(own is part for own, part in zip(parts, fold, strict=True))
-    return fold if whole else tuple(parts)
+        for part in fold
+    )

@@ -24,12 +24,7 @@ class OutOfFold:
     def fit(self, numbers):
         """Have all experts predict the test rows of some folds, by their numbers."""
         task, names = self.task, self.task.recipe.names
-        pairs = [
-            (k, fold)
-            for k in range(task.recipe.n_experts)
-            for fold in numbers
-            if (k, fold) not in self.parts
-        ]
+        pairs = [(k, fold) for k in range(task.recipe.n_experts) for fold in numbers]
         calls = [
             (self.folds[fold], task.rows.classes, *arguments(task, k, self.shares))
             for k, fold in pairs
